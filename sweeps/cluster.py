@@ -1,0 +1,89 @@
+"""The Ray that runs the trials: a local one, or a cluster that is already up."""
+
+import glob
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sweeps.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+REACH_S = 5.0
+GPU_SHARE = 0.25
+"""GPUs a trial where there are any and nothing was asked for: one small network does not fill a GPU (not measured)."""
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPUs and GPUs: of one trial, or of a cluster."""
+
+    cpus: float
+    gpus: float
+
+    def slots(self, trial: "Resources") -> int:
+        """How many trials that ask for so much run here at the same time."""
+        fits = [has // asks for has, asks in ((self.cpus, trial.cpus), (self.gpus, trial.gpus)) if asks]
+        return int(min(fits))
+
+
+def local_resources() -> Resources:
+    """This machine's, found without starting anything."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = len(glob.glob("/dev/nvidia[0-9]*")) if visible is None else len([g for g in visible.split(",") if g.strip()])
+    return Resources(len(os.sched_getaffinity(0)), gpus)
+
+
+def trial_resources(largest_node: Resources, cpus: float, gpus: float | None) -> Resources:
+    """What a trial asks for. Raises `UsageError` where no node has as much."""
+    if gpus is None:
+        gpus = GPU_SHARE if largest_node.gpus else 0
+    for option, asks, has in (("cpus", cpus, largest_node.cpus), ("gpus", gpus, largest_node.gpus)):
+        if asks > has:
+            raise UsageError(f"--{option}-per-trial {asks:g}: the largest node has {has:g} {option.upper()[:-1]}s")
+    return Resources(cpus, gpus)
+
+
+def check_address(address: str) -> None:
+    """Raises `UsageError` where nothing answers at an explicit address within a few seconds."""
+    if address in ("auto", "local"):
+        return
+    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
+    try:
+        if parts.hostname is None or parts.port is None:
+            raise ValueError("expected auto, HOST:PORT or ray://HOST:PORT")
+        socket.create_connection((parts.hostname, parts.port), timeout=REACH_S).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--address {address}: no Ray cluster there: {error}") from error
+
+
+def connect(address: str | None) -> tuple[Resources, Resources]:
+    """Start a local Ray or join the cluster; returns the resources of all nodes together and of the largest one.
+
+    Raises `UsageError` where the cluster cannot be joined.
+    """
+    import ray
+
+    environment: dict = {"env_vars": WORKER_ENVIRONMENT}
+    if address and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        environment["working_dir"] = str(ROOT)
+    common = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
+    if address is None or address == "local":
+        here = local_resources()
+        ray.init(
+            address="local",
+            num_cpus=int(here.cpus),
+            num_gpus=int(here.gpus),
+            include_dashboard=False,
+            **common,
+        )
+    else:
+        try:
+            ray.init(address=address, **common)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
+    return Resources(sum(cpus), sum(gpus)), Resources(max(cpus), max(gpus))

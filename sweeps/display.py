@@ -1,0 +1,136 @@
+"""What a person sees of a sweep: the plan before it, one live display or plain lines while it runs."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.plan import Plan
+
+LINE_EVERY_S = 30.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42s, 3m 20s, 2h 05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def plan_table(plan: Plan) -> Table:
+    """Each distinct trial with the rows that it serves and what is left of it."""
+    table = Table("trial", "key", "rows", "seeds to run", "recorded", "forecast", box=None, header_style="bold")
+    for trial in plan.trials:
+        seeds, recorded = (", ".join(map(str, some)) or "-" for some in (trial.seeds, trial.recorded_seeds))
+        forecast = duration(trial.forecast_s) if trial.seeds else "-"
+        table.add_row(trial.name, trial.key, ", ".join(trial.rows), seeds, recorded, forecast)
+    return table
+
+
+class Display:
+    """Follows trials: an `Observer`. Use it as a context manager while they run."""
+
+    def __init__(self, console: Console, title: str, work: Mapping[str, float], trials: int, epochs: int) -> None:
+        """`work` is the forecast of every planned trial by key, in slot seconds; `epochs` are those of one trial."""
+        self._console, self._title, self._work = console, title, work
+        self._trials, self._epochs_total = trials, trials * epochs
+        self._running: dict[str, _Running] = {}
+        self._done = self._failed = self._epochs_ended = 0
+        self._best: tuple[float, str, str] | None = None
+        self._started = self._line_at = time.monotonic()
+        self._mean_work = sum(work.values()) / len(work) if work else 1.0
+        self._work_ended = 0.0
+        self._work_total = sum(work.values()) if work else float(trials)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+        work = self._work.get(spec["key"], self._mean_work)
+        self._running[trial_id] = _Running(spec["name"], spec["config"]["epochs"], work)
+
+    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+        running = self._running[trial_id]
+        running.epoch = result["epoch"]
+        metric = "val_error" if "val_error" in result else "test_error"
+        running.error = result[metric]
+        if self._best is None or result[metric] < self._best[0]:
+            self._best = (result[metric], running.name, metric)
+        if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
+            self._line_at = time.monotonic()
+            self._console.print(self._summary())
+
+    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
+        """See `Observer`."""
+        running = self._running.pop(trial_id, None)
+        if running is None or outcome == "interrupted":
+            return
+        self._work_ended += running.work
+        self._epochs_ended += running.epochs
+        if outcome == "failed":
+            self._failed += 1
+            reason = error.strip().splitlines()[-1] if error.strip() else "no reason given"
+            self._console.print(f"[red]{running.name} failed after {running.epoch} epochs:[/red] {reason}")
+            return
+        self._done += 1
+        if not self._console.is_terminal:
+            ended = "" if outcome == "complete" else f" ({outcome} at epoch {running.epoch})"
+            self._console.print(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
+
+    def _summary(self) -> str:
+        epochs = self._epochs_ended + sum(running.epoch for running in self._running.values())
+        parts = [
+            f"{self._title}: {self._done} of {self._trials} trials",
+            f"{len(self._running)} running",
+            f"epoch {epochs} of {self._epochs_total}",
+        ]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        if self._best:
+            parts.append(f"best {self._best[2]} {self._best[0]:.4f} ({self._best[1]})")
+        left = self._seconds_left()
+        parts.append(f"{duration(time.monotonic() - self._started)} gone" + (f", {duration(left)} left" if left else ""))
+        return ", ".join(parts)
+
+    def _fraction(self) -> float:
+        partial = sum(running.work * running.epoch / running.epochs for running in self._running.values())
+        return (self._work_ended + partial) / self._work_total if self._work_total else 1.0
+
+    def _seconds_left(self) -> float | None:
+        """At the pace so far; the forecasts only weigh the trials against each other."""
+        fraction = self._fraction()
+        gone = time.monotonic() - self._started
+        return gone * (1 - fraction) / fraction if fraction > 0.01 else None
+
+    def _render(self) -> RenderableType:
+        running = Table.grid(padding=(0, 2))
+        for trial in self._running.values():
+            error = f"error {trial.error:.4f}" if trial.error is not None else "starting"
+            running.add_row(f"  {trial.name}", f"epoch {trial.epoch}/{trial.epochs}", error)
+        bar = ProgressBar(total=1.0, completed=min(self._fraction(), 1.0), width=60)
+        return Group(Text(self._summary()), bar, running)
+
+
+class _Running:
+    def __init__(self, name: str, epochs: int, work: float) -> None:
+        self.name, self.epochs, self.work = name, epochs, work
+        self.epoch = 0
+        self.error: float | None = None

@@ -1,0 +1,17 @@
+"""What a person can get wrong, said in one line before anything is started."""
+
+from pydantic import ValidationError
+
+
+class UsageError(ValueError):
+    """Bad input: the message names the field, the value and what is allowed; the command exits with code 2."""
+
+
+def first_error(error: ValidationError) -> str:
+    """The first problem of a config as one line: field, value, what is allowed."""
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"config field {field!r} is unknown"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
+    return f"config field {field!r}: {problem['input']!r} {message}" if field else f"config field {message}"

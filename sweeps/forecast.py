@@ -1,0 +1,76 @@
+"""What a training will cost, before anything is spent: its arithmetic over the rate that slots have shown."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from trainable.architecture import layers
+from trainable.config import Config
+
+SPLIT_SIZES = {"cifar10": {"A": (50_000, 10_000), "B": (45_000, 5_000)}, "digits": {"A": (1_438, 359), "B": (1_295, 143)}}
+"""Images that an epoch trains on, and images outside the train split that it evaluates, by data and protocol."""
+
+RATES = {"cpu": 60e9, "cuda": 2e12}
+"""Floating-point operations a second of one slot where the record has no finished trial to learn from: the baseline on
+one core of a 2.3 GHz Xeon (measured), and a cautious guess for a GPU (not measured)."""
+
+TRIAL_OVERHEAD_S = 1.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A finished trial's cost, from the record."""
+
+    config: Config
+    device: str
+    """`cpu` or `cuda`."""
+    seed_epoch_s: float
+    """Seconds of one epoch of one seed, evaluations included."""
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """Seconds of slot time for a config, learnt from recorded timings on that device, else from the built-in rate."""
+
+    device: str
+    timings: tuple[Timing, ...] = ()
+
+    @property
+    def basis(self) -> str:
+        """Where the forecast comes from, for the person who reads it."""
+        known = len(self._on_device)
+        return f"{known} recorded trials on {self.device}" if known else f"a built-in rate for a {self.device} slot"
+
+    def seconds(self, config: Config, seeds: int) -> float:
+        """Slot seconds of a whole training of that many seeds: the same network's own timing where there is one."""
+        if not seeds:
+            return 0.0
+        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self._rate(config)
+
+    def _rate(self, config: Config) -> float:
+        same = [t for t in self._on_device if _network(t.config) == _network(config)]
+        rates = [epoch_flops(timing.config) / timing.seed_epoch_s for timing in same or self._on_device]
+        return median(rates) if rates else RATES[self.device]
+
+    @property
+    def _on_device(self) -> list[Timing]:
+        return [timing for timing in self.timings if timing.device == self.device and timing.seed_epoch_s > 0]
+
+
+def epoch_flops(config: Config) -> float:
+    """Floating-point operations of one seed's epoch: three forward passes' worth a train image, one an evaluation."""
+    train, held_out = SPLIT_SIZES[config.data][config.protocol]
+    return 2.0 * sum(layer.multiply_adds for layer in layers(config)) * (4 * train + held_out)
+
+
+def makespan(seconds: Iterable[float], slots: int) -> float:
+    """Wall seconds of trials started longest first on that many equal slots."""
+    busy_until = [0.0] * max(slots, 1)
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(busy_until, busy_until[0] + duration)
+    return max(busy_until)
+
+
+def _network(config: Config) -> tuple:
+    return config.data, config.network, config.channels, config.hidden, config.batch_norm, config.precision

@@ -1,0 +1,96 @@
+"""The command line's options, validated: each problem is one line, before anything is started."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sweeps.ablations import STUDIES
+from sweeps.errors import UsageError
+from trainable.data import NAMES
+
+SEARCH = "search"
+STUDY_NAMES = (*STUDIES, SEARCH)
+DEFAULT_STUDIES = "tables,corrections,search"
+QUICK = {"data": "digits", "epochs": 2, "samples": 4}
+"""What `--quick` puts in the place of the defaults."""
+DEFAULTS = {"data": "cifar10", "epochs": 20, "samples": 20}
+
+
+class Options(BaseModel):
+    """What a sweep was asked to do. Build it with `parse`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    data: str
+    data_dir: str | None = None
+    studies: tuple[str, ...]
+    only: tuple[str, ...] = ()
+    epochs: int = Field(ge=1)
+    seeds: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    gpus_per_trial: float | None = Field(default=None, ge=0)
+    cpus_per_trial: float = Field(gt=0)
+    tracking_uri: str
+    experiment: str = Field(min_length=1)
+    storage_path: str = Field(min_length=1)
+    name: str | None = None
+    changes: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> "Options":
+        if self.data not in NAMES:
+            raise ValueError(f"--data {self.data!r} is unknown; allowed: {', '.join(NAMES)}")
+        for study in self.studies:
+            if study not in STUDY_NAMES:
+                raise ValueError(f"--studies {study!r} is unknown; allowed: {', '.join(STUDY_NAMES)}")
+        numbers = [table.number for name in self.studies if name in STUDIES for table in STUDIES[name].tables]
+        for number in self.only:
+            if number not in numbers:
+                allowed = ", ".join(numbers) or "none"
+                raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
+        if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"--gpus-per-trial {self.gpus_per_trial} must be a fraction below 1 or a whole number")
+        return self
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """What the sweep changes in every config."""
+        return {"data": self.data, "epochs": self.epochs, **self.changes}
+
+
+def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: Any) -> Options:
+    """Options from the command line's values, with `--quick`, the environment and the defaults filled in.
+
+    Raises `UsageError` naming the option, the value and what is allowed.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    values = DEFAULTS | (QUICK if quick else {}) | values
+    values.setdefault("address", os.environ.get("RAY_ADDRESS"))
+    values.setdefault("tracking_uri", os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db")
+    values.setdefault("experiment", os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"ablations-{values['data']}")
+    values.setdefault("storage_path", str(Path.cwd() / "sweep-storage"))
+    try:
+        return Options(
+            studies=_names(studies) or ("",), only=_names(only), changes=dict(map(_change, change)), **values
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        if not problem["loc"]:
+            raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
+        option = str(problem["loc"][0]).replace("_", "-")
+        allowed = problem["msg"].removeprefix("Input ")
+        raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _change(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
+    return field, value

@@ -1,0 +1,212 @@
+"""The one writer of the record: a thread that takes events from a queue, so that no trial ever waits for MLflow.
+
+What it cannot deliver it tries again until the server is back. A trial's files in the storage are removed only after
+the server has confirmed the finished trial; a sweep that dies before then records it the next time, without training.
+"""
+
+import json
+import logging
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from safetensors.numpy import load_file
+
+from analysis.kernels import kernel_grid
+from analysis.record import PLAN_FILE, ROLE
+from trainable.config import Config
+from trainable.storage import TRACES, WEIGHTS, TrialStorage
+from trainable.study import PlacedTable
+
+RETRY_S = 2.0
+METRICS_A_BATCH = 1000  # MLflow's limit of one log_batch
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes one sweep: a parent run, and a child run for every trial. The methods return at once."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        *,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        tables: tuple[PlacedTable, ...],
+    ) -> None:
+        self._client, self._experiment_id = client, experiment_id
+        parent = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: "sweep"})
+        self.run_id = parent.info.run_id
+        client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        client.log_dict(self.run_id, [table.model_dump(mode="json") for table in tables], PLAN_FILE)
+        self._tags = dict(tags)
+        self._trials: dict[str, _TrialRun] = {}
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self.failing_since: float | None = None
+        """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
+        self.refused = 0
+        """Writes that no repetition would deliver."""
+        self._thread.start()
+
+    def trial_started(self, trial_id: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """A trial was handed to an actor."""
+        self._queue.put(lambda: self._start(trial_id, spec, tags))
+
+    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """A trial reported epochs."""
+        kept = {name: result[name] for name in ("epochs", "environment") if name in result}
+        self._queue.put(lambda: self._result(trial_id, kept))
+
+    def trial_ended(self, trial_id: str, outcome: str, error: str = "") -> None:
+        """A trial is over: `complete`, `stopped` by the scheduler, `interrupted`, or `failed`."""
+        self._queue.put(lambda: self._end(trial_id, outcome, error))
+
+    def act(self, write: Callable[[MlflowClient, str], None]) -> None:
+        """Run any other write in order with the rest: it gets the client and the sweep's run id."""
+        self._queue.put(lambda: write(self._client, self.run_id))
+
+    def finish(self, status: str, patience_s: float = 60.0) -> bool:
+        """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered.
+
+        Gives up once the server has been failing for `patience_s`.
+        """
+        self._queue.put(lambda: self._client.set_terminated(self.run_id, status))
+        self._queue.put(None)
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            if self.failing_since is not None and time.monotonic() - self.failing_since > patience_s:
+                return False
+        return not self.refused
+
+    def _work(self) -> None:
+        while (write := self._queue.get()) is not None:
+            while not self._delivered(write):
+                time.sleep(RETRY_S)
+
+    def _delivered(self, write: Callable[[], None]) -> bool:
+        """Whether the write is settled: done, or refused for good; False where it is worth another try."""
+        try:
+            write()
+        except Exception as error:
+            if _is_outage(error):
+                if self.failing_since is None:
+                    self.failing_since = time.monotonic()
+                    logger.warning("the record does not answer, trying again: %s", str(error).splitlines()[0])
+                return False
+            logger.exception("the record refused a write")
+            self.refused += 1
+        self.failing_since = None
+        return True
+
+    def _start(self, trial_id: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        config, seeds = Config(**spec["config"]), tuple(spec["seeds"])
+        all_tags = {
+            **self._tags,
+            **tags,
+            ROLE: "trial",
+            "key": spec["key"],
+            "config": json.dumps(config.canonical()),
+            "seeds": json.dumps(seeds),
+            MLFLOW_PARENT_RUN_ID: self.run_id,
+        }
+        if trial_id not in self._trials:  # else Tune restarted the actor, or this write is being repeated
+            run = self._client.create_run(self._experiment_id, run_name=spec["name"], tags=all_tags)
+            storage = TrialStorage(spec["storage_path"], spec["key"], seeds)
+            self._trials[trial_id] = _TrialRun(run.info.run_id, config, seeds, storage)
+        params = [Param(name, str(value)) for name, value in config.model_dump(mode="json").items()]
+        self._client.log_batch(self._trials[trial_id].run_id, params=params)
+
+    def _result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        trial = self._trials[trial_id]
+        new = [epoch for epoch in result["epochs"] if epoch["number"] > len(trial.epochs)]
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, value, now, epoch["number"])
+            for epoch in new
+            for name, value in _flat_metrics(epoch, trial.seeds).items()
+        ]
+        tags = [RunTag(name, value) for name, value in result.get("environment", {}).items()]
+        for start in range(0, max(len(metrics), 1), METRICS_A_BATCH):
+            self._client.log_batch(trial.run_id, metrics=metrics[start : start + METRICS_A_BATCH], tags=tags)
+        trial.epochs += new
+
+    def _end(self, trial_id: str, outcome: str, error: str) -> None:
+        trial = self._trials.get(trial_id)
+        if trial is None:
+            return
+        run_id = trial.run_id
+        if trial.epochs:
+            now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
+            summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
+            self._client.log_batch(run_id, metrics=summary)
+        self._client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
+        if outcome == "complete":
+            with tempfile.TemporaryDirectory() as folder:
+                self._log_files(trial, Path(folder))
+        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[:5000])] if error else [])
+        self._client.log_batch(run_id, tags=tags)
+        status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
+        self._client.set_terminated(run_id, status)
+        if status == "FINISHED":
+            trial.storage.remove()
+        del self._trials[trial_id]
+
+    def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
+        for name in (WEIGHTS, TRACES):
+            if file := trial.storage.fetch(name, folder):
+                self._client.log_artifact(trial.run_id, str(file), "model")
+        if (traces := folder / TRACES).exists():
+            for name, array in load_file(traces).items():
+                if name.startswith("kernels/"):
+                    epoch = int(name.rpartition("_")[2])
+                    if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
+                        self._client.log_image(trial.run_id, kernel_grid(array), key="kernels", step=epoch)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the same write may succeed later: the server or the network is at fault, not the write."""
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
+    return isinstance(error, OSError)
+
+
+class _TrialRun:
+    """What the recorder remembers of a running trial: numbers only, never images or weights."""
+
+    def __init__(self, run_id: str, config: Config, seeds: tuple[int, ...], storage: TrialStorage) -> None:
+        self.run_id, self.config, self.seeds, self.storage = run_id, config, seeds, storage
+        self.epochs: list[dict[str, Any]] = []
+
+
+def _flat_metrics(epoch: Mapping[str, Any], seeds: tuple[int, ...]) -> dict[str, float]:
+    """One epoch's metrics by MLflow name: the seeds' mean under the plain name, each seed's beside it."""
+    flat = {"epoch_s": epoch["seconds"]}
+    for name, values in epoch["metrics"].items():
+        flat[name] = sum(values) / len(values)
+        flat |= {f"{name}/seed_{seed}": value for seed, value in zip(seeds, values, strict=True)}
+    return flat
+
+
+def summarise(epochs: list[dict[str, Any]]) -> dict[str, float]:
+    """A trial's headline numbers: `best_test_error` is the mean over the seeds of each one's minimum over the epochs,
+    `seed_epoch_s` the seconds of one epoch of one seed."""
+    summary: dict[str, float] = {}
+    for name in epochs[0]["metrics"]:
+        if name.endswith("_error"):
+            best = [min(values) for values in zip(*(epoch["metrics"][name] for epoch in epochs), strict=True)]
+            summary[f"best_{name}"] = sum(best) / len(best)
+    seeds = len(epochs[0]["metrics"]["train_loss"])
+    summary["seed_epoch_s"] = sum(epoch["seconds"] for epoch in epochs) / len(epochs) / seeds
+    return summary

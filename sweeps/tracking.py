@@ -1,0 +1,61 @@
+"""The tracking server or store: reached, checked and given its experiment."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the recorder tries again itself, without blocking
+
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from analysis.record import Record
+from sweeps.errors import UsageError
+
+SQLITE = "sqlite:///"
+REACH_S = 5.0
+
+
+def open_record(tracking_uri: str, experiment: str) -> Record | None:
+    """The record to read; None where an embedded one does not exist yet. Writes nothing.
+
+    Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
+    """
+    scheme = urlsplit(tracking_uri).scheme
+    if tracking_uri.startswith(SQLITE):
+        database = Path(tracking_uri.removeprefix(SQLITE))
+        if not database.exists():
+            existing = next(parent for parent in database.absolute().parents if parent.exists())
+            if not existing.is_dir() or not os.access(existing, os.W_OK):
+                raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
+            return None
+    elif scheme in ("http", "https"):
+        _reach(tracking_uri)
+    elif scheme in ("", "file"):
+        raise UsageError(f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SQLITE}FILE.db")
+    try:
+        return Record(tracking_uri, experiment)
+    except (MlflowException, OSError, ImportError) as error:
+        raise UsageError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
+
+
+def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """A client and the experiment's id. Makes what is missing: the database, its artifact folder, the experiment."""
+    location = None
+    if tracking_uri.startswith(SQLITE):
+        database = Path(tracking_uri.removeprefix(SQLITE)).absolute()
+        database.parent.mkdir(parents=True, exist_ok=True)
+        location = (database.parent / "mlartifacts" / experiment).as_uri()
+    client = MlflowClient(tracking_uri)
+    found = client.get_experiment_by_name(experiment)
+    return client, found.experiment_id if found else client.create_experiment(experiment, location)
+
+
+def _reach(tracking_uri: str) -> None:
+    try:
+        answer = requests.get(f"{tracking_uri.rstrip('/')}/health", timeout=REACH_S)
+    except requests.RequestException as error:
+        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {error}") from error
+    if answer.status_code >= 500:
+        raise UsageError(f"--tracking-uri {tracking_uri}: the server answers with status {answer.status_code}")

@@ -1,0 +1,60 @@
+"""The networks as data: which layers of which sizes. No torch here: the model is built from it, and forecasts count it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainable.config import Config
+
+CLASSES = 10
+IMAGE_SIZE = 32
+"""Height and width of an image in pixels."""
+
+_VGG_A_CHANNELS = (64, 128, 256, 256, 512, 512, 512, 512)
+_VGG_A_POOLED = (True, True, False, True, False, True, False, True)
+_VGG_A_HIDDEN = (512, 512)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A 3x3 convolution with padding 1 on `size` x `size` pixels, halved by max-pooling where `pool` is set."""
+
+    inputs: int
+    outputs: int
+    size: int
+    pool: bool
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image's forward pass."""
+        return self.inputs * self.outputs * 9 * self.size**2
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer; `last` marks the output layer, which has no activation."""
+
+    inputs: int
+    outputs: int
+    last: bool
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image's forward pass."""
+        return self.inputs * self.outputs
+
+
+def layers(config: Config) -> Iterator[Conv | Linear]:
+    """The config's layers, from the image to the class scores."""
+    if config.network == "cnn":
+        channels, pooled, hidden = config.channels, (True, True), config.hidden
+    else:
+        channels, pooled, hidden = _VGG_A_CHANNELS, _VGG_A_POOLED, _VGG_A_HIDDEN
+    inputs, size = 3, IMAGE_SIZE
+    for outputs, pool in zip(channels, pooled, strict=True):
+        yield Conv(inputs, outputs, size, pool)
+        inputs, size = outputs, size // 2 if pool else size
+    inputs *= size**2
+    for outputs in hidden:
+        yield Linear(inputs, outputs, last=False)
+        inputs = outputs
+    yield Linear(inputs, CLASSES, last=True)

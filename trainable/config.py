@@ -1,0 +1,95 @@
+"""What a training computes: a frozen, validated config and its key. No torch here, so that planning stays fast."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RECIPE = 1
+"""Version of the training recipe: raise it when the same config would train to other numbers."""
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Config(BaseModel):
+    """Everything that decides what a training computes, and nothing else.
+
+    The defaults are the report's baseline, so a change from the baseline is the fields that differ. Raises
+    `pydantic.ValidationError`, naming the field and what is allowed, for a bad value or an unknown field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    data: Literal["cifar10", "digits"] = "cifar10"
+    """The data set."""
+    protocol: Literal["A", "B"] = "A"
+    """A: train on the whole train split and watch the test error, as the report did. B: hold out a fixed,
+    stratified tenth for validation and leave the test split alone."""
+    network: Literal["cnn", "vgg-a"] = "cnn"
+    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier."""
+    channels: tuple[Width, Width] = (16, 32)
+    """Output channels of the two convolutions of `cnn`."""
+    hidden: tuple[Width, Width] = (128, 128)
+    """Widths of the two hidden linear layers of `cnn`."""
+    activation: Literal["relu", "tanh", "softplus"] = "relu"
+    """The activation after every layer but the last."""
+    batch_norm: bool = False
+    """Batch normalisation before every activation."""
+    bn_momentum: float = Field(default=0.1, gt=0, le=1)
+    """Weight of the newest batch in the running statistics of batch norm."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability to drop a channel (convolutions) or a unit (linear layers) before each activation."""
+    loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
+    """`hinge` is the multi-class hinge loss with p=1 and margin 1."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Label smoothing of the cross-entropy."""
+    optimizer: Literal["adam", "adamw", "sgd", "momentum", "adagrad"] = "adam"
+    """`momentum` is SGD with `momentum`; `adamw` decouples the weight decay, the others couple it (L2)."""
+    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    """Learning rate; the peak, where the schedule is not constant."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of the `momentum` optimizer."""
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Weight decay of every parameter."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """Learning rate by step, over the whole training."""
+    batch_size: int = Field(default=128, ge=2, le=65536)
+    """Images a step; the last partial batch of an epoch is kept."""
+    epochs: int = Field(default=20, ge=1, le=100_000)
+    """Passes over the train split."""
+    flip: bool = False
+    """Mirror each train image with probability 1/2."""
+    shift: int = Field(default=0, ge=0, le=16)
+    """Shift each train image by up to this many pixels in both directions (a padded random crop)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
+
+    @model_validator(mode="after")
+    def _no_idle_fields(self) -> "Config":
+        """A field that the rest of the config switches off would give one training two keys."""
+        idle = {
+            "bn_momentum": not self.batch_norm and "batch_norm is true",
+            "label_smoothing": self.loss != "cross_entropy" and "loss is cross_entropy",
+            "momentum": self.optimizer != "momentum" and "optimizer is momentum",
+            "channels": self.network != "cnn" and "network is cnn",
+            "hidden": self.network != "cnn" and "network is cnn",
+        }
+        for field, needs in idle.items():
+            value = getattr(self, field)
+            if needs and value != type(self).model_fields[field].default:
+                raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {needs}")
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """The fields that differ from the defaults, as plain JSON values: equal for equal trainings."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def change(self, **fields: Any) -> "Config":
+        """A validated copy with some fields changed."""
+        return type(self)(**(self.model_dump() | fields))
+
+    def key(self, fingerprint: str) -> str:
+        """The identity of this training on the data with that fingerprint: 16 hexadecimal digits."""
+        identity = {"recipe": RECIPE, "fingerprint": fingerprint, "config": self.canonical()}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,43 @@
+"""Losses, optimizers and schedules by their names in a config."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+
+from trainable.config import Config
+
+
+def make_loss(config: Config) -> nn.Module:
+    """The loss of class scores (N, 10) against labels (N,), averaged over the batch."""
+    if config.loss == "hinge":
+        return nn.MultiMarginLoss()
+    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+
+
+def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimizer; every one but `adamw` couples its weight decay (adds L2 to the gradient)."""
+    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    match config.optimizer:
+        case "adam":
+            return Adam(parameters, **common)
+        case "adamw":
+            return AdamW(parameters, **common)
+        case "sgd":
+            return SGD(parameters, **common)
+        case "momentum":
+            return SGD(parameters, momentum=config.momentum, **common)
+        case "adagrad":
+            return Adagrad(parameters, **common)
+
+
+def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRScheduler | None:
+    """The schedule over that many steps; None where the learning rate is constant."""
+    match config.schedule:
+        case "constant":
+            return None
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=steps)
+        case "one_cycle":
+            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps)

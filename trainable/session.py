@@ -1,0 +1,107 @@
+"""One trial from its first epoch, or from where an earlier process left it, to its last: training with its files."""
+
+import io
+import logging
+import platform
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from trainable.data import load
+from trainable.sources import DataError
+from trainable.storage import CHECKPOINT, TRACES, WEIGHTS, TrialSpec, TrialStorage
+from trainable.training import Trainer
+
+CHECKPOINT_S = 20.0
+"""Work that a killed trial can lose, or one epoch where that is longer."""
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """A trial in this process. Raises `DataError` where this node's data is not the sweep's."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        data = load(spec.config.data, spec.data_dir)
+        if data.fingerprint != spec.fingerprint:
+            raise DataError(
+                f"{platform.node()}: the data here has fingerprint {data.fingerprint}, the sweep's has "
+                f"{spec.fingerprint}; give every node the same data"
+            )
+        self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+        self._trainer = Trainer(spec.config, data, spec.seeds)
+        self._reported, self._saved, self._saved_at = 0, 0, time.monotonic()
+        checkpoint = self._storage.read(CHECKPOINT)
+        if checkpoint is not None:
+            try:
+                self._trainer.load_state_dict(torch.load(io.BytesIO(checkpoint), weights_only=True))
+            except Exception:
+                logger.exception("%s: the checkpoint cannot be used; the trial starts from its first epoch", spec.name)
+                self._trainer = Trainer(spec.config, data, spec.seeds)
+            self._saved = len(self._trainer.history)
+
+    def advance(self, budget_s: float) -> dict[str, Any]:
+        """Train until the budget is spent, for one epoch at least unless all are done, and report.
+
+        The report has `epochs` (all since the last report, from the first epoch on where this is the first), `epoch`,
+        the seeds' mean of each metric, `done`, and in the first report `environment`.
+        """
+        trainer, start = self._trainer, time.monotonic()
+        while not trainer.done:
+            trainer.run_epoch()
+            if time.monotonic() - start > budget_s:
+                break
+        if trainer.done:
+            self._publish()
+        if trainer.done or time.monotonic() - self._saved_at > CHECKPOINT_S:
+            self.save()
+        last = trainer.history[-1]
+        report: dict[str, Any] = {name: last.mean(name) for name in last.metrics}
+        report |= {"epoch": last.number, "done": trainer.done}
+        report["epochs"] = [asdict(epoch) for epoch in trainer.history[self._reported :]]
+        if not self._reported:
+            report["environment"] = environment(trainer.device)
+        self._reported = len(trainer.history)
+        return report
+
+    def save(self) -> None:
+        """Write the checkpoint, unless the last one is as new as the training."""
+        if self._saved == len(self._trainer.history):
+            return
+        buffer = io.BytesIO()
+        torch.save(self._trainer.state_dict(), buffer)
+        self._storage.write(CHECKPOINT, buffer.getbuffer())
+        self._saved, self._saved_at = len(self._trainer.history), time.monotonic()
+
+    def _publish(self) -> None:
+        """Write what the record keeps of a finished trial, readable without torch."""
+        kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self._trainer.kernels)}
+        losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
+        self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
+        self._storage.write(TRACES, to_safetensors(kernels | losses))
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What a trial ran on, for its record."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{_processor()}, {torch.get_num_threads()} thread(s)"
+    return {
+        "device": device.type,
+        "device_name": name,
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,82 @@
+"""A trial to run, and where its files live until the record has it. No torch and no Ray here.
+
+One folder a trial, named by its key and seeds, in any file system that pyarrow knows (a local or shared folder, s3://,
+gs://). One class owns every file name.
+"""
+
+from pathlib import Path
+
+from pyarrow import fs
+from pydantic import BaseModel
+
+from trainable.config import Config
+
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
+TRACES = "traces.safetensors"
+
+
+class TrialSpec(BaseModel):
+    """All that a process on any node needs to run a trial."""
+
+    key: str
+    name: str
+    config: Config
+    seeds: tuple[int, ...]
+    fingerprint: str
+    data_dir: str | None
+    storage_path: str
+
+
+class TrialStorage:
+    """The files of one trial. They outlive the process, the node and the sweep, until the record has the trial."""
+
+    def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
+        self._filesystem, root = open_storage(storage_path)
+        self._folder = f"{root}/trials/{key}-seeds-{'-'.join(map(str, seeds))}"
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content, or None where there is no such file."""
+        path = f"{self._folder}/{name}"
+        if self._filesystem.get_file_info(path).type != fs.FileType.File:
+            return None
+        with self._filesystem.open_input_file(path) as file:
+            return file.read()
+
+    def write(self, name: str, content: bytes | memoryview) -> None:
+        """Write a file so that a reader sees the old content or the new, never a part."""
+        self._filesystem.create_dir(self._folder, recursive=True)
+        unfinished = f"{self._folder}/{name}.unfinished"
+        with self._filesystem.open_output_stream(unfinished) as file:
+            file.write(content)
+        self._filesystem.move(unfinished, f"{self._folder}/{name}")
+
+    def fetch(self, name: str, folder: Path) -> Path | None:
+        """Copy a file into a local folder; None where there is no such file."""
+        content = self.read(name)
+        if content is None:
+            return None
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    def remove(self) -> None:
+        """Delete the trial's folder."""
+        if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
+            self._filesystem.delete_dir(self._folder)
+
+
+def open_storage(storage_path: str) -> tuple[fs.FileSystem, str]:
+    """The file system and the path in it. A path without a scheme is a local folder, made absolute."""
+    if "://" in storage_path:
+        return fs.FileSystem.from_uri(storage_path)
+    return fs.LocalFileSystem(), str(Path(storage_path).expanduser().resolve())
+
+
+def check_writable(storage_path: str) -> None:
+    """Write and delete a small file. Raises `OSError` or `pyarrow.ArrowException` where that fails."""
+    filesystem, root = open_storage(storage_path)
+    filesystem.create_dir(root, recursive=True)
+    probe = f"{root}/.probe"
+    with filesystem.open_output_stream(probe) as file:
+        file.write(b"probe")
+    filesystem.delete_file(probe)
