@@ -1,9 +1,8 @@
 """The record as plain data: what sweeps wrote to MLflow, read back. Everything in analysis/ is computed from this."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -36,7 +35,7 @@ class TrialRecord:
     tags: dict[str, str]
     metrics: dict[str, Series] = field(default_factory=dict)
     """By MLflow's name: the seeds' mean under `test_error`, each seed's under `test_error/seed_0`. Only the last value
-    of each, where the histories were not asked for."""
+    of each at step -1, until `Record.with_histories`."""
     run_id: str = ""
 
     @property
@@ -70,10 +69,13 @@ class Record:
         found = self.client.get_experiment_by_name(experiment)
         self._experiment_id = found.experiment_id if found else None
 
-    def trials(self, *, histories: bool = False, sweep: str | None = None) -> list[TrialRecord]:
-        """All recorded trials, oldest first; of one sweep only where its id is given."""
-        where = f" and tags.`{MLFLOW_PARENT_RUN_ID}` = '{sweep}'" if sweep else ""
-        return [self._trial(run, histories) for run in self._runs(f"tags.{ROLE} = 'trial'{where}")]
+    def trials(self) -> list[TrialRecord]:
+        """All recorded trials, oldest first, with the last value of each metric."""
+        return [_trial(run) for run in self._runs(f"tags.{ROLE} = 'trial'")]
+
+    def with_histories(self, trial: TrialRecord) -> TrialRecord:
+        """The trial with every value of each metric."""
+        return replace(trial, metrics={name: self._history(trial.run_id, name) for name in trial.metrics})
 
     def sweeps(self) -> list[SweepRecord]:
         """All recorded sweeps with their tables, oldest first."""
@@ -89,35 +91,15 @@ class Record:
             if not (token := page.token):
                 return
 
-    def _trial(self, run: Run, histories: bool) -> TrialRecord:
-        tags = run.data.tags
-        if histories:
-            metrics = {name: self.history(run.info.run_id, name) for name in run.data.metrics}
-        else:
-            metrics = {name: [(-1, value)] for name, value in run.data.metrics.items()}
-        return TrialRecord(
-            key=tags["key"],
-            name=tags[MLFLOW_RUN_NAME],
-            config=Config(**json.loads(tags["config"])),
-            seeds=tuple(json.loads(tags["seeds"])),
-            status=run.info.status,
-            sweep=tags[MLFLOW_PARENT_RUN_ID],
-            tags={name: value for name, value in tags.items() if not name.startswith("mlflow.")},
-            metrics=metrics,
-            run_id=run.info.run_id,
-        )
-
-    def history(self, run_id: str, name: str) -> Series:
-        """All values of one metric of a run."""
+    def _history(self, run_id: str, name: str) -> Series:
         return sorted((m.step, m.value) for m in self.client.get_metric_history(run_id, name))
 
     def _sweep(self, run: Run) -> SweepRecord:
-        tags: dict[str, Any] = run.data.tags
         return SweepRecord(
             id=run.info.run_id,
-            name=tags[MLFLOW_RUN_NAME],
+            name=run.data.tags[MLFLOW_RUN_NAME],
             status=run.info.status,
-            tags={name: value for name, value in tags.items() if not name.startswith("mlflow.")},
+            tags=_own_tags(run),
             params=run.data.params,
             tables=self._tables(run.info.run_id),
         )
@@ -130,7 +112,26 @@ class Record:
             return tuple(PlacedTable(**table) for table in json.load(file))
 
 
-def recorded_seeds(trials: list[TrialRecord]) -> dict[str, set[int]]:
+def _trial(run: Run) -> TrialRecord:
+    tags = run.data.tags
+    return TrialRecord(
+        key=tags["key"],
+        name=tags[MLFLOW_RUN_NAME],
+        config=Config(**json.loads(tags["config"])),
+        seeds=tuple(json.loads(tags["seeds"])),
+        status=run.info.status,
+        sweep=tags[MLFLOW_PARENT_RUN_ID],
+        tags=_own_tags(run),
+        metrics={name: [(-1, value)] for name, value in run.data.metrics.items()},
+        run_id=run.info.run_id,
+    )
+
+
+def _own_tags(run: Run) -> dict[str, str]:
+    return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+
+
+def recorded_seeds(trials: Iterable[TrialRecord]) -> dict[str, set[int]]:
     """The seeds that the record has of every key: trials that ran to their last epoch."""
     seeds: dict[str, set[int]] = {}
     for trial in trials:

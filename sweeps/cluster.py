@@ -23,6 +23,11 @@ class Resources:
     cpus: float
     gpus: float
 
+    @property
+    def device(self) -> str:
+        """What a trial with these resources computes on: `cpu` or `cuda`."""
+        return "cuda" if self.gpus else "cpu"
+
     def slots(self, trial: "Resources") -> int:
         """How many trials that ask for so much run here at the same time."""
         fits = [has // asks for has, asks in ((self.cpus, trial.cpus), (self.gpus, trial.gpus)) if asks]

@@ -26,14 +26,27 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
-def plan_table(plan: Plan) -> Table:
-    """Each distinct trial with the rows that it serves and what is left of it."""
+def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None:
+    """Each distinct trial with the rows that it serves and what is left of it, then the forecast."""
     table = Table("trial", "key", "rows", "seeds to run", "recorded", "forecast", box=None, header_style="bold")
     for trial in plan.trials:
         seeds, recorded = (", ".join(map(str, some)) or "-" for some in (trial.seeds, trial.recorded_seeds))
         forecast = duration(trial.forecast_s) if trial.seeds else "-"
         table.add_row(trial.name, trial.key, ", ".join(trial.rows), seeds, recorded, forecast)
-    return table
+    if plan.trials:
+        console.print(table)
+    data, resources, search = summary["data"], summary["resources"], summary.get("search")
+    console.print(
+        f"{summary['rows']} rows, {summary['distinct']} distinct trials, {summary['recorded']} recorded, "
+        f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {plan.slots} slot(s) of "
+        f"{resources['cpus_per_trial']:g} CPU and {resources['gpus_per_trial']:g} GPU (from {summary['forecast_basis']})"
+    )
+    if search:
+        console.print(
+            f"search: {search['samples']} samples, {search['recorded']} recorded, {search['to_run']} to run in about "
+            f"{duration(search['forecast_s'])}"
+        )
+    console.print(f"data: {data['name']}, {data['form']}, fingerprint {data['fingerprint']}")
 
 
 class Display:

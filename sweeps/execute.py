@@ -1,16 +1,13 @@
 """Runs planned trials on Ray: Tune schedules them, and what it says goes to the recorder and to the display."""
 
-import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # nothing reads them: MLflow is the record
 os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the display says them, in a line each
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # Tune's own state is not what a sweep resumes from
 
 from ray import tune
@@ -18,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from sweeps.cluster import Resources
 from trainable.tune_trainable import TuneTrainable
 
 RETRIES = 4
@@ -37,25 +35,19 @@ class Observer(Protocol):
         """A trial is over: `complete`, `stopped` by the scheduler, `interrupted`, or `failed`."""
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What one trial asks of the cluster."""
-
-    cpus: float
-    gpus: float
-
-    def slots(self, cpus: float, gpus: float) -> int:
-        """How many trials fit a cluster of that many CPUs and GPUs at the same time."""
-        fits = [total // each for total, each in ((cpus, self.cpus), (gpus, self.gpus)) if each]
-        return int(min(fits))
-
-
 @dataclass
 class Outcome:
     """How a run of trials ended."""
 
     failed: int = 0
+    """Trials given up."""
     interrupted: bool = False
+    undelivered: bool = False
+    """Whether some of it could not be written to the record."""
+
+    def and_then(self, later: "Outcome") -> "Outcome":
+        """Both runs as one."""
+        return Outcome(self.failed + later.failed, later.interrupted, later.undelivered)
 
 
 def run_trials(
@@ -104,12 +96,12 @@ def _fit(
             name=name,
             storage_path=f"{storage_path}/tune",
             callbacks=[_Events(observers, outcome)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),
     )
-    with _stop_signals(outcome):
-        tuner.fit()
+    tuner.fit()
     return outcome
 
 
@@ -118,6 +110,10 @@ class _Events(tune.Callback):
 
     def __init__(self, observers: Sequence[Observer], outcome: Outcome) -> None:
         self._observers, self._outcome = observers, outcome
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         for observer in self._observers:
@@ -147,15 +143,3 @@ class _Events(tune.Callback):
         for observer in self._observers:
             observer.trial_ended(trial.trial_id, outcome, error)
 
-
-@contextmanager
-def _stop_signals(outcome: Outcome) -> Iterator[None]:
-    """SIGTERM stops a sweep as Ctrl-C does: Tune takes SIGINT itself and ends its loop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -60,17 +60,17 @@ class Recorder:
         """Writes that no repetition would deliver."""
         self._thread.start()
 
-    def trial_started(self, trial_id: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """A trial was handed to an actor."""
-        self._queue.put(lambda: self._start(trial_id, spec, tags))
+    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+        self._queue.put(lambda: self._start(trial_id, spec))
 
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """A trial reported epochs."""
+        """See `Observer`."""
         kept = {name: result[name] for name in ("epochs", "environment") if name in result}
         self._queue.put(lambda: self._result(trial_id, kept))
 
-    def trial_ended(self, trial_id: str, outcome: str, error: str = "") -> None:
-        """A trial is over: `complete`, `stopped` by the scheduler, `interrupted`, or `failed`."""
+    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
+        """See `Observer`."""
         self._queue.put(lambda: self._end(trial_id, outcome, error))
 
     def act(self, write: Callable[[MlflowClient, str], None]) -> None:
@@ -110,11 +110,11 @@ class Recorder:
         self.failing_since = None
         return True
 
-    def _start(self, trial_id: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    def _start(self, trial_id: str, spec: Mapping[str, Any]) -> None:
         config, seeds = Config(**spec["config"]), tuple(spec["seeds"])
         all_tags = {
             **self._tags,
-            **tags,
+            **spec["tags"],
             ROLE: "trial",
             "key": spec["key"],
             "config": json.dumps(config.canonical()),

@@ -26,6 +26,8 @@ class TrialSpec(BaseModel):
     fingerprint: str
     data_dir: str | None
     storage_path: str
+    tags: dict[str, str] = {}
+    """What the record says of the trial beside its config."""
 
 
 class TrialStorage:

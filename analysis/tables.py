@@ -1,0 +1,116 @@
+"""The report's tables beside what was reproduced: every cell is computed from recorded trials."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+from scipy import stats
+
+from analysis.record import Series, TrialRecord
+from trainable.study import PlacedTable, Reported
+
+CONFIDENCE = 0.95
+TEST_IMAGES = {"cifar10": 10_000, "digits": 359}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An error over seeds: each seed's minimum over the epochs, as the report prints it, and its last epoch's."""
+
+    minima: tuple[float, ...]
+    epochs: tuple[int, ...]
+    """The 1-based epoch of each minimum."""
+    finals: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The seeds' mean of the minima."""
+        return mean(self.minima)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the 95% confidence interval of the mean (Student's t); None for one seed."""
+        return _t_half_width(self.minima, 1 / len(self.minima))
+
+    def next_run(self) -> tuple[float, float] | None:
+        """The 95% prediction interval of one more run; None for one seed."""
+        half = _t_half_width(self.minima, 1 + 1 / len(self.minima))
+        return None if half is None else (self.mean - half, self.mean + half)
+
+
+@dataclass(frozen=True)
+class ReproducedRow:
+    """A row of a table; a cell is None where the record lacks it."""
+
+    name: str
+    key: str
+    reported: Reported | None
+    seeds: tuple[int, ...]
+    train: Cell | None
+    test: Cell | None
+
+
+@dataclass(frozen=True)
+class ReproducedTable:
+    """A table with its rows filled in."""
+
+    table: PlacedTable
+    rows: tuple[ReproducedRow, ...]
+
+
+def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
+    """Fill the tables from the complete trials; trials of one key with different seeds are taken together."""
+    by_key: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.complete:
+            by_key.setdefault(trial.key, []).append(trial)
+    filled = []
+    for table in tables:
+        rows = []
+        for row in table.rows:
+            found = by_key.get(row.key, [])
+            train, test = (_merge(found, metric) for metric in ("train_error", "test_error"))
+            rows.append(
+                ReproducedRow(row.name, row.key, row.reported, tuple(sorted(train)), _cell(train), _cell(test))
+            )
+        filled.append(ReproducedTable(table, tuple(rows)))
+    return filled
+
+
+def verdict(row: ReproducedRow, data: str) -> str:
+    """Whether the printed test error agrees with ours: by the prediction interval of one more run, or, with a single
+    seed, by the binomial 95% bound of two runs' difference on that many test images, which is too narrow."""
+    if row.reported is None or row.test is None:
+        return ""
+    printed = row.reported.test_error
+    if interval := row.test.next_run():
+        return "yes" if interval[0] <= printed <= interval[1] else "no"
+    error = (printed + row.test.mean) / 2
+    bound = stats.norm.ppf((1 + CONFIDENCE) / 2) * sqrt(2 * error * (1 - error) / TEST_IMAGES[data])
+    return "within one run's noise" if abs(printed - row.test.mean) <= bound else "no"
+
+
+def _merge(trials: Iterable[TrialRecord], metric: str) -> dict[int, Series]:
+    merged: dict[int, Series] = {}
+    for trial in trials:
+        merged |= {seed: series for seed, series in trial.by_seed(metric).items() if series}
+    return merged
+
+
+def _cell(by_seed: Mapping[int, Series]) -> Cell | None:
+    if not by_seed:
+        return None
+    best = [min(by_seed[seed], key=lambda point: (point[1], point[0])) for seed in sorted(by_seed)]
+    return Cell(
+        minima=tuple(value for _, value in best),
+        epochs=tuple(epoch for epoch, _ in best),
+        finals=tuple(by_seed[seed][-1][1] for seed in sorted(by_seed)),
+    )
+
+
+def _t_half_width(values: Sequence[float], variance_factor: float) -> float | None:
+    if len(values) < 2:
+        return None
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return float(quantile * stdev(values) * sqrt(variance_factor))

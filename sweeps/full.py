@@ -1,0 +1,156 @@
+"""The whole study as one command:
+
+    python sweeps/full.py --address auto
+
+It plans the chosen studies, runs what the record lacks and reports. Running it again is the resume.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import typer
+from rich.console import Console
+
+from sweeps.errors import UsageError
+from sweeps.options import DEFAULT_STUDIES, DEFAULTS, QUICK, STUDY_NAMES, Options, parse
+from trainable.data import NAMES
+from trainable.sources import DataError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _default(name: str) -> str:
+    return f"Default: {DEFAULTS[name]}; with --quick {QUICK[name]}."
+
+
+@app.command()
+def full(
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray: auto, HOST:PORT or ray://HOST:PORT. Default: $RAY_ADDRESS, else a local Ray."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The whole pipeline, small: for trying it.")] = False,
+    data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(NAMES)}. {_default('data')}")] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(help="Folder of CIFAR-10. Default: $CIFAR10_DIR, then the user's cache, then a download."),
+    ] = None,
+    studies: Annotated[
+        str, typer.Option(help=f"Studies to run, joined by commas: {', '.join(STUDY_NAMES)}.")
+    ] = DEFAULT_STUDIES,
+    only: Annotated[str, typer.Option(help="Only these table numbers, joined by commas. Default: all.")] = "",
+    epochs: Annotated[int | None, typer.Option(help=f"Epochs a training. {_default('epochs')}")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a table row: 0, 1, ... More of them extend the record.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(help=f"Trials of the search, recorded ones included. {_default('samples')}")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs a trial, a fraction to share one. Default: 0.25 if there are any, else 0.")
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="CPU cores a trial.")] = 1.0,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow server or store. Default: $MLFLOW_TRACKING_URI, else ./mlflow.db (SQLite)."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment. Default: $MLFLOW_EXPERIMENT_NAME, else ablations-DATA.")
+    ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(help="Checkpoints: a folder or URI that all nodes share. Default: ./sweep-storage."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The sweep's name in the record. Default: studies and time.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object on standard output.")] = False,
+) -> None:
+    """Run every ablation of the study that the record lacks, search for the best batch-norm model, and report."""
+    if as_json and not dry_run:
+        raise UsageError("--json needs --dry-run")
+    options = parse(
+        quick=quick,
+        studies=studies,
+        only=only,
+        change=change or [],
+        address=address,
+        data=data,
+        data_dir=data_dir,
+        epochs=epochs,
+        seeds=seeds,
+        samples=samples,
+        gpus_per_trial=gpus_per_trial,
+        cpus_per_trial=cpus_per_trial,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        storage_path=storage_path,
+        name=name,
+    )
+    if dry_run:
+        _show_plan(options, as_json)
+    else:
+        raise typer.Exit(_sweep(options))
+
+
+def _show_plan(options: Options, as_json: bool) -> None:
+    from sweeps.display import print_plan
+    from sweeps.prepare import prepare
+
+    plan, summary = prepare(options, download=False).dry_run()
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        print_plan(Console(), plan, summary)
+
+
+def _sweep(options: Options) -> int:
+    """Run and report; returns the exit code: 130 after Ctrl-C, 1 where a trial failed or the record is incomplete."""
+    from sweeps.prepare import prepare
+    from sweeps.report import print_report
+
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # stop as Ctrl-C does
+    progress = Console(stderr=True)
+    prepared = prepare(options, download=True)
+    if prepared.nothing_to_do:
+        progress.print("Nothing to do: the record has it all.")
+        print_report(prepared, Console())
+        return 0
+    from sweeps.sweep import run
+
+    outcome = run(prepared, progress)
+    print_report(prepared, Console())
+    if outcome.undelivered:
+        progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
+    if outcome.failed:
+        progress.print(f"[red]{outcome.failed} trial(s) failed.[/red]")
+    if outcome.interrupted:
+        progress.print("Stopped. What is finished is recorded, what is not goes on from its last checkpoint.")
+    if outcome.interrupted or outcome.failed or outcome.undelivered:
+        progress.print("To go on, run the same command again.")
+    return 130 if outcome.interrupted else 1 if outcome.failed or outcome.undelivered else 0
+
+
+def main() -> None:
+    """The command: bad input is one line on standard error and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        problem = error.format_message()
+    except (UsageError, DataError) as error:
+        problem = str(error)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    print(f"error: {problem}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

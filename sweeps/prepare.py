@@ -1,0 +1,108 @@
+"""Everything that is checked and known before anything is started: the data, the record, the plan. No Ray, no torch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from analysis.record import Record, TrialRecord, recorded_seeds
+from sweeps import cluster, tracking
+from sweeps.ablations import STUDIES
+from sweeps.cluster import Resources
+from sweeps.forecast import Forecaster, Timing
+from sweeps.options import SEARCH, Options
+from sweeps.plan import Plan, config_of, make_plan
+from sweeps.search import Search, make_search
+from trainable import data
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked request and what the record has of it."""
+
+    options: Options
+    fingerprint: str
+    """The data's; `unknown` in a dry run where CIFAR-10 is yet to be downloaded."""
+    form: str
+    """The data's form: official, parquet, folders or embedded."""
+    record: Record | None
+    """None where the embedded record does not exist yet."""
+
+    @cached_property
+    def trials(self) -> list[TrialRecord]:
+        """What the record has, with the last value of each metric."""
+        return self.record.trials() if self.record else []
+
+    def plan(self, slots: int = 1, device: str = "cpu") -> Plan:
+        """The plan of the chosen tables for that many slots on a device."""
+        return make_plan(
+            [STUDIES[name] for name in self.options.studies if name in STUDIES],
+            base=self.options.base,
+            fingerprint=self.fingerprint,
+            seeds=self.options.seeds,
+            recorded=recorded_seeds(self.trials),
+            forecaster=self.forecaster(device),
+            slots=slots,
+            only=self.options.only,
+        )
+
+    def search(self) -> Search | None:
+        """The search, with what the record has of it; None where it was not chosen."""
+        if SEARCH not in self.options.studies:
+            return None
+        return make_search(self.options.base, self.options.samples, self.trials, self.fingerprint)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether the record has all that was asked for."""
+        search = self.search()
+        return not self.plan().to_run and not (search and search.to_run)
+
+    def forecaster(self, device: str) -> Forecaster:
+        """Forecasts for slots on a device (`cpu` or `cuda`), learnt from the record."""
+        timings = (
+            Timing(trial.config, trial.tags.get("device", ""), trial.metrics["seed_epoch_s"][-1][1])
+            for trial in self.trials
+            if "seed_epoch_s" in trial.metrics
+        )
+        return Forecaster(device, tuple(timings))
+
+    def dry_run(self) -> tuple[Plan, dict[str, Any]]:
+        """The plan, and the same with its surroundings as one JSON object. Slots are this machine's; those of a
+        cluster are not known before it is joined, so that a plan for one is for a single slot."""
+        options, here = self.options, cluster.local_resources()
+        if options.address is None:
+            asks = cluster.trial_resources(here, options.cpus_per_trial, options.gpus_per_trial)
+            plan = self.plan(here.slots(asks), asks.device)
+        else:
+            asks = Resources(options.cpus_per_trial, options.gpus_per_trial or 0)
+            plan = self.plan(1, asks.device)
+        search, forecaster = self.search(), self.forecaster(asks.device)
+        summary: dict[str, Any] = {
+            "data": {"name": self.options.data, "fingerprint": self.fingerprint, "form": self.form},
+            "resources": {"cpus_per_trial": asks.cpus, "gpus_per_trial": asks.gpus},
+            "forecast_basis": forecaster.basis,
+            **plan.summary(),
+        }
+        if search:
+            summary["search"] = {
+                "samples": search.samples,
+                "recorded": len(search.finished),
+                "to_run": search.to_run,
+                "forecast_s": round(search.forecast_s(forecaster, plan.slots), 1),
+            }
+        return plan, summary
+
+
+def prepare(options: Options, *, download: bool) -> Prepared:
+    """Check a request. With `download`, CIFAR-10 that is nowhere is fetched.
+
+    Raises `UsageError` or `DataError` in one line for data, a config, an address or a tracking server that is not
+    usable.
+    """
+    config_of({}, options.base, "--set")
+    if options.address:
+        cluster.check_address(options.address)
+    record = tracking.open_record(options.tracking_uri, options.experiment)
+    found = data.fingerprint(options.data, options.data_dir, download=download)
+    fingerprint, form = found or ("unknown", "to be downloaded")
+    return Prepared(options, fingerprint, form, record)

@@ -1,0 +1,70 @@
+"""What a sweep says at its end: the tables, where the record is, and how to look at it."""
+
+import shlex
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.record import TrialRecord
+from analysis.tables import Cell, ReproducedTable, reproduce, verdict
+from sweeps.prepare import Prepared
+from sweeps.tracking import SQLITE, open_record
+
+
+def print_report(prepared: Prepared, console: Console) -> None:
+    """Print the chosen tables from the record as it is now."""
+    options = prepared.options
+    record = open_record(options.tracking_uri, options.experiment)
+    trials = record.trials() if record else []
+    tables = prepared.plan().tables
+    keys = {row.key for table in tables for row in table.rows}
+    histories = [record.with_histories(trial) for trial in trials if record and trial.complete and trial.key in keys]
+    for table in reproduce(tables, histories):
+        console.print(_rendered(table, options.data))
+    if search := prepared.search():
+        _print_search(search.with_trials(trials).best, console)
+    console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
+    if options.tracking_uri.startswith(SQLITE):
+        console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(options.tracking_uri)}", soft_wrap=True)
+
+
+def _rendered(filled: ReproducedTable, data: str) -> Table:
+    """Reported figures are CIFAR-10's: they are not shown beside any other data's."""
+    compare = data == "cifar10" and any(row.reported for row in filled.rows)
+    title = f"Table {filled.table.number}. {filled.table.title} ({data})"
+    columns = ["", "train error", "test error", "last epoch", "seeds"]
+    if compare:
+        columns += ["reported train", "reported test", "reproduced"]
+    table = Table(*columns, title=title, title_justify="left", box=None, header_style="bold")
+    for row in filled.rows:
+        cells = [row.name, _best(row.train), _best(row.test), _final(row.test), str(len(row.seeds))]
+        if compare and row.reported:
+            printed = row.reported
+            cells += [f"{printed.train_error:.4f} @{printed.train_epoch}", f"{printed.test_error:.4f} @{printed.test_epoch}"]
+            cells.append(verdict(row, data))
+        table.add_row(*cells)
+    return table
+
+
+def _best(cell: Cell | None) -> str:
+    """The mean minimum, with its interval or, for one seed, its epoch."""
+    if cell is None:
+        return "missing"
+    if cell.half_width is None:
+        return f"{cell.mean:.4f} @{cell.epochs[0]}"
+    return f"{cell.mean:.4f} ± {cell.half_width:.4f}"
+
+
+def _final(cell: Cell | None) -> str:
+    return "missing" if cell is None else f"{sum(cell.finals) / len(cell.finals):.4f}"
+
+
+def _print_search(best: TrialRecord | None, console: Console) -> None:
+    if best is None:
+        console.print("\nSearch: no trial has run to its last epoch yet.")
+        return
+    changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
+    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics['val_error'][-1][1]:.4f}")
+    console.print(f"  {changed}")
+    if "winner_test_error" in best.metrics:
+        console.print(f"  test error, read once: {best.metrics['winner_test_error'][-1][1]:.4f}")

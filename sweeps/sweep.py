@@ -1,0 +1,156 @@
+"""One sweep, executed: what the record lacks of the chosen studies is run on Ray and recorded."""
+
+import logging
+import subprocess
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import ray
+from pyarrow import ArrowException
+from rich.console import Console
+
+from sweeps import cluster, tracking
+from sweeps.cluster import ROOT, Resources
+from sweeps.display import Display
+from sweeps.errors import UsageError
+from sweeps.execute import Outcome, run_search, run_trials
+from sweeps.plan import Plan
+from sweeps.prepare import Prepared
+from sweeps.recorder import Recorder
+from sweeps.search import Search
+from sweeps.suggest import TrialSearch, make_scheduler
+from trainable.storage import TrialSpec, check_writable
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
+
+
+def run(prepared: Prepared, console: Console) -> Outcome:
+    """Start or join Ray and run the sweep to its end, or to Ctrl-C.
+
+    Raises `UsageError` where the storage cannot be written or the cluster cannot give what a trial asks for.
+    """
+    sweep = _Sweep(prepared, console)
+    try:
+        return sweep.run()
+    finally:
+        ray.shutdown()
+
+
+class _Sweep:
+    def __init__(self, prepared: Prepared, console: Console) -> None:
+        self._prepared, self._options, self._console = prepared, prepared.options, console
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)  # our display says it once, in a line
+        _check_storage(self._options.storage_path)
+        if self._options.address is None:
+            here = cluster.local_resources()
+            cluster.trial_resources(here, self._options.cpus_per_trial, self._options.gpus_per_trial)
+        with console.status("starting Ray"):
+            has, largest_node = cluster.connect(self._options.address)
+        self._asks = cluster.trial_resources(largest_node, self._options.cpus_per_trial, self._options.gpus_per_trial)
+        self._plan, self._search = prepared.plan(has.slots(self._asks), self._asks.device), prepared.search()
+        self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
+
+    def run(self) -> Outcome:
+        recorder = self._start_recorder()
+        outcome = Outcome()
+        try:
+            if self._plan.to_run:
+                outcome = self._run_tables(recorder)
+            if self._search and self._search.to_run and not outcome.interrupted:
+                outcome = outcome.and_then(self._run_search(recorder))
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        finally:
+            status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failed else "FINISHED"
+            with self._console.status("finishing the record"):
+                outcome.undelivered = not recorder.finish(status)
+        return outcome
+
+    def _run_tables(self, recorder: Recorder) -> Outcome:
+        trials = self._plan.to_run
+        specs = []
+        for trial in trials:
+            tags = {
+                "study": _joined(table.study for table in trial.tables),
+                "table": _joined(table.number for table in trial.tables),
+                "row": _joined(trial.rows),
+            }
+            spec = TrialSpec(
+                key=trial.key, name=trial.name, config=trial.config, seeds=trial.seeds, tags=tags, **self._common
+            )
+            specs.append(spec.model_dump(mode="json"))
+        work = {trial.key: trial.forecast_s for trial in trials}
+        with Display(self._console, "ablations", work, len(trials), self._options.epochs) as display:
+            return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
+
+    def _run_search(self, recorder: Recorder) -> Outcome:
+        search = self._search
+        assert search is not None
+        searcher = TrialSearch(search, {"seeds": (0,), **self._common})
+        with Display(self._console, "search", {}, search.to_run, self._options.epochs) as display:
+            return run_search(
+                searcher,
+                make_scheduler(search.base),
+                search.to_run,
+                observers=[recorder, display],
+                **self._where("search"),
+            )
+
+    def _where(self, part: str) -> dict[str, Any]:
+        storage = self._options.storage_path
+        return {"resources": self._asks, "storage_path": storage, "name": f"{self._name}-{part}"}
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What all trial specs of the sweep share."""
+        return {
+            "fingerprint": self._prepared.fingerprint,
+            "data_dir": self._options.data_dir,
+            "storage_path": self._options.storage_path,
+        }
+
+    def _start_recorder(self) -> Recorder:
+        options = self._options
+        client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
+        tags = {
+            "data": options.data,
+            "data_form": self._prepared.form,
+            "data_fingerprint": self._prepared.fingerprint,
+            "git_commit": _commit(),
+            **{package: version(package) for package in PACKAGES},
+        }
+        params = {
+            "studies": ",".join(options.studies),
+            "only": ",".join(options.only),
+            "epochs": options.epochs,
+            "seeds": options.seeds,
+            "samples": options.samples,
+            "changes": options.changes,
+            "cpus_per_trial": self._asks.cpus,
+            "gpus_per_trial": self._asks.gpus,
+            "slots": self._plan.slots,
+            "forecast_s": round(self._plan.wall_s),
+        }
+        tables = self._plan.tables
+        return Recorder(client, experiment_id, name=self._name, tags=tags, params=params, tables=tables)
+
+
+def _check_storage(storage_path: str) -> None:
+    try:
+        check_writable(storage_path)
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
+
+
+def _joined(words: Any) -> str:
+    return ", ".join(dict.fromkeys(words))
+
+
+def _commit() -> str:
+    """The commit of the code, with `-dirty` where it was changed since."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
