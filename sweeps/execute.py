@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # nothing reads them: MLflow is the record
 os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the display says them, in a line each
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # Tune's own state is not what a sweep resumes from
 

@@ -18,10 +18,10 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 import typer
 from rich.console import Console
 
+from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import DEFAULT_STUDIES, DEFAULTS, QUICK, STUDY_NAMES, Options, parse
 from trainable.data import NAMES
-from trainable.sources import DataError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -138,19 +138,5 @@ def _sweep(options: Options) -> int:
     return 130 if outcome.interrupted else 1 if outcome.failed or outcome.undelivered else 0
 
 
-def main() -> None:
-    """The command: bad input is one line on standard error and exit code 2."""
-    try:
-        sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:
-        problem = error.format_message()
-    except (UsageError, DataError) as error:
-        problem = str(error)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
-    print(f"error: {problem}", file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(app)

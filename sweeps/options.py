@@ -69,8 +69,8 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
     values = {name: value for name, value in given.items() if value is not None}
     values = DEFAULTS | (QUICK if quick else {}) | values
     values.setdefault("address", os.environ.get("RAY_ADDRESS"))
-    values.setdefault("tracking_uri", os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db")
-    values.setdefault("experiment", os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"ablations-{values['data']}")
+    values.setdefault("tracking_uri", default_tracking_uri())
+    values.setdefault("experiment", default_experiment(values["data"]))
     values.setdefault("storage_path", str(Path.cwd() / "sweep-storage"))
     try:
         return Options(
@@ -83,6 +83,16 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
         option = str(problem["loc"][0]).replace("_", "-")
         allowed = problem["msg"].removeprefix("Input ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+
+
+def default_tracking_uri() -> str:
+    """`$MLFLOW_TRACKING_URI`, else a SQLite file in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db"
+
+
+def default_experiment(data: str) -> str:
+    """`$MLFLOW_EXPERIMENT_NAME`, else one experiment for each data set."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"ablations-{data}"
 
 
 def _names(text: str) -> tuple[str, ...]:

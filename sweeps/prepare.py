@@ -55,7 +55,7 @@ class Prepared:
     def nothing_to_do(self) -> bool:
         """Whether the record has all that was asked for."""
         search = self.search()
-        return not self.plan().to_run and not (search and search.to_run)
+        return not self.plan().to_run and (search is None or (search.to_run == 0 and search.crowned))
 
     def forecaster(self, device: str) -> Forecaster:
         """Forecasts for slots on a device (`cpu` or `cuda`), learnt from the record."""

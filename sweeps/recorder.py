@@ -77,6 +77,12 @@ class Recorder:
         """Run any other write in order with the rest: it gets the client and the sweep's run id."""
         self._queue.put(lambda: write(self._client, self.run_id))
 
+    def flush(self, patience_s: float = 60.0) -> bool:
+        """Wait until all that is queued is written; False once the server has been failing for `patience_s`."""
+        written = threading.Event()
+        self._queue.put(written.set)
+        return self._wait(written.is_set, patience_s)
+
     def finish(self, status: str, patience_s: float = 60.0) -> bool:
         """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered.
 
@@ -84,11 +90,14 @@ class Recorder:
         """
         self._queue.put(lambda: self._client.set_terminated(self.run_id, status))
         self._queue.put(None)
-        while self._thread.is_alive():
-            self._thread.join(0.1)
+        return self._wait(lambda: not self._thread.is_alive(), patience_s) and not self.refused
+
+    def _wait(self, until: Callable[[], bool], patience_s: float) -> bool:
+        while not until():
+            time.sleep(0.05)
             if self.failing_since is not None and time.monotonic() - self.failing_since > patience_s:
                 return False
-        return not self.refused
+        return True
 
     def _work(self) -> None:
         while (write := self._queue.get()) is not None:

@@ -8,6 +8,7 @@ from rich.table import Table
 from analysis.record import TrialRecord
 from analysis.tables import Cell, ReproducedTable, reproduce, verdict
 from sweeps.prepare import Prepared
+from sweeps.search import METRIC, WINNER_METRIC
 from sweeps.tracking import SQLITE, open_record
 
 
@@ -64,7 +65,7 @@ def _print_search(best: TrialRecord | None, console: Console) -> None:
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
-    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics['val_error'][-1][1]:.4f}")
+    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[METRIC][-1][1]:.4f}")
     console.print(f"  {changed}")
-    if "winner_test_error" in best.metrics:
-        console.print(f"  test error, read once: {best.metrics['winner_test_error'][-1][1]:.4f}")
+    if WINNER_METRIC in best.metrics:
+        console.print(f"  test error, read once: {best.metrics[WINNER_METRIC][-1][1]:.4f}")

@@ -16,6 +16,8 @@ from trainable.config import Config
 
 STUDY = "search"
 METRIC = "val_error"
+WINNER_METRIC = "winner_test_error"
+"""Recorded of the winner alone, once: its error on the test split."""
 FIXED: dict[str, Any] = {"protocol": "B", "batch_norm": True}
 SPACE: dict[str, BaseDistribution] = {
     "optimizer": CategoricalDistribution(["adam", "adamw"]),
@@ -82,6 +84,11 @@ class Search:
         """The complete trial with the lowest validation error at its last epoch."""
         complete = [trial for trial in self.finished if trial.complete]
         return min(complete, key=lambda trial: trial.metrics[METRIC][-1][1], default=None)
+
+    @property
+    def crowned(self) -> bool:
+        """Whether the best trial's test error has been read, or there is no best trial yet."""
+        return self.best is None or WINNER_METRIC in self.best.metrics
 
 
 def make_search(base: Mapping[str, Any], samples: int, trials: Sequence[TrialRecord], fingerprint: str) -> Search:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
@@ -14,6 +15,8 @@ from trainable.config import Config
 from trainable.storage import TrialSpec
 
 REDUCTION = 3
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class TrialSearch(OptunaSearch):

@@ -10,6 +10,7 @@ import ray
 from pyarrow import ArrowException
 from rich.console import Console
 
+from analysis.record import Record
 from sweeps import cluster, tracking
 from sweeps.cluster import ROOT, Resources
 from sweeps.display import Display
@@ -20,6 +21,7 @@ from sweeps.prepare import Prepared
 from sweeps.recorder import Recorder
 from sweeps.search import Search
 from sweeps.suggest import TrialSearch, make_scheduler
+from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
@@ -57,8 +59,8 @@ class _Sweep:
         try:
             if self._plan.to_run:
                 outcome = self._run_tables(recorder)
-            if self._search and self._search.to_run and not outcome.interrupted:
-                outcome = outcome.and_then(self._run_search(recorder))
+            if self._search and not outcome.interrupted:
+                outcome = outcome.and_then(self._run_search(recorder, self._search))
         except KeyboardInterrupt:
             outcome.interrupted = True
         finally:
@@ -84,18 +86,29 @@ class _Sweep:
         with Display(self._console, "ablations", work, len(trials), self._options.epochs) as display:
             return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
 
-    def _run_search(self, recorder: Recorder) -> Outcome:
-        search = self._search
-        assert search is not None
-        searcher = TrialSearch(search, {"seeds": (0,), **self._common})
-        with Display(self._console, "search", {}, search.to_run, self._options.epochs) as display:
-            return run_search(
-                searcher,
-                make_scheduler(search.base),
-                search.to_run,
-                observers=[recorder, display],
-                **self._where("search"),
-            )
+    def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
+        outcome = Outcome()
+        if search.to_run:
+            searcher = TrialSearch(self._with_histories(search), {"seeds": (0,), **self._common})
+            with Display(self._console, "search", {}, search.to_run, self._options.epochs) as display:
+                outcome = run_search(
+                    searcher,
+                    make_scheduler(search.base),
+                    search.to_run,
+                    observers=[recorder, display],
+                    **self._where("search"),
+                )
+        if not outcome.interrupted and recorder.flush():
+            record = Record(self._options.tracking_uri, self._options.experiment)
+            searched = search.with_trials(record.trials())
+            if searched.best and not searched.crowned:
+                with self._console.status("testing the winner"):
+                    crown(searched.best, record.client, recorder, self._options)
+        return outcome
+
+    def _with_histories(self, search: Search) -> Search:
+        record = self._prepared.record
+        return search.with_trials([record.with_histories(trial) for trial in search.known]) if record else search
 
     def _where(self, part: str) -> dict[str, Any]:
         storage = self._options.storage_path

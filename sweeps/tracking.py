@@ -1,10 +1,14 @@
 """The tracking server or store: reached, checked and given its experiment."""
 
+import logging
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the recorder tries again itself, without blocking
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+for noisy in ("mlflow", "alembic"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 import requests
 from mlflow import MlflowClient
@@ -47,7 +51,7 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
         database = Path(tracking_uri.removeprefix(SQLITE)).absolute()
         database.parent.mkdir(parents=True, exist_ok=True)
         location = (database.parent / "mlartifacts" / experiment).as_uri()
-    client = MlflowClient(tracking_uri)
+    client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
     found = client.get_experiment_by_name(experiment)
     return client, found.experiment_id if found else client.create_experiment(experiment, location)
 

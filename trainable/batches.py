@@ -31,12 +31,12 @@ class Batches:
         """One epoch's training batches: the order is the generator's first draw, then the augmentation's draws."""
         order = torch.randperm(self.size, generator=generator).to(self._index.device)
         for rows in self._index[order].split(self._batch_size):
-            yield self._normalise(self._augment(rows, generator)), self._labels[rows].long()
+            yield normalise(self._augment(rows, generator)), self._labels[rows].long()
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The whole split once, not augmented, for evaluation."""
         for rows in self._index.split(EVALUATION_BATCH):
-            yield self._normalise(self._images[rows]), self._labels[rows].long()
+            yield normalise(self._images[rows]), self._labels[rows].long()
 
     def _augment(self, rows: Tensor, generator: Generator) -> Tensor:
         """The rows' images (N, 32, 32, 3) uint8, mirrored and shifted (edges reflected) by one gather of pixels."""
@@ -54,7 +54,8 @@ class Batches:
         last = IMAGE_SIZE - 1
         return last - (last - position.abs()).abs()
 
-    @staticmethod
-    def _normalise(images_nhwc: Tensor) -> Tensor:
-        """`ToTensor` and `Normalize(.5, .5)` at once; the permuted view makes the memory channels-last at no cost."""
-        return images_nhwc.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+def normalise(images_nhwc: Tensor) -> Tensor:
+    """uint8 images (N, 32, 32, 3) as float (N, 3, 32, 32): `ToTensor` and `Normalize(.5, .5)` at once. The permuted
+    view makes the memory channels-last at no cost."""
+    return images_nhwc.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
+from trainable.evaluate import error_rate
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
 
@@ -137,7 +138,9 @@ class Learner:
         with torch.random.fork_rng():
             torch.manual_seed(epoch_seed(self.seed, epoch))
             for images_nchw, labels_n in batches.shuffled(torch.default_generator):
-                loss = self._loss(self._forward(images_nchw), labels_n)
+                with self._precision():
+                    scores_nk = self.model(images_nchw)
+                loss = self._loss(scores_nk.float(), labels_n)
                 self._optimizer.zero_grad()
                 loss.backward()
                 self._optimizer.step()
@@ -148,12 +151,11 @@ class Learner:
         self.losses.append(torch.stack(losses).float().cpu())
         return float(np.average(self.losses[-1].double().numpy(), weights=sizes))
 
-    @torch.inference_mode()
     def error(self, batches: Batches) -> float:
         """Error rate over a whole split, in evaluation mode."""
         self.model.eval()
-        wrong = sum((self._forward(images).argmax(1) != labels).sum() for images, labels in batches.in_order())
-        return int(wrong) / batches.size
+        with self._precision():
+            return error_rate(self.model, batches)
 
     def kernels(self) -> Tensor:
         """A copy of the first layer's kernels (outputs, 3, 3, 3), float32 on the CPU."""
@@ -178,9 +180,8 @@ class Learner:
             self._scheduler.load_state_dict(state["scheduler"])
         self.losses = list(state["losses"])
 
-    def _forward(self, images: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            return self.model(images).float()
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

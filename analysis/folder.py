@@ -1,0 +1,59 @@
+"""The record as a folder of plain files, so that it travels and pictures regenerate from a clone.
+
+    FOLDER/SWEEP/sweep.json                     name, status, tags, parameters, tables with the key of every row
+    FOLDER/SWEEP/trials/NAME-KEY-seeds-0.json   config, seeds, status, tags, metrics as [step, value] by name
+    FOLDER/SWEEP/artifacts/...                  a trial's model and images, where they were asked for
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from analysis.record import SweepRecord, TrialRecord
+from trainable.config import Config
+from trainable.study import PlacedTable
+
+
+def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[Path]:
+    """Write one sweep and its trials, with their histories; returns the files."""
+    home = folder / sweep.name
+    (home / "trials").mkdir(parents=True, exist_ok=True)
+    content = asdict(sweep) | {"tables": [table.model_dump(mode="json") for table in sweep.tables]}
+    files = [home / "sweep.json"]
+    files[0].write_text(json.dumps(content, indent=1) + "\n")
+    for trial in trials:
+        files.append(home / "trials" / f"{trial_name(trial)}.json")
+        content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
+        files[-1].write_text(_compact(content) + "\n")
+    return files
+
+
+def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
+    """All sweeps and trials of a folder. Raises `FileNotFoundError` where it has no sweep."""
+    homes = sorted(file.parent for file in folder.glob("*/sweep.json"))
+    if not homes:
+        raise FileNotFoundError(f"{folder}: no exported sweep here (expected {folder}/SWEEP/sweep.json)")
+    sweeps, trials = [], []
+    for home in homes:
+        content = json.loads((home / "sweep.json").read_text())
+        content["tables"] = tuple(PlacedTable(**table) for table in content["tables"])
+        sweeps.append(SweepRecord(**content))
+        for file in sorted((home / "trials").glob("*.json")):
+            content = json.loads(file.read_text())
+            content["config"], content["seeds"] = Config(**content["config"]), tuple(content["seeds"])
+            content["metrics"] = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
+            trials.append(TrialRecord(**content))
+    return sweeps, trials
+
+
+def trial_name(trial: TrialRecord) -> str:
+    """A trial's file name without its ending."""
+    return f"{trial.name}-{trial.key}-seeds-{'-'.join(map(str, trial.seeds))}"
+
+
+def _compact(content: dict) -> str:
+    """JSON with a line for each field and each metric."""
+    metrics = content.pop("metrics")
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(series)}" for name, series in sorted(metrics.items()))
+    return json.dumps(content, indent=1)[:-2] + ',\n "metrics": {\n' + lines + "\n }\n}"

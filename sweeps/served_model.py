@@ -1,0 +1,33 @@
+"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class scores (N, 10)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class ServedModel(PythonModel):
+    """Predicts with the winner's first seed."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the config and the weights."""
+        from trainable.config import Config
+        from trainable.evaluate import load_model
+
+        config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
+        self._model = load_model(config, Path(context.artifacts["weights"]))
+
+    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None):  # type: ignore[override]
+        """Class scores, float32 (N, 10)."""
+        import torch
+
+        from trainable.batches import normalise
+
+        with torch.inference_mode():
+            return self._model(normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8)))).numpy()
+
+
+set_model(ServedModel())

@@ -1,0 +1,111 @@
+"""The record travels: sweeps to a folder of plain files, and from there into any tracking server, keys intact.
+
+    python -m sweeps.transfer export docs/record --experiment ablations-cifar10
+    python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from analysis.folder import read_folder, trial_name, write_sweep
+from analysis.record import PLAN_FILE, SweepRecord, TrialRecord
+from sweeps.commands import run_command
+from sweeps.errors import UsageError
+from sweeps.options import default_experiment, default_tracking_uri
+from sweeps.recorder import METRICS_A_BATCH
+from sweeps.tracking import ensure_experiment, open_record
+
+ORIGIN = "origin_run_id"
+"""Tag of an imported run: the id that it had where it was recorded. What is there already is not imported again."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow server or store. Default: as for a sweep.")]
+Experiment = Annotated[str | None, typer.Option(help="MLflow experiment. Default: as for a sweep on cifar10.")]
+
+
+@app.command("export")
+def export(
+    folder: Path,
+    sweep: Annotated[list[str] | None, typer.Option(help="Only the sweep of this name. Default: all.")] = None,
+    models: Annotated[bool, typer.Option("--models", help="Also the trials' weights, traces and images.")] = False,
+    tracking_uri: TrackingUri = None,
+    experiment: Experiment = None,
+) -> None:
+    """Write sweeps and their finished trials to a folder."""
+    uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
+    record = open_record(uri, name)
+    sweeps = [found for found in record.sweeps() if not sweep or found.name in sweep] if record else []
+    if record is None or not sweeps:
+        raise UsageError(f"--experiment {name}: no such sweep in {uri}")
+    trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
+    for found in sweeps:
+        own = [record.with_histories(trial) for trial in trials if trial.sweep == found.id]
+        files = write_sweep(folder, found, own)
+        if models:
+            for trial in own:
+                target = folder / found.name / "artifacts" / trial_name(trial)
+                target.mkdir(parents=True, exist_ok=True)
+                record.client.download_artifacts(trial.run_id, "", str(target))
+        typer.echo(f"{found.name}: {len(files) - 1} trials")
+
+
+@app.command("import")
+def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experiment = None) -> None:
+    """Write a folder's sweeps into a tracking server or store."""
+    uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
+    try:
+        sweeps, trials = read_folder(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder}: not an exported record: {str(error).splitlines()[0]}") from error
+    open_record(uri, name)
+    client, experiment_id = ensure_experiment(uri, name)
+    for sweep in sweeps:
+        parent = _import_sweep(client, experiment_id, sweep)
+        own = [trial for trial in trials if trial.sweep == sweep.id]
+        imported = sum(_import_trial(client, experiment_id, trial, parent, folder / sweep.name) for trial in own)
+        typer.echo(f"{sweep.name}: {imported} trials imported, {len(own) - imported} were there already")
+
+
+def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
+    if known := _imported(client, experiment_id, sweep.id):
+        return known
+    run = client.create_run(experiment_id, tags={**sweep.tags, ORIGIN: sweep.id}, run_name=sweep.name)
+    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
+    client.log_dict(run.info.run_id, [table.model_dump(mode="json") for table in sweep.tables], PLAN_FILE)
+    client.set_terminated(run.info.run_id, sweep.status)
+    return run.info.run_id
+
+
+def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, home: Path) -> bool:
+    if _imported(client, experiment_id, trial.run_id):
+        return False
+    tags = {**trial.tags, ORIGIN: trial.run_id, MLFLOW_PARENT_RUN_ID: parent}
+    run_id = client.create_run(experiment_id, tags=tags, run_name=trial.name).info.run_id
+    config = trial.config.model_dump(mode="json")
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
+    client.log_dict(run_id, config, "config.json")
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, step) for name, series in trial.metrics.items() for step, value in series]
+    for start in range(0, len(metrics), METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+    if (artifacts := home / "artifacts" / trial_name(trial)).is_dir():
+        client.log_artifacts(run_id, str(artifacts))
+    client.set_terminated(run_id, trial.status)
+    return True
+
+
+def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | None:
+    """The id here of a run with that id where it was recorded: an imported one, or the very same."""
+    found = client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'", max_results=1)
+    found = found or client.search_runs([experiment_id], f"attributes.run_id = '{origin}'", max_results=1)
+    return found[0].info.run_id if found else None
+
+
+if __name__ == "__main__":
+    run_command(app)

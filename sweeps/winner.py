@@ -1,0 +1,90 @@
+"""The search's winner: its test error, read once; its config on the sweep's run; its model in the registry."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import ray
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from analysis.record import TrialRecord
+from sweeps.cluster import ROOT
+from sweeps.options import Options
+from sweeps.recorder import Recorder
+from sweeps.search import METRIC, WINNER_METRIC
+from trainable.config import Config
+from trainable.storage import WEIGHTS
+
+CONFIG_FILE = "best_bn_config.json"
+MODEL_FOLDER = "best_bn_model"
+REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
+SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3), "images")]),
+    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10), "scores")]),
+)
+
+
+def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: Options) -> None:
+    """Test the best trial's model and hand its config, figures and registered model to the recorder."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(client.download_artifacts(best.run_id, f"model/{WEIGHTS}", folder))
+        evaluate = ray.remote(num_cpus=1)(_test_error)
+        test_error = ray.get(evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.data_dir))
+        winner = {
+            "name": best.name,
+            "key": best.key,
+            "config": best.config.model_dump(mode="json"),
+            METRIC: best.metrics[METRIC][-1][1],
+            "test_error": test_error,
+            "data": options.data,
+            "data_fingerprint": best.tags["data_fingerprint"],
+        }
+        model = Path(folder) / MODEL_FOLDER
+        _save_model(winner, weights, model)
+        recorder.act(lambda client, run_id: client.log_dict(run_id, winner, CONFIG_FILE))
+        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{METRIC}", winner[METRIC]))
+        recorder.act(lambda client, run_id: client.log_metric(run_id, WINNER_METRIC, test_error))
+        recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), MODEL_FOLDER))
+        recorder.act(lambda client, run_id: _register(client, run_id, f"{options.experiment}-best-bn"))
+        recorder.act(lambda client, _: client.log_metric(best.run_id, WINNER_METRIC, test_error))
+        recorder.flush()
+
+
+def _test_error(config: dict, weights: bytes, data_dir: str | None) -> float:
+    from trainable.evaluate import test_error
+
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(weights)
+        file.flush()
+        return test_error(Config(**config), Path(file.name), data_dir)
+
+
+def _save_model(winner: dict, weights: Path, folder: Path) -> None:
+    """An MLflow model from code and plain weights: nothing in it is pickled."""
+    config = weights.with_name(CONFIG_FILE)
+    config.write_text(json.dumps(winner["config"]))
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(ROOT / "sweeps" / "served_model.py"),
+        artifacts={"weights": str(weights), "config": str(config)},
+        code_paths=[str(ROOT / "trainable")],
+        pip_requirements=REQUIREMENTS,
+        signature=SIGNATURE,
+        input_example=np.zeros((1, 32, 32, 3), np.uint8),
+    )
+
+
+def _register(client: MlflowClient, run_id: str, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+    if not client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
+        client.create_model_version(name, source, run_id)
