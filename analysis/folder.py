@@ -1,8 +1,8 @@
 """The record as a folder of plain files, so that it travels and pictures regenerate from a clone.
 
-    FOLDER/SWEEP/sweep.json                     name, status, tags, parameters, tables with the key of every row
-    FOLDER/SWEEP/trials/NAME-KEY-seeds-0.json   config, seeds, status, tags, metrics as [step, value] by name
-    FOLDER/SWEEP/artifacts/...                  a trial's model and images, where they were asked for
+FOLDER/SWEEP/sweep.json                     name, status, tags, parameters, tables with the key of every row
+FOLDER/SWEEP/trials/NAME-KEY-seeds-0.json   config, seeds, status, tags, metrics as [step, value] by name
+FOLDER/SWEEP/artifacts/...                  a trial's model and images, where they were asked for
 """
 
 import json

@@ -11,7 +11,8 @@ from analysis.record import Series, TrialRecord
 from trainable.study import PlacedTable, Reported
 
 CONFIDENCE = 0.95
-TEST_IMAGES = {"cifar10": 10_000, "digits": 359}
+TEST_IMAGES = 10_000
+"""Of CIFAR-10, where the reported figures come from."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Cell:
     def mean(self) -> float:
         """The seeds' mean of the minima."""
         return mean(self.minima)
+
+    @property
+    def final_mean(self) -> float:
+        """The seeds' mean of the last epoch's error."""
+        return mean(self.finals)
 
     @property
     def half_width(self) -> float | None:
@@ -58,6 +64,16 @@ class ReproducedTable:
     table: PlacedTable
     rows: tuple[ReproducedRow, ...]
 
+    @property
+    def data(self) -> str:
+        """The data set."""
+        return self.table.rows[0].config.data
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are reported figures to compare with: they are CIFAR-10's, so never beside other data."""
+        return self.data == "cifar10" and any(row.reported for row in self.rows)
+
 
 def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
     """Fill the tables from the complete trials; trials of one key with different seeds are taken together."""
@@ -71,14 +87,12 @@ def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> l
         for row in table.rows:
             found = by_key.get(row.key, [])
             train, test = (_merge(found, metric) for metric in ("train_error", "test_error"))
-            rows.append(
-                ReproducedRow(row.name, row.key, row.reported, tuple(sorted(train)), _cell(train), _cell(test))
-            )
+            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(sorted(train)), _cell(train), _cell(test)))
         filled.append(ReproducedTable(table, tuple(rows)))
     return filled
 
 
-def verdict(row: ReproducedRow, data: str) -> str:
+def verdict(row: ReproducedRow) -> str:
     """Whether the printed test error agrees with ours: by the prediction interval of one more run, or, with a single
     seed, by the binomial 95% bound of two runs' difference on that many test images, which is too narrow."""
     if row.reported is None or row.test is None:
@@ -87,7 +101,7 @@ def verdict(row: ReproducedRow, data: str) -> str:
     if interval := row.test.next_run():
         return "yes" if interval[0] <= printed <= interval[1] else "no"
     error = (printed + row.test.mean) / 2
-    bound = stats.norm.ppf((1 + CONFIDENCE) / 2) * sqrt(2 * error * (1 - error) / TEST_IMAGES[data])
+    bound = stats.norm.ppf((1 + CONFIDENCE) / 2) * sqrt(2 * error * (1 - error) / TEST_IMAGES)
     return "within one run's noise" if abs(printed - row.test.mean) <= bound else "no"
 
 

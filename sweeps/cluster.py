@@ -5,6 +5,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from sweeps.errors import UsageError
@@ -71,10 +72,10 @@ def connect(address: str | None) -> tuple[Resources, Resources]:
     """
     import ray
 
-    environment: dict = {"env_vars": WORKER_ENVIRONMENT}
+    environment: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if address and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         environment["working_dir"] = str(ROOT)
-    common = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
+    common: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
     if address is None or address == "local":
         here = local_resources()
         ray.init(

@@ -39,7 +39,7 @@ def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None
     console.print(
         f"{summary['rows']} rows, {summary['distinct']} distinct trials, {summary['recorded']} recorded, "
         f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {plan.slots} slot(s) of "
-        f"{resources['cpus_per_trial']:g} CPU and {resources['gpus_per_trial']:g} GPU (from {summary['forecast_basis']})"
+        f"{resources['cpus_per_trial']:g} CPU and {resources['gpus_per_trial']:g} GPU, from {summary['forecast_basis']}"
     )
     if search:
         console.print(
@@ -120,7 +120,9 @@ class Display:
         if self._best:
             parts.append(f"best {self._best[2]} {self._best[0]:.4f} ({self._best[1]})")
         left = self._seconds_left()
-        parts.append(f"{duration(time.monotonic() - self._started)} gone" + (f", {duration(left)} left" if left else ""))
+        parts.append(
+            f"{duration(time.monotonic() - self._started)} gone" + (f", {duration(left)} left" if left else "")
+        )
         return ", ".join(parts)
 
     def _fraction(self) -> float:

@@ -143,4 +143,3 @@ class _Events(tune.Callback):
     def _tell_end(self, trial: Trial, outcome: str, error: str = "") -> None:
         for observer in self._observers:
             observer.trial_ended(trial.trial_id, outcome, error)
-

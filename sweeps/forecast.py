@@ -8,7 +8,10 @@ from statistics import median
 from trainable.architecture import layers
 from trainable.config import Config
 
-SPLIT_SIZES = {"cifar10": {"A": (50_000, 10_000), "B": (45_000, 5_000)}, "digits": {"A": (1_438, 359), "B": (1_295, 143)}}
+SPLIT_SIZES = {
+    "cifar10": {"A": (50_000, 10_000), "B": (45_000, 5_000)},
+    "digits": {"A": (1_438, 359), "B": (1_295, 143)},
+}
 """Images that an epoch trains on, and images outside the train split that it evaluates, by data and protocol."""
 
 RATES = {"cpu": 60e9, "cuda": 2e12}

@@ -55,7 +55,8 @@ def full(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="GPUs a trial, a fraction to share one. Default: 0.25 if there are any, else 0.")
+        float | None,
+        typer.Option(help="GPUs a trial, a fraction to share one. Default: 0.25 if there are any, else 0."),
     ] = None,
     cpus_per_trial: Annotated[float, typer.Option(help="CPU cores a trial.")] = 1.0,
     tracking_uri: Annotated[
@@ -71,7 +72,9 @@ def full(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The sweep's name in the record. Default: studies and time.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: one JSON object on standard output.")
+    ] = False,
 ) -> None:
     """Run every ablation of the study that the record lacks, search for the best batch-norm model, and report."""
     if as_json and not dry_run:

@@ -1,5 +1,6 @@
 """The command line's options, validated: each problem is one line, before anything is started."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from trainable.data import NAMES
 SEARCH = "search"
 STUDY_NAMES = (*STUDIES, SEARCH)
 DEFAULT_STUDIES = "tables,corrections,search"
-QUICK = {"data": "digits", "epochs": 2, "samples": 4}
+QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4}
 """What `--quick` puts in the place of the defaults."""
-DEFAULTS = {"data": "cifar10", "epochs": 20, "samples": 20}
+DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20}
 
 
 class Options(BaseModel):
@@ -37,7 +38,7 @@ class Options(BaseModel):
     experiment: str = Field(min_length=1)
     storage_path: str = Field(min_length=1)
     name: str | None = None
-    changes: dict[str, str] = {}
+    changes: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _known(self) -> "Options":
@@ -66,7 +67,7 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
 
     Raises `UsageError` naming the option, the value and what is allowed.
     """
-    values = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values = DEFAULTS | (QUICK if quick else {}) | values
     values.setdefault("address", os.environ.get("RAY_ADDRESS"))
     values.setdefault("tracking_uri", default_tracking_uri())
@@ -99,8 +100,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _change(text: str) -> tuple[str, str]:
+def _change(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw."""
     field, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
-    return field, value
+    try:
+        return field, json.loads(value)
+    except json.JSONDecodeError:
+        return field, value

@@ -1,4 +1,4 @@
-"""The plan: the distinct trials of the chosen studies, minus what the record has. Pure: no Ray, no torch, no writing."""
+"""The plan: the distinct trials of the chosen studies, minus what the record has. Pure: no Ray, no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,10 @@ class Recorder:
         parent = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: "sweep"})
         self.run_id = parent.info.run_id
         client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-        client.log_dict(self.run_id, [table.model_dump(mode="json") for table in tables], PLAN_FILE)
+        log_tables(client, self.run_id, tables)
         self._tags = dict(tags)
         self._trials: dict[str, _TrialRun] = {}
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self.failing_since: float | None = None
         """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
@@ -73,7 +73,7 @@ class Recorder:
         """See `Observer`."""
         self._queue.put(lambda: self._end(trial_id, outcome, error))
 
-    def act(self, write: Callable[[MlflowClient, str], None]) -> None:
+    def act(self, write: Callable[[MlflowClient, str], object]) -> None:
         """Run any other write in order with the rest: it gets the client and the sweep's run id."""
         self._queue.put(lambda: write(self._client, self.run_id))
 
@@ -104,7 +104,7 @@ class Recorder:
             while not self._delivered(write):
                 time.sleep(RETRY_S)
 
-    def _delivered(self, write: Callable[[], None]) -> bool:
+    def _delivered(self, write: Callable[[], object]) -> bool:
         """Whether the write is settled: done, or refused for good; False where it is worth another try."""
         try:
             write()
@@ -182,6 +182,11 @@ class Recorder:
                     epoch = int(name.rpartition("_")[2])
                     if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
                         self._client.log_image(trial.run_id, kernel_grid(array), key="kernels", step=epoch)
+
+
+def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable]) -> None:
+    """Keep a sweep's tables with the key of every row, so that the record explains itself."""
+    client.log_text(run_id, json.dumps([table.model_dump(mode="json") for table in tables], indent=1), PLAN_FILE)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -21,7 +21,7 @@ def print_report(prepared: Prepared, console: Console) -> None:
     keys = {row.key for table in tables for row in table.rows}
     histories = [record.with_histories(trial) for trial in trials if record and trial.complete and trial.key in keys]
     for table in reproduce(tables, histories):
-        console.print(_rendered(table, options.data))
+        console.print(_rendered(table))
     if search := prepared.search():
         _print_search(search.with_trials(trials).best, console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
@@ -29,10 +29,9 @@ def print_report(prepared: Prepared, console: Console) -> None:
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(options.tracking_uri)}", soft_wrap=True)
 
 
-def _rendered(filled: ReproducedTable, data: str) -> Table:
-    """Reported figures are CIFAR-10's: they are not shown beside any other data's."""
-    compare = data == "cifar10" and any(row.reported for row in filled.rows)
-    title = f"Table {filled.table.number}. {filled.table.title} ({data})"
+def _rendered(filled: ReproducedTable) -> Table:
+    compare = filled.comparable
+    title = f"\nTable {filled.table.number}. {filled.table.title} ({filled.data})"
     columns = ["", "train error", "test error", "last epoch", "seeds"]
     if compare:
         columns += ["reported train", "reported test", "reproduced"]
@@ -41,8 +40,11 @@ def _rendered(filled: ReproducedTable, data: str) -> Table:
         cells = [row.name, _best(row.train), _best(row.test), _final(row.test), str(len(row.seeds))]
         if compare and row.reported:
             printed = row.reported
-            cells += [f"{printed.train_error:.4f} @{printed.train_epoch}", f"{printed.test_error:.4f} @{printed.test_epoch}"]
-            cells.append(verdict(row, data))
+            cells += [
+                f"{printed.train_error:.4f} @{printed.train_epoch}",
+                f"{printed.test_error:.4f} @{printed.test_epoch}",
+            ]
+            cells.append(verdict(row))
         table.add_row(*cells)
     return table
 
@@ -57,7 +59,7 @@ def _best(cell: Cell | None) -> str:
 
 
 def _final(cell: Cell | None) -> str:
-    return "missing" if cell is None else f"{sum(cell.finals) / len(cell.finals):.4f}"
+    return "missing" if cell is None else f"{cell.final_mean:.4f}"
 
 
 def _print_search(best: TrialRecord | None, console: Console) -> None:

@@ -20,7 +20,9 @@ class ServedModel(PythonModel):
         config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
         self._model = load_model(config, Path(context.artifacts["weights"]))
 
-    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None):  # type: ignore[override]
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
         """Class scores, float32 (N, 10)."""
         import torch
 

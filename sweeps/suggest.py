@@ -41,7 +41,7 @@ class TrialSearch(OptunaSearch):
                 distributions=SPACE,
                 intermediate_values=dict(steps),
             )
-            self._ot_study.add_trial(told)
+            self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next spec, named by its number in the search."""

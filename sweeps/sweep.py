@@ -12,11 +12,10 @@ from rich.console import Console
 
 from analysis.record import Record
 from sweeps import cluster, tracking
-from sweeps.cluster import ROOT, Resources
+from sweeps.cluster import ROOT
 from sweeps.display import Display
 from sweeps.errors import UsageError
 from sweeps.execute import Outcome, run_search, run_trials
-from sweeps.plan import Plan
 from sweeps.prepare import Prepared
 from sweeps.recorder import Recorder
 from sweeps.search import Search

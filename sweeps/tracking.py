@@ -37,7 +37,9 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
     elif scheme in ("http", "https"):
         _reach(tracking_uri)
     elif scheme in ("", "file"):
-        raise UsageError(f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SQLITE}FILE.db")
+        raise UsageError(
+            f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SQLITE}FILE.db"
+        )
     try:
         return Record(tracking_uri, experiment)
     except (MlflowException, OSError, ImportError) as error:

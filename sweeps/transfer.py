@@ -1,7 +1,7 @@
 """The record travels: sweeps to a folder of plain files, and from there into any tracking server, keys intact.
 
-    python -m sweeps.transfer export docs/record --experiment ablations-cifar10
-    python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
+python -m sweeps.transfer export docs/record --experiment ablations-cifar10
+python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 """
 
 import time
@@ -14,11 +14,11 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.folder import read_folder, trial_name, write_sweep
-from analysis.record import PLAN_FILE, SweepRecord, TrialRecord
+from analysis.record import SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
-from sweeps.recorder import METRICS_A_BATCH
+from sweeps.recorder import METRICS_A_BATCH, log_tables
 from sweeps.tracking import ensure_experiment, open_record
 
 ORIGIN = "origin_run_id"
@@ -77,7 +77,7 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
         return known
     run = client.create_run(experiment_id, tags={**sweep.tags, ORIGIN: sweep.id}, run_name=sweep.name)
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
-    client.log_dict(run.info.run_id, [table.model_dump(mode="json") for table in sweep.tables], PLAN_FILE)
+    log_tables(client, run.info.run_id, sweep.tables)
     client.set_terminated(run.info.run_id, sweep.status)
     return run.info.run_id
 

@@ -34,12 +34,15 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(client.download_artifacts(best.run_id, f"model/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
-        test_error = ray.get(evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.data_dir))
+        test_error = ray.get(
+            evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.data_dir)
+        )
+        val_error = best.metrics[METRIC][-1][1]
         winner = {
             "name": best.name,
             "key": best.key,
             "config": best.config.model_dump(mode="json"),
-            METRIC: best.metrics[METRIC][-1][1],
+            METRIC: val_error,
             "test_error": test_error,
             "data": options.data,
             "data_fingerprint": best.tags["data_fingerprint"],
@@ -47,7 +50,7 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
         model = Path(folder) / MODEL_FOLDER
         _save_model(winner, weights, model)
         recorder.act(lambda client, run_id: client.log_dict(run_id, winner, CONFIG_FILE))
-        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{METRIC}", winner[METRIC]))
+        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{METRIC}", val_error))
         recorder.act(lambda client, run_id: client.log_metric(run_id, WINNER_METRIC, test_error))
         recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), MODEL_FOLDER))
         recorder.act(lambda client, run_id: _register(client, run_id, f"{options.experiment}-best-bn"))

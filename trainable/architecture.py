@@ -1,4 +1,4 @@
-"""The networks as data: which layers of which sizes. No torch here: the model is built from it, and forecasts count it."""
+"""The networks as data: which layers of which sizes. Models are built from it, forecasts count it. No torch here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ class Linear:
 
 def layers(config: Config) -> Iterator[Conv | Linear]:
     """The config's layers, from the image to the class scores."""
+    channels: tuple[int, ...]
+    pooled: tuple[bool, ...]
     if config.network == "cnn":
         channels, pooled, hidden = config.channels, (True, True), config.hidden
     else:

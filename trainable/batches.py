@@ -14,7 +14,7 @@ EVALUATION_BATCH = 256
 
 
 class Batches:
-    """A split on a device. Images come out as float (N, 3, 32, 32) in [-1, 1], channels last in memory; labels int64."""
+    """A split on a device. Images come out as float (N, 3, 32, 32) in [-1, 1], channels last; labels as int64."""
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self._images = torch.from_numpy(split.images).to(device)

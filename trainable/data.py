@@ -29,7 +29,7 @@ _PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and their labels: `images` (N, 32, 32, 3) uint8, `labels` (N,) uint8, `index` (M,) the rows in use."""
+    """`images` (N, 32, 32, 3) uint8 and `labels` (N,) uint8, of which the rows in `index` (M,) are used."""
 
     images: np.ndarray
     labels: np.ndarray

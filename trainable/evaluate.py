@@ -15,7 +15,9 @@ from trainable.model import build
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:
     """One seed's network in evaluation mode. `weights` is a recorded safetensors file of all the trial's seeds."""
     prefix = f"seed_{seed}/"
-    state = {name.removeprefix(prefix): tensor for name, tensor in load_file(weights).items() if name.startswith(prefix)}
+    state = {
+        name.removeprefix(prefix): tensor for name, tensor in load_file(weights).items() if name.startswith(prefix)
+    }
     model = build(config)
     model.load_state_dict(state)
     return model.eval()

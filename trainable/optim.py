@@ -1,6 +1,7 @@
 """Losses, optimizers and schedules by their names in a config."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
@@ -18,7 +19,7 @@ def make_loss(config: Config) -> nn.Module:
 
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimizer; every one but `adamw` couples its weight decay (adds L2 to the gradient)."""
-    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
         case "adam":
             return Adam(parameters, **common)

@@ -55,7 +55,7 @@ def read_cifar10(folder: Path, download: bool = False) -> Arrays:
 
 
 def read_digits() -> Arrays:
-    """scikit-learn's 1,797 handwritten digits, 8x8 enlarged fourfold to 32x32 grey RGB; a fixed stratified fifth is test."""
+    """scikit-learn's 1,797 handwritten digits, 8x8 enlarged fourfold to grey RGB; a fixed stratified fifth is test."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -124,7 +124,9 @@ def _read_parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 def _read_class_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     found = sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
     if found != sorted(CLASSES):
-        raise DataError(f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(CLASSES)}")
+        raise DataError(
+            f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(CLASSES)}"
+        )
     files = [(path, label) for label, name in enumerate(CLASSES) for path in sorted((folder / split / name).iterdir())]
     images = _decode((str(path), path) for path, _ in files)
     return np.stack(list(images)), np.asarray([label for _, label in files], dtype=np.uint8)

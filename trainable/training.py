@@ -124,7 +124,7 @@ class Learner:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = build(config)
-        self.model.to(device=device, memory_format=torch.channels_last)
+        self.model.to(device).to(memory_format=torch.channels_last)
         self._loss = make_loss(config)
         self._optimizer = make_optimizer(config, self.model.parameters())
         self._scheduler = make_scheduler(config, self._optimizer, steps)

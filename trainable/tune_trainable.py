@@ -21,7 +21,8 @@ class TuneTrainable(tune.Trainable):
         """Called once an actor."""
         import torch  # here, because the driver names this class and need not pay for torch
 
-        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        resources = self.trial_resources
+        torch.set_num_threads(max(1, int(resources.required_resources.get("CPU", 1))) if resources else 1)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,0 +1,42 @@
+"""Pictures of tables, for files and print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+from analysis.tables import ReproducedTable
+
+
+def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> None:
+    """Every row's test error as a dot with its 95% interval, one panel a table, the reported figure as a hollow
+    diamond where it may be compared. The numbers are in the tables beside the picture."""
+    heights = [len(table.rows) for table in tables]
+    figure, axes = pyplot.subplots(
+        len(tables), 1, sharex=True, figsize=(8, 0.27 * sum(heights) + 0.62 * len(tables)), squeeze=False,
+        gridspec_kw={"height_ratios": heights}, layout="constrained",
+    )  # fmt: skip
+    for axis, table in zip(axes[:, 0], tables, strict=True):
+        for place, row in enumerate(table.rows):
+            if row.test is not None:
+                half = row.test.half_width or 0.0
+                axis.errorbar(row.test.mean, place, xerr=half, fmt="o", color="#0072b2", capsize=3, label="reproduced")
+            if row.reported is not None and table.comparable:
+                axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color="#d55e00",
+                          label="reported")  # fmt: skip
+        axis.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
+        axis.set_ylim(len(table.rows) - 0.4, -0.6)
+        axis.set_title(f"Table {table.table.number}. {table.table.title}", loc="left", fontsize=10)
+        axis.grid(axis="x", alpha=0.3)
+    seeds = max((len(row.seeds) for table in tables for row in table.rows), default=0)
+    data = ", ".join(sorted({table.data for table in tables}))
+    axes[-1, 0].set_xlabel(f"test error on {data}, minimum over the epochs, up to {seeds} seed(s)")
+    handles = {
+        label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=2, frameon=False)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)

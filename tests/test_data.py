@@ -1,0 +1,168 @@
+"""Data is found, checked, decoded once and fingerprinted; what is not CIFAR-10 is refused by the file's name."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10
+from trainable import data
+from trainable.sources import CLASSES, DataError, read_cifar10, stratified_split
+
+
+def png(size: int = 32, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_parquet(file: Path, images: list[bytes], labels: list[int]) -> None:
+    cells = [{"bytes": image, "path": None} for image in images]
+    parquet.write_table(pa.table({"img": cells, "label": pa.array(labels, pa.int64())}), file)
+
+
+def test_digits_are_real_and_say_so() -> None:
+    digits = data.load("digits")
+    assert (digits.name, digits.form) == ("digits", "embedded")
+    assert digits.train_images.shape == (1438, 32, 32, 3)
+    assert digits.test_images.shape == (359, 32, 32, 3)
+    assert digits.train_images.max() == 255
+    assert data.load("digits").fingerprint == digits.fingerprint
+
+
+def test_protocol_b_holds_out_a_fixed_stratified_tenth() -> None:
+    digits = data.load("digits")
+    splits = digits.splits("B")
+    assert set(splits) == {"train", "val"}
+    train, val = splits["train"].index, splits["val"].index
+    assert sorted([*train, *val]) == list(range(1438))
+    of_each_class = np.bincount(digits.train_labels[val]) / np.bincount(digits.train_labels)
+    assert np.allclose(of_each_class, 0.1, atol=0.005)
+    assert np.array_equal(val, data.load("digits").splits("B")["val"].index)
+    assert set(digits.splits("A")) == {"train", "test"}
+
+
+def test_stratified_split_takes_the_fraction_of_every_class() -> None:
+    kept, held = stratified_split(np.repeat(np.arange(10), 5000), 0.1)
+    assert (len(kept), len(held)) == (45_000, 5_000)
+    assert np.bincount(held // 5000).tolist() == [500] * 10
+
+
+def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from trainable.data import load; print(load('digits').fingerprint)"]
+    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    starts = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    prints = {process.communicate(timeout=60)[0] for process in starts}
+    assert len(prints) == 1
+    prepared = [path for path in (tmp_path / "ablation-sweeps" / "prepared").iterdir() if path.is_dir()]
+    assert len(prepared) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "problem"),
+    [
+        ([png(16)], [3], "test-0.parquet row 0: the image is 16x16 pixels; expected 32x32"),
+        ([png()[:200]], [3], "test-0.parquet row 0: not a readable image"),
+        ([b""], [3], "test-0.parquet row 0: not a readable image"),
+        ([png()], [10], "test-0.parquet: label 10 is not one of 0 to 9"),
+        ([png()], [-1], "test-0.parquet: label -1 is not one of 0 to 9"),
+        ([png()], [3], r"the train split has 1 images.*CIFAR-10 has 5,000 of each class"),
+    ],
+)
+def test_wrong_parquet_content_is_named(tmp_path: Path, images: list, labels: list, problem: str) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [png()], [0])
+    write_parquet(tmp_path / "test-0.parquet", images, labels)
+    with pytest.raises(DataError, match=problem):
+        read_cifar10(tmp_path)
+
+
+def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [png()], [0])
+    whole = (tmp_path / "train-0.parquet").read_bytes()
+    (tmp_path / "train-0.parquet").write_bytes(whole[:-20])
+    with pytest.raises(DataError, match=r"train-0\.parquet: not a readable Parquet file"):
+        read_cifar10(tmp_path)
+
+
+def test_other_columns_are_named(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"text": ["no image"]}), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match=r"columns are \['text'\]; expected img \(or image\) and label"):
+        read_cifar10(tmp_path)
+
+
+def test_class_folders_must_be_the_ten_classes(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in [*CLASSES[:-1], "lorry"]:
+            (tmp_path / split / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"train: class folders are .*lorry.*; expected airplane"):
+        read_cifar10(tmp_path)
+
+
+def test_damaged_official_batches_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"not the batch")
+    with pytest.raises(DataError, match="official CIFAR-10 batches cannot be used"):
+        read_cifar10(tmp_path)
+
+
+def test_pixels_of_another_data_set_are_refused(tmp_path: Path) -> None:
+    """The right files, counts and sizes are not enough."""
+    image = png()
+    write_parquet(tmp_path / "train-0.parquet", [image] * 50_000, list(range(10)) * 5000)
+    write_parquet(tmp_path / "test-0.parquet", [image] * 10_000, list(range(10)) * 1000)
+    with pytest.raises(DataError, match="not CIFAR-10's pixels"):
+        read_cifar10(tmp_path)
+
+
+@needs_cifar10
+def test_real_cifar10_is_the_same_in_all_its_forms(tmp_path: Path) -> None:
+    """Parquet, and class folders made from it (in another order, so compared by content)."""
+    loaded = data.load("cifar10", SHARED_CIFAR10)
+    assert (len(loaded.train_labels), len(loaded.test_labels)) == (50_000, 10_000)
+    again = data.load("cifar10", SHARED_CIFAR10)
+    assert again.fingerprint == loaded.fingerprint
+    for split, labels in (("train", loaded.train_labels), ("test", loaded.test_labels)):
+        images = getattr(loaded, f"{split}_images")
+        for label, name in enumerate(CLASSES):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for row in np.flatnonzero(labels == label):
+                Image.fromarray(images[row]).save(folder / f"{row:05d}.bmp")
+    folders = data.load("cifar10", tmp_path)
+    assert folders.form == "folders"
+    order = np.argsort(loaded.test_labels, kind="stable")
+    assert np.array_equal(folders.test_images, loaded.test_images[order])
+    assert np.array_equal(folders.test_labels, loaded.test_labels[order])
+
+
+@needs_cifar10
+def test_the_environment_variable_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR10_DIR", str(SHARED_CIFAR10))
+    assert data.fingerprint("cifar10", download=False) == data.fingerprint("cifar10", SHARED_CIFAR10)
+
+
+def test_data_that_is_nowhere_names_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", _no_network)
+    with pytest.raises(DataError) as error:
+        data.load("cifar10")
+    for place in ("--data-dir", "$CIFAR10_DIR", str(tmp_path), "download", "--data digits"):
+        assert place in str(error.value)
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("no network")
+
+
+def test_the_prepared_form_is_json_and_plain_arrays() -> None:
+    folder = data.prepare("digits")
+    assert json.loads((folder / "about.json").read_text())["form"] == "embedded"
+    assert isinstance(np.load(folder / "train_images.npy", mmap_mode="r"), np.memmap)

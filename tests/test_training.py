@@ -1,0 +1,222 @@
+"""Training computes what the study says, the same every time, and goes on exactly from a checkpoint."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import ROOT
+from trainable.batches import Batches
+from trainable.config import Config
+from trainable.data import Dataset, load
+from trainable.model import build
+from trainable.optim import make_loss, make_optimizer, make_scheduler
+from trainable.training import Trainer, epoch_seed, train
+
+SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
+EVERYTHING = Config(
+    **SMALL, protocol="B", batch_norm=True, bn_momentum=0.05, dropout=0.2, optimizer="adamw", schedule="one_cycle",
+    lr=0.01, weight_decay=0.01, label_smoothing=0.1, flip=True, shift=2, epochs=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+def test_it_learns_and_yields_what_the_protocol_says(digits: Dataset) -> None:
+    epochs = list(train(Config(data="digits", epochs=5), digits, seeds=(0, 1)))
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
+    assert set(epochs[0].metrics) == {"train_loss", "train_error", "test_error"}
+    assert epochs[-1].mean("test_error") < 0.15
+    assert epochs[-1].mean("test_error") == pytest.approx(sum(epochs[-1].metrics["test_error"]) / 2)
+    held_out = list(train(Config(**SMALL, protocol="B", epochs=1), digits))
+    assert set(held_out[0].metrics) == {"train_loss", "train_error", "val_error"}
+
+
+def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Dataset) -> None:
+    together = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(3, 5))]
+    alone = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(5,))]
+    assert [{name: values[1:] for name, values in epoch.items()} for epoch in together] == alone
+    assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
+
+
+def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    list(train(Config(**SMALL, epochs=1, dropout=0.5), digits))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_batch_order_depends_on_seed_and_epoch_alone(digits: Dataset) -> None:
+    def order(config: Config, seed: int, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+        batches = Batches(digits.splits("A")["train"], config, torch.device("cpu"))
+        return torch.cat([labels for _, labels in batches.shuffled(generator)]).tolist()
+
+    plain, other = Config(data="digits"), Config(data="digits", dropout=0.5, flip=True, shift=3, optimizer="sgd")
+    assert order(plain, 0, 1) == order(other, 0, 1)
+    assert order(plain, 0, 1) != order(plain, 0, 2)
+    assert order(plain, 0, 1) != order(plain, 1, 1)
+    assert sorted(order(plain, 0, 1)) == sorted(digits.train_labels.tolist())
+
+
+def test_a_resume_in_another_process_is_exact(digits: Dataset, tmp_path: Path) -> None:
+    whole = Trainer(EVERYTHING, digits, (0, 1))
+    while not whole.done:
+        whole.run_epoch()
+    half = Trainer(EVERYTHING, digits, (0, 1))
+    half.run_epoch()
+    half.run_epoch()
+    torch.save(half.state_dict(), tmp_path / "half.pt")
+    (tmp_path / "config.json").write_text(EVERYTHING.model_dump_json())
+    script = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from trainable.config import Config\n"
+        "from trainable.data import load\n"
+        "from trainable.training import Trainer\n"
+        "folder = Path(sys.argv[1])\n"
+        "config = Config.model_validate_json((folder / 'config.json').read_text())\n"
+        "trainer = Trainer(config, load('digits'), (0, 1))\n"
+        "trainer.load_state_dict(torch.load(folder / 'half.pt', weights_only=True))\n"
+        "trainer.run_epoch(); trainer.run_epoch()\n"
+        "torch.save(trainer.state_dict(), folder / 'whole.pt')\n"
+    )
+    threads = str(torch.get_num_threads())
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, timeout=120,
+                   env={"OMP_NUM_THREADS": threads, "XDG_CACHE_HOME": _cache()})  # fmt: skip
+    resumed = torch.load(tmp_path / "whole.pt", weights_only=True)
+    expected = whole.state_dict()
+    for state in (resumed, expected):
+        for epoch in state["history"]:
+            del epoch["seconds"]
+    _assert_equal(resumed, expected)
+
+
+def _cache() -> str:
+    import os
+
+    return os.environ["XDG_CACHE_HOME"]
+
+
+def _assert_equal(left: object, right: object) -> None:
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)  # type: ignore[arg-type]
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()  # type: ignore[attr-defined]
+        for name in left:
+            _assert_equal(left[name], right[name])  # type: ignore[index]
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)  # type: ignore[arg-type]
+        for one, other in zip(left, right, strict=True):  # type: ignore[call-overload]
+            _assert_equal(one, other)
+    else:
+        assert left == right
+
+
+def test_a_checkpoint_of_another_config_is_refused(digits: Dataset) -> None:
+    saved = Trainer(Config(**SMALL), digits).state_dict()
+    with pytest.raises(ValueError, match="the checkpoint is of"):
+        Trainer(Config(**SMALL, lr=0.5), digits).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
+def test_pooling_first_is_the_reports_network(activation: str) -> None:
+    """The report activates, then pools; the other order must be the same function with the same gradients."""
+    model = build(Config(activation=activation, batch_norm=True))
+    parts = list(model)
+    swapped = list(parts)
+    for place, module in enumerate(parts):
+        if isinstance(module, nn.MaxPool2d):
+            swapped[place], swapped[place + 1] = parts[place + 1], module
+    reports = nn.Sequential(*swapped)
+    images = torch.randn(8, 3, 32, 32)
+    gradients = []
+    for network in (model, reports):
+        network.zero_grad()
+        network(images).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_losses_are_the_reports() -> None:
+    scores, labels = torch.tensor([[2.0, 1.0, 0.5], [0.0, 3.0, 2.5]]), torch.tensor([0, 2])
+    hinge = make_loss(Config(loss="hinge"))(scores, labels)
+    assert hinge.item() == pytest.approx(((1 - 2 + 1) / 3 + (1 - 2.5 + 3) / 3) / 2)
+    smooth = make_loss(Config(label_smoothing=0.3))(scores, labels)
+    target = torch.full((2, 3), 0.1).scatter(1, labels[:, None], 0.8)
+    assert smooth.item() == pytest.approx(-(target * scores.log_softmax(1)).sum(1).mean().item())
+
+
+def test_weight_decay_is_coupled_but_for_adamw() -> None:
+    def moved(optimizer: str) -> float:
+        parameter = nn.Parameter(torch.tensor([10.0]))
+        engine = make_optimizer(Config(optimizer=optimizer, lr=0.1, weight_decay=0.5), [parameter])
+        parameter.grad = torch.zeros(1)
+        engine.step()
+        return 10.0 - parameter.item()
+
+    assert moved("sgd") == pytest.approx(0.1 * 0.5 * 10)
+    assert moved("adam") == pytest.approx(0.1, rel=1e-3)  # the penalty is in the gradient: one normalised step
+    assert moved("adamw") == pytest.approx(0.1 * 0.5 * 10)  # the penalty alone
+
+
+def test_schedules_span_the_training() -> None:
+    rates = {}
+    for schedule in ("cosine", "one_cycle"):
+        config = Config(schedule=schedule, lr=0.1)
+        engine = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+        scheduler = make_scheduler(config, engine, 100)
+        assert scheduler is not None
+        rates[schedule] = []
+        for _ in range(100):
+            rates[schedule].append(engine.param_groups[0]["lr"])
+            engine.step()
+            scheduler.step()
+    assert rates["cosine"][0] == pytest.approx(0.1)
+    assert rates["cosine"][-1] < 1e-4
+    assert max(rates["one_cycle"]) == pytest.approx(0.1)
+    assert rates["one_cycle"][0] < 0.01
+
+
+def test_augmentation_flips_and_shifts_by_reflection(digits: Dataset) -> None:
+    split = digits.splits("A")["train"]
+    device = torch.device("cpu")
+    plain = Batches(split, Config(data="digits", batch_size=64), device)
+    moved = Batches(split, Config(data="digits", batch_size=64, flip=True, shift=2), device)
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    (before, labels), (after, same) = next(plain.shuffled(generators[0])), next(moved.shuffled(generators[1]))
+    assert torch.equal(labels, same)
+    seen = set()
+    for original, image in zip(before, after, strict=True):
+        padded = nn.functional.pad(original, (2, 2, 2, 2), mode="reflect")
+        matches = [
+            (flipped, down, right)
+            for flipped in (False, True)
+            for down in range(5)
+            for right in range(5)
+            if torch.equal(
+                image,
+                (lambda crop, f: crop.flip(2) if f else crop)(padded[:, down : down + 32, right : right + 32], flipped),
+            )
+        ]
+        assert matches, "an augmented image is a flipped, reflected crop of its original"
+        seen.add(matches[0])
+    assert len(seen) > 10
+
+
+def test_images_are_normalised_to_plus_minus_one(digits: Dataset) -> None:
+    batches = Batches(digits.test, Config(data="digits"), torch.device("cpu"))
+    images, labels = next(batches.in_order())
+    expected = (digits.test_images[: len(labels)].transpose(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    assert np.allclose(images.numpy(), expected, atol=1e-6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
