@@ -24,8 +24,8 @@ CONFIG_FILE = "best_bn_config.json"
 MODEL_FOLDER = "best_bn_model"
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
 SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3), "images")]),
-    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10), "scores")]),
+    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
+    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
 )
 
 

@@ -15,8 +15,10 @@ from trainable.sources import DataError
 from trainable.storage import CHECKPOINT, TRACES, WEIGHTS, TrialSpec, TrialStorage
 from trainable.training import Trainer
 
-CHECKPOINT_S = 20.0
-"""Work that a killed trial can lose, or one epoch where that is longer."""
+CHECKPOINT_S = 2.0
+"""Seconds between checkpoints at least, so that a killed trial loses about as much, or one epoch."""
+CHECKPOINT_SHARE = 0.02
+"""Share of a trial's time that checkpoints may take: they are rarer where they are large or the storage is slow."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Session:
             )
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds)
-        self._reported, self._saved, self._saved_at = 0, 0, time.monotonic()
+        self._reported, self._saved, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
         checkpoint = self._storage.read(CHECKPOINT)
         if checkpoint is not None:
             try:
@@ -56,7 +58,7 @@ class Session:
                 break
         if trainer.done:
             self._publish()
-        if trainer.done or time.monotonic() - self._saved_at > CHECKPOINT_S:
+        if trainer.done or time.monotonic() > self._save_due:
             self.save()
         last = trainer.history[-1]
         report: dict[str, Any] = {name: last.mean(name) for name in last.metrics}
@@ -71,10 +73,11 @@ class Session:
         """Write the checkpoint, unless the last one is as new as the training."""
         if self._saved == len(self._trainer.history):
             return
-        buffer = io.BytesIO()
+        start, buffer = time.monotonic(), io.BytesIO()
         torch.save(self._trainer.state_dict(), buffer)
         self._storage.write(CHECKPOINT, buffer.getbuffer())
-        self._saved, self._saved_at = len(self._trainer.history), time.monotonic()
+        self._saved, end = len(self._trainer.history), time.monotonic()
+        self._save_due = end + max(CHECKPOINT_S, (end - start) / CHECKPOINT_SHARE)
 
     def _publish(self) -> None:
         """Write what the record keeps of a finished trial, readable without torch."""

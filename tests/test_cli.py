@@ -1,0 +1,141 @@
+"""The command line: help and plans answer fast and start nothing; bad input is one line and exit code 2."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeps.commands import run_command
+from sweeps.full import app
+from tests.conftest import ROOT
+
+Sweep = Callable[..., subprocess.CompletedProcess]
+
+
+def test_help_names_every_option(sweep: Sweep) -> None:
+    answer = sweep("--help")
+    assert answer.returncode == 0
+    for option in (
+        "address", "quick", "data", "data-dir", "studies", "only", "epochs", "seeds", "samples", "gpus-per-trial",
+        "cpus-per-trial", "tracking-uri", "experiment", "storage-path", "name", "dry-run", "json",
+    ):  # fmt: skip
+        assert f"--{option} " in answer.stdout
+
+
+def test_a_dry_run_is_one_json_object_and_writes_nothing(sweep: Sweep, tmp_path: Path) -> None:
+    answer = sweep("--data", "digits", "--studies", "tables", "--dry-run", "--json")
+    plan = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert (plan["rows"], plan["distinct"], plan["recorded"], plan["to_run"]) == (24, 18, 0, 18)
+    assert plan["trials"][0].keys() >= {"key", "name", "config", "seeds", "rows", "forecast_s"}
+    assert plan["data"]["name"] == "digits"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
+    answer = sweep("--data", "digits", "--dry-run")
+    assert "31 rows, 24 distinct trials, 0 recorded, 24 to run in about" in " ".join(answer.stdout.split())
+    assert "slot(s) of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
+    assert "search: 20 samples" in answer.stdout
+
+
+def test_a_plan_needs_neither_torch_nor_ray() -> None:
+    script = (
+        "import sys; sys.argv = ['full.py', '--data', 'digits', '--dry-run', '--json']\n"
+        "from sweeps.full import app; app(standalone_mode=False)\n"
+        "print(sorted({'torch', 'ray'} & set(sys.modules)), file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert answer.stderr.strip().endswith("[]")
+
+
+def test_a_dry_run_without_the_data_still_plans(sweep: Sweep) -> None:
+    plan = json.loads(sweep("--studies", "tables", "--dry-run", "--json").stdout)
+    assert plan["data"] == {"name": "cifar10", "fingerprint": "unknown", "form": "to be downloaded"}
+    assert plan["distinct"] == 18
+
+
+def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "--tracking-uri http://127.0.0.1:9" in sweep("--data", "digits", "--dry-run").stderr
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    assert "--address 127.0.0.1:9" in sweep("--data", "digits", "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--studies", "tabels"], "--studies 'tabels' is unknown; allowed: tables, corrections, envelope, search"),
+        (["--studies", ""], "--studies '' is unknown"),
+        (["--only", "99"], "--only '99' is not a table of the chosen studies; allowed: 2, 3, 4, 5, 6, 7, 8, 4b"),
+        (["--data", "cifar100"], "--data 'cifar100' is unknown; allowed: cifar10, digits"),
+        (["--data", "cifar10", "--data-dir", "nowhere"], "--data-dir nowhere: no such folder"),
+        (["--epochs", "0"], "--epochs 0: should be greater than or equal to 1"),
+        (["--epochs", "-3"], "--epochs -3: should be greater than or equal to 1"),
+        (["--epochs", "many"], "Invalid value for '--epochs': Input should be a valid integer"),
+        (["--seeds", "0"], "--seeds 0: should be greater than or equal to 1"),
+        (["--samples", "-1"], "--samples -1: should be greater than or equal to 1"),
+        (["--cpus-per-trial", "0"], "--cpus-per-trial 0.0: should be greater than 0"),
+        (["--cpus-per-trial", "4000"], "--cpus-per-trial 4000: the largest node has"),
+        (["--gpus-per-trial", "-1"], "--gpus-per-trial -1.0: should be greater than or equal to 0"),
+        (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
+        (["--gpus-per-trial", "1.5"], "--gpus-per-trial 1.5 must be a fraction below 1 or a whole number"),
+        (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: no Ray cluster there"),
+        (["--address", "nonsense"], "--address nonsense: no Ray cluster there: expected auto, HOST:PORT or ray://"),
+        (["--tracking-uri", "http://127.0.0.1:9"], "--tracking-uri http://127.0.0.1:9: the server cannot be reached"),
+        (["--tracking-uri", "ftp://x"], "--tracking-uri ftp://x: "),
+        (["--tracking-uri", "./mlruns"], "--tracking-uri ./mlruns: MLflow keeps no record in a plain folder"),
+        (["--storage-path", "/proc/nowhere"], "--storage-path /proc/nowhere: cannot be written"),
+        (["--set", "optimizer=adamm"], "config field 'optimizer': 'adamm' should be 'adam', 'adamw'"),
+        (["--set", "learning_rate=1"], "config field 'learning_rate' is unknown"),
+        (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
+        (["--json"], "--json needs --dry-run"),
+        (["--nonsense"], "No such option: --nonsense"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["full.py", *([] if "--data" in arguments else ["--data", "digits"]), *arguments])
+    with pytest.raises(SystemExit) as end:
+        run_command(app)
+    output, error = capsys.readouterr()
+    assert end.value.code == 2
+    assert output == ""
+    assert error.startswith("error: ")
+    assert problem in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "mlflow.db").exists(), "nothing was recorded"
+
+
+def test_a_folder_of_something_else_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("no images")
+    for folder, problem in (("empty", "the folder is empty"), ("other", "no CIFAR-10 here (found notes.txt)")):
+        answer = sweep("--data-dir", folder)
+        assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
+        assert problem in answer.stderr
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Something that listens and is no Ray and no MLflow: it accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_never_answers_is_given_up(sweep: Sweep, silent_server: str) -> None:
+    answer = sweep("--data", "digits", "--tracking-uri", f"http://{silent_server}", timeout=30)
+    assert answer.returncode == 2
+    assert "the server cannot be reached" in answer.stderr

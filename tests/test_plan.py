@@ -1,0 +1,90 @@
+"""Planning is pure: studies in, distinct trials out, minus what the record has."""
+
+import pytest
+
+from sweeps.ablations import CORRECTIONS, ENVELOPE, TABLES
+from sweeps.errors import UsageError
+from sweeps.forecast import Forecaster, Timing, epoch_flops, makespan
+from sweeps.plan import Plan, make_plan
+from trainable.config import Config
+from trainable.study import Row, Study, Table
+
+
+def plan(*studies: Study, **changes: object) -> Plan:
+    arguments = {"base": {}, "fingerprint": "f", "seeds": 1, "recorded": {}, "forecaster": Forecaster("cpu")} | changes
+    return make_plan(list(studies), **arguments)  # type: ignore[arg-type]
+
+
+def test_the_reports_tables_are_24_rows_of_18_configs() -> None:
+    summary = plan(TABLES).summary()
+    assert (summary["rows"], summary["distinct"], summary["recorded"], summary["to_run"]) == (24, 18, 0, 18)
+    baseline = next(trial for trial in summary["trials"] if trial["name"] == "baseline")
+    assert len(baseline["rows"]) == 7
+    assert baseline["config"] == Config().model_dump(mode="json")
+
+
+def test_corrections_and_envelope_add_six_configs_each() -> None:
+    assert len(plan(TABLES, CORRECTIONS).trials) == 24
+    assert len(plan(TABLES, ENVELOPE).trials) == 24
+    assert len(plan(TABLES, CORRECTIONS, ENVELOPE).trials) == 30
+
+
+def test_trial_names_are_unique_and_order_is_longest_first() -> None:
+    made = plan(TABLES, CORRECTIONS, ENVELOPE)
+    assert len({trial.name for trial in made.trials}) == 30
+    forecasts = [trial.forecast_s for trial in made.to_run]
+    assert forecasts == sorted(forecasts, reverse=True)
+    assert made.to_run[0].name == "size-bigger"
+
+
+def test_the_record_is_not_run_again_and_seeds_extend() -> None:
+    keys = [trial.key for trial in plan(TABLES).trials]
+    assert plan(TABLES, recorded={key: {0} for key in keys}).to_run == []
+    extended = plan(TABLES, seeds=5, recorded={keys[0]: {0}, keys[1]: {0, 1, 2, 3, 4}})
+    assert extended.trials[0].seeds == (1, 2, 3, 4)
+    assert extended.trials[0].recorded_seeds == (0,)
+    assert extended.trials[1].seeds == ()
+    assert extended.trials[2].seeds == (0, 1, 2, 3, 4)
+    assert extended.summary()["recorded"] == 1
+
+
+def test_only_takes_the_numbered_tables() -> None:
+    made = plan(TABLES, only=["3", "8"])
+    assert [table.number for table in made.tables] == ["3", "8"]
+    assert [trial.name for trial in made.trials] == ["baseline", "loss-hinge", "dropout-0.2", "dropout-0.5"]
+
+
+def test_the_base_changes_every_config_and_its_key() -> None:
+    made = plan(TABLES, base={"epochs": 3, "data": "digits"})
+    assert {trial.config.epochs for trial in made.trials} == {3}
+    assert not {trial.key for trial in made.trials} & {trial.key for trial in plan(TABLES).trials}
+
+
+def test_a_row_with_an_invalid_field_is_named() -> None:
+    table = Table(number="1", slug="x", title="x", varies="x", rows=(Row(name="bad", change={"optimizer": "adamm"}),))
+    with pytest.raises(UsageError, match=r"table 1, row bad: config field 'optimizer': 'adamm' should be 'adam', "):
+        plan(Study(name="mine", title="mine", tables=(table,)))
+
+
+def test_reported_figures_are_the_printed_ones() -> None:
+    """Against the report, not against the code: the columns' sums over all rows but the baseline's copies."""
+    rows = [row for table in TABLES.tables for row in table.rows if row.change]
+    assert sum(row.reported.train_error for row in rows if row.reported) == pytest.approx(4.49926)
+    assert sum(row.reported.test_error for row in rows if row.reported) == pytest.approx(6.62590)
+
+
+def test_forecasts_learn_from_the_record() -> None:
+    baseline, bigger = Config(), Config(channels=(64, 128), hidden=(512, 512))
+    assert epoch_flops(baseline) == pytest.approx(0.80e12, rel=0.01)
+    blind = Forecaster("cpu")
+    assert blind.seconds(bigger, 1) > 10 * blind.seconds(baseline, 1)
+    taught = Forecaster("cpu", (Timing(baseline, "cpu", 10.0), Timing(bigger, "cuda", 0.1)))
+    assert taught.seconds(baseline, 3) == pytest.approx(600, rel=0.01)
+    assert "1 recorded trials" in taught.basis
+    assert taught.seconds(baseline, 0) == 0
+
+
+def test_makespan_packs_the_longest_first() -> None:
+    assert makespan([3, 3, 2, 2, 2], 2) == 7
+    assert makespan([5], 4) == 5
+    assert makespan([], 2) == 0

@@ -1,0 +1,181 @@
+"""A sweep for real: local Ray, real MLflow, its record, its repetition, its extension, its journey."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from safetensors.numpy import load_file
+
+from analysis.folder import read_folder
+from analysis.record import Record
+from tests.conftest import sweep_command
+from trainable.config import Config
+from trainable.data import load
+
+EXPERIMENT = "ablations-digits"
+ARGUMENTS = ["--data", "digits", "--studies", "tables,search", "--only", "3,7", "--epochs", "3", "--samples", "3"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which one sweep has run: tables 3 and 7 and a search."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = run(folder, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    (folder / "output.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(folder: Path) -> Record:
+    return Record(uri(folder), EXPERIMENT)
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        sweep_command(*arguments), cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def uri(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def transfer(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sweeps.transfer", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_it_ends_with_the_tables_and_where_the_record_is(folder: Path) -> None:
+    output = (folder / "output.txt").read_text()
+    assert "Table 3. Loss (digits)" in output
+    assert "Best batch-norm config" in output
+    assert f"mlflow ui --backend-store-uri {uri(folder)}" in output
+    assert "reported" not in output, "the report's figures are CIFAR-10's"
+    assert "missing" not in output
+
+
+def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> None:
+    (sweep,) = record.sweeps()
+    trials = record.trials()
+    assert sweep.status == "FINISHED"
+    assert {trial.sweep for trial in trials} == {sweep.id}
+    tables = [trial for trial in trials if trial.tags["study"] == "tables"]
+    assert {trial.name for trial in tables} == {"baseline", "loss-hinge", "batch-norm-yes"}
+    assert len(trials) == 6
+    assert {row.key for table in sweep.tables for row in table.rows} == {trial.key for trial in tables}
+    baseline = next(trial for trial in tables if trial.name == "baseline")
+    assert baseline.tags["table"] == "3, 7"
+    assert baseline.tags["row"] == "3/cross-entropy, 7/no"
+    assert baseline.key == Config(data="digits", epochs=3).key(load("digits").fingerprint)
+    for tag in ("data", "data_fingerprint", "git_commit", "torch", "ray", "device", "device_name", "host"):
+        assert baseline.tags[tag]
+
+
+def test_metrics_have_every_epoch_the_mean_and_each_seed(record: Record) -> None:
+    baseline = next(trial for trial in record.trials() if trial.name == "baseline")
+    metrics = record.with_histories(baseline).metrics
+    for name in ("train_loss", "train_error", "test_error", "train_error/seed_0"):
+        assert [step for step, _ in metrics[name]] == [1, 2, 3]
+    assert metrics["test_error"] == metrics["test_error/seed_0"]
+    assert metrics["best_test_error"][-1][1] == min(value for _, value in metrics["test_error"])
+    searched = next(trial for trial in record.trials() if trial.name == "search-001")
+    assert "val_error" in searched.metrics
+    assert "test_error" not in searched.metrics, "protocol B leaves the test split alone"
+
+
+def test_parameters_are_flat_and_the_config_is_a_file(record: Record) -> None:
+    hinge = next(trial for trial in record.trials() if trial.name == "loss-hinge")
+    params = record.client.get_run(hinge.run_id).data.params
+    assert (params["loss"], params["lr"], params["data"]) == ("hinge", "0.001", "digits")
+    config = json.loads(Path(record.client.download_artifacts(hinge.run_id, "config.json")).read_text())
+    assert Config(**config) == hinge.config
+
+
+def test_weights_traces_and_kernel_images_are_kept(record: Record) -> None:
+    trial = next(trial for trial in record.trials() if trial.name == "batch-norm-yes")
+    weights = load_file(record.client.download_artifacts(trial.run_id, "model/weights.safetensors"))
+    assert weights["seed_0/conv1.weight"].shape == (16, 3, 3, 3)
+    traces = load_file(record.client.download_artifacts(trial.run_id, "model/traces.safetensors"))
+    assert traces["step_losses/seed_0"].shape == (3 * 12,)
+    assert np.array_equal(traces["kernels/epoch_3"], weights["seed_0/conv1.weight"])
+    images = [file.path for file in record.client.list_artifacts(trial.run_id, "images") if file.path.endswith(".png")]
+    assert sorted(int(path.split("step+")[1].split("+")[0]) for path in images) == [0, 1, 2, 3]
+
+
+def test_the_winner_is_tested_once_recorded_and_served(record: Record, folder: Path) -> None:
+    (sweep,) = record.sweeps()
+    winner = json.loads(Path(record.client.download_artifacts(sweep.id, "best_bn_config.json")).read_text())
+    complete = [trial for trial in record.trials() if trial.tags["study"] == "search" and trial.complete]
+    best = min(complete, key=lambda trial: trial.metrics["val_error"][-1][1])
+    assert winner["key"] == best.key
+    assert [t.name for t in record.trials() if "winner_test_error" in t.metrics] == [best.name]
+    client = MlflowClient(uri(folder), registry_uri=uri(folder))
+    model = mlflow.pyfunc.load_model(client.get_model_version_download_uri(f"{EXPERIMENT}-best-bn", "1"))
+    digits = load("digits")
+    scores = model.predict(np.array(digits.test_images))
+    assert scores.shape == (359, 10)
+    assert (scores.argmax(1) != digits.test_labels).mean() == pytest.approx(winner["test_error"])
+
+
+def test_nothing_is_left_in_the_storage(folder: Path) -> None:
+    trials = folder / "sweep-storage" / "trials"
+    stopped_or_done = list(trials.iterdir()) if trials.exists() else []
+    assert stopped_or_done == []
+
+
+def test_again_does_nothing(folder: Path, record: Record) -> None:
+    again = run(folder, *ARGUMENTS)
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stderr
+    assert "Table 3. Loss (digits)" in again.stdout
+    assert len(record.sweeps()) == 1
+    plan = json.loads(run(folder, *ARGUMENTS, "--dry-run", "--json").stdout)
+    assert (plan["recorded"], plan["to_run"], plan["search"]["to_run"]) == (3, 0, 0)
+
+
+def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    assert (
+        transfer("export", str(away / "files"), "--experiment", EXPERIMENT, "--models", folder=folder).returncode == 0
+    )
+    sweeps, trials = read_folder(away / "files")
+    assert (len(sweeps), len(trials)) == (1, 6)
+    for _ in range(2):  # the second import finds everything there
+        done = transfer("import", str(away / "files"), "--experiment", EXPERIMENT, folder=away)
+        assert done.returncode == 0, done.stderr
+    assert "0 trials imported, 6 were there already" in done.stdout
+    here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
+    assert [t.key for t in there.trials()] == [t.key for t in here.trials()]
+    for ours, theirs in zip(here.trials(), there.trials(), strict=True):
+        assert here.with_histories(ours).metrics == there.with_histories(theirs).metrics
+    name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
+    assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
+    assert "Nothing to do" in run(away, *ARGUMENTS).stderr
+
+
+def test_bad_transfers_are_one_line(tmp_path: Path) -> None:
+    for arguments in (["import", "nowhere"], ["export", "out"]):
+        failed = transfer(*arguments, folder=tmp_path)
+        assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
+
+
+def test_more_seeds_and_samples_extend_the_record(folder: Path, record: Record) -> None:
+    """Last, because it changes the record that the tests above read."""
+    before = {trial.run_id for trial in record.trials()}
+    extend = ["--data", "digits", "--studies", "tables,search", "--only", "7", "--epochs", "3"]
+    done = run(folder, *extend, "--samples", "4", "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    new = [trial for trial in record.trials() if trial.run_id not in before]
+    assert sorted((trial.name, trial.seeds) for trial in new) == [
+        ("baseline", (1, 2)),
+        ("batch-norm-yes", (1, 2)),
+        ("search-004", (0,)),
+    ]
+    assert "± " in done.stdout
