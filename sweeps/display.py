@@ -28,7 +28,9 @@ def duration(seconds: float) -> str:
 
 def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None:
     """Each distinct trial with the rows that it serves and what is left of it, then the forecast."""
-    table = Table("trial", "key", "rows", "seeds to run", "recorded", "forecast", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for column in ("trial", "key", "rows", "to run", "recorded", "forecast"):
+        table.add_column(column, no_wrap=column in ("trial", "key"), overflow="fold")
     for trial in plan.trials:
         seeds, recorded = (", ".join(map(str, some)) or "-" for some in (trial.seeds, trial.recorded_seeds))
         forecast = duration(trial.forecast_s) if trial.seeds else "-"

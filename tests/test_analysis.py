@@ -1,0 +1,140 @@
+"""Analysis is computed from recorded trials alone: every cell of a small record is checked by hand or against SciPy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.figures import draw_tables
+from analysis.folder import read_folder, write_sweep
+from analysis.kernels import PIXEL, kernel_grid
+from analysis.record import Series, SweepRecord, TrialRecord
+from analysis.results import latest_tables, results_page
+from analysis.tables import reproduce, verdict
+from trainable.config import Config
+from trainable.study import PlacedRow, PlacedTable, Reported
+
+TAGS = {"outcome": "complete", "data": "cifar10", "data_fingerprint": "abc", "torch": "2.15.0", "git_commit": "c0ffee"}
+
+
+def trial(name: str, errors: dict[int, list[float]], config: Config, **changes: object) -> TrialRecord:
+    """A complete trial whose train error is half its test error."""
+    metrics: dict[str, Series] = {}
+    for seed, values in errors.items():
+        metrics[f"test_error/seed_{seed}"] = list(enumerate(values, start=1))
+        metrics[f"train_error/seed_{seed}"] = [(epoch, value / 2) for epoch, value in enumerate(values, start=1)]
+    fields = {
+        "key": config.key("abc"), "name": name, "config": config, "seeds": tuple(errors), "status": "FINISHED",
+        "sweep": "s", "tags": TAGS, "metrics": metrics, "run_id": name,
+    }  # fmt: skip
+    return TrialRecord(**(fields | changes))  # type: ignore[arg-type]
+
+
+def table(data: str = "cifar10") -> PlacedTable:
+    base, hinge = Config(data=data), Config(data=data, loss="hinge")
+    printed = Reported(train_error=0.0586, train_epoch=19, test_error=0.3016, test_epoch=8)
+    rows = (
+        PlacedRow(name="cross-entropy", key=base.key("abc"), config=base, reported=printed),
+        PlacedRow(name="hinge", key=hinge.key("abc"), config=hinge, reported=printed),
+    )
+    return PlacedTable(study="tables", number="3", slug="loss", title="Loss", varies="loss", rows=rows)
+
+
+def test_cells_are_minima_over_epochs_and_means_over_seeds() -> None:
+    trials = [trial("baseline", {0: [0.5, 0.30, 0.32]}, Config()), trial("more", {1: [0.4, 0.36, 0.34]}, Config())]
+    (filled,) = reproduce([table()], trials)
+    row = filled.rows[0]
+    assert row.seeds == (0, 1)
+    assert row.test is not None and row.train is not None
+    assert (row.test.minima, row.test.epochs, row.test.finals) == ((0.30, 0.34), (2, 3), (0.32, 0.34))
+    assert row.test.mean == pytest.approx(0.32)
+    assert row.train.mean == pytest.approx(0.16)
+
+
+def test_intervals_agree_with_scipy() -> None:
+    errors = {seed: [error] for seed, error in enumerate([0.30, 0.31, 0.305, 0.315])}
+    (filled,) = reproduce([table()], [trial("baseline", errors, Config())])
+    cell = filled.rows[0].test
+    assert cell is not None and cell.half_width is not None
+    low, high = stats.t.interval(0.95, 3, loc=cell.mean, scale=stats.sem(cell.minima))
+    assert (cell.mean - cell.half_width, cell.mean + cell.half_width) == pytest.approx((low, high))
+    spread = np.std(cell.minima, ddof=1) * np.sqrt(1 + 1 / 4)
+    assert cell.next_run() == pytest.approx(stats.t.interval(0.95, 3, loc=cell.mean, scale=spread))
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([0.295, 0.300, 0.305], "yes"),
+        ([0.350, 0.352, 0.351], "no"),
+        ([0.310], "within one run's noise"),
+        ([0.330], "no"),
+    ],
+)
+def test_a_printed_figure_is_judged_by_the_next_runs_interval(errors: list[float], expected: str) -> None:
+    by_seed = {seed: [error] for seed, error in enumerate(errors)}
+    (filled,) = reproduce([table()], [trial("baseline", by_seed, Config())])
+    assert verdict(filled.rows[0]) == expected
+
+
+def test_what_is_missing_or_unfinished_is_missing() -> None:
+    unfinished = trial("hinge", {0: [0.1]}, Config(loss="hinge"), status="KILLED")
+    (filled,) = reproduce([table()], [trial("baseline", {0: [0.3]}, Config()), unfinished])
+    assert filled.rows[1].test is None
+    page, _ = results_page([sweep(table())], [trial("baseline", {0: [0.3]}, Config()), unfinished])
+    assert "| hinge | missing | missing | missing | - |" in page
+
+
+def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
+    return SweepRecord(id="s", name=name, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables)
+
+
+def test_the_page_says_what_it_was_made_with_and_what_disagrees() -> None:
+    trials = [trial("baseline", {0: [0.30]}, Config()), trial("hinge", {0: [0.40]}, Config(loss="hinge"))]
+    page, _ = results_page([sweep(table())], trials)
+    for fact in ("fingerprint `abc`", "torch 2.15.0", "commit | c0ffee", "seeds 0"):
+        assert fact in page
+    assert "| cross-entropy | 0.1500 @1 | 0.3000 @1 | 0.3000 | 0 | 0.0586 @19 | 0.3016 @8 | within" in page
+    assert "- Table 3, hinge: test error 0.4000, reported 0.3016 (+0.0984)." in page
+
+
+def test_digits_are_never_compared_with_the_report() -> None:
+    config = Config(data="digits")
+    tags = TAGS | {"data": "digits"}
+    page, _ = results_page([sweep(table("digits"))], [trial("baseline", {0: [0.1]}, config, tags=tags)])
+    assert page.startswith("# Results on digits")
+    assert "0.3016" not in page
+
+
+def test_a_table_is_taken_from_the_latest_sweep() -> None:
+    later = table().model_copy(update={"title": "Loss, again"})
+    first_b = table().model_copy(update={"number": "10"})
+    tables = latest_tables([sweep(table(), first_b), sweep(later)])
+    assert [(t.number, t.title) for t in tables] == [("3", "Loss, again"), ("10", "Loss")]
+
+
+def test_a_record_in_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
+    trials = [trial("baseline", {0: [0.3, 1 / 3], 1: [0.4, 0.2]}, Config(channels=(4, 8)))]
+    write_sweep(tmp_path, sweep(table()), trials)
+    assert read_folder(tmp_path) == ([sweep(table())], trials)
+    with pytest.raises(FileNotFoundError, match="no exported sweep here"):
+        read_folder(tmp_path / "elsewhere")
+
+
+def test_the_figure_is_drawn(tmp_path: Path) -> None:
+    draw_tables(reproduce([table()], [trial("baseline", {0: [0.3], 1: [0.31]}, Config())]), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_kernels_share_a_symmetric_scale() -> None:
+    kernels = np.zeros((9, 3, 3, 3), np.float32)
+    kernels[0, 0] = 2.0
+    kernels[1, 2] = -1.0
+    picture = kernel_grid(kernels)
+    side = 3 * PIXEL + 4
+    assert picture.shape == (2 * side, 8 * side, 3)
+    assert picture[5, 5].tolist() == [255, 128, 128]
+    assert picture[5, side + 5].tolist() == [128, 128, 64]
+    assert picture[5, 2 * side + 5].tolist() == [128, 128, 128], "a dead kernel is grey"
+    assert picture[side + 5, side + 5].tolist() == [255, 255, 255], "no kernel there"

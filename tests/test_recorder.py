@@ -1,0 +1,144 @@
+"""The recorder never makes a trial wait, outlives an outage of the server, and says what it could not deliver."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from analysis.record import Record
+from sweeps.recorder import Recorder, summarise
+from sweeps.tracking import ensure_experiment
+from trainable.config import Config
+from trainable.storage import WEIGHTS, TrialSpec, TrialStorage
+
+
+class Server:
+    """A real MLflow server on SQLite that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
+                   "--backend-store-uri", f"sqlite:///{self._folder}/server.db",
+                   "--artifacts-destination", str(self._folder / "artifacts")]  # fmt: skip
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._process = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 90
+        while not self._answers():
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.3)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.uri}/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+def start_recorder(uri: str) -> Recorder:
+    client, experiment = ensure_experiment(uri, "test")
+    return Recorder(client, experiment, name="sweep", tags={"data": "digits"}, params={"epochs": 2}, tables=())
+
+
+def spec(storage: Path, name: str) -> dict:
+    config = Config(data="digits", epochs=2)
+    return TrialSpec(
+        key=config.key(name), name=name, config=config, seeds=(0, 1), fingerprint="f", data_dir=None,
+        storage_path=str(storage), tags={"study": "tables"},
+    ).model_dump(mode="json")  # fmt: skip
+
+
+def epoch(number: int) -> dict:
+    metrics = {"train_loss": [1.0, 2.0], "train_error": [0.5, 0.3 / number], "test_error": [0.4, 0.2]}
+    return {"number": number, "seconds": 0.5, "metrics": metrics}
+
+
+def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Path) -> None:
+    recorder = start_recorder(server.uri)
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    recorder.trial_result("1", {"epochs": [epoch(1)]})
+    assert recorder.flush()
+    server.kill()
+    start = time.monotonic()
+    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})  # with history, as after a resume
+    recorder.trial_ended("1", "complete", "")
+    assert time.monotonic() - start < 0.1
+    assert not recorder.flush(patience_s=3)
+    assert storage.read(WEIGHTS), "nothing is removed before the record has it"
+    server.start()
+    assert recorder.finish("FINISHED")
+    assert storage.read(WEIGHTS) is None
+    record = Record(server.uri, "test")
+    (recorded,) = record.trials()
+    assert recorded.complete
+    histories = record.with_histories(recorded).metrics
+    assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
+    assert histories["train_error/seed_1"] == [(1, 0.3), (2, 0.15)]
+
+
+def test_a_server_that_stays_away_is_given_up_and_reported(server: Server, tmp_path: Path) -> None:
+    recorder = start_recorder(server.uri)
+    server.kill()
+    recorder.trial_started("1", spec(tmp_path, "baseline"))
+    assert not recorder.finish("FINISHED", patience_s=2)
+    server.start()
+
+
+def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path: Path) -> None:
+    recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
+    recorder.act(lambda client, run_id: client.log_metric(run_id, "a bad name: \n", 1.0))
+    recorder.act(lambda client, run_id: client.log_metric(run_id, "good", 1.0))
+    assert not recorder.finish("FINISHED")
+    assert recorder.refused == 1
+    run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(recorder.run_id)
+    assert run.data.metrics == {"good": 1.0}
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("stopped", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")]
+)
+def test_how_a_trial_ended_is_its_status(outcome: str, status: str, tmp_path: Path) -> None:
+    recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
+    recorder.trial_started("1", spec(tmp_path, "baseline"))
+    recorder.trial_result("1", {"epochs": [epoch(1)]})
+    recorder.trial_ended("1", outcome, "out of memory")
+    assert recorder.finish("FINISHED")
+    (trial,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
+    assert (trial.status, trial.complete, trial.tags["outcome"]) == (status, False, outcome)
+    assert trial.tags["error"] == "out of memory"
+
+
+def test_summaries_are_of_each_seeds_own_best() -> None:
+    epochs = [epoch(1), epoch(2)]
+    epochs[1]["metrics"]["test_error"] = [0.1, 0.6]
+    assert summarise(epochs)["best_test_error"] == pytest.approx((0.1 + 0.2) / 2)
+    assert summarise(epochs)["seed_epoch_s"] == pytest.approx(0.25)
