@@ -63,7 +63,7 @@ class Display:
         self._best: tuple[float, str, str] | None = None
         self._started = self._line_at = time.monotonic()
         self._mean_work = sum(work.values()) / len(work) if work else 1.0
-        self._work_ended = 0.0
+        self._work_ended = self._work_found = 0.0
         self._work_total = sum(work.values()) if work else float(trials)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
@@ -84,6 +84,8 @@ class Display:
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """See `Observer`."""
         running = self._running[trial_id]
+        if not running.epoch:
+            self._work_found += running.work * (result["epoch"] - 1) / running.epochs
         running.epoch = result["epoch"]
         metric = "val_error" if "val_error" in result else "test_error"
         running.error = result[metric]
@@ -132,10 +134,10 @@ class Display:
         return (self._work_ended + partial) / self._work_total if self._work_total else 1.0
 
     def _seconds_left(self) -> float | None:
-        """At the pace so far; the forecasts only weigh the trials against each other."""
-        fraction = self._fraction()
+        """At the pace so far, without what was found done; the forecasts only weigh the trials against each other."""
+        fraction, found = self._fraction(), self._work_found / self._work_total
         gone = time.monotonic() - self._started
-        return gone * (1 - fraction) / fraction if fraction > 0.01 else None
+        return gone * (1 - fraction) / (fraction - found) if fraction - found > 0.01 else None
 
     def _render(self) -> RenderableType:
         running = Table.grid(padding=(0, 2))

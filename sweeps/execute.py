@@ -9,6 +9,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # nothing read
 os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the display says them, in a line each
+os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # after Ctrl-C; what an epoch has begun is lost anyway
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # Tune's own state is not what a sweep resumes from
 
 from ray import tune
@@ -40,15 +41,28 @@ class Observer(Protocol):
 class Outcome:
     """How a run of trials ended."""
 
+    expected: int = 0
+    """Trials to run."""
+    ended: int = 0
+    """Trials that ran to their end, were stopped by the scheduler, or were given up."""
     failed: int = 0
     """Trials given up."""
-    interrupted: bool = False
     undelivered: bool = False
     """Whether some of it could not be written to the record."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped before all trials had ended."""
+        return self.ended < self.expected
+
     def and_then(self, later: "Outcome") -> "Outcome":
         """Both runs as one."""
-        return Outcome(self.failed + later.failed, later.interrupted, later.undelivered)
+        return Outcome(
+            self.expected + later.expected,
+            self.ended + later.ended,
+            self.failed + later.failed,
+            self.undelivered or later.undelivered,
+        )
 
 
 def run_trials(
@@ -60,7 +74,8 @@ def run_trials(
     name: str,
 ) -> Outcome:
     """Run every spec to its last epoch, in the order given."""
-    return _fit({"trial": tune.grid_search(list(specs))}, tune.TuneConfig(), resources, observers, storage_path, name)
+    space, config = {"trial": tune.grid_search(list(specs))}, tune.TuneConfig()
+    return _fit(space, config, len(specs), resources, observers, storage_path, name)
 
 
 def run_search(
@@ -75,12 +90,13 @@ def run_search(
 ) -> Outcome:
     """Run that many of a searcher's suggestions under a scheduler that may stop them early."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
-    return _fit({}, config, resources, observers, storage_path, name)
+    return _fit({}, config, samples, resources, observers, storage_path, name)
 
 
 def _fit(
     space: dict[str, Any],
     config: tune.TuneConfig,
+    trials: int,
     resources: Resources,
     observers: Sequence[Observer],
     storage_path: str,
@@ -88,7 +104,7 @@ def _fit(
 ) -> Outcome:
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = lambda trial: trial.trial_id
-    outcome = Outcome()
+    outcome = Outcome(expected=trials)
     tuner = tune.Tuner(
         tune.with_resources(TuneTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space=space,
@@ -111,12 +127,14 @@ class _Events(tune.Callback):
 
     def __init__(self, observers: Sequence[Observer], outcome: Outcome) -> None:
         self._observers, self._outcome = observers, outcome
+        self._running: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._running.add(trial.trial_id)
         for observer in self._observers:
             observer.trial_started(trial.trial_id, trial.config["trial"])
 
@@ -136,10 +154,11 @@ class _Events(tune.Callback):
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
-            if trial.status not in (Trial.TERMINATED, Trial.ERROR):
-                self._outcome.interrupted = True
+            if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
                 self._tell_end(trial, "interrupted")
 
     def _tell_end(self, trial: Trial, outcome: str, error: str = "") -> None:
+        self._running.discard(trial.trial_id)
+        self._outcome.ended += outcome != "interrupted"
         for observer in self._observers:
             observer.trial_ended(trial.trial_id, outcome, error)

@@ -6,8 +6,6 @@ It plans the chosen studies, runs what the record lacks and reports. Running it 
 """
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -119,7 +117,6 @@ def _sweep(options: Options) -> int:
     from sweeps.prepare import prepare
     from sweeps.report import print_report
 
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # stop as Ctrl-C does
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
     if prepared.nothing_to_do:

@@ -60,10 +60,11 @@ class _Sweep:
                 outcome = self._run_tables(recorder)
             if self._search and not outcome.interrupted:
                 outcome = outcome.and_then(self._run_search(recorder, self._search))
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        finally:
             status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failed else "FINISHED"
+        except BaseException:
+            status = "KILLED"
+            raise
+        finally:
             with self._console.status("finishing the record"):
                 outcome.undelivered = not recorder.finish(status)
         return outcome

@@ -104,17 +104,9 @@ def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Pat
     assert histories["train_error/seed_1"] == [(1, 0.3), (2, 0.15)]
 
 
-def test_a_server_that_stays_away_is_given_up_and_reported(server: Server, tmp_path: Path) -> None:
-    recorder = start_recorder(server.uri)
-    server.kill()
-    recorder.trial_started("1", spec(tmp_path, "baseline"))
-    assert not recorder.finish("FINISHED", patience_s=2)
-    server.start()
-
-
 def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    recorder.act(lambda client, run_id: client.log_metric(run_id, "a bad name: \n", 1.0))
+    recorder.act(lambda client, run_id: client.log_metric(run_id, "bad*name", 1.0))
     recorder.act(lambda client, run_id: client.log_metric(run_id, "good", 1.0))
     assert not recorder.finish("FINISHED")
     assert recorder.refused == 1
