@@ -53,8 +53,13 @@ def trial_resources(largest_node: Resources, cpus: float, gpus: float | None) ->
     return Resources(cpus, gpus)
 
 
-def check_address(address: str) -> None:
-    """Raises `UsageError` where nothing answers at an explicit address within a few seconds."""
+def ready_to_join(address: str) -> None:
+    """Settle, before Ray is imported, how a cluster will be joined.
+
+    Raises `UsageError` where nothing answers at an explicit address within a few seconds.
+    """
+    if _has_token():  # Ray sends it of itself only to a cluster that it has just started
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address in ("auto", "local"):
         return
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
@@ -64,6 +69,12 @@ def check_address(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), timeout=REACH_S).close()
     except (OSError, ValueError) as error:
         raise UsageError(f"--address {address}: no Ray cluster there: {error}") from error
+
+
+def _has_token() -> bool:
+    return "RAY_AUTH_TOKEN" in os.environ or Path(
+        os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    ).is_file()
 
 
 def connect(address: str | None) -> tuple[Resources, Resources]:

@@ -140,11 +140,12 @@ class Display:
         return gone * (1 - fraction) / (fraction - found) if fraction - found > 0.01 else None
 
     def _render(self) -> RenderableType:
+        bar = Table.grid()  # a row of its own: a bar ends no line
+        bar.add_row(ProgressBar(total=1.0, completed=min(self._fraction(), 1.0), width=60))
         running = Table.grid(padding=(0, 2))
         for trial in self._running.values():
             error = f"error {trial.error:.4f}" if trial.error is not None else "starting"
             running.add_row(f"  {trial.name}", f"epoch {trial.epoch}/{trial.epochs}", error)
-        bar = ProgressBar(total=1.0, completed=min(self._fraction(), 1.0), width=60)
         return Group(Text(self._summary()), bar, running)
 
 

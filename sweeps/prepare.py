@@ -101,7 +101,7 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     """
     config_of({}, options.base, "--set")
     if options.address:
-        cluster.check_address(options.address)
+        cluster.ready_to_join(options.address)
     record = tracking.open_record(options.tracking_uri, options.experiment)
     found = data.fingerprint(options.data, options.data_dir, download=download)
     fingerprint, form = found or ("unknown", "to be downloaded")
