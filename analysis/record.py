@@ -31,7 +31,7 @@ class TrialRecord:
     status: str
     """MLflow's: `FINISHED` means that all epochs ran, or that the search's scheduler stopped it."""
     sweep: str
-    """The id of the sweep's run."""
+    """The run id of its sweep."""
     tags: dict[str, str]
     metrics: dict[str, Series] = field(default_factory=dict)
     """By MLflow's name: the seeds' mean under `test_error`, each seed's under `test_error/seed_0`. Only the last value
@@ -52,7 +52,7 @@ class TrialRecord:
 class SweepRecord:
     """One recorded sweep."""
 
-    id: str
+    run_id: str
     name: str
     status: str
     tags: dict[str, str]
@@ -96,7 +96,7 @@ class Record:
 
     def _sweep(self, run: Run) -> SweepRecord:
         return SweepRecord(
-            id=run.info.run_id,
+            run_id=run.info.run_id,
             name=run.data.tags[MLFLOW_RUN_NAME],
             status=run.info.status,
             tags=_own_tags(run),

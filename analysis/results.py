@@ -11,7 +11,7 @@ import typer
 from analysis.figures import draw_tables
 from analysis.folder import read_folder
 from analysis.record import SweepRecord, TrialRecord
-from analysis.tables import Cell, ReproducedRow, ReproducedTable, reproduce, verdict
+from analysis.tables import ReproducedRow, ReproducedTable, reproduce, verdict
 from trainable.study import PlacedTable
 
 FIGURE = "results.png"
@@ -66,21 +66,9 @@ def _provenance(trials: Sequence[TrialRecord]) -> list[str]:
 
 
 def _table(filled: ReproducedTable) -> list[str]:
-    compare = filled.comparable
-    header = ["", "train error", "test error", "test error, last epoch", "seeds"]
-    header += ["reported train", "reported test", "reported test reproduced"] if compare else []
+    header, *rows = filled.as_text()
     lines = [f"## Table {filled.table.number}. {filled.table.title}", ""]
-    lines += [_line(header), "|" + "---|" * len(header)]
-    for row in filled.rows:
-        cells = [row.name, _cell(row.train), _cell(row.test), _last(row.test), _listed(row.seeds) or "-"]
-        if compare and row.reported:
-            printed = row.reported
-            cells += [
-                f"{printed.train_error:.4f} @{printed.train_epoch}",
-                f"{printed.test_error:.4f} @{printed.test_epoch}",
-            ]
-            cells.append(verdict(row))
-        lines.append(_line(cells + [""] * (len(header) - len(cells))))
+    lines += [_line(header), "|" + "---|" * len(header), *map(_line, rows)]
     return lines + (["", filled.table.note] if filled.table.note else [])
 
 
@@ -106,22 +94,11 @@ def _disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
     lines += ["", f"The printed test error of the other {agreeing} of {len(rows)} configs agrees with ours."]
     if single:
         lines.append(
-            "With one seed, agreement means that the two runs differ by less than the binomial 95% bound of a "
-            "difference on this many test images. That bound leaves out how much runs differ by their seeds, so it is "
+            "With one seed, agreement (`within noise`) means that the two runs differ by less than the binomial 95% "
+            "bound of a difference on this many test images. That bound leaves out how much runs differ by their seeds, so it is "
             "too narrow: a difference outside it is not yet established."
         )
     return lines
-
-
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "missing"
-    at = ", ".join(f"@{epoch}" for epoch in cell.epochs)
-    return f"{cell.mean:.4f} {at}" if cell.half_width is None else f"{cell.mean:.4f} ± {cell.half_width:.4f} {at}"
-
-
-def _last(cell: Cell | None) -> str:
-    return "missing" if cell is None else f"{cell.final_mean:.4f}"
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -74,6 +74,24 @@ class ReproducedTable:
         """Whether there are reported figures to compare with: they are CIFAR-10's, so never beside other data."""
         return self.data == "cifar10" and any(row.reported for row in self.rows)
 
+    def as_text(self) -> list[list[str]]:
+        """A header and a line a row, for any renderer: what the record lacks is `missing`, never zero."""
+        lines = [["", "train error", "test error", "last epoch", "seeds"]]
+        for row in self.rows:
+            seeds = ", ".join(map(str, row.seeds)) or "-"
+            last = "missing" if row.test is None else f"{row.test.final_mean:.4f}"
+            lines.append([row.name, _text(row.train), _text(row.test), last, seeds])
+        if self.comparable:
+            lines[0] += ["reported train", "reported test", "reproduced"]
+            for line, row in zip(lines[1:], self.rows, strict=True):
+                printed = row.reported
+                line += ["", "", ""] if printed is None else [
+                    f"{printed.train_error:.4f} @{printed.train_epoch}",
+                    f"{printed.test_error:.4f} @{printed.test_epoch}",
+                    verdict(row),
+                ]  # fmt: skip
+        return lines
+
 
 def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
     """Fill the tables from the complete trials; trials of one key with different seeds are taken together."""
@@ -93,8 +111,8 @@ def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> l
 
 
 def verdict(row: ReproducedRow) -> str:
-    """Whether the printed test error agrees with ours: by the prediction interval of one more run, or, with a single
-    seed, by the binomial 95% bound of two runs' difference on that many test images, which is too narrow."""
+    """Whether the printed test error agrees with ours: `yes` or `no` by the prediction interval of one more run; with a
+    single seed `within noise` or `no` by the binomial 95% bound of two runs' difference, which is too narrow."""
     if row.reported is None or row.test is None:
         return ""
     printed = row.reported.test_error
@@ -102,7 +120,15 @@ def verdict(row: ReproducedRow) -> str:
         return "yes" if interval[0] <= printed <= interval[1] else "no"
     error = (printed + row.test.mean) / 2
     bound = stats.norm.ppf((1 + CONFIDENCE) / 2) * sqrt(2 * error * (1 - error) / TEST_IMAGES)
-    return "within one run's noise" if abs(printed - row.test.mean) <= bound else "no"
+    return "within noise" if abs(printed - row.test.mean) <= bound else "no"
+
+
+def _text(cell: Cell | None) -> str:
+    """The mean minimum, with its interval, and the epoch of each seed's."""
+    if cell is None:
+        return "missing"
+    interval = "" if cell.half_width is None else f" ± {cell.half_width:.4f}"
+    return f"{cell.mean:.4f}{interval} " + " ".join(f"@{epoch}" for epoch in cell.epochs)
 
 
 def _merge(trials: Iterable[TrialRecord], metric: str) -> dict[int, Series]:

@@ -72,9 +72,10 @@ def ready_to_join(address: str) -> None:
 
 
 def _has_token() -> bool:
-    return "RAY_AUTH_TOKEN" in os.environ or Path(
-        os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
-    ).is_file()
+    return (
+        "RAY_AUTH_TOKEN" in os.environ
+        or Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").is_file()
+    )
 
 
 def connect(address: str | None) -> tuple[Resources, Resources]:

@@ -93,7 +93,7 @@ class Display:
             self._best = (result[metric], running.name, metric)
         if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
-            self._console.print(self._summary())
+            self._say(self._summary())
 
     def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
         """See `Observer`."""
@@ -104,13 +104,17 @@ class Display:
         self._epochs_ended += running.epochs
         if outcome == "failed":
             self._failed += 1
-            reason = error.strip().splitlines()[-1] if error.strip() else "no reason given"
-            self._console.print(f"[red]{running.name} failed after {running.epoch} epochs:[/red] {reason}")
+            reason = error.splitlines()[-1] if error else "no reason given"
+            self._say(f"{running.name} failed after {running.epoch} epochs: {reason}", style="red")
             return
         self._done += 1
         if not self._console.is_terminal:
             ended = "" if outcome == "complete" else f" ({outcome} at epoch {running.epoch})"
-            self._console.print(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
+            self._say(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        """One line, however long: a log is searched by lines."""
+        self._console.print(Text(line, style=style or ""), soft_wrap=True)
 
     def _summary(self) -> str:
         epochs = self._epochs_ended + sum(running.epoch for running in self._running.values())

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # nothing reads them: MLflow is the record
@@ -150,7 +151,8 @@ class _Events(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._outcome.failed += 1
-        self._tell_end(trial, "failed", str(trial.get_error() or ""))
+        error = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        self._tell_end(trial, "failed", error.strip())
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:

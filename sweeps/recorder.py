@@ -164,7 +164,7 @@ class Recorder:
         if outcome == "complete":
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
-        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[:5000])] if error else [])
+        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
         self._client.log_batch(run_id, tags=tags)
         status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
         self._client.set_terminated(run_id, status)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.record import TrialRecord
-from analysis.tables import Cell, ReproducedTable, reproduce, verdict
+from analysis.tables import ReproducedTable, reproduce
 from sweeps.prepare import Prepared
 from sweeps.search import METRIC, WINNER_METRIC
 from sweeps.tracking import SQLITE, open_record
@@ -30,36 +30,12 @@ def print_report(prepared: Prepared, console: Console) -> None:
 
 
 def _rendered(filled: ReproducedTable) -> Table:
-    compare = filled.comparable
+    header, *rows = filled.as_text()
     title = f"\nTable {filled.table.number}. {filled.table.title} ({filled.data})"
-    columns = ["", "train error", "test error", "last epoch", "seeds"]
-    if compare:
-        columns += ["reported train", "reported test", "reproduced"]
-    table = Table(*columns, title=title, title_justify="left", box=None, header_style="bold")
-    for row in filled.rows:
-        cells = [row.name, _best(row.train), _best(row.test), _final(row.test), str(len(row.seeds))]
-        if compare and row.reported:
-            printed = row.reported
-            cells += [
-                f"{printed.train_error:.4f} @{printed.train_epoch}",
-                f"{printed.test_error:.4f} @{printed.test_epoch}",
-            ]
-            cells.append(verdict(row))
-        table.add_row(*cells)
+    table = Table(*header, title=title, title_justify="left", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
     return table
-
-
-def _best(cell: Cell | None) -> str:
-    """The mean minimum, with its interval or, for one seed, its epoch."""
-    if cell is None:
-        return "missing"
-    if cell.half_width is None:
-        return f"{cell.mean:.4f} @{cell.epochs[0]}"
-    return f"{cell.mean:.4f} ± {cell.half_width:.4f}"
-
-
-def _final(cell: Cell | None) -> str:
-    return "missing" if cell is None else f"{cell.final_mean:.4f}"
 
 
 def _print_search(best: TrialRecord | None, console: Console) -> None:

@@ -41,7 +41,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
 class _Sweep:
     def __init__(self, prepared: Prepared, console: Console) -> None:
         self._prepared, self._options, self._console = prepared, prepared.options, console
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)  # our display says it once, in a line
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our display says it once, in a line
         _check_storage(self._options.storage_path)
         if self._options.address is None:
             here = cluster.local_resources()
@@ -126,11 +126,14 @@ class _Sweep:
     def _start_recorder(self) -> Recorder:
         options = self._options
         client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
+        if self._prepared.record:
+            tracking.end_abandoned(self._prepared.record)
         tags = {
             "data": options.data,
             "data_form": self._prepared.form,
             "data_fingerprint": self._prepared.fingerprint,
             "git_commit": _commit(),
+            tracking.DRIVER: tracking.this_driver(),
             **{package: version(package) for package in PACKAGES},
         }
         params = {

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +15,11 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.record import Record
+from analysis.record import Record, SweepRecord, TrialRecord
 from sweeps.errors import UsageError
 
+DRIVER = "driver"
+"""Tag of every run: the machine and the process that wrote it."""
 SQLITE = "sqlite:///"
 REACH_S = 5.0
 
@@ -55,7 +58,24 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
         location = (database.parent / "mlartifacts" / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    return client, found.experiment_id if found else client.create_experiment(experiment, location)
+    if found:
+        return client, found.experiment_id
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on training runs, not on traces
+    return client, client.create_experiment(experiment, location, tags=kind)
+
+
+def this_driver() -> str:
+    """The value of the `DRIVER` tag: this process."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+def end_abandoned(record: Record) -> None:
+    """End the runs that a killed driver of this machine left as running, so that the UI does not show them so."""
+    runs: list[SweepRecord | TrialRecord] = [*record.sweeps(), *record.trials()]
+    for run in runs:
+        host, _, pid = run.tags.get(DRIVER, "").rpartition(":")
+        if run.status == "RUNNING" and host == platform.node() and not Path(f"/proc/{pid}").exists():
+            record.client.set_terminated(run.run_id, "KILLED")
 
 
 def _reach(tracking_uri: str) -> None:

@@ -45,7 +45,7 @@ def export(
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for found in sweeps:
-        own = [record.with_histories(trial) for trial in trials if trial.sweep == found.id]
+        own = [record.with_histories(trial) for trial in trials if trial.sweep == found.run_id]
         files = write_sweep(folder, found, own)
         if models:
             for trial in own:
@@ -67,15 +67,15 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     client, experiment_id = ensure_experiment(uri, name)
     for sweep in sweeps:
         parent = _import_sweep(client, experiment_id, sweep)
-        own = [trial for trial in trials if trial.sweep == sweep.id]
+        own = [trial for trial in trials if trial.sweep == sweep.run_id]
         imported = sum(_import_trial(client, experiment_id, trial, parent, folder / sweep.name) for trial in own)
         typer.echo(f"{sweep.name}: {imported} trials imported, {len(own) - imported} were there already")
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
-    if known := _imported(client, experiment_id, sweep.id):
+    if known := _imported(client, experiment_id, sweep.run_id):
         return known
-    run = client.create_run(experiment_id, tags={**sweep.tags, ORIGIN: sweep.id}, run_name=sweep.name)
+    run = client.create_run(experiment_id, tags={**sweep.tags, ORIGIN: sweep.run_id}, run_name=sweep.name)
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
     log_tables(client, run.info.run_id, sweep.tables)
     client.set_terminated(run.info.run_id, sweep.status)

@@ -68,7 +68,7 @@ def test_intervals_agree_with_scipy() -> None:
     [
         ([0.295, 0.300, 0.305], "yes"),
         ([0.350, 0.352, 0.351], "no"),
-        ([0.310], "within one run's noise"),
+        ([0.310], "within noise"),
         ([0.330], "no"),
     ],
 )
@@ -87,7 +87,7 @@ def test_what_is_missing_or_unfinished_is_missing() -> None:
 
 
 def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
-    return SweepRecord(id="s", name=name, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables)
+    return SweepRecord(run_id="s", name=name, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables)
 
 
 def test_the_page_says_what_it_was_made_with_and_what_disagrees() -> None:

@@ -14,7 +14,7 @@ import pytest
 from analysis.record import Record, TrialRecord
 from tests.conftest import sweep_command
 
-EPOCHS = 40
+EPOCHS = 50
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
 
@@ -34,8 +34,10 @@ def trials(folder: Path) -> list[TrialRecord]:
     return Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits").trials()
 
 
-def has_checkpoint(folder: Path) -> bool:
-    return any((folder / "sweep-storage" / "trials").glob("*/checkpoint.pt"))
+def checkpoints(folder: Path) -> dict[str, int]:
+    """When each unfinished trial was last saved."""
+    files = (folder / "sweep-storage" / "trials").glob("*/checkpoint.pt")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
 
 def histories(folder: Path) -> dict[str, list]:
@@ -60,28 +62,29 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     return histories(folder)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_sweep_goes_on(how: signal.Signals, tmp_path: Path, undisturbed: dict[str, list]) -> None:
-    process = start(tmp_path)
-    wait_for(lambda: has_checkpoint(tmp_path))
-    if how is signal.SIGKILL:
-        kill_family(process)
-    else:
-        os.kill(process.pid, how)
-        assert process.wait(timeout=60) == 130
-        log = (tmp_path / "log.txt").read_text()
-        assert "To go on, run the same command again" in log
-        assert {trial.status for trial in trials(tmp_path)} <= {"KILLED", "FINISHED"}
-    assert has_checkpoint(tmp_path)
+def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dict[str, list]) -> None:
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        before = checkpoints(tmp_path)
+        process = start(tmp_path)
+        wait_for(lambda before=before: checkpoints(tmp_path) != before)
+        if how is signal.SIGKILL:
+            kill_family(process)
+        else:
+            os.kill(process.pid, how)
+            assert process.wait(timeout=60) == 130
+            assert {trial.status for trial in trials(tmp_path)} == {"KILLED"}
+        assert checkpoints(tmp_path)
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("To go on, run the same command again") == 2
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert histories(tmp_path) == undisturbed
-    complete = [trial for trial in trials(tmp_path) if trial.complete]
-    assert sorted(trial.name for trial in complete) == ["baseline", "loss-hinge"]
+    assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
+    assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}
 
 
 def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undisturbed: dict[str, list]) -> None:
     process = start(tmp_path)
-    wait_for(lambda: has_checkpoint(tmp_path))
+    wait_for(lambda: bool(checkpoints(tmp_path)))
     family = psutil.Process(process.pid).children(recursive=True)
     actors = [member for member in family if "TuneTrainable" in " ".join(member.cmdline())]
     assert actors
@@ -89,3 +92,16 @@ def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undist
     assert process.wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert histories(tmp_path) == undisturbed
     assert len(trials(tmp_path)) == 2, "the trial went on in its own run"
+
+
+def test_a_trial_that_cannot_run_fails_alone_with_its_reason(tmp_path: Path) -> None:
+    """Digits have 1,438 train images: batches of 1,437 leave one image over, of which batch norm cannot train."""
+    arguments = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1", "--set", "batch_size=1437"]
+    done = subprocess.run(sweep_command(*arguments), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert "batch-norm-yes failed after 0 epochs: ValueError: Expected more than 1 value per channel" in done.stderr
+    assert "To go on, run the same command again" in done.stderr
+    recorded = {trial.name: trial for trial in trials(tmp_path)}
+    assert recorded["baseline"].complete
+    assert recorded["batch-norm-yes"].status == "FAILED"
+    assert "Expected more than 1 value per channel" in recorded["batch-norm-yes"].tags["error"]

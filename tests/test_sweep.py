@@ -64,7 +64,7 @@ def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> 
     (sweep,) = record.sweeps()
     trials = record.trials()
     assert sweep.status == "FINISHED"
-    assert {trial.sweep for trial in trials} == {sweep.id}
+    assert {trial.sweep for trial in trials} == {sweep.run_id}
     tables = [trial for trial in trials if trial.tags["study"] == "tables"]
     assert {trial.name for trial in tables} == {"baseline", "loss-hinge", "batch-norm-yes"}
     assert len(trials) == 6
@@ -110,7 +110,7 @@ def test_weights_traces_and_kernel_images_are_kept(record: Record) -> None:
 
 def test_the_winner_is_tested_once_recorded_and_served(record: Record, folder: Path) -> None:
     (sweep,) = record.sweeps()
-    winner = json.loads(Path(record.client.download_artifacts(sweep.id, "best_bn_config.json")).read_text())
+    winner = json.loads(Path(record.client.download_artifacts(sweep.run_id, "best_bn_config.json")).read_text())
     complete = [trial for trial in record.trials() if trial.tags["study"] == "search" and trial.complete]
     best = min(complete, key=lambda trial: trial.metrics["val_error"][-1][1])
     assert winner["key"] == best.key
