@@ -95,8 +95,8 @@ def _disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
     if single:
         lines.append(
             "With one seed, agreement (`within noise`) means that the two runs differ by less than the binomial 95% "
-            "bound of a difference on this many test images. That bound leaves out how much runs differ by their seeds, so it is "
-            "too narrow: a difference outside it is not yet established."
+            "bound of a difference on this many test images. That bound leaves out how much runs differ by their "
+            "seeds, so it is too narrow: a difference outside it is not yet established."
         )
     return lines
 

@@ -86,7 +86,7 @@ def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undist
     process = start(tmp_path)
     wait_for(lambda: bool(checkpoints(tmp_path)))
     family = psutil.Process(process.pid).children(recursive=True)
-    actors = [member for member in family if "TuneTrainable" in " ".join(member.cmdline())]
+    actors = [member for member in family if "Trainable" in " ".join(member.cmdline())]
     assert actors
     actors[0].kill()
     assert process.wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
