@@ -139,7 +139,8 @@ class Recorder:
 
     def _result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         trial = self._trials[trial_id]
-        new = [epoch for epoch in result["epochs"] if epoch["number"] > len(trial.epochs)]
+        last = trial.epochs[-1]["number"] if trial.epochs else 0
+        new = [epoch for epoch in result["epochs"] if epoch["number"] > last]
         now = int(time.time() * 1000)
         metrics = [
             Metric(name, value, now, epoch["number"])
@@ -156,6 +157,8 @@ class Recorder:
         if trial is None:
             return
         run_id = trial.run_id
+        if outcome == "complete" and len(trial.epochs) != trial.config.epochs:
+            raise ValueError(f"{len(trial.epochs)} of {trial.config.epochs} epochs were recorded: not complete")
         if trial.epochs:
             now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]

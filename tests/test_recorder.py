@@ -115,6 +115,20 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     assert run.info.status == "FINISHED"
 
 
+def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> None:
+    recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    recorder.trial_result("1", {"epochs": [epoch(2)]})
+    recorder.trial_ended("1", "complete", "")
+    assert not recorder.finish("FINISHED")
+    (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
+    assert not recorded.complete
+    assert storage.read(WEIGHTS), "the next sweep can still record it"
+
+
 @pytest.mark.parametrize(
     ("outcome", "status"), [("stopped", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")]
 )
