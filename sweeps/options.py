@@ -72,7 +72,10 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
     values.setdefault("address", os.environ.get("RAY_ADDRESS"))
     values.setdefault("tracking_uri", default_tracking_uri())
     values.setdefault("experiment", default_experiment(values["data"]))
-    values.setdefault("storage_path", str(Path.cwd() / "sweep-storage"))
+    values.setdefault("storage_path", "sweep-storage")
+    for path in ("data_dir", "storage_path"):
+        if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
+            values[path] = str(Path(values[path]).expanduser().absolute())
     try:
         return Options(
             studies=_names(studies) or ("",), only=_names(only), changes=dict(map(_change, change)), **values
@@ -103,6 +106,8 @@ def _names(text: str) -> tuple[str, ...]:
 def _change(text: str) -> tuple[str, Any]:
     """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw."""
     field, equals, value = text.partition("=")
+    if field in ("data", "epochs"):
+        raise UsageError(f"--set {text!r}: use --{field}")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
     try:

@@ -19,6 +19,7 @@ from trainable.data import load
 
 EXPERIMENT = "ablations-digits"
 ARGUMENTS = ["--data", "digits", "--studies", "tables,search", "--only", "3,7", "--epochs", "3", "--samples", "3"]
+ARGUMENTS += ["--storage-path", "store"]  # relative to where the person stands, not to where a trial runs
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_the_winner_is_tested_once_recorded_and_served(record: Record, folder: P
 
 
 def test_nothing_is_left_in_the_storage(folder: Path) -> None:
-    trials = folder / "sweep-storage" / "trials"
+    trials = folder / "store" / "trials"
     stopped_or_done = list(trials.iterdir()) if trials.exists() else []
     assert stopped_or_done == []
 
