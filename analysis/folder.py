@@ -6,18 +6,20 @@ FOLDER/SWEEP/artifacts/...                  a trial's model and images, where th
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from analysis.record import SweepRecord, TrialRecord
 from trainable.config import Config
+from trainable.storage import spans
 from trainable.study import PlacedTable
 
 
 def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[Path]:
     """Write one sweep and its trials, with their histories; returns the files."""
-    home = folder / sweep.name
+    home = folder / sweep_folder(sweep)
     (home / "trials").mkdir(parents=True, exist_ok=True)
     content = asdict(sweep) | {"tables": [table.model_dump(mode="json") for table in sweep.tables]}
     files = [home / "sweep.json"]
@@ -44,12 +46,17 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
             content["config"], content["seeds"] = Config(**content["config"]), tuple(content["seeds"])
             content["metrics"] = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
             trials.append(TrialRecord(**content))
-    return sweeps, trials
+    return sorted(sweeps, key=lambda sweep: sweep.start_time), trials
+
+
+def sweep_folder(sweep: SweepRecord) -> str:
+    """A sweep's folder name: its own name made fit for a file system, and its id, because names repeat."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', sweep.name)}-{sweep.run_id[:8]}"
 
 
 def trial_name(trial: TrialRecord) -> str:
     """A trial's file name without its ending."""
-    return f"{trial.name}-{trial.key}-seeds-{'-'.join(map(str, trial.seeds))}"
+    return f"{trial.name}-{trial.key}-seeds-{spans(trial.seeds)}"
 
 
 def _compact(content: dict) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from trainable.config import Config
@@ -54,6 +54,8 @@ class SweepRecord:
 
     run_id: str
     name: str
+    start_time: int
+    """Milliseconds since 1970."""
     status: str
     tags: dict[str, str]
     params: dict[str, str]
@@ -68,6 +70,7 @@ class Record:
         self.experiment = experiment
         found = self.client.get_experiment_by_name(experiment)
         self._experiment_id = found.experiment_id if found else None
+        self.deleted = found is not None and found.lifecycle_stage == LifecycleStage.DELETED
 
     def trials(self) -> list[TrialRecord]:
         """All recorded trials, oldest first, with the last value of each metric."""
@@ -98,6 +101,7 @@ class Record:
         return SweepRecord(
             run_id=run.info.run_id,
             name=run.data.tags[MLFLOW_RUN_NAME],
+            start_time=run.info.start_time,
             status=run.info.status,
             tags=_own_tags(run),
             params=run.data.params,

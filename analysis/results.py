@@ -3,6 +3,7 @@
 python -m analysis.results docs/record docs/results.md
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -111,10 +112,15 @@ def _listed(values: Iterable[int]) -> str:
 
 def main(record: Path, page: Path) -> None:
     """Write the results page of the exported RECORD to PAGE, and its figure beside it."""
-    text, tables = results_page(*read_folder(record))
+    try:
+        text, tables = results_page(*read_folder(record))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"error: {record}: not an exported record: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text)
-    draw_tables(tables, page.with_name(FIGURE))
+    if tables:
+        draw_tables(tables, page.with_name(FIGURE))
 
 
 if __name__ == "__main__":

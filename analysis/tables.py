@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from scipy import stats
 
 from analysis.record import Series, TrialRecord
+from trainable.config import Config
 from trainable.study import PlacedTable, Reported
 
 CONFIDENCE = 0.95
@@ -71,8 +72,10 @@ class ReproducedTable:
 
     @property
     def comparable(self) -> bool:
-        """Whether there are reported figures to compare with: they are CIFAR-10's, so never beside other data."""
-        return self.data == "cifar10" and any(row.reported for row in self.rows)
+        """Whether the reported figures may stand beside these: the table's baseline is the report's own, on CIFAR-10,
+        so that no other data, epochs or settings are compared with them."""
+        reports_own = any(row.config == Config() for row in self.table.rows)
+        return reports_own and any(row.reported for row in self.rows)
 
     def as_text(self) -> list[list[str]]:
         """A header and a line a row, for any renderer: what the record lacks is `missing`, never zero."""

@@ -1,7 +1,9 @@
 """Runs planned trials on Ray: Tune schedules them, and what it says goes to the recorder and to the display."""
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,12 +15,15 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the display says th
 os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # after Ctrl-C; what an epoch has begun is lost anyway
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # Tune's own state is not what a sweep resumes from
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.queue import Empty, Queue
 
 from sweeps.cluster import Resources
+from trainable.storage import tune_folder
 from trainable.tune_trainable import TuneTrainable
 
 RETRIES = 4
@@ -40,7 +45,7 @@ class Observer(Protocol):
 
 @dataclass
 class Outcome:
-    """How a run of trials ended."""
+    """How a run of trials ended: an `Observer` that counts."""
 
     expected: int = 0
     """Trials to run."""
@@ -50,6 +55,17 @@ class Outcome:
     """Trials given up."""
     undelivered: bool = False
     """Whether some of it could not be written to the record."""
+
+    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+
+    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """See `Observer`."""
+
+    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
+        """See `Observer`."""
+        self.ended += outcome != "interrupted"
+        self.failed += outcome == "failed"
 
     @property
     def interrupted(self) -> bool:
@@ -106,61 +122,90 @@ def _fit(
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = lambda trial: trial.trial_id
     outcome = Outcome(expected=trials)
+    listeners = [outcome, *observers]
+    queue = Queue() if ray.util.client.ray.is_connected() else None
     tuner = tune.Tuner(
         tune.with_resources(TuneTrainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         param_space=space,
         tune_config=config,
         run_config=tune.RunConfig(
             name=name,
-            storage_path=f"{storage_path}/tune",
-            callbacks=[_Events(observers, outcome)],
+            storage_path=tune_folder(storage_path),
+            callbacks=[_Events(queue.put if queue else _Direct(listeners))],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),
     )
-    tuner.fit()
+    with _drained(queue, listeners) if queue else nullcontext():
+        tuner.fit()
     return outcome
 
 
 class _Events(tune.Callback):
-    """Tune's callbacks, told to the observers. Runs in Tune's loop: nothing here may wait."""
+    """Tune's callbacks as observers' calls: `tell` takes a method's name and its arguments. Nothing here may wait."""
 
-    def __init__(self, observers: Sequence[Observer], outcome: Outcome) -> None:
-        self._observers, self._outcome = observers, outcome
+    def __init__(self, tell: Callable[[tuple], None]) -> None:
+        self._tell = tell
         self._running: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._running.add(trial.trial_id)
+        self._tell(("trial_started", trial.trial_id, trial.config["trial"]))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._tell(("trial_result", trial.trial_id, result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        ended = trial.last_result.get("epoch") == trial.config["trial"]["config"]["epochs"]
+        self._end(trial, "complete" if ended else "stopped")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        error = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        self._end(trial, "failed", error.strip())
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        for trial in trials:
+            if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
+                self._end(trial, "interrupted")
+
+    def _end(self, trial: Trial, outcome: str, error: str = "") -> None:
+        self._running.discard(trial.trial_id)
+        self._tell(("trial_ended", trial.trial_id, outcome, error))
+
+
+class _Direct:
+    """Tells observers in this process."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def __call__(self, event: tuple) -> None:
+        method, *arguments = event
+        for observer in self._observers:
+            getattr(observer, method)(*arguments)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._running.add(trial.trial_id)
-        for observer in self._observers:
-            observer.trial_started(trial.trial_id, trial.config["trial"])
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        for observer in self._observers:
-            observer.trial_result(trial.trial_id, result)
+@contextmanager
+def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
+    """With a ray:// address Tune's loop runs in the cluster: bring its events here while it does."""
+    tell, over = _Direct(observers), threading.Event()
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        ended = trial.last_result.get("epoch") == trial.config["trial"]["config"]["epochs"]
-        self._tell_end(trial, "complete" if ended else "stopped")
+    def drain() -> None:
+        while not (over.is_set() and queue.empty()):
+            with suppress(Empty):
+                tell(queue.get(timeout=0.5))
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._outcome.failed += 1
-        error = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-        self._tell_end(trial, "failed", error.strip())
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        for trial in trials:
-            if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
-                self._tell_end(trial, "interrupted")
-
-    def _tell_end(self, trial: Trial, outcome: str, error: str = "") -> None:
-        self._running.discard(trial.trial_id)
-        self._outcome.ended += outcome != "interrupted"
-        for observer in self._observers:
-            observer.trial_ended(trial.trial_id, outcome, error)
+    thread = threading.Thread(target=drain, name="events")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -126,7 +126,8 @@ def _sweep(options: Options) -> int:
     from sweeps.sweep import run
 
     outcome = run(prepared, progress)
-    print_report(prepared, Console())
+    if not outcome.undelivered:
+        print_report(prepared, Console())
     if outcome.undelivered:
         progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
     if outcome.failed:

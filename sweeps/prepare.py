@@ -8,10 +8,11 @@ from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps import cluster, tracking
 from sweeps.ablations import STUDIES
 from sweeps.cluster import Resources
+from sweeps.errors import UsageError
 from sweeps.forecast import Forecaster, Timing
 from sweeps.options import SEARCH, Options
 from sweeps.plan import Plan, config_of, make_plan
-from sweeps.search import Search, make_search
+from sweeps.search import EXTREME, FIXED, SPACE, Search, make_search
 from trainable import data
 
 
@@ -100,6 +101,12 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     usable.
     """
     config_of({}, options.base, "--set")
+    if SEARCH in options.studies:
+        if searched := set(options.changes) & {*SPACE, *FIXED}:
+            raise UsageError(
+                f"--set {min(searched)}: the search decides it; leave out --studies {SEARCH} or the change"
+            )
+        config_of({**FIXED, **EXTREME}, options.base, "the search")
     if options.address:
         cluster.ready_to_join(options.address)
     record = tracking.open_record(options.tracking_uri, options.experiment)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -52,6 +53,7 @@ class Recorder:
         log_tables(client, self.run_id, tables)
         self._tags = dict(tags)
         self._trials: dict[str, _TrialRun] = {}
+        self._finished: list[TrialStorage] = []
         self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self.failing_since: float | None = None
@@ -89,6 +91,7 @@ class Recorder:
         Gives up once the server has been failing for `patience_s`.
         """
         self._queue.put(lambda: self._client.set_terminated(self.run_id, status))
+        self._queue.put(self._remove_finished)
         self._queue.put(None)
         return self._wait(lambda: not self._thread.is_alive(), patience_s) and not self.refused
 
@@ -157,8 +160,10 @@ class Recorder:
         if trial is None:
             return
         run_id = trial.run_id
-        if outcome == "complete" and len(trial.epochs) != trial.config.epochs:
-            raise ValueError(f"{len(trial.epochs)} of {trial.config.epochs} epochs were recorded: not complete")
+        status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
+        last = trial.config.epochs if outcome == "complete" else len(trial.epochs)
+        if status == "FINISHED" and [epoch["number"] for epoch in trial.epochs] != list(range(1, last + 1)):
+            raise ValueError(f"the record of {run_id} lacks some of its {last} epochs: it is not finished")
         if trial.epochs:
             now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
@@ -169,11 +174,15 @@ class Recorder:
                 self._log_files(trial, Path(folder))
         tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
         self._client.log_batch(run_id, tags=tags)
-        status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
         self._client.set_terminated(run_id, status)
         if status == "FINISHED":
             trial.storage.remove()
+            self._finished.append(trial.storage)
         del self._trials[trial_id]
+
+    def _remove_finished(self) -> None:
+        for storage in self._finished:  # an actor may have saved once more as it was stopped
+            storage.remove()
 
     def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
         for name in (WEIGHTS, TRACES):
@@ -196,7 +205,9 @@ def _is_outage(error: Exception) -> bool:
     """Whether the same write may succeed later: the server or the network is at fault, not the write."""
     if isinstance(error, MlflowException):
         return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
-    return isinstance(error, OSError)
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
 
 
 class _TrialRun:

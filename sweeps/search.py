@@ -32,6 +32,11 @@ SPACE: dict[str, BaseDistribution] = {
     "shift": IntDistribution(0, 4),
 }
 
+EXTREME: dict[str, Any] = {
+    name: space.choices[-1] if isinstance(space, CategoricalDistribution) else space.high  # type: ignore[attr-defined]
+    for name, space in SPACE.items()
+}
+"""One corner of the space: what does not go together with it does not go together with the search."""
 ASHA_SHARE = 0.5
 """Share of all the epochs that a search under ASHA trains, about; the forecast's assumption."""
 
@@ -62,13 +67,13 @@ class Search:
     @property
     def finished(self) -> list[TrialRecord]:
         """The trials that ran to the end or were stopped by ASHA."""
-        return [trial for trial in self.known if trial.status == "FINISHED"]
+        return list({trial.key: trial for trial in self.known if trial.status == "FINISHED"}.values())
 
     @property
     def interrupted(self) -> list[TrialRecord]:
-        """The trials that the search suggested and that nobody has finished since."""
-        done = {trial.key for trial in self.finished}
-        return list({trial.key: trial for trial in self.known if trial.key not in done}.values())
+        """The trials that the search suggested and that neither finished nor failed since."""
+        settled = {trial.key for trial in self.known if trial.status in ("FINISHED", "FAILED")}
+        return list({trial.key: trial for trial in self.known if trial.key not in settled}.values())
 
     @property
     def to_run(self) -> int:
@@ -93,7 +98,8 @@ class Search:
 
 def make_search(base: Mapping[str, Any], samples: int, trials: Sequence[TrialRecord], fingerprint: str) -> Search:
     """The search over that base, with what the record has of it: the search's trials on the same data and base."""
-    return Search(Config(**{**base, **FIXED}), samples, fingerprint).with_trials(trials)
+    search = Search(Config(**{**base, **FIXED}), samples, fingerprint)
+    return search.with_trials(trials)
 
 
 def point(config: Config) -> dict[str, Any]:

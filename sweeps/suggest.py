@@ -11,7 +11,6 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from sweeps.search import METRIC, SPACE, STUDY, Search, point
-from trainable.config import Config
 from trainable.storage import TrialSpec
 
 REDUCTION = 3
@@ -31,7 +30,8 @@ class TrialSearch(OptunaSearch):
             sampler=TPESampler(seed=len(search.known), multivariate=True, constant_liar=True),
             points_to_evaluate=[point(trial.config) for trial in search.interrupted],
         )
-        self._search, self._spec, self._suggested = search, dict(spec), len(search.finished)
+        self._search, self._spec = search, dict(spec)
+        self._names = {trial.key: trial.name for trial in search.known}
         for trial in search.finished:
             steps = trial.metrics[METRIC]
             told = create_trial(
@@ -48,10 +48,10 @@ class TrialSearch(OptunaSearch):
         values = super().suggest(trial_id)
         if values is None:
             return None
-        self._suggested += 1
-        name, config = f"search-{self._suggested:03d}", self._search.base.change(**values)
-        tags = {"study": STUDY, "table": STUDY, "row": name}
+        config = self._search.base.change(**values)
         key = config.key(self._search.fingerprint)
+        name = self._names.setdefault(key, f"search-{len(self._names) + 1:03d}")
+        tags = {"study": STUDY, "table": STUDY, "row": name}
         return {"trial": TrialSpec(key=key, name=name, config=config, tags=tags, **self._spec).model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -64,9 +64,19 @@ class TrialSearch(OptunaSearch):
         super().on_trial_complete(trial_id, result if ended else None, error)
 
 
-def make_scheduler(base: Config) -> ASHAScheduler:
-    """ASHA over epochs: two thirds of the trials stop at each rung; the first rung leaves a few epochs to judge by."""
-    grace = max(1, base.epochs // REDUCTION**2)
-    return ASHAScheduler(
-        time_attr="epoch", metric=METRIC, mode="min", max_t=base.epochs, grace_period=grace, reduction_factor=REDUCTION
+def make_scheduler(search: Search) -> ASHAScheduler:
+    """ASHA over epochs: two thirds of the trials stop at each rung; the first rung leaves a few epochs to judge by.
+
+    The rungs hold what the record's trials of the search had reached there: Tune saves no rungs.
+    """
+    epochs = search.base.epochs
+    grace = max(1, epochs // REDUCTION**2)
+    scheduler = ASHAScheduler(
+        time_attr="epoch", metric=METRIC, mode="min", max_t=epochs, grace_period=grace, reduction_factor=REDUCTION
     )
+    for milestone, reached in scheduler._brackets[0]._rungs:
+        for trial in search.finished:
+            for epoch, error in trial.metrics[METRIC]:
+                if epoch == milestone:
+                    reached[trial.key] = -error
+    return scheduler

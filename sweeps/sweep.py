@@ -90,11 +90,12 @@ class _Sweep:
     def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
         outcome = Outcome()
         if search.to_run:
-            searcher = TrialSearch(self._with_histories(search), {"seeds": (0,), **self._common})
+            known = self._with_histories(search)
+            searcher = TrialSearch(known, {"seeds": (0,), **self._common})
             with Display(self._console, "search", {}, search.to_run, self._options.epochs) as display:
                 outcome = run_search(
                     searcher,
-                    make_scheduler(search.base),
+                    make_scheduler(known),
                     search.to_run,
                     observers=[recorder, display],
                     **self._where("search"),

@@ -14,6 +14,7 @@ for noisy in ("mlflow", "alembic"):
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record, SweepRecord, TrialRecord
 from sweeps.errors import UsageError
@@ -21,6 +22,7 @@ from sweeps.errors import UsageError
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
 SQLITE = "sqlite:///"
+SQLITE_HEADER = b"SQLite format 3\0"
 REACH_S = 5.0
 
 
@@ -37,6 +39,8 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
             if not existing.is_dir() or not os.access(existing, os.W_OK):
                 raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
             return None
+        if not database.is_file() or (database.stat().st_size and database.open("rb").read(16) != SQLITE_HEADER):
+            raise UsageError(f"--tracking-uri {tracking_uri}: {database} is not an SQLite database")
     elif scheme in ("http", "https"):
         _reach(tracking_uri)
     elif scheme in ("", "file"):
@@ -44,9 +48,12 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
             f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SQLITE}FILE.db"
         )
     try:
-        return Record(tracking_uri, experiment)
-    except (MlflowException, OSError, ImportError) as error:
+        record = Record(tracking_uri, experiment)
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         raise UsageError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
+    if record.deleted:
+        raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
+    return record
 
 
 def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient, str]:

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from analysis.folder import read_folder, trial_name, write_sweep
+from analysis.folder import read_folder, sweep_folder, trial_name, write_sweep
 from analysis.record import SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
@@ -49,7 +49,7 @@ def export(
         files = write_sweep(folder, found, own)
         if models:
             for trial in own:
-                target = folder / found.name / "artifacts" / trial_name(trial)
+                target = folder / sweep_folder(found) / "artifacts" / trial_name(trial)
                 target.mkdir(parents=True, exist_ok=True)
                 record.client.download_artifacts(trial.run_id, "", str(target))
         typer.echo(f"{found.name}: {len(files) - 1} trials")
@@ -68,24 +68,28 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     for sweep in sweeps:
         parent = _import_sweep(client, experiment_id, sweep)
         own = [trial for trial in trials if trial.sweep == sweep.run_id]
-        imported = sum(_import_trial(client, experiment_id, trial, parent, folder / sweep.name) for trial in own)
+        imported = sum(
+            _import_trial(client, experiment_id, trial, parent, folder / sweep_folder(sweep)) for trial in own
+        )
         typer.echo(f"{sweep.name}: {imported} trials imported, {len(own) - imported} were there already")
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
-    if known := _imported(client, experiment_id, sweep.run_id):
+    origin = sweep.tags.get(ORIGIN, sweep.run_id)
+    if known := _imported(client, experiment_id, origin):
         return known
-    run = client.create_run(experiment_id, tags={**sweep.tags, ORIGIN: sweep.run_id}, run_name=sweep.name)
+    run = client.create_run(experiment_id, sweep.start_time, {**sweep.tags, ORIGIN: origin}, sweep.name)
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
     log_tables(client, run.info.run_id, sweep.tables)
-    client.set_terminated(run.info.run_id, sweep.status)
+    client.set_terminated(run.info.run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
     return run.info.run_id
 
 
 def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, home: Path) -> bool:
-    if _imported(client, experiment_id, trial.run_id):
+    origin = trial.tags.get(ORIGIN, trial.run_id)
+    if _imported(client, experiment_id, origin):
         return False
-    tags = {**trial.tags, ORIGIN: trial.run_id, MLFLOW_PARENT_RUN_ID: parent}
+    tags = {**trial.tags, ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, tags=tags, run_name=trial.name).info.run_id
     config = trial.config.model_dump(mode="json")
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
@@ -101,9 +105,14 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
 
 
 def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | None:
-    """The id here of a run with that id where it was recorded: an imported one, or the very same."""
-    found = client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'", max_results=1)
-    found = found or client.search_runs([experiment_id], f"attributes.run_id = '{origin}'", max_results=1)
+    """The id here of a run with that id where it was recorded: an imported one, or the very same. What a killed
+    import left half made is deleted."""
+    found = list(client.search_runs([experiment_id], f"attributes.run_id = '{origin}'"))
+    for run in client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'"):
+        if run.info.status == "RUNNING":
+            client.delete_run(run.info.run_id)
+        else:
+            found.append(run)
     return found[0].info.run_id if found else None
 
 

@@ -14,6 +14,7 @@ from mlflow.types import Schema, TensorSpec
 
 from analysis.record import TrialRecord
 from sweeps.cluster import ROOT
+from sweeps.errors import UsageError
 from sweeps.options import Options
 from sweeps.recorder import Recorder
 from sweeps.search import METRIC, WINNER_METRIC
@@ -30,7 +31,12 @@ SIGNATURE = ModelSignature(
 
 
 def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: Options) -> None:
-    """Test the best trial's model and hand its config, figures and registered model to the recorder."""
+    """Test the best trial's model and hand its config, figures and registered model to the recorder.
+
+    Raises `UsageError` where the winner was imported without its weights.
+    """
+    if not any(file.path.endswith(WEIGHTS) for file in client.list_artifacts(best.run_id, "model")):
+        raise UsageError(f"the record has no weights of the winner {best.name}: import it again from --models")
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(client.download_artifacts(best.run_id, f"model/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)

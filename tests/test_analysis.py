@@ -87,7 +87,9 @@ def test_what_is_missing_or_unfinished_is_missing() -> None:
 
 
 def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
-    return SweepRecord(run_id="s", name=name, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables)
+    return SweepRecord(
+        run_id="s", name=name, start_time=1, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables
+    )
 
 
 def test_the_page_says_what_it_was_made_with_and_what_disagrees() -> None:

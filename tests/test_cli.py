@@ -93,6 +93,8 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--storage-path", "/proc/nowhere"], "--storage-path /proc/nowhere: cannot be written"),
         (["--set", "optimizer=adamm"], "config field 'optimizer': 'adamm' should be 'adam', 'adamw'"),
         (["--set", "learning_rate=1"], "config field 'learning_rate' is unknown"),
+        (["--set", "batch_size=64"], "--set batch_size: the search decides it"),
+        (["--set", "loss=hinge"], "the search: config field label_smoothing: 0.2 has no effect here"),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
         (["--set", "epochs=3"], "--set 'epochs=3': use --epochs"),
         (["--json"], "--json needs --dry-run"),

@@ -109,7 +109,7 @@ def test_class_folders_must_be_the_ten_classes(tmp_path: Path) -> None:
 def test_damaged_official_batches_are_named(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"not the batch")
-    with pytest.raises(DataError, match="official CIFAR-10 batches cannot be used"):
+    with pytest.raises(DataError, match="data_batch_1: the checksum is not that of the official CIFAR-10 batch"):
         read_cifar10(tmp_path)
 
 

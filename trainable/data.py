@@ -116,7 +116,7 @@ def _locate(data_dir: str | Path | None) -> Path | None:
                 raise DataError(f"{place} {folder}: no such folder")
             if not any(path.iterdir()):
                 raise DataError(f"{place} {folder}: the folder is empty")
-            return path
+            return path.parent if path.name == "cifar-10-batches-py" else path
     cached = cache() / "cifar10"
     return cached if cached.is_dir() and sources.find_form(cached) else None
 

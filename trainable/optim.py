@@ -41,4 +41,5 @@ def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRSchedu
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
-            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps)
+            cycle = config.optimizer in ("adam", "adamw")  # the others keep the momentum of their config, if any
+            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps, cycle_momentum=cycle)

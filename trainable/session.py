@@ -39,7 +39,7 @@ class Session:
         checkpoint = self._storage.read(CHECKPOINT)
         if checkpoint is not None:
             try:
-                self._trainer.load_state_dict(torch.load(io.BytesIO(checkpoint), weights_only=True))
+                self._trainer.load_state_dict(torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True))
             except Exception:
                 logger.exception("%s: the checkpoint cannot be used; the trial starts from its first epoch", spec.name)
                 self._trainer = Trainer(spec.config, data, spec.seeds)

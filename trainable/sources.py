@@ -4,6 +4,7 @@ A reader returns `Arrays`: train images (N, 32, 32, 3) uint8, train labels (N,) 
 """
 
 import io
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class DataError(ValueError):
 
 def find_form(folder: Path) -> str | None:
     """The form of CIFAR-10 in a folder: `official`, `parquet`, `folders`, or None where there is none of them."""
-    if any((folder / name).exists() for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz", "data_batch_1")):
+    if any((folder / name).exists() for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")):
         return "official"
     if any(folder.rglob("*.parquet")):
         return "parquet"
@@ -79,16 +80,29 @@ def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, n
 
 
 def _read_official(folder: Path, download: bool) -> Arrays:
+    """Through torchvision, which checks the MD5 of every file; checked here first to name the file at fault."""
     from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity, extract_archive
 
-    if (folder / "data_batch_1").exists():
-        folder = folder.parent
+    if not (download or (folder / CIFAR10.base_folder).is_dir()):
+        archive = folder / CIFAR10.filename
+        if not check_integrity(str(archive), CIFAR10.tgz_md5):
+            raise DataError(f"{archive}: the checksum is not that of the official CIFAR-10 archive")
+        with tempfile.TemporaryDirectory() as extracted:
+            extract_archive(str(archive), extracted)
+            return _read_official(Path(extracted), download=False)
+    if not download:
+        for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
+            file = folder / CIFAR10.base_folder / name
+            if not check_integrity(str(file), md5):
+                problem = "the checksum is not that of the official CIFAR-10 batch" if file.exists() else "no such file"
+                raise DataError(f"{file}: {problem}")
     splits: list[np.ndarray] = []
     for train in (True, False):
         try:
-            split = CIFAR10(str(folder), train=train, download=download or not (folder / CIFAR10.base_folder).is_dir())
+            split = CIFAR10(str(folder), train=train, download=download)
         except Exception as error:  # torchvision raises RuntimeError, URLError, EOFError, tarfile's errors, ...
-            raise DataError(f"{folder}: the official CIFAR-10 batches cannot be used: {error}") from error
+            raise DataError(f"the official CIFAR-10 batches cannot be fetched: {error}") from error
         splits += [split.data, np.asarray(split.targets, dtype=np.uint8)]
     return tuple(splits)  # type: ignore[return-value]
 
@@ -118,6 +132,8 @@ def _read_parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         if len(outside):
             raise DataError(f"{file}: label {outside[0]} is not one of 0 to {len(CLASSES) - 1}")
         images += _decode((f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs))
+    if not images:
+        raise DataError(f"{folder}: the {split}*.parquet files have no rows")
     return np.stack(images), np.concatenate(labels).astype(np.uint8)
 
 
@@ -128,8 +144,10 @@ def _read_class_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarra
             f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(CLASSES)}"
         )
     files = [(path, label) for label, name in enumerate(CLASSES) for path in sorted((folder / split / name).iterdir())]
-    images = _decode((str(path), path) for path, _ in files)
-    return np.stack(list(images)), np.asarray([label for _, label in files], dtype=np.uint8)
+    if not files:
+        raise DataError(f"{folder / split}: the class folders are empty")
+    images = list(_decode((str(path), path) for path, _ in files))
+    return np.stack(images), np.asarray([label for _, label in files], dtype=np.uint8)
 
 
 def _decode(named_files: Iterable[tuple[str, io.BytesIO | Path]]) -> Iterable[np.ndarray]:

@@ -5,6 +5,7 @@ gs://). One class owns every file name.
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyarrow import fs
 from pydantic import BaseModel
@@ -30,12 +31,23 @@ class TrialSpec(BaseModel):
     """What the record says of the trial beside its config."""
 
 
+def spans(seeds: tuple[int, ...]) -> str:
+    """Ascending seeds as a short name: (0, 1, 2, 5) is `0to2_5`."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return "_".join(f"{run[0]}to{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
 class TrialStorage:
     """The files of one trial. They outlive the process, the node and the sweep, until the record has the trial."""
 
     def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
         self._filesystem, root = open_storage(storage_path)
-        self._folder = f"{root}/trials/{key}-seeds-{'-'.join(map(str, seeds))}"
+        self._folder = f"{root}/trials/{key}-seeds-{spans(seeds)}"
 
     def read(self, name: str) -> bytes | None:
         """A file's content, or None where there is no such file."""
@@ -65,6 +77,14 @@ class TrialStorage:
         """Delete the trial's folder."""
         if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
             self._filesystem.delete_dir(self._folder)
+
+
+def tune_folder(storage_path: str) -> str:
+    """Where Ray Tune keeps what it writes of a sweep; the query of a URI stays its last part."""
+    if "://" not in storage_path:
+        return f"{storage_path}/tune"
+    parts = urlsplit(storage_path)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/tune").geturl()
 
 
 def open_storage(storage_path: str) -> tuple[fs.FileSystem, str]:
