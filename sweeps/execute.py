@@ -131,13 +131,13 @@ def _fit(
         run_config=tune.RunConfig(
             name=name,
             storage_path=tune_folder(storage_path),
-            callbacks=[_Events(queue.put if queue else _Direct(listeners))],
+            callbacks=[_Events(_Direct(listeners) if queue is None else queue.put)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),
     )
-    with _drained(queue, listeners) if queue else nullcontext():
+    with nullcontext() if queue is None else _drained(queue, listeners):
         tuner.fit()
     return outcome
 
