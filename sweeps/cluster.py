@@ -103,9 +103,8 @@ def connect(address: str | None) -> tuple[Resources, Resources]:
             ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
-    signal.signal(
-        signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT)
-    )  # not as Ray does: stop as Ctrl-C does
+    # Ray has just made SIGTERM kill the driver: stop as after Ctrl-C instead
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
     return Resources(sum(cpus), sum(gpus)), Resources(max(cpus), max(gpus))
