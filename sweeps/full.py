@@ -101,6 +101,11 @@ def full(
         raise typer.Exit(_sweep(options))
 
 
+def _output() -> Console:
+    """Standard output; where it is no terminal, wide enough for a table's lines."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
 def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.display import print_plan
     from sweeps.prepare import prepare
@@ -109,7 +114,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        print_plan(Console(), plan, summary)
+        print_plan(_output(), plan, summary)
 
 
 def _sweep(options: Options) -> int:
@@ -121,13 +126,13 @@ def _sweep(options: Options) -> int:
     prepared = prepare(options, download=True)
     if prepared.nothing_to_do:
         progress.print("Nothing to do: the record has it all.")
-        print_report(prepared, Console())
+        print_report(prepared, _output())
         return 0
     from sweeps.sweep import run
 
     outcome = run(prepared, progress)
     if not outcome.undelivered:
-        print_report(prepared, Console())
+        print_report(prepared, _output())
     if outcome.undelivered:
         progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
     if outcome.failed:
