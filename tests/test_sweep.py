@@ -153,9 +153,8 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, tmp_pa
         assert done.returncode == 0, done.stderr
     assert "0 trials imported, 6 were there already" in done.stdout
     here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
-    assert [t.key for t in there.trials()] == [t.key for t in here.trials()]
-    for ours, theirs in zip(here.trials(), there.trials(), strict=True):
-        assert here.with_histories(ours).metrics == there.with_histories(theirs).metrics
+    ours, theirs = ({t.key: record.with_histories(t).metrics for t in record.trials()} for record in (here, there))
+    assert ours == theirs
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
     assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
     assert "Nothing to do" in run(away, *ARGUMENTS).stderr
