@@ -57,6 +57,12 @@ class Options(BaseModel):
         return self
 
     @property
+    def trial_data_dir(self) -> str | None:
+        """The folder of CIFAR-10 for processes elsewhere, which have neither this environment nor this folder."""
+        named = self.data_dir or os.environ.get("CIFAR10_DIR")
+        return named and str(Path(named).expanduser().absolute())
+
+    @property
     def base(self) -> dict[str, Any]:
         """What the sweep changes in every config."""
         return {"data": self.data, "epochs": self.epochs, **self.changes}

@@ -1,7 +1,6 @@
 """One sweep, executed: what the record lacks of the chosen studies is run on Ray and recorded."""
 
 import logging
-import os
 import subprocess
 from datetime import datetime
 from importlib.metadata import version
@@ -121,7 +120,7 @@ class _Sweep:
         """What all trial specs of the sweep share."""
         return {
             "fingerprint": self._prepared.fingerprint,
-            "data_dir": self._options.data_dir or os.environ.get("CIFAR10_DIR"),
+            "data_dir": self._options.trial_data_dir,
             "storage_path": self._options.storage_path,
         }
 

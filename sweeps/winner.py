@@ -41,7 +41,7 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
         weights = Path(client.download_artifacts(best.run_id, f"model/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
         test_error = ray.get(
-            evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.data_dir)
+            evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.trial_data_dir)
         )
         val_error = best.metrics[METRIC][-1][1]
         winner = {

@@ -62,8 +62,8 @@ class Trainer:
         self._batches = {
             name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
         }
-        self._steps = config.epochs * self._batches["train"].count(config.batch_size)
-        self._learners = [Learner(config, seed, self._steps, self.device) for seed in self.seeds]
+        steps = config.epochs * self._batches["train"].count(config.batch_size)
+        self._learners = [Learner(config, seed, steps, self.device) for seed in self.seeds]
         self.history: list[Epoch] = []
         self.kernels = [self._learners[0].kernels()]
         """First-layer kernels (outputs, 3, 3, 3) of the first seed: at the start, then after every epoch."""
