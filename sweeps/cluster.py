@@ -15,7 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 REACH_S = 5.0
 GPU_SHARE = 0.25
 """GPUs a trial where there are any and nothing was asked for: one small network does not fill a GPU (not measured)."""
-WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+KEPT_BYTES = str(1 << 30)
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # glibc keeps freed memory for the next step instead of fetching fresh pages, which the kernel fills with zeros
+    "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
+    "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
+}
 
 
 @dataclass(frozen=True)

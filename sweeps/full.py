@@ -19,6 +19,7 @@ from rich.console import Console
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import DEFAULT_STUDIES, DEFAULTS, QUICK, STUDY_NAMES, Options, parse
+from trainable.config import PRECISIONS
 from trainable.data import NAMES
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -51,6 +52,9 @@ def full(
     ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help=f"Precision of every training: {', '.join(PRECISIONS)}. Default: fp32.")
     ] = None,
     gpus_per_trial: Annotated[
         float | None,
@@ -88,6 +92,7 @@ def full(
         epochs=epochs,
         seeds=seeds,
         samples=samples,
+        precision=precision,
         gpus_per_trial=gpus_per_trial,
         cpus_per_trial=cpus_per_trial,
         tracking_uri=tracking_uri,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sweeps.ablations import STUDIES
 from sweeps.errors import UsageError
+from trainable.config import PRECISIONS
 from trainable.data import NAMES
 
 SEARCH = "search"
@@ -32,6 +33,7 @@ class Options(BaseModel):
     epochs: int = Field(ge=1)
     seeds: int = Field(ge=1)
     samples: int = Field(ge=1)
+    precision: str | None = None
     gpus_per_trial: float | None = Field(default=None, ge=0)
     cpus_per_trial: float = Field(gt=0)
     tracking_uri: str
@@ -44,6 +46,8 @@ class Options(BaseModel):
     def _known(self) -> "Options":
         if self.data not in NAMES:
             raise ValueError(f"--data {self.data!r} is unknown; allowed: {', '.join(NAMES)}")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"--precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
         for study in self.studies:
             if study not in STUDY_NAMES:
                 raise ValueError(f"--studies {study!r} is unknown; allowed: {', '.join(STUDY_NAMES)}")
@@ -65,7 +69,8 @@ class Options(BaseModel):
     @property
     def base(self) -> dict[str, Any]:
         """What the sweep changes in every config."""
-        return {"data": self.data, "epochs": self.epochs, **self.changes}
+        precision = {"precision": self.precision} if self.precision else {}
+        return {"data": self.data, "epochs": self.epochs, **precision, **self.changes}
 
 
 def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: Any) -> Options:
@@ -112,7 +117,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _change(text: str) -> tuple[str, Any]:
     """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw."""
     field, equals, value = text.partition("=")
-    if field in ("data", "epochs"):
+    if field in ("data", "epochs", "precision"):
         raise UsageError(f"--set {text!r}: use --{field}")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")

@@ -2,20 +2,25 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from tests.conftest import ROOT
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
+from trainable.fused import fuse, separate
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
-from trainable.training import Trainer, epoch_seed, train
+from trainable.session import Session
+from trainable.storage import TrialSpec
+from trainable.training import Epoch, Trainer, epoch_seed, train
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -46,6 +51,83 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
 
 
+def test_fused_networks_are_their_networks() -> None:
+    """Scores, gradients and running statistics of a fused network against each network alone."""
+    torch.manual_seed(0)
+    alone = [build(Config(batch_norm=True)).double() for _ in range(3)]
+    images = torch.randn(3, 16, 3, 32, 32, dtype=torch.float64)
+    fused = fuse(alone).double()
+    scores = fused(images.transpose(0, 1).flatten(1, 2)).unflatten(1, (3, 10))
+    scores.square().sum().backward()
+    gradients = {name: parameter.grad for name, parameter in fused.named_parameters()}
+    for place, (model, state) in enumerate(zip(alone, separate(fused.state_dict(), 3), strict=True)):
+        own = model(images[place])
+        own.square().sum().backward()
+        assert torch.allclose(own, scores[:, place], rtol=1e-9)
+        for name, parameter in model.named_parameters():
+            assert torch.allclose(parameter.grad, separate(gradients, 3)[place][name], rtol=1e-9, atol=1e-9)
+        for name, tensor in model.state_dict().items():
+            assert torch.allclose(tensor, state[name], rtol=1e-9), name
+
+
+@pytest.mark.parametrize("change", [{}, {"optimizer": "momentum", "flip": True, "shift": 2, "loss": "hinge"}])
+def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: dict) -> None:
+    config = Config(**SMALL, lr=1e-3, batch_size=256, **change)
+    serial, fused = (Trainer(config, digits, (0, 4, 9), fused=together) for together in (False, True))
+    serial.run_epoch()
+    fused.run_epoch()
+    for seed, losses in serial.step_losses().items():
+        assert torch.allclose(losses, fused.step_losses()[seed], rtol=1e-5), seed
+    for name, tensor in serial.weights().items():
+        assert torch.allclose(tensor, fused.weights()[name], atol=1e-4), name
+
+
+def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> None:
+    """With dropout the two draw other masks: compare the final errors of many seeds."""
+    seeds = tuple(range(16))
+    config = Config(**SMALL, batch_norm=True, dropout=0.1, epochs=3)
+    errors = []
+    for together in (False, True):
+        *_, last = _epochs(Trainer(config, digits, seeds, fused=together))
+        errors.append(last.metrics["test_error"])
+    assert stats.ttest_ind(*errors).pvalue > 0.001
+    assert stats.ks_2samp(*errors).pvalue > 0.001
+    assert max(map(np.mean, errors)) < 0.6  # it has learnt: an untrained network errs nine times in ten
+
+
+def test_a_fused_training_resumes(digits: Dataset) -> None:
+    config = EVERYTHING.change(dropout=0.0, epochs=2)
+    whole, half = (Trainer(config, digits, (1, 2), fused=True) for _ in range(2))
+    half.run_epoch()
+    resumed = Trainer(config, digits, (1, 2), fused=True)
+    resumed.load_state_dict(half.state_dict())
+    metrics = [[epoch.metrics for epoch in _epochs(trainer)] for trainer in (whole, resumed)]
+    assert metrics[0][1:] == metrics[1]
+    with pytest.raises(ValueError, match="the checkpoint is of"):
+        Trainer(config, digits, (1, 2), fused=False).load_state_dict(half.state_dict())
+
+
+def _epochs(trainer: Trainer) -> Iterator[Epoch]:
+    while not trainer.done:
+        yield trainer.run_epoch()
+
+
+def test_a_training_that_does_not_fit_says_what_to_change(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no GPU here to fill: the error that torch raises there is raised by hand."""
+
+    def full(self: Trainer) -> Epoch:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "run_epoch", full)
+    config = Config(**SMALL, lr=0.02)
+    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
+                     fingerprint=digits.fingerprint, storage_path=str(tmp_path))  # fmt: skip
+    with pytest.raises(MemoryError, match=r"out of GPU memory.*'lr': 0.02.*2 seed\(s\).*--gpus-per-trial"):
+        Session(spec).advance(1.0)
+
+
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
@@ -58,7 +140,7 @@ def test_batch_order_depends_on_seed_and_epoch_alone(digits: Dataset) -> None:
     def order(config: Config, seed: int, epoch: int) -> list[int]:
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         batches = Batches(digits.splits("A")["train"], config, torch.device("cpu"))
-        return torch.cat([labels for _, labels in batches.shuffled(generator)]).tolist()
+        return torch.cat([batches.load(*batch)[1] for batch in batches.shuffled([generator])]).flatten().tolist()
 
     plain, other = Config(data="digits"), Config(data="digits", dropout=0.5, flip=True, shift=3, optimizer="sgd")
     assert order(plain, 0, 1) == order(other, 0, 1)
@@ -151,9 +233,9 @@ def test_pooling_first_is_the_reports_network(activation: str) -> None:
 
 def test_losses_are_the_reports() -> None:
     scores, labels = torch.tensor([[2.0, 1.0, 0.5], [0.0, 3.0, 2.5]]), torch.tensor([0, 2])
-    hinge = make_loss(Config(loss="hinge"))(scores, labels)
+    hinge = make_loss(Config(loss="hinge"))(scores, labels).mean()
     assert hinge.item() == pytest.approx(((1 - 2 + 1) / 3 + (1 - 2.5 + 3) / 3) / 2)
-    smooth = make_loss(Config(label_smoothing=0.3))(scores, labels)
+    smooth = make_loss(Config(label_smoothing=0.3))(scores, labels).mean()
     target = torch.full((2, 3), 0.1).scatter(1, labels[:, None], 0.8)
     assert smooth.item() == pytest.approx(-(target * scores.log_softmax(1)).sum(1).mean().item())
 
@@ -195,7 +277,10 @@ def test_augmentation_flips_and_shifts_by_reflection(digits: Dataset) -> None:
     plain = Batches(split, Config(data="digits", batch_size=64), device)
     moved = Batches(split, Config(data="digits", batch_size=64, flip=True, shift=2), device)
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    (before, labels), (after, same) = next(plain.shuffled(generators[0])), next(moved.shuffled(generators[1]))
+    (before, labels), (after, same) = (
+        batches.load(*next(batches.shuffled([generator])))
+        for batches, generator in zip((plain, moved), generators, strict=True)
+    )
     assert torch.equal(labels, same)
     seen = set()
     for original, image in zip(before, after, strict=True):

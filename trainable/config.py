@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 RECIPE = 1
 """Version of the training recipe: raise it when the same config would train to other numbers."""
 
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -62,7 +64,7 @@ class Config(BaseModel):
     """Mirror each train image with probability 1/2."""
     shift: int = Field(default=0, ge=0, le=16)
     """Shift each train image by up to this many pixels in both directions (a padded random crop)."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
 
     @model_validator(mode="after")

@@ -11,10 +11,10 @@ from trainable.config import Config
 
 
 def make_loss(config: Config) -> nn.Module:
-    """The loss of class scores (N, 10) against labels (N,), averaged over the batch."""
+    """The loss of each image: class scores (N, 10) against labels (N,) to (N,)."""
     if config.loss == "hinge":
-        return nn.MultiMarginLoss()
-    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+        return nn.MultiMarginLoss(reduction="none")
+    return nn.CrossEntropyLoss(reduction="none", label_smoothing=config.label_smoothing)
 
 
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -53,7 +53,10 @@ class Session:
         """
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
-            trainer.run_epoch()
+            try:
+                trainer.run_epoch()
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(too_large(trainer)) from error
             if time.monotonic() - start > budget_s:
                 break
         if trainer.done:
@@ -85,6 +88,16 @@ class Session:
         losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
         self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
         self._storage.write(TRACES, to_safetensors(kernels | losses))
+
+
+def too_large(trainer: Trainer) -> str:
+    """What to say of a training that does not fit in its share of the GPU's memory."""
+    config, seeds = trainer.config, len(trainer.seeds)
+    return (
+        f"out of GPU memory: {config.canonical() or 'the baseline'} with {seeds} seed(s) fused and batch_size "
+        f"{config.batch_size}; give a trial more of a GPU (--gpus-per-trial), train fewer seeds at a time (--seeds), "
+        "or make the batch smaller (--set batch_size=N)"
+    )
 
 
 def environment(device: torch.device) -> dict[str, str]:

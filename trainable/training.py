@@ -19,9 +19,14 @@ from torch import Tensor, nn
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
-from trainable.evaluate import error_rate
+from trainable.evaluate import error_rates
+from trainable.fused import fuse, separate
+from trainable.graphs import GraphedStep
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
+
+DROPOUT = 1
+"""The stream of random numbers that is dropout's; a seed and an epoch alone are the batch order's."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,29 @@ def train(
 
 
 class Trainer:
-    """A training that can be saved after any epoch and goes on bit for bit (on CPU) in another process."""
+    """A training that can be saved after any epoch and goes on bit for bit (on CPU) in another process.
+
+    On a GPU all seeds are fused into one program; on a CPU, which one seed fills, each is its own. `fused` decides
+    otherwise.
+    """
 
     def __init__(
-        self, config: Config, data: Dataset, seeds: Sequence[int] = (0,), device: str | torch.device | None = None
+        self,
+        config: Config,
+        data: Dataset,
+        seeds: Sequence[int] = (0,),
+        device: str | torch.device | None = None,
+        fused: bool | None = None,
     ) -> None:
-        torch.set_flush_denormal(True)  # a strong penalty shrinks weights to denormals: 10 times slower on a CPU
         self.config, self.seeds = config, tuple(seeds)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        _prepare_torch()
         self._batches = {
             name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
         }
-        steps = config.epochs * self._batches["train"].count(config.batch_size)
-        self._learners = [Learner(config, seed, steps, self.device) for seed in self.seeds]
+        together = self.device.type == "cuda" if fused is None else fused
+        groups = [self.seeds] if together else [(seed,) for seed in self.seeds]
+        self._learners = [Learner(config, group, self._batches["train"], self.device) for group in groups]
         self.history: list[Epoch] = []
         self.kernels = [self._learners[0].kernels()]
         """First-layer kernels (outputs, 3, 3, 3) of the first seed: at the start, then after every epoch."""
@@ -78,9 +93,9 @@ class Trainer:
         start, number = time.perf_counter(), len(self.history) + 1
         metrics: dict[str, list[float]] = {}
         for learner in self._learners:
-            metrics.setdefault("train_loss", []).append(learner.train(self._batches["train"], number))
+            metrics.setdefault("train_loss", []).extend(learner.train(number))
             for name, batches in self._batches.items():
-                metrics.setdefault(f"{name}_error", []).append(learner.error(batches))
+                metrics.setdefault(f"{name}_error", []).extend(learner.errors(batches))
         self.kernels.append(self._learners[0].kernels())
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
@@ -88,29 +103,35 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """Every seed's parameters and buffers on the CPU, as `seed_0/conv1.weight`."""
         return {
-            f"seed_{learner.seed}/{name}": tensor.detach().cpu().contiguous()
+            f"seed_{seed}/{name}": tensor.detach().cpu().contiguous().clone()
             for learner in self._learners
-            for name, tensor in learner.model.state_dict().items()
+            for seed, state in zip(learner.seeds, separate(learner.model.state_dict(), len(learner.seeds)), strict=True)
+            for name, tensor in state.items()
         }
 
     def step_losses(self) -> dict[str, Tensor]:
         """Every seed's mini-batch losses so far, one a step, as `seed_0`."""
-        return {f"seed_{learner.seed}": torch.cat([torch.empty(0), *learner.losses]) for learner in self._learners}
+        return {
+            f"seed_{seed}": torch.cat([torch.empty(0), *(losses_ts[:, place] for losses_ts in learner.losses)])
+            for learner in self._learners
+            for place, seed in enumerate(learner.seeds)
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs: tensors and plain values, so that it loads with `weights_only`."""
         return {
             "config": self.config.model_dump(mode="json"),
-            "seeds": list(self.seeds),
+            "groups": [list(learner.seeds) for learner in self._learners],
             "history": [asdict(epoch) for epoch in self.history],
             "kernels": self.kernels,
             "learners": [learner.state_dict() for learner in self._learners],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises `ValueError` where it is of another config or other seeds."""
-        if Config(**state["config"]) != self.config or tuple(state["seeds"]) != self.seeds:
-            raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['seeds']}")
+        """Go on from a saved state. Raises `ValueError` where it is of another config, other seeds or another device,
+        which fuses them otherwise."""
+        if Config(**state["config"]) != self.config or state["groups"] != [list(each.seeds) for each in self._learners]:
+            raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['groups']}")
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.kernels = list(state["kernels"])
         for learner, saved in zip(self._learners, state["learners"], strict=True):
@@ -118,51 +139,57 @@ class Trainer:
 
 
 class Learner:
-    """One seed: its network, optimizer and schedule."""
+    """Seeds that train as one program: their fused network, its optimizer and its schedule."""
 
-    def __init__(self, config: Config, seed: int, steps: int, device: torch.device) -> None:
-        self.config, self.seed, self._device = config, seed, device
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.model = build(config)
-        self.model.to(device).to(memory_format=torch.channels_last)
+    def __init__(self, config: Config, seeds: tuple[int, ...], batches: Batches, device: torch.device) -> None:
+        self.config, self.seeds, self._batches, self._device = config, seeds, batches, device
+        with torch.random.fork_rng(devices=[]):
+            networks = []
+            for seed in seeds:
+                torch.default_generator.manual_seed(seed)
+                networks.append(build(config))
+        self.model = fuse(networks).to(device)
+        if len(seeds) == 1:
+            self.model.to(memory_format=torch.channels_last)
+        self._parameters = list(self.model.parameters())
         self._loss = make_loss(config)
-        self._optimizer = make_optimizer(config, self.model.parameters())
-        self._scheduler = make_scheduler(config, self._optimizer, steps)
+        self._optimizer = make_optimizer(config, self._parameters)
+        self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.count(config.batch_size))
+        self._step = GraphedStep(self._gradients, self.model.buffers())
         self.losses: list[Tensor] = []
-        """Mini-batch losses, one tensor (steps,) an epoch."""
+        """Mini-batch losses (steps, S), one tensor an epoch."""
 
-    def train(self, batches: Batches, epoch: int) -> float:
-        """One epoch; returns the mean training loss of an image."""
+    def train(self, epoch: int) -> list[float]:
+        """One epoch; returns each seed's mean training loss of an image."""
         self.model.train()
         losses, sizes = [], []
-        with torch.random.fork_rng():
-            torch.manual_seed(epoch_seed(self.seed, epoch))
-            for images_nchw, labels_n in batches.shuffled(torch.default_generator):
-                with self._precision():
-                    scores_nk = self.model(images_nchw)
-                loss = self._loss(scores_nk.float(), labels_n)
-                self._optimizer.zero_grad()
-                loss.backward()
+        generators = [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT))
+            for rows_ns, moves_ns3 in self._batches.shuffled(generators):
+                losses_s, *gradients = self._step(rows_ns, moves_ns3)
+                for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                    parameter.grad = gradient
                 self._optimizer.step()
                 if self._scheduler is not None:
                     self._scheduler.step()
-                losses.append(loss.detach())
-                sizes.append(len(labels_n))
-        self.losses.append(torch.stack(losses).float().cpu())
-        return float(np.average(self.losses[-1].double().numpy(), weights=sizes))
+                losses.append(losses_s.clone())
+                sizes.append(len(rows_ns))
+        self.losses.append(torch.stack(losses).cpu())
+        return np.average(self.losses[-1].double().numpy(), axis=0, weights=sizes).tolist()
 
-    def error(self, batches: Batches) -> float:
-        """Error rate over a whole split, in evaluation mode."""
+    def errors(self, batches: Batches) -> list[float]:
+        """Each seed's error rate over a whole split, in evaluation mode."""
         self.model.eval()
         with self._precision():
-            return error_rate(self.model, batches)
+            return error_rates(self.model, batches, len(self.seeds))
 
     def kernels(self) -> Tensor:
-        """A copy of the first layer's kernels (outputs, 3, 3, 3), float32 on the CPU."""
+        """A copy of the first seed's first-layer kernels (outputs, 3, 3, 3), float32 on the CPU."""
         first = self.model[0]
         assert isinstance(first, nn.Conv2d)
-        return first.weight.detach().cpu().float().clone(memory_format=torch.contiguous_format)
+        own = first.weight.chunk(len(self.seeds))[0]
+        return own.detach().cpu().float().clone(memory_format=torch.contiguous_format)
 
     def state_dict(self) -> dict[str, Any]:
         """The network, optimizer, schedule and losses; the generators need no saving, being seeded every epoch."""
@@ -181,10 +208,25 @@ class Learner:
             self._scheduler.load_state_dict(state["scheduler"])
         self.losses = list(state["losses"])
 
+    def _gradients(self, rows_ns: Tensor, moves_ns3: Tensor) -> tuple[Tensor, ...]:
+        """Each seed's loss of a batch (S,), then the parameters' gradients: the seeds' losses share no parameter."""
+        images, labels_ns = self._batches.load(rows_ns, moves_ns3)
+        with self._precision():
+            scores = self.model(images)
+        losses_s = self._loss(scores.float().view(labels_ns.numel(), -1), labels_ns.flatten())
+        losses_s = losses_s.view(labels_ns.shape).mean(0)
+        return losses_s.detach(), *torch.autograd.grad(losses_s.sum(), self._parameters)
+
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The generator's seed for one epoch of one seed: well mixed, the same for every config."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def epoch_seed(*stream: int) -> int:
+    """A generator's seed for one epoch: well mixed from the seed and the epoch, the same for every config."""
+    return int(np.random.SeedSequence(stream).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _prepare_torch() -> None:
+    torch.set_flush_denormal(True)  # a strong penalty shrinks weights to denormals: 10 times slower on a CPU
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: lower precision is a config's choice
+    torch.backends.cudnn.benchmark = True

@@ -32,13 +32,16 @@ class TuneTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report."""
+        assert self._session is not None
         return self._session.advance(REPORT_S)
 
     def cleanup(self) -> None:
         """Called when Tune stops the trial: keep what it has."""
-        self._session.save()
+        if self._session is not None:
+            self._session.save()
 
     def _begin(self, config: dict[str, Any]) -> None:
         from trainable.session import Session
 
+        self._session: Session | None = None  # the last trial's memory is free before the next one asks for its own
         self._session = Session(TrialSpec(**config["trial"]))
