@@ -52,7 +52,7 @@ class TrialSearch(OptunaSearch):
         key = config.key(self._search.fingerprint)
         name = self._names.setdefault(key, f"search-{len(self._names) + 1:03d}")
         tags = {"study": STUDY, "table": STUDY, "row": name}
-        return {"trial": TrialSpec(key=key, name=name, config=config, tags=tags, **self._spec).model_dump(mode="json")}
+        return {"trial": TrialSpec(key=key, name=name, config=config, tags=tags, **self._spec).model_dump_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Optuna's steps are epochs."""

@@ -15,7 +15,7 @@ REPORT_S = 1.0
 
 
 class TuneTrainable(tune.Trainable):
-    """Trains the `TrialSpec` under `config["trial"]`; its results are `Session.advance`'s reports."""
+    """Trains the `TrialSpec` under `config["trial"]`, as JSON; its results are `Session.advance`'s reports."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Called once an actor."""
@@ -44,4 +44,4 @@ class TuneTrainable(tune.Trainable):
         from trainable.session import Session
 
         self._session: Session | None = None  # the last trial's memory is free before the next one asks for its own
-        self._session = Session(TrialSpec(**config["trial"]))
+        self._session = Session(TrialSpec.model_validate_json(config["trial"]))

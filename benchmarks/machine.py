@@ -1,0 +1,54 @@
+"""What a figure was measured on, kept beside it, and where measurements are kept."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
+
+
+def describe(device: str = "cpu") -> dict[str, Any]:
+    """Hardware, versions, commit and day."""
+    import torch
+
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        cpu = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
+        "date": date.today().isoformat(),
+    }
+
+
+def save(name: str, device: str, figures: dict[str, Any]) -> Path:
+    """Write a measurement as `benchmarks/results/NAME-DEVICE.json`, and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{device}.json"
+    text = json.dumps({"machine": describe(device), **figures}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return path
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median and range of repeats."""
+    return {"median": median(values), "min": min(values), "max": max(values), "n": len(values)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

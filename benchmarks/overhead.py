@@ -1,0 +1,157 @@
+"""The orchestration alone: what Ray Tune, the recorder and our code cost around trials that only sleep.
+
+    python -m benchmarks.overhead
+
+200 trials of one second on the machine's slots, with the recorder on, against the floor (200 seconds over the slots);
+10 to 5,000 trials of no work: driver seconds and memory a trial; the time from the command to the first trained batch.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.machine import ROOT, save, spread
+from trainable.config import Config
+from trainable.storage import TrialSpec
+from trainable.tune_trainable import TuneTrainable
+
+COUNTS = (10, 100, 1000, 5000)
+SLEEP_TAG = "sleep_s"
+
+
+class SleepTrial(TuneTrainable):
+    """A trial whose one epoch sleeps; everything around it is the real thing."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """No torch: nothing is computed."""
+        self._begin(config)
+
+    def step(self) -> dict[str, Any]:
+        """Sleep and report an epoch."""
+        time.sleep(self._sleep_s)
+        epoch = {"number": 1, "seconds": self._sleep_s, "metrics": {"train_loss": [1.0], "test_error": [0.5]}}
+        return {"epoch": 1, "done": True, "epochs": [epoch], "environment": {"device": "cpu"}}
+
+    def cleanup(self) -> None:
+        """Nothing to keep."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._sleep_s = float(json.loads(config["trial"])["tags"][SLEEP_TAG])
+
+
+def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
+    """Run that many sleeping trials in this process, on a local Ray, with a recorder on a SQLite store.
+
+    Returns seconds of the wall, of the driver's processor time and of the recorder's rest, and resident MiB before Ray
+    runs trials and at the end.
+    """
+    import ray
+
+    from sweeps.cluster import Resources, connect
+    from sweeps.execute import run_trials
+    from sweeps.recorder import Recorder
+    from sweeps.tracking import ensure_experiment
+
+    slots = connect("local")[0]
+    client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
+    recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, tables=())
+    config = Config(data="digits", epochs=1)
+    specs = [
+        TrialSpec(
+            key=f"{place:016x}",
+            name=f"trial-{place}",
+            config=config,
+            seeds=(0,),
+            fingerprint="none",
+            data_dir=None,
+            storage_path=str(folder / "storage"),
+            tags={SLEEP_TAG: str(sleep_s)},
+        ).model_dump(mode="json")
+        for place in range(count)
+    ]
+    memory, start, cpu = _resident_mib(), time.perf_counter(), time.process_time()
+    outcome = run_trials(
+        specs,
+        resources=Resources(1, 0),
+        observers=[recorder],
+        storage_path=str(folder / "storage"),
+        name="overhead",
+        trainable=SleepTrial,
+    )
+    trials_s = time.perf_counter() - start
+    assert recorder.finish("FINISHED")
+    assert (outcome.ended, outcome.failed) == (count, 0)
+    figures = {
+        "trials": count,
+        "slots": slots.cpus,
+        "trials_s": trials_s,
+        "recorder_rest_s": time.perf_counter() - start - trials_s,
+        "driver_cpu_s": time.process_time() - cpu,
+        "memory_before_mib": memory,
+        "memory_after_mib": _resident_mib(),
+        "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    ray.shutdown()
+    return figures
+
+
+def to_first_batch() -> float:
+    """Seconds from the command to the first trained batch of a sweep on digits."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "sweeps" / "full.py"), "--data", "digits", "--studies", "tables"]
+        start = time.time()
+        subprocess.run([*command, "--only", "7", "--epochs", "1"], cwd=folder, capture_output=True, check=True)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        runs = client.search_runs([client.get_experiment_by_name("ablations-digits").experiment_id])
+        begun = [
+            metric.timestamp / 1000 - metric.value
+            for run in runs
+            for metric in client.get_metric_history(run.info.run_id, "epoch_s")
+        ]
+        return min(begun) - start
+
+
+def _alone(count: int, sleep_s: float) -> dict[str, float]:
+    """`run_sleeping` in a process of its own, so that its memory is its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = (
+            "import json, sys; from pathlib import Path; from benchmarks.overhead import run_sleeping; "
+            f"print(json.dumps(run_sleeping({count}, {sleep_s}, Path({folder!r}))), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        figures = json.loads(done.stderr.splitlines()[-1])
+        print(figures, flush=True)
+        return figures
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main(
+    trials: Annotated[int, typer.Option(help="Trials of one second.")] = 200,
+    counts: Annotated[str, typer.Option(help="Numbers of trials of no work.")] = ",".join(map(str, COUNTS)),
+    repeats: Annotated[int, typer.Option(help="Repeats of the time to the first batch.")] = 3,
+) -> None:
+    """Measure the orchestration alone."""
+    begun = [to_first_batch() for _ in range(repeats)]
+    seconds = _alone(trials, 1.0) if trials else None
+    idle = [_alone(int(count), 0.0) for count in counts.split(",") if count]
+    save("overhead", "cpu", {"one_second": seconds, "no_work": idle, "first_batch_s": spread(begun)})
+
+
+if __name__ == "__main__":
+    typer.run(main)
