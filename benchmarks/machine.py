@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import tempfile
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,3 +54,20 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def alone(function: str, **arguments: Any) -> Any:
+    """Call `module:function` in a process of its own, so that its memory and its Ray are its own."""
+    module, _, name = function.partition(":")
+    code = (
+        f"import json, sys; from {module} import {name}; "
+        f"result = {name}(**json.loads(sys.argv[1])); open(sys.argv[2], 'w').write(json.dumps(result))"
+    )
+    with tempfile.NamedTemporaryFile() as answer:
+        command = [sys.executable, "-c", code, json.dumps(arguments), answer.name]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        result = json.loads(Path(answer.name).read_text())
+    print(arguments, result, flush=True)
+    return result

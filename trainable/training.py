@@ -94,11 +94,17 @@ class Trainer:
         metrics: dict[str, list[float]] = {}
         for learner in self._learners:
             metrics.setdefault("train_loss", []).extend(learner.train(number))
-            for name, batches in self._batches.items():
-                metrics.setdefault(f"{name}_error", []).extend(learner.errors(batches))
+        metrics |= self.errors()
         self.kernels.append(self._learners[0].kernels())
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
+
+    def errors(self) -> dict[str, list[float]]:
+        """Every seed's error rates as they are now, as `test_error`."""
+        return {
+            f"{name}_error": [rate for learner in self._learners for rate in learner.errors(batches)]
+            for name, batches in self._batches.items()
+        }
 
     def weights(self) -> dict[str, Tensor]:
         """Every seed's parameters and buffers on the CPU, as `seed_0/conv1.weight`."""

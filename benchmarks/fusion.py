@@ -1,0 +1,70 @@
+"""Seeds fused into one program against the same seeds one after another. It needs no Ray.
+
+python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10
+python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10 --study
+"""
+
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.machine import save, spread
+from sweeps.ablations import TABLES
+from trainable.config import Config
+from trainable.data import Dataset, load
+from trainable.training import Trainer
+
+STUDY_SEEDS = 5
+
+
+def main(
+    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
+    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds to fuse.")] = 8,
+    repeats: Annotated[int, typer.Option(help="Interleaved epochs of each.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    study: Annotated[bool, typer.Option(help="Also train the tables' 18 configs, 5 seeds and 20 epochs each.")] = False,
+) -> None:
+    """Compare the two and write benchmarks/results/fusion-DEVICE.json."""
+    if device == "cpu":
+        torch.set_num_threads(1)
+    dataset = load(data, data_dir)
+    figures: dict[str, Any] = {"data": data, "seeds": seeds}
+    for name, config in (("baseline", Config(data=data)), ("batch_norm", Config(data=data, batch_norm=True))):
+        fused, serial = (Trainer(config, dataset, range(seeds), device, fused=together) for together in (True, False))
+        fused.run_epoch(), serial.run_epoch()  # the first epoch captures and warms up
+        seconds = [(fused.run_epoch().seconds, serial.run_epoch().seconds) for _ in range(repeats)]
+        figures[name] = {
+            "fused_seed_epochs_a_second": spread([seeds / together for together, _ in seconds]),
+            "serial_seed_epochs_a_second": spread([seeds / apart for _, apart in seconds]),
+            "ratio": spread([apart / together for together, apart in seconds]),
+            "first_steps_differ_by": _difference(fused, serial),
+        }
+    if study:
+        figures["study_s"] = _study(dataset, device)
+    save("fusion", device, figures)
+
+
+def _difference(fused: Trainer, serial: Trainer, steps: int = 10) -> float:
+    """Largest relative difference of a mini-batch loss over the first steps."""
+    fused_losses, differences = fused.step_losses(), []
+    for seed, losses in serial.step_losses().items():
+        differences.append(((fused_losses[seed] - losses).abs() / losses)[:steps].max())
+    return float(max(differences))
+
+
+def _study(dataset: Dataset, device: str) -> dict[str, float]:
+    """Training seconds of each distinct config of the tables, one after another, seeds fused."""
+    configs = {Config(data=dataset.name, **row.change) for table in TABLES.tables for row in table.rows}
+    seconds = {}
+    for config in sorted(configs, key=str):
+        trainer = Trainer(config, dataset, range(STUDY_SEEDS), device)
+        while not trainer.done:
+            trainer.run_epoch()
+        seconds[str(config.canonical())] = sum(epoch.seconds for epoch in trainer.history)
+    return {"configs": len(configs), "seeds": STUDY_SEEDS, "total": sum(seconds.values()), **seconds}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,92 @@
+"""The peer: the same trials in the style of PyTorch's tutorial on hyper-parameter tuning with Ray Tune.
+
+PIL images, torchvision's transforms, a `DataLoader`, a plain loop in single precision, `tune.report` after each epoch.
+https://docs.pytorch.org/tutorials/beginner/hyperparameter_tuning_tutorial.html
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn, optim
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from trainable.data import Split
+
+
+class Net(nn.Module):
+    """The report's baseline, written as tutorials write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.fc1 = nn.Linear(32 * 8 * 8, 128)
+        self.fc2 = nn.Linear(128, 128)
+        self.fc3 = nn.Linear(128, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, 32, 32) to scores (N, 10)."""
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(F.relu(self.conv2(x)))
+        x = torch.flatten(x, 1)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+class Images(Dataset):
+    """What `torchvision.datasets.CIFAR10` does with the same arrays: an image becomes a PIL image, then a tensor."""
+
+    def __init__(self, split: Split) -> None:
+        self.data = np.ascontiguousarray(split.images[split.index])
+        self.targets = split.labels[split.index].tolist()
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
+        )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.data[index])), self.targets[index]
+
+
+def train_cifar(config: dict[str, Any]) -> None:
+    """The tutorial's trainable: `epochs`, `workers`, `device`, `threads`, `data`, `data_dir`."""
+    from ray import tune
+
+    from trainable.data import load
+
+    torch.set_num_threads(config["threads"])
+    device = config["device"]
+    splits = load(config["data"], config["data_dir"]).splits("A")
+    loaders = {
+        name: DataLoader(Images(split), batch_size=128, shuffle=name == "train", num_workers=config["workers"])
+        for name, split in splits.items()
+    }
+    net = Net().to(device)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(config["epochs"]):
+        net.train()
+        for inputs, labels in loaders["train"]:
+            inputs, labels = inputs.to(device), labels.to(device)
+            optimizer.zero_grad()
+            loss = criterion(net(inputs), labels)
+            loss.backward()
+            optimizer.step()
+        net.eval()
+        errors = {}
+        with torch.no_grad():
+            for name, loader in loaders.items():
+                wrong = 0
+                for inputs, labels in loader:
+                    inputs, labels = inputs.to(device), labels.to(device)
+                    wrong += (net(inputs).argmax(1) != labels).sum().item()
+                errors[f"{name}_error"] = wrong / len(loader.dataset)  # type: ignore[arg-type]
+        tune.report(errors)

@@ -1,0 +1,133 @@
+"""The same sweep by a peer and by this project, interleaved: trial-epochs a minute, and their ratio.
+
+    python -m benchmarks.sweep --data-dir ../shared/cifar10
+    python -m benchmarks.sweep --device cuda
+
+Both train the baseline on the same data for the same epochs, evaluate it on both splits after each epoch and report it;
+the clock runs from handing the trials to Ray to the last one's end, starting of actors included. The peer is
+`benchmarks.peer` with the best of several numbers of CPUs (or shares of the GPU) a trial and of loader processes.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.machine import alone, save, spread
+from trainable.config import Config
+from trainable.storage import TrialSpec
+
+Work = dict[str, Any]
+"""`trials`, `epochs`, `device`, `data`, `data_dir`."""
+
+
+def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
+    """Seconds that the peer takes."""
+    import ray
+    from ray import tune
+
+    from benchmarks.peer import train_cifar
+    from sweeps.cluster import connect
+
+    connect("local")
+    with tempfile.TemporaryDirectory() as folder:
+        threads = max(1, int(cpus))
+        space = {name: work[name] for name in ("epochs", "device", "data", "data_dir")}
+        tuner = tune.Tuner(
+            tune.with_resources(train_cifar, {"cpu": cpus, "gpu": gpus}),
+            param_space={**space, "workers": workers, "threads": threads, "trial": tune.grid_search([*_range(work)])},
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        start = time.perf_counter()
+        results = tuner.fit()
+        seconds = time.perf_counter() - start
+    assert not results.errors
+    ray.shutdown()
+    return seconds
+
+
+def run_ours(work: Work) -> float:
+    """Seconds that this project takes: one seed a trial on a CPU, all of them fused in one trial on a GPU."""
+    import ray
+
+    from sweeps.cluster import Resources, connect
+    from sweeps.execute import run_trials
+    from sweeps.recorder import Recorder
+    from sweeps.tracking import ensure_experiment
+    from trainable.data import load
+
+    connect("local")
+    config = Config(data=work["data"], epochs=work["epochs"])
+    fingerprint = load(work["data"], work["data_dir"]).fingerprint
+    fused = work["device"] == "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "benchmark")
+        recorder = Recorder(client, experiment_id, name="benchmark", tags={}, params={}, tables=())
+        specs = [
+            TrialSpec(
+                key=config.key(fingerprint),
+                name="baseline",
+                config=config,
+                seeds=seeds,
+                fingerprint=fingerprint,
+                data_dir=work["data_dir"],
+                storage_path=folder,
+            ).model_dump(mode="json")
+            for seeds in ([tuple(_range(work))] if fused else [(seed,) for seed in _range(work)])
+        ]
+        start = time.perf_counter()
+        outcome = run_trials(
+            specs, resources=Resources(1, float(fused)), observers=[recorder], storage_path=folder, name="benchmark"
+        )
+        assert recorder.finish("FINISHED")
+        seconds = time.perf_counter() - start
+    assert (outcome.ended, outcome.failed) == (len(specs), 0)
+    ray.shutdown()
+    return seconds
+
+
+def _range(work: Work) -> range:
+    return range(work["trials"])
+
+
+def main(
+    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
+    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials; seeds, on a GPU.")] = 4,
+    epochs: Annotated[int, typer.Option(help="Epochs a trial.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Compare the two and write benchmarks/results/sweep-DEVICE.json."""
+    folder = str(Path(data_dir).absolute()) if data_dir else None
+    work = {"trials": trials, "epochs": epochs, "device": device, "data": data, "data_dir": folder}
+    if device == "cuda":
+        settings = [{"cpus": 1, "gpus": 1 / share, "workers": workers} for share in (2, 4, 8) for workers in (0, 1)]
+    else:
+        settings = [{"cpus": cpus, "gpus": 0, "workers": workers} for cpus, workers in ((1, 0), (1, 1), (2, 0), (2, 2))]
+    tried = [setting | {"seconds": alone("benchmarks.sweep:run_peer", work=work, **setting)} for setting in settings]
+    fastest = min(tried, key=lambda setting: setting["seconds"])
+    best = {name: fastest[name] for name in ("cpus", "gpus", "workers")}
+    peer, ours = [], []
+    for _ in range(repeats):
+        peer.append(alone("benchmarks.sweep:run_peer", work=work, **best))
+        ours.append(alone("benchmarks.sweep:run_ours", work=work))
+    minutes = trials * epochs * 60
+    save(
+        "sweep",
+        device,
+        {
+            "work": {**work, "data_dir": None},
+            "peer_settings": tried,
+            "peer_best": best,
+            "peer_epochs_a_minute": spread([minutes / seconds for seconds in peer]),
+            "ours_epochs_a_minute": spread([minutes / seconds for seconds in ours]),
+            "ratio": spread([slow / fast for slow, fast in zip(peer, ours, strict=True)]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
