@@ -1,19 +1,17 @@
-"""Pictures of tables, for files and print."""
+"""The overview: every row of every table in one picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from analysis.style import COLORS, save
 from analysis.tables import ReproducedTable
 
 
-def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> None:
+def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     """Every row's test error as a dot with its 95% interval, one panel a table, the reported figure as a hollow
-    diamond where it may be compared. The numbers are in the tables beside the picture."""
+    diamond where it may be compared."""
     heights = [len(table.rows) for table in tables]
     figure, axes = pyplot.subplots(
         len(tables), 1, sharex=True, figsize=(8, 0.27 * sum(heights) + 0.62 * len(tables)), squeeze=False,
@@ -23,9 +21,9 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> None:
         for place, row in enumerate(table.rows):
             if row.test is not None:
                 half = row.test.half_width or 0.0
-                axis.errorbar(row.test.mean, place, xerr=half, fmt="o", color="#0072b2", capsize=3, label="reproduced")
+                axis.errorbar(row.test.mean, place, xerr=half, fmt="o", color=COLORS[1], capsize=3, label="reproduced")
             if row.reported is not None and table.comparable:
-                axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color="#d55e00",
+                axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color=COLORS[2],
                           label="reported")  # fmt: skip
         axis.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
         axis.set_ylim(len(table.rows) - 0.4, -0.6)
@@ -38,5 +36,8 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> None:
         label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=2, frameon=False)
-    figure.savefig(file, dpi=110)
-    pyplot.close(figure)
+    rows = [
+        (table.table.number, row.name, row.test.mean, row.test.half_width, row.reported and row.reported.test_error)
+        for table in tables for row in table.rows if row.test is not None
+    ]  # fmt: skip
+    return save(figure, file, ("table", "row", "test error", "half width", "reported"), rows)

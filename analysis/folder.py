@@ -11,10 +11,35 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import load_file
+
 from analysis.record import SweepRecord, TrialRecord
 from trainable.config import Config
 from trainable.storage import spans
 from trainable.study import PlacedTable
+
+
+class Folder:
+    """An exported record as a report's `Source`. Raises as `read_folder` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sweeps, self._trials = read_folder(folder)
+
+    def sweeps(self) -> list[SweepRecord]:
+        """See `Source`."""
+        return self._sweeps
+
+    def histories(self) -> list[TrialRecord]:
+        """See `Source`."""
+        return [trial for trial in self._trials if trial.status == "FINISHED"]
+
+    def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
+        """See `Source`: there are some where the record was exported with `--models`."""
+        sweep = next(sweep for sweep in self._sweeps if sweep.run_id == trial.sweep)
+        file = self._folder / sweep_folder(sweep) / "artifacts" / trial_name(trial) / "model" / name
+        return load_file(file) if file.exists() else {}
 
 
 def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[Path]:

@@ -1,9 +1,17 @@
-"""Pictures of convolution kernels."""
+"""Pictures of convolution kernels (the report's section 1.3.1)."""
+
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from matplotlib import pyplot
+
+from analysis.style import save
 
 PIXEL = 12
 """Screen pixels a kernel weight, enlarged without smoothing."""
+BN_EPS = 1e-5
+COLUMNS = 8
 
 
 def kernel_grid(kernels: np.ndarray) -> np.ndarray:
@@ -12,11 +20,77 @@ def kernel_grid(kernels: np.ndarray) -> np.ndarray:
     All kernels share one scale, symmetric about grey: a kernel that has died looks grey, not loud.
     """
     count = len(kernels)
-    scale = float(np.abs(kernels).max()) or 1.0
-    rgb = np.rint(127.5 * (1 + kernels / scale)).astype(np.uint8).transpose(0, 2, 3, 1)
+    rgb = np.rint(255 * shared_scale(kernels)).astype(np.uint8)
     tiles = rgb.repeat(PIXEL, axis=1).repeat(PIXEL, axis=2)
     tiles = np.pad(tiles, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
-    columns = min(count, 8)
+    columns = min(count, COLUMNS)
     tiles = np.pad(tiles, ((0, -count % columns), (0, 0), (0, 0), (0, 0)), constant_values=255)
     rows = [np.concatenate(list(tiles[i : i + columns]), axis=1) for i in range(0, len(tiles), columns)]
     return np.concatenate(rows, axis=0)
+
+
+def shared_scale(kernels: np.ndarray) -> np.ndarray:
+    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3): one scale for all, zero at a half."""
+    return _rgb(kernels / (np.abs(kernels).max() or 1.0))
+
+
+def own_scale(kernels: np.ndarray) -> np.ndarray:
+    """The same, each kernel on its own scale: shows the shape of weak ones, and hides that they are weak."""
+    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    return _rgb(kernels / np.where(largest, largest, 1.0))
+
+
+def fold(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first layer's kernels with its batch norm folded in: what a trained network applies to an image.
+
+    Scaled by weight / sqrt(running variance + eps), (N, 3, 3, 3). Raises `KeyError` for a network without batch norm.
+    """
+    scale = weights["norm1.weight"] / np.sqrt(weights["norm1.running_var"] + BN_EPS)
+    return weights["conv1.weight"] * scale[:, None, None, None]
+
+
+def draw_first_layer(stages: Mapping[str, np.ndarray], title: str, file: Path) -> Path:
+    """Each stage's kernels (start, trained, folded, ...) twice: on one scale for all of a stage, and each on its own,
+    with its norm."""
+    count = len(next(iter(stages.values())))
+    lines = -(-count // COLUMNS)
+    figure = pyplot.figure(figsize=(13, 0.95 * lines * len(stages) + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    halves = figure.subfigures(len(stages), 2, squeeze=False)
+    rows = []
+    for line, (stage, kernels) in zip(halves, stages.items(), strict=True):
+        norms = np.linalg.norm(kernels.reshape(count, -1), axis=1)
+        rows += [(stage, place, float(norm)) for place, norm in enumerate(norms)]
+        for half, scale, images in zip(
+            line, ("one scale", "own scale"), (shared_scale(kernels), own_scale(kernels)), strict=True
+        ):
+            half.suptitle(f"{stage}, {scale}; norms below", fontsize=8)
+            axes = half.subplots(lines, COLUMNS, squeeze=False).flat
+            for place, axis in enumerate(axes):
+                axis.set_axis_off()
+                if place < count:
+                    axis.imshow(images[place], interpolation="nearest")
+                    axis.set_title(f"{norms[place]:.2f}", fontsize=7, y=-0.32)
+    return save(figure, file, ("stage", "filter", "norm"), rows)
+
+
+def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:
+    """Kernels (outputs, inputs, 3, 3) as a matrix of 3 x 3 pictures on one diverging scale, symmetric about zero."""
+    outputs, inputs = weights.shape[:2]
+    gap = 1
+    padded = np.pad(weights, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
+    matrix = padded.transpose(0, 2, 1, 3).reshape(outputs * (3 + gap), inputs * (3 + gap))
+    bound = float(np.abs(weights).max()) or 1.0
+    figure, axis = pyplot.subplots(figsize=(1.5 + 0.22 * inputs, 0.6 + 0.2 * outputs), layout="constrained")
+    image = axis.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
+    axis.set_xticks(np.arange(inputs) * (3 + gap) + 1, map(str, range(inputs)), fontsize=6)
+    axis.set_yticks(np.arange(outputs) * (3 + gap) + 1, map(str, range(outputs)), fontsize=6)
+    axis.set(xlabel="input channel", ylabel="output channel")
+    axis.set_title(title, fontsize=9)
+    figure.colorbar(image, label="weight", shrink=0.6)
+    rows = [(o, i, float(np.linalg.norm(weights[o, i]))) for o in range(outputs) for i in range(inputs)]
+    return save(figure, file, ("output", "input", "norm"), rows)
+
+
+def _rgb(scaled: np.ndarray) -> np.ndarray:
+    return ((1 + scaled) / 2).transpose(0, 2, 3, 1)

@@ -1,12 +1,16 @@
 """The record as plain data: what sweeps wrote to MLflow, read back. Everything in analysis/ is computed from this."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from safetensors.numpy import load_file
 
 from trainable.config import Config
 from trainable.study import PlacedTable
@@ -62,6 +66,19 @@ class SweepRecord:
     tables: tuple[PlacedTable, ...]
 
 
+class Source(Protocol):
+    """Where a report reads: a tracking server, or an exported folder."""
+
+    def sweeps(self) -> list[SweepRecord]:
+        """All recorded sweeps with their tables, oldest first."""
+
+    def histories(self) -> list[TrialRecord]:
+        """All finished trials with every value of each metric, oldest first."""
+
+    def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
+        """The arrays of one of the trial's recorded files (`WEIGHTS`, `TRACES`); empty where there is no such file."""
+
+
 class Record:
     """Reads one experiment of a tracking server or store."""
 
@@ -75,6 +92,18 @@ class Record:
     def trials(self) -> list[TrialRecord]:
         """All recorded trials, oldest first, with the last value of each metric."""
         return [_trial(run) for run in self._runs(f"tags.{ROLE} = 'trial'")]
+
+    def histories(self) -> list[TrialRecord]:
+        """See `Source`."""
+        return [self.with_histories(trial) for trial in self.trials() if trial.status == "FINISHED"]
+
+    def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
+        """See `Source`."""
+        path = f"model/{name}"
+        if not any(file.path == path for file in self.client.list_artifacts(trial.run_id, "model")):
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            return load_file(self.client.download_artifacts(trial.run_id, path, folder))
 
     def with_histories(self, trial: TrialRecord) -> TrialRecord:
         """The trial with every value of each metric."""

@@ -7,11 +7,13 @@ from statistics import mean, stdev
 
 from scipy import stats
 
-from analysis.record import Series, TrialRecord
+from analysis.record import Series, SweepRecord, TrialRecord
+from analysis.replicates import replicates
 from trainable.config import Config
 from trainable.study import PlacedTable, Reported
 
 CONFIDENCE = 0.95
+SPLITS = ("train", "test")
 TEST_IMAGES = 10_000
 """Of CIFAR-10, where the reported figures come from."""
 
@@ -96,19 +98,20 @@ class ReproducedTable:
         return lines
 
 
+def latest_tables(sweeps: Sequence[SweepRecord]) -> list[PlacedTable]:
+    """Every table once, as the latest sweep that ran it placed it, in the order of their numbers."""
+    latest = {table.number: table for sweep in sweeps for table in sweep.tables}
+    return [latest[number] for number in sorted(latest, key=lambda n: (int("".join(filter(str.isdigit, n))), n))]
+
+
 def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
     """Fill the tables from the complete trials; trials of one key with different seeds are taken together."""
-    by_key: dict[str, list[TrialRecord]] = {}
-    for trial in trials:
-        if trial.complete:
-            by_key.setdefault(trial.key, []).append(trial)
-    filled = []
+    found, filled = replicates(trials), []
     for table in tables:
         rows = []
         for row in table.rows:
-            found = by_key.get(row.key, [])
-            train, test = (_merge(found, metric) for metric in ("train_error", "test_error"))
-            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(sorted(train)), _cell(train), _cell(test)))
+            train, test = (found[row.key].by_seed(f"{split}_error") if row.key in found else {} for split in SPLITS)
+            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(train), _cell(train), _cell(test)))
         filled.append(ReproducedTable(table, tuple(rows)))
     return filled
 
@@ -134,21 +137,14 @@ def _text(cell: Cell | None) -> str:
     return f"{cell.mean:.4f}{interval} " + " ".join(f"@{epoch}" for epoch in cell.epochs)
 
 
-def _merge(trials: Iterable[TrialRecord], metric: str) -> dict[int, Series]:
-    merged: dict[int, Series] = {}
-    for trial in trials:
-        merged |= {seed: series for seed, series in trial.by_seed(metric).items() if series}
-    return merged
-
-
 def _cell(by_seed: Mapping[int, Series]) -> Cell | None:
     if not by_seed:
         return None
-    best = [min(by_seed[seed], key=lambda point: (point[1], point[0])) for seed in sorted(by_seed)]
+    best = [min(series, key=lambda point: (point[1], point[0])) for series in by_seed.values()]
     return Cell(
         minima=tuple(value for _, value in best),
         epochs=tuple(epoch for epoch, _ in best),
-        finals=tuple(by_seed[seed][-1][1] for seed in sorted(by_seed)),
+        finals=tuple(series[-1][1] for series in by_seed.values()),
     )
 
 

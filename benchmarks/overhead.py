@@ -9,6 +9,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.machine import ROOT, save, spread
+from benchmarks.machine import ROOT, alone, save, spread
 from trainable.config import Config
 from trainable.storage import TrialSpec
 from trainable.tune_trainable import TuneTrainable
@@ -47,9 +48,10 @@ class SleepTrial(TuneTrainable):
         self._sleep_s = float(json.loads(config["trial"])["tags"][SLEEP_TAG])
 
 
-def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
+def run_sleeping(count: int, sleep_s: float) -> dict[str, float]:
     """Run that many sleeping trials in this process, on a local Ray, with a recorder on a SQLite store.
 
+    The driver's own cost is its processor time; the recorder's rest is what it writes after the last trial's end.
     Returns seconds of the wall, of the driver's processor time and of the recorder's rest, and resident MiB before Ray
     runs trials and at the end.
     """
@@ -61,6 +63,7 @@ def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
     from sweeps.tracking import ensure_experiment
 
     slots = connect("local")[0]
+    folder = tempfile.mkdtemp()
     client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
     recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, tables=())
     config = Config(data="digits", epochs=1)
@@ -72,7 +75,7 @@ def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
             seeds=(0,),
             fingerprint="none",
             data_dir=None,
-            storage_path=str(folder / "storage"),
+            storage_path=f"{folder}/storage",
             tags={SLEEP_TAG: str(sleep_s)},
         ).model_dump(mode="json")
         for place in range(count)
@@ -82,7 +85,7 @@ def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
         specs,
         resources=Resources(1, 0),
         observers=[recorder],
-        storage_path=str(folder / "storage"),
+        storage_path=f"{folder}/storage",
         name="overhead",
         trainable=SleepTrial,
     )
@@ -100,6 +103,7 @@ def run_sleeping(count: int, sleep_s: float, folder: Path) -> dict[str, float]:
         "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     ray.shutdown()
+    shutil.rmtree(folder)
     return figures
 
 
@@ -121,21 +125,6 @@ def to_first_batch() -> float:
         return min(begun) - start
 
 
-def _alone(count: int, sleep_s: float) -> dict[str, float]:
-    """`run_sleeping` in a process of its own, so that its memory is its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        code = (
-            "import json, sys; from pathlib import Path; from benchmarks.overhead import run_sleeping; "
-            f"print(json.dumps(run_sleeping({count}, {sleep_s}, Path({folder!r}))), file=sys.stderr)"
-        )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        figures = json.loads(done.stderr.splitlines()[-1])
-        print(figures, flush=True)
-        return figures
-
-
 def _resident_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -148,8 +137,10 @@ def main(
 ) -> None:
     """Measure the orchestration alone."""
     begun = [to_first_batch() for _ in range(repeats)]
-    seconds = _alone(trials, 1.0) if trials else None
-    idle = [_alone(int(count), 0.0) for count in counts.split(",") if count]
+    seconds = alone("benchmarks.overhead:run_sleeping", count=trials, sleep_s=1.0) if trials else None
+    idle = [
+        alone("benchmarks.overhead:run_sleeping", count=int(count), sleep_s=0.0) for count in counts.split(",") if count
+    ]
     save("overhead", "cpu", {"one_second": seconds, "no_work": idle, "first_batch_s": spread(begun)})
 
 

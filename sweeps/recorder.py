@@ -164,16 +164,16 @@ class Recorder:
         last = trial.config.epochs if outcome == "complete" else len(trial.epochs)
         if status == "FINISHED" and [epoch["number"] for epoch in trial.epochs] != list(range(1, last + 1)):
             raise ValueError(f"the record of {run_id} lacks some of its {last} epochs: it is not finished")
+        summary = []
         if trial.epochs:
             now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
-            self._client.log_batch(run_id, metrics=summary)
         self._client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
         if outcome == "complete":
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
         tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
-        self._client.log_batch(run_id, tags=tags)
+        self._client.log_batch(run_id, metrics=summary, tags=tags)
         self._client.set_terminated(run_id, status)
         if status == "FINISHED":
             trial.storage.remove()

@@ -28,6 +28,11 @@ class Conv:
         """Multiply-adds of one image's forward pass."""
         return self.inputs * self.outputs * 9 * self.size**2
 
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return self.outputs * (self.inputs * 9 + 1)
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -41,6 +46,11 @@ class Linear:
     def multiply_adds(self) -> int:
         """Multiply-adds of one image's forward pass."""
         return self.inputs * self.outputs
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return self.outputs * (self.inputs + 1)
 
 
 def layers(config: Config) -> Iterator[Conv | Linear]:
@@ -60,3 +70,13 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
         yield Linear(inputs, outputs, last=False)
         inputs = outputs
     yield Linear(inputs, CLASSES, last=True)
+
+
+def parameters(config: Config) -> int:
+    """The network's trainable parameters: batch norm adds two for each output of every layer but the last."""
+    count = 0
+    for layer in layers(config):
+        count += layer.parameters
+        if config.batch_norm and not (isinstance(layer, Linear) and layer.last):
+            count += 2 * layer.outputs
+    return count

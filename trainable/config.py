@@ -87,6 +87,11 @@ class Config(BaseModel):
         """The fields that differ from the defaults, as plain JSON values: equal for equal trainings."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the baseline network and recipe, on whatever data, for however long."""
+        return not self.canonical().keys() - {"data", "epochs", "precision"}
+
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""
         return type(self)(**(self.model_dump() | fields))

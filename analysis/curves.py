@@ -1,0 +1,53 @@
+"""Error by epoch, one line a row of a table: the report's figures 1 to 8."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib import pyplot
+
+from analysis.replicates import Replicates
+from analysis.style import line_style, save
+from trainable.study import PlacedTable
+
+METRICS = {"train_error": "train error", "test_error": "test error"}
+HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seeds")
+
+
+def limits(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> tuple[float, float]:
+    """The range of all errors of the tables, so that their figures share one axis."""
+    tops = [
+        found[row.key].curves(metric).max() for table in tables for row in table.rows for metric in METRICS
+        if row.key in found
+    ]  # fmt: skip
+    return 0.0, 1.05 * max(tops, default=1.0)
+
+
+def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]) -> Path:
+    """Train and test error of each row: the seeds' mean, and a band from their minimum to their maximum."""
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    rows = []
+    for axis, (metric, label) in zip(axes, METRICS.items(), strict=True):
+        for place, row in enumerate(table.rows):
+            if row.key not in found:
+                continue
+            curves = found[row.key].curves(metric)
+            low, mean, high = curves.min(0), curves.mean(0), curves.max(0)
+            epochs = range(1, len(mean) + 1)
+            axis.plot(epochs, mean, label=row.name, **line_style(place))
+            axis.fill_between(epochs, low, high, color=line_style(place)["color"], alpha=0.15, linewidth=0)
+            rows += [
+                (table.number, row.name, metric, epoch, float(m), float(a), float(b), len(curves))
+                for epoch, m, a, b in zip(epochs, mean, low, high, strict=True)
+            ]
+        axis.set(xlabel="epoch", ylabel=label, ylim=y_limits)
+        axis.grid(alpha=0.3)
+    seeds = sorted({len(found[row.key].seeds) for row in table.rows if row.key in found})
+    figure.suptitle(f"{table.title} ({table.rows[0].config.data}, {_counted(seeds)})", fontsize=10)
+    axes[1].legend(title=table.varies, fontsize=8, title_fontsize=8)
+    return save(figure, file, HEADER, rows)
+
+
+def _counted(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "missing"
+    return f"{seeds[0]} seed(s)" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"

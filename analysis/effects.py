@@ -1,0 +1,125 @@
+"""Each ablation's difference from the baseline, paired by seed, with intervals and tests corrected for their number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot
+from scipy import stats
+
+from analysis.replicates import Replicates
+from analysis.style import COLORS, save
+from trainable.study import PlacedTable
+
+CONFIDENCE = 0.95
+HEADER = ("row", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm", "Wilcoxon p", "Wilcoxon p, Holm")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A config's error minus the baseline's, over the seeds that both have. The interval and the tests are None for
+    fewer than two seeds."""
+
+    name: str
+    key: str
+    differences: tuple[float, ...]
+    interval: tuple[float, float] | None
+    t_p: float | None
+    wilcoxon_p: float | None
+    t_holm: float | None = None
+    wilcoxon_holm: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """The mean difference; above 0 the config errs more than the baseline."""
+        return float(np.mean(self.differences))
+
+
+def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metric: str = "test_error") -> list[Effect]:
+    """Effects of every distinct config on the metric of the last epoch, the largest gain first. The last epoch's error,
+    because a minimum over the epochs on the test split is optimistic.
+
+    The baseline is the config without a change; there are no effects where the record lacks it. p values are Holm's
+    (1979) over all configs, for the paired t-test and for Wilcoxon's signed-rank test apart.
+    """
+    names = {row.key: f"{table.slug}: {row.name}" for table in tables for row in table.rows}
+    baseline = next((each for each in found.values() if each.key in names and each.config.is_baseline), None)
+    if baseline is None:
+        return []
+    base = _finals(baseline, metric)
+    measured = []
+    for key, name in names.items():
+        if key == baseline.key or key not in found:
+            continue
+        own = _finals(found[key], metric)
+        shared = sorted(base.keys() & own.keys())
+        if shared:
+            measured.append(_effect(name, key, np.array([own[seed] - base[seed] for seed in shared])))
+    t_holm = holm([effect.t_p for effect in measured])
+    wilcoxon_holm = holm([effect.wilcoxon_p for effect in measured])
+    corrected = [
+        Effect(**{**vars(effect), "t_holm": t, "wilcoxon_holm": w})
+        for effect, t, w in zip(measured, t_holm, wilcoxon_holm, strict=True)
+    ]
+    return sorted(corrected, key=lambda effect: effect.mean)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment (Holm 1979, Scand. J. Statist. 6:65-70); None stays None and is not counted."""
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = largest
+    return adjusted
+
+
+def as_rows(found: Sequence[Effect]) -> list[list[str]]:
+    """Under `HEADER`; what too few seeds cannot say is `-`."""
+    return [
+        [
+            effect.name,
+            str(len(effect.differences)),
+            f"{effect.mean:+.4f}",
+            *(["-", "-"] if effect.interval is None else [f"{bound:+.4f}" for bound in effect.interval]),
+            *(
+                "-" if p is None else f"{p:.3f}"
+                for p in (effect.t_p, effect.t_holm, effect.wilcoxon_p, effect.wilcoxon_holm)
+            ),
+        ]
+        for effect in found
+    ]
+
+
+def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
+    """The differences with their intervals, the largest gain on top; each seed's as a small cross."""
+    figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(found)), layout="constrained")
+    for place, effect in enumerate(found):
+        axis.plot(effect.differences, [place] * len(effect.differences), "x", color=COLORS[1], markersize=4, alpha=0.7)
+        reach = None if effect.interval is None else effect.interval[1] - effect.mean
+        axis.errorbar(effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3)
+    axis.axvline(0, color="grey", linewidth=1)
+    axis.set_yticks(range(len(found)), [effect.name for effect in found], fontsize=8)
+    axis.invert_yaxis()
+    seeds = max((len(effect.differences) for effect in found), default=0)
+    axis.set_xlabel(
+        f"test error after the last epoch minus the baseline's, on {data}, up to {seeds} seed(s), 95% interval"
+    )
+    axis.grid(axis="x", alpha=0.3)
+    return save(figure, file, HEADER, as_rows(found))
+
+
+def _finals(trained: Replicates, metric: str) -> dict[int, float]:
+    return {seed: series[-1][1] for seed, series in trained.by_seed(metric).items()}
+
+
+def _effect(name: str, key: str, differences: np.ndarray) -> Effect:
+    values = tuple(differences.tolist())
+    if len(values) < 2 or not differences.std():
+        return Effect(name, key, values, None, None, None)
+    t_test = stats.ttest_1samp(differences, 0.0)
+    low, high = t_test.confidence_interval(CONFIDENCE)
+    return Effect(name, key, values, (float(low), float(high)), float(t_test.pvalue),
+                  float(stats.wilcoxon(differences).pvalue))  # fmt: skip

@@ -1,0 +1,67 @@
+"""The loss envelope (the report's section 1.3.2): how much the mini-batch loss depends on the learning rate.
+
+One network is trained at several learning rates with the same batches; at every step the band lies between the smallest
+and the largest of their losses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot
+
+from analysis.style import COLORS, save
+
+RANGES = ((1, 1), (2, 5), (6, 10), (11, 20))
+"""Epochs, both ends included."""
+HEADER = ("network", "step", "low", "high")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A network's band, for each seed: (seeds, steps)."""
+
+    name: str
+    low: np.ndarray
+    high: np.ndarray
+    steps_an_epoch: int
+
+    def gaps(self) -> list[float | None]:
+        """Mean height of the band over each of `RANGES`; None where the training is shorter."""
+        heights = (self.high - self.low).mean(0)
+        parts = [heights[(first - 1) * self.steps_an_epoch : last * self.steps_an_epoch] for first, last in RANGES]
+        return [float(part.mean()) if len(part) else None for part in parts]
+
+
+def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
+    """The band of one network's trainings, one a learning rate: each maps a seed to its loss at every step.
+
+    Seeds that not every learning rate has are left out; None where none is left.
+    """
+    seeds = sorted(set.intersection(*(set(each) for each in losses))) if losses else []
+    if not seeds:
+        return None
+    stacked = np.array([[each[seed] for seed in seeds] for each in losses])
+    return Envelope(name, stacked.min(0), stacked.max(0), steps_an_epoch)
+
+
+def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: Path) -> Path:
+    """The bands of the networks compared, on the same axes: the first seed's."""
+    figure, axes = pyplot.subplots(
+        1, len(envelopes), figsize=(9, 3.6), sharey=True, layout="constrained", squeeze=False
+    )
+    rows = []
+    top = max(float(np.quantile(each.high[0], 0.999)) for each in envelopes)
+    for place, (axis, each) in enumerate(zip(axes[0], envelopes, strict=True)):
+        steps = np.arange(1, each.low.shape[1] + 1)
+        axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0.3, alpha=0.8)
+        axis.set_title(f"{each.name}, {len(each.low)} seed(s), the first shown", fontsize=9)
+        axis.set(xlabel="step", ylabel="mini-batch loss", ylim=(0, top))
+        axis.grid(alpha=0.3)
+        rows += [
+            (each.name, int(step), float(low), float(high))
+            for step, low, high in zip(steps, each.low[0], each.high[0], strict=True)
+        ]
+    figure.suptitle(f"Smallest to largest loss over the learning rates {rates}, {data}", fontsize=10)
+    return save(figure, file, HEADER, rows)

@@ -1,0 +1,86 @@
+"""What the data say against the report: figures that are not reproduced, and sentences that its tables contradict."""
+
+from collections.abc import Mapping, Sequence
+
+from analysis.effects import Effect
+from analysis.page import Block, Grid
+from analysis.replicates import Replicates
+from analysis.tables import ReproducedRow, ReproducedTable, verdict
+from trainable.study import PlacedTable
+
+BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
+SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
+MISSING = "missing: not recorded"
+
+
+def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
+    """Where the printed test figures are not reproduced, each distinct config once, then how many are."""
+    rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
+    for table in tables:
+        for row in table.rows:
+            if table.comparable and row.reported and row.test:
+                rows.setdefault(row.key, (table, row))
+    if not rows:
+        return []
+    lines = [
+        f"Not reproduced: table {table.table.number}, {row.name}: test error {row.test.mean:.4f}, reported "
+        f"{row.reported.test_error:.4f} ({row.test.mean - row.reported.test_error:+.4f})."
+        for table, row in rows.values()
+        if verdict(row) == "no" and row.reported and row.test
+    ]
+    agreeing = len(rows) - len(lines)
+    lines.append(f"The printed test error of {agreeing} of {len(rows)} configs agrees with ours.")
+    if all(len(row.seeds) == 1 for _, row in rows.values()):
+        lines.append(
+            "With one seed, agreement (`within noise`) means that the two runs differ by less than the binomial 95% "
+            "bound of a difference on this many test images. That bound leaves out how much runs differ by their "
+            "seeds, so it is too narrow: a difference outside it is not yet established."
+        )
+    return lines
+
+
+def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:
+    """The report's sentences that its own tables contradict, each with what the record says."""
+    base = next(row.config for table in tables for row in table.rows if row.config.is_baseline)
+    by_config = {each.config: each for each in found.values()}
+    by_key = {effect.key: effect for effect in measured}
+
+    def effect(change: dict) -> str:
+        own = by_config.get(base.change(**change))
+        return MISSING if own is None or own.key not in by_key else _difference(by_key[own.key])
+
+    rows = [
+        ("Errors rise with the network's size", f"bigger: {effect(BIGGER)}; smaller: {effect(SMALLER)}"),
+        ("There is no serious over-fitting", _over_fitting(by_config.get(base))),
+        ("Batch norm lowers the test error (by .0092, one run)", effect({"batch_norm": True})),
+        (
+            "Table 4 shows the effect of the penalty against a zero row",
+            "its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
+            + effect({"loss": "hinge"}),
+        ),
+        ("Table 4's row 0.01: train error .45312 at epoch 16", "its run's own minimum is .44874 at epoch 20"),
+        (
+            "One optimizer is better than another",
+            "they are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
+            "optimizers",
+        ),
+    ]
+    return [Grid(("the report says", "the record says (last epoch's test error against the baseline's)"), rows)]
+
+
+def _difference(effect: Effect) -> str:
+    if effect.interval is None:
+        return f"{effect.mean:+.4f} (one seed: nothing is established)"
+    low, high = effect.interval
+    p = "" if effect.t_holm is None else f", p = {effect.t_holm:.3f} after Holm"
+    return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {len(effect.differences)} seeds{p}"
+
+
+def _over_fitting(baseline: Replicates | None) -> str:
+    if baseline is None:
+        return MISSING
+    train, test = (baseline.curves(metric) for metric in ("train_error", "test_error"))
+    return (
+        f"baseline, last epoch: train error {train[:, -1].mean():.4f}, test error {test[:, -1].mean():.4f}, which is "
+        f"{(test[:, -1] - test.min(1)).mean():+.4f} above its minimum"
+    )

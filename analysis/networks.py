@@ -1,0 +1,103 @@
+"""The report's sections on the trained networks themselves: kernels (1.3.1) and the loss envelope (1.3.2, 2)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.envelope import RANGES, Envelope, draw_envelopes, envelope
+from analysis.kernels import draw_first_layer, draw_second_layer, fold
+from analysis.page import Grid, Picture, Section, Text
+from analysis.record import Source
+from analysis.replicates import Replicates
+from analysis.style import write_csv
+from trainable.storage import TRACES, WEIGHTS
+from trainable.study import PlacedTable
+
+ENVELOPES = {"plain": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
+"""The start of the slugs of the tables compared in one picture, after `envelope-`."""
+
+
+def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path) -> Section:
+    """First and second layer of the baseline and of the network with batch norm, at the start and trained."""
+    section = Section("Kernels")
+    for name, batch_norm in (("baseline", False), ("batch norm", True)):
+        trained = _network(source, found, batch_norm)
+        if trained is None:
+            section.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
+            continue
+        start, weights, seed, data = trained
+        stages = {"start": start, "trained": weights["conv1.weight"]}
+        if batch_norm:
+            stages["trained, batch norm folded in"] = fold(weights)
+        slug = name.replace(" ", "-")
+        where = f"{name}, {data}, seed {seed}"
+        first = draw_first_layer(stages, f"First layer, {where}", folder / f"kernels-1-{slug}.png")
+        second = draw_second_layer(weights["conv2.weight"], f"Second layer, {where}", folder / f"kernels-2-{slug}.png")
+        section.blocks += [
+            Picture(first, f"First-layer filters of the {name} network, as RGB, with their norms."),
+            Picture(second, f"Second-layer kernels of the {name} network."),
+        ]
+    return section
+
+
+def envelope_section(
+    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+) -> Section:
+    """The envelopes of each pair of networks, and their mean heights by range of epochs."""
+    section = Section("Loss envelope: sensitivity to the learning rate")
+    for kind, title in ENVELOPES.items():
+        pair = [table for table in tables if table.slug.startswith(f"envelope-{kind}")]
+        bands = [band for table in pair if (band := _band(source, table, found))]
+        if not bands:
+            section.blocks.append(Text(f"Missing: the {title}; its trainings are not all recorded."))
+            continue
+        rates = ", ".join(row.name for row in pair[0].rows)
+        picture = draw_envelopes(bands, pair[0].rows[0].config.data, rates, folder / f"envelope-{kind}.png")
+        header = ("network", "seeds", *(f"epochs {first} to {last}" for first, last in RANGES))
+        rows = [
+            (band.name, str(len(band.low)), *("-" if gap is None else f"{gap:.4f}" for gap in band.gaps()))
+            for band in bands
+        ]
+        write_csv(folder / f"envelope-{kind}-gaps.csv", header, rows)
+        section.blocks += [
+            Picture(picture, f"The {title}."),
+            Text("Mean height of the band over ranges of epochs, and over the seeds:"),
+            Grid(header, rows),
+        ]
+        if len(bands) < len(pair):
+            section.blocks.append(Text("Missing: the other network of the pair; its trainings are not all recorded."))
+    return section
+
+
+def _network(
+    source: Source, found: Mapping[str, Replicates], batch_norm: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray], int, str] | None:
+    """First-layer kernels at the start, all weights when trained, the seed and the data of the lowest recorded seed."""
+    for each in found.values():
+        config = each.config
+        plain = config if not config.batch_norm else config.change(batch_norm=False)
+        if config.batch_norm != batch_norm or not plain.is_baseline:
+            continue
+        for trial in sorted(each.trials, key=lambda trial: trial.seeds):
+            seed = trial.seeds[0]
+            weights, traces = source.arrays(trial, WEIGHTS), source.arrays(trial, TRACES)
+            if weights and traces:
+                prefix = f"seed_{seed}/"
+                own = {n.removeprefix(prefix): array for n, array in weights.items() if n.startswith(prefix)}
+                return traces["kernels/epoch_0"], own, seed, config.data
+    return None
+
+
+def _band(source: Source, table: PlacedTable, found: Mapping[str, Replicates]) -> Envelope | None:
+    losses = []
+    for row in table.rows:
+        each = found.get(row.key)
+        by_seed: dict[int, np.ndarray] = {}
+        for trial in each.trials if each else ():
+            traces = source.arrays(trial, TRACES)
+            by_seed |= {s: traces[f"step_losses/seed_{s}"] for s in trial.seeds if f"step_losses/seed_{s}" in traces}
+        losses.append(by_seed)
+    config = table.rows[0].config
+    steps = max((len(values) for each in losses for values in each.values()), default=0) // config.epochs
+    return envelope(table.title.partition(", ")[2], losses, steps)

@@ -1,0 +1,41 @@
+"""A config's recorded trainings taken together: one series a seed, whichever trials and sweeps they come from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.record import Series, TrialRecord
+from trainable.config import Config
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """All complete trials of one key."""
+
+    key: str
+    config: Config
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed that ran to its last epoch."""
+        return tuple(sorted({seed for trial in self.trials for seed in trial.seeds}))
+
+    def by_seed(self, metric: str) -> dict[int, Series]:
+        """A metric's history for each seed that has one, in ascending order of the seeds."""
+        found = {seed: series for trial in self.trials for seed, series in trial.by_seed(metric).items() if series}
+        return dict(sorted(found.items()))
+
+    def curves(self, metric: str) -> np.ndarray:
+        """A metric as (seeds, epochs)."""
+        return np.array([[value for _, value in series] for series in self.by_seed(metric).values()])
+
+
+def replicates(trials: Iterable[TrialRecord]) -> dict[str, Replicates]:
+    """The complete trials by key."""
+    by_key: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.complete:
+            by_key.setdefault(trial.key, []).append(trial)
+    return {key: Replicates(key, found[0].config, tuple(found)) for key, found in by_key.items()}

@@ -1,0 +1,219 @@
+"""Everything a person looks at, from the record alone: one HTML page, the same as Markdown, every picture and its CSV.
+
+    python -m analysis.report docs/report --tracking-uri sqlite:///mlflow.db --experiment ablations-cifar10
+    python -m analysis.report docs/report --folder docs/record
+
+What the record lacks is said to be missing.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analysis.curves import draw_curves, limits
+from analysis.effects import HEADER, as_rows, draw_effects, effects
+from analysis.figures import draw_tables
+from analysis.findings import claims, disagreements
+from analysis.folder import Folder
+from analysis.networks import envelope_section, kernel_section
+from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
+from analysis.record import Record, Source
+from analysis.replicates import Replicates, replicates
+from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, varied
+from analysis.style import write_csv
+from analysis.tables import ReproducedTable, latest_tables, reproduce
+from trainable.architecture import parameters
+from trainable.config import Config
+from trainable.study import PlacedTable
+
+BIG: dict[str, Any] = {"channels": (64, 128), "hidden": (512, 512)}
+SIZES: dict[str, tuple[int, dict[str, Any]]] = {
+    "baseline": (285_162, {}),
+    "smaller": (18_210, {"channels": (4, 8), "hidden": (32, 32)}),
+    "bigger": (4_538_250, BIG),
+    "batch norm": (285_770, {"batch_norm": True}),
+    "bigger with batch norm": (4_540_682, {**BIG, "batch_norm": True}),
+    "VGG-A": (9_750_922, {"network": "vgg-a"}),
+    "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
+}
+"""The report's table 1: parameters by network."""
+SEARCHED = 2
+"""Finished trials that a search must have before there is anything to draw."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of."""
+
+    source: Source
+    folder: Path
+
+    @cached_property
+    def found(self) -> dict[str, Replicates]:
+        """The complete trainings by key."""
+        return replicates(self.source.histories())
+
+    @cached_property
+    def tables(self) -> list[PlacedTable]:
+        """Every table once, as the latest sweep that ran it placed it."""
+        return latest_tables(self.source.sweeps())
+
+    @cached_property
+    def filled(self) -> list[ReproducedTable]:
+        """The tables with what was reproduced."""
+        return reproduce(self.tables, [trial for each in self.found.values() for trial in each.trials])
+
+    @property
+    def data(self) -> str:
+        """The data set."""
+        return self.tables[0].rows[0].config.data if self.tables else "no data"
+
+
+def make_report(source: Source, folder: Path) -> Path:
+    """Write the report into a folder and return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    material = Material(source, folder)
+    makers = (_provenance, _tables, _curves, _effects, _kernels, _envelope, _search)
+    sections = [section for make in makers for section in make(material)]
+    write_page(f"Ablations on {material.data}", sections, folder)
+    return folder / HTML
+
+
+def _provenance(material: Material) -> list[Section]:
+    """What the figures were made with: each distinct value of each tag."""
+    shown = {row.key for table in material.tables for row in table.rows}
+    trials = [trial for key, each in material.found.items() if key in shown for trial in each.trials]
+
+    def values(tag: str) -> str:
+        return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
+
+    hours = sum(value for trial in trials for _, value in trial.metrics.get("epoch_s", [])) / 3600
+    seeds = sorted({seed for trial in trials for seed in trial.seeds})
+    epochs = sorted({trial.config.epochs for trial in trials})
+    rows = [
+        ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
+        ("trials", f"{len(trials)}, seeds {_listed(seeds)}, {_listed(epochs)} epochs, {hours:.1f} slot hours"),
+        ("hardware", values("device_name")),
+        (
+            "versions",
+            ", ".join(f"{name} {values(name)}" for name in ("python", "torch", "torchvision", "ray", "mlflow")),
+        ),
+        ("commit", values("git_commit")),
+    ]
+    return [Section("What this is made of", [Grid(("", ""), rows)])]
+
+
+def _tables(material: Material) -> list[Section]:
+    sizes = [(name, f"{printed:,}", f"{parameters(Config(**change)):,}") for name, (printed, change) in SIZES.items()]
+    sections = [Section("Table 1. Parameters", [Grid(("network", "reported", "counted"), sizes)])]
+    for filled in material.filled:
+        header, *rows = filled.as_text()
+        write_csv(material.folder / f"table-{filled.table.number}.csv", header, rows)
+        blocks: list[Block] = [Grid(header, rows)]
+        if filled.table.note:
+            blocks.append(Text(filled.table.note))
+        sections.append(Section(f"Table {filled.table.number}. {filled.table.title}", blocks))
+    overview: list[Block] = [
+        Text(
+            "Each error is the seeds' mean of each one's minimum over the epochs, as the report prints it, ± half "
+            "the 95% interval of the mean, and the epoch of each minimum. Choosing the epoch on the test split makes "
+            "that column optimistic; the error after the last epoch stands beside it. A printed figure counts as "
+            "reproduced where it lies in the 95% prediction interval of one more run."
+        )
+    ]
+    if material.filled:
+        file = draw_tables(material.filled, material.folder / "tables.png")
+        overview.append(Picture(file, "Test error of every row, reported and reproduced."))
+    overview += [Text(line) for line in disagreements(material.filled)]
+    return [Section("Reported and reproduced", overview), *sections]
+
+
+def _curves(material: Material) -> list[Section]:
+    drawn = [table for table in material.tables if any(row.key in material.found for row in table.rows)]
+    if not drawn:
+        return []
+    axes = limits(drawn, material.found)
+    alone = [
+        table.model_copy(update={"title": "Baseline", "number": "1", "rows": (row,)})
+        for table in drawn[:1] for row in table.rows if row.config.is_baseline
+    ]  # fmt: skip
+    blocks: list[Block] = [
+        Picture(
+            draw_curves(table, material.found, material.folder / f"figure-{table.number}.png", axes),
+            f"Figure {table.number}. {table.title}: error by epoch, the seeds' mean and range.",
+        )
+        for table in [*alone, *drawn]
+    ]
+    return [Section("Errors by epoch", blocks)]
+
+
+def _effects(material: Material) -> list[Section]:
+    found = effects(material.tables, material.found)
+    if not found:
+        return [Section("Effects", [Text("Missing: the record has no baseline to compare with.")])]
+    picture = draw_effects(found, material.data, material.folder / "effects.png")
+    text = Text(
+        "Test error after the last epoch minus the baseline's of the same seed, the largest gain first. Below two "
+        "seeds there is no interval and no test; Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 "
+        "with five."
+    )
+    blocks: list[Block] = [text, Picture(picture, "Effect of each change."), Grid(HEADER, as_rows(found))]
+    said = claims(material.tables, material.found, found)
+    return [Section("Effects, paired by seed", blocks), Section("The report's claims against the data", said)]
+
+
+def _kernels(material: Material) -> list[Section]:
+    return [kernel_section(material.source, material.found, material.folder)]
+
+
+def _envelope(material: Material) -> list[Section]:
+    return [envelope_section(material.source, material.tables, material.found, material.folder)]
+
+
+def _search(material: Material) -> list[Section]:
+    trials = [trial for trial in material.source.histories() if trial.tags.get("study") == "search"]
+    complete = [trial for trial in trials if trial.complete]
+    if not trials:
+        return []
+    folder = material.folder
+    blocks: list[Block] = [
+        Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
+        Picture(draw_best_so_far(trials, folder / "search-best.png"), "Best so far by training time."),
+    ]
+    if len(complete) < SEARCHED or not varied(complete):
+        blocks.append(Text("Missing: too few trials ran to their last epoch to compare parameters."))
+    else:
+        for plot, (_, caption) in PLOTS.items():
+            blocks.append(Picture(draw_parameters(complete, plot, folder / f"search-{plot}.png"), caption))
+    return [Section("The search for the best batch-norm configuration", blocks)]
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def main(
+    out: Path,
+    folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
+    tracking_uri: Annotated[str, typer.Option(help="MLflow server or store.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "ablations-cifar10",
+) -> None:
+    """Write the report of a record to the folder OUT."""
+    try:
+        source: Source = Folder(folder) if folder else Record(tracking_uri, experiment)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"error: {folder}: not an exported record: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    if not source.sweeps():
+        print(f"error: no sweep in experiment {experiment!r} of {tracking_uri}", file=sys.stderr)
+        raise typer.Exit(2)
+    print(make_report(source, out))
+
+
+if __name__ == "__main__":
+    typer.run(main)
