@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
 
 from analysis.replicates import Replicates
 from analysis.style import line_style, save
@@ -40,10 +41,11 @@ def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path,
                 for epoch, m, a, b in zip(epochs, mean, low, high, strict=True)
             ]
         axis.set(xlabel="epoch", ylabel=label, ylim=y_limits)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     seeds = sorted({len(found[row.key].seeds) for row in table.rows if row.key in found})
     figure.suptitle(f"{table.title} ({table.rows[0].config.data}, {_counted(seeds)})", fontsize=10)
-    axes[1].legend(title=table.varies, fontsize=8, title_fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title=table.varies, fontsize=8)
     return save(figure, file, HEADER, rows)
 
 

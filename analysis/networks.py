@@ -8,13 +8,15 @@ import numpy as np
 from analysis.envelope import RANGES, Envelope, draw_envelopes, envelope
 from analysis.kernels import draw_first_layer, draw_second_layer, fold
 from analysis.page import Grid, Picture, Section, Text
-from analysis.record import Source
+from analysis.record import PROBED, Source
 from analysis.replicates import Replicates
+from analysis.smoothness import draw_smoothness, summary
 from analysis.style import write_csv
-from trainable.storage import TRACES, WEIGHTS
+from analysis.surface import draw_surfaces
+from trainable.storage import SURFACE, TRACES, WEIGHTS
 from trainable.study import PlacedTable
 
-ENVELOPES = {"plain": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
+ENVELOPES = {"cnn": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
 """The start of the slugs of the tables compared in one picture, after `envelope-`."""
 
 
@@ -67,6 +69,64 @@ def envelope_section(
         ]
         if len(bands) < len(pair):
             section.blocks.append(Text("Missing: the other network of the pair; its trainings are not all recorded."))
+    return section
+
+
+def smoothness_section(
+    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+) -> Section:
+    """Santurkar's measurements of each pair of networks, the SGD arm and the Adam arm apart."""
+    section = Section("Smoothness of the loss along the gradient")
+    for table in (table for table in tables if table.measure == "probe"):
+        arms: dict[str, dict[str, np.ndarray]] = {}
+        every = 0
+        for row in table.rows:
+            name, _, arm = row.name.partition(", ")
+            for trial in found[row.key].trials if row.key in found else ():
+                probes = source.arrays(trial, TRACES).get(f"probes/seed_{trial.seeds[0]}")
+                if probes is not None:
+                    arms.setdefault(arm, {})[name], every = probes, int(trial.tags[PROBED])
+        for arm, probes in arms.items():
+            title = f"{table.title}, {arm}, {table.rows[0].config.data}, one seed, probed every {every} steps"
+            file = folder / f"{table.slug}-{arm.split()[0].lower()}.png"
+            section.blocks += [
+                Picture(draw_smoothness(probes, every, title, file), f"{title}."),
+                Grid(
+                    ("median over the steps", "loss range", "predictiveness range", "max smoothness"), summary(probes)
+                ),
+            ]
+            if not arm.startswith("SGD"):
+                section.blocks.append(
+                    Text("With Adam the gradient is not the step that is taken: compare the SGD arm with the paper.")
+                )
+        if not arms:
+            section.blocks.append(Text(f"Missing: {table.title}; no probed training is recorded."))
+    if not section.blocks:
+        section.blocks.append(Text("Missing: no sweep with the study `smoothness` is recorded."))
+    return section
+
+
+def surface_section(
+    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+) -> Section:
+    """The loss around the trained weights of the networks compared."""
+    section = Section("Loss surfaces")
+    for table in (table for table in tables if table.measure == "surface"):
+        surfaces = {}
+        for row in table.rows:
+            for trial in found[row.key].trials if row.key in found else ():
+                if arrays := source.arrays(trial, SURFACE):
+                    surfaces[row.name] = arrays
+        if surfaces:
+            files = draw_surfaces(surfaces, table.rows[0].config.data, folder / table.slug)
+            section.blocks += [
+                Picture(file, f"Loss around the trained weights, {kind}; filter-normalised, the same draws for all.")
+                for file, kind in zip(files, ("one direction", "two directions", "in 3-D"), strict=True)
+            ]
+        if len(surfaces) < len(table.rows):
+            section.blocks.append(Text("Missing: a surface of each network is not recorded."))
+    if not section.blocks:
+        section.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return section
 
 

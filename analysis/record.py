@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from trainable.study import PlacedTable
 
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
+PROBED = "probe_every"
+"""Tag of a trial whose loss was probed along the gradient: once in how many steps."""
 PLAN_FILE = "plan.json"
 """Artifact of a sweep: its tables with the key of every row."""
 
@@ -104,6 +107,13 @@ class Record:
             return {}
         with tempfile.TemporaryDirectory() as folder:
             return load_file(self.client.download_artifacts(trial.run_id, path, folder))
+
+    def log_file(self, trial: TrialRecord, path: str, content: bytes) -> None:
+        """Add a file to a recorded trial."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as local:
+            (Path(local) / name).write_bytes(content)
+            self.client.log_artifact(trial.run_id, str(Path(local) / name), folder or None)
 
     def with_histories(self, trial: TrialRecord) -> TrialRecord:
         """The trial with every value of each metric."""

@@ -20,7 +20,7 @@ from analysis.effects import HEADER, as_rows, draw_effects, effects
 from analysis.figures import draw_tables
 from analysis.findings import claims, disagreements
 from analysis.folder import Folder
-from analysis.networks import envelope_section, kernel_section
+from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
 from analysis.record import Record, Source
 from analysis.replicates import Replicates, replicates
@@ -78,7 +78,7 @@ def make_report(source: Source, folder: Path) -> Path:
     """Write the report into a folder and return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     material = Material(source, folder)
-    makers = (_provenance, _tables, _curves, _effects, _kernels, _envelope, _search)
+    makers = (_provenance, _tables, _curves, _effects, _kernels, _landscape, _search)
     sections = [section for make in makers for section in make(material)]
     write_page(f"Ablations on {material.data}", sections, folder)
     return folder / HTML
@@ -171,8 +171,9 @@ def _kernels(material: Material) -> list[Section]:
     return [kernel_section(material.source, material.found, material.folder)]
 
 
-def _envelope(material: Material) -> list[Section]:
-    return [envelope_section(material.source, material.tables, material.found, material.folder)]
+def _landscape(material: Material) -> list[Section]:
+    makers = (envelope_section, smoothness_section, surface_section)
+    return [make(material.source, material.tables, material.found, material.folder) for make in makers]
 
 
 def _search(material: Material) -> list[Section]:

@@ -135,25 +135,3 @@ CORRECTIONS = Study(
         ),
     ),
 )
-
-ENVELOPE_RATES = ("1e-3", "2e-3", "1e-4", "5e-4")
-
-ENVELOPE = Study(
-    name="envelope",
-    title="The learning rates of the loss envelope",
-    tables=tuple(
-        Table(
-            number=number,
-            slug=f"envelope-{slug}",
-            title=f"Learning rates of the envelope, {title}",
-            varies="learning rate",
-            rows=tuple(Row(name=rate, change={"lr": float(rate), **change}) for rate in ENVELOPE_RATES),
-        )
-        for number, slug, title, change in (
-            ("9", "plain", "baseline", {}),
-            ("9b", "batch-norm", "with batch norm", {"batch_norm": True}),
-        )
-    ),
-)
-
-STUDIES = {study.name: study for study in (TABLES, CORRECTIONS, ENVELOPE)}

@@ -43,6 +43,11 @@ def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None
         f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {plan.slots} slot(s) of "
         f"{resources['cpus_per_trial']:g} CPU and {resources['gpus_per_trial']:g} GPU, from {summary['forecast_basis']}"
     )
+    if surfaces := summary.get("surfaces"):
+        console.print(
+            f"loss surfaces: {surfaces['to_run']} to compute in about {duration(surfaces['forecast_s'])}; others follow "
+            "their trainings"
+        )
     if search:
         console.print(
             f"search: {search['samples']} samples, {search['recorded']} recorded, {search['to_run']} to run in about "

@@ -49,9 +49,10 @@ class Forecaster:
         """Slot seconds of a whole training of that many seeds: the same network's own timing where there is one."""
         if not seeds:
             return 0.0
-        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self._rate(config)
+        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.rate(config)
 
-    def _rate(self, config: Config) -> float:
+    def rate(self, config: Config) -> float:
+        """Floating-point operations a second of a slot on that network."""
         same = [t for t in self._on_device if _network(t.config) == _network(config)]
         rates = [epoch_flops(timing.config) / timing.seed_epoch_s for timing in same or self._on_device]
         return median(rates) if rates else RATES[self.device]
@@ -65,6 +66,11 @@ def epoch_flops(config: Config) -> float:
     """Floating-point operations of one seed's epoch: three forward passes' worth a train image, one an evaluation."""
     train, held_out = SPLIT_SIZES[config.data][config.protocol]
     return 2.0 * sum(layer.multiply_adds for layer in layers(config)) * (4 * train + held_out)
+
+
+def images_seconds(config: Config, images: int, rate: float) -> float:
+    """Seconds of evaluating that many images at that many floating-point operations a second."""
+    return 2.0 * images * sum(layer.multiply_adds for layer in layers(config)) / rate
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sweeps.ablations import STUDIES
 from sweeps.errors import UsageError
+from sweeps.studies import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 
@@ -31,6 +31,8 @@ class Options(BaseModel):
     studies: tuple[str, ...]
     only: tuple[str, ...] = ()
     epochs: int = Field(ge=1)
+    epochs_given: bool
+    """Whether the epochs were asked for, so that no table takes fewer on a CPU."""
     seeds: int = Field(ge=1)
     samples: int = Field(ge=1)
     precision: str | None = None
@@ -79,6 +81,7 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
     Raises `UsageError` naming the option, the value and what is allowed.
     """
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
     values.setdefault("address", os.environ.get("RAY_ADDRESS"))
     values.setdefault("tracking_uri", default_tracking_uri())

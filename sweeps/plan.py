@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +28,11 @@ class PlannedTrial:
     forecast_s: float
     """Slot seconds of the seeds still to run."""
     tables: tuple[PlacedTable, ...] = ()
+
+    @property
+    def probed(self) -> bool:
+        """Whether the loss is to be probed along the gradient."""
+        return any(table.measure == "probe" for table in self.tables)
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,20 @@ def make_plan(
     forecaster: Forecaster,
     slots: int = 1,
     only: Iterable[str] = (),
+    probed: Mapping[str, set[int]] = MappingProxyType({}),
+    short: bool = False,
 ) -> Plan:
     """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`.
 
     `base` is what the sweep changes in every config (data, epochs, ...); `recorded` maps keys to the seeds that the
-    record has. Raises `UsageError` for a row whose config is not valid.
+    record has, `probed` to those whose trainings were probed: a table that needs probes runs the others again, to the
+    same errors. `short` lets tables take their `cpu_epochs`. Raises `UsageError` for a row whose config is not valid.
     """
     chosen = set(only)
     tables = tuple(
-        place(study.name, table, base, fingerprint)
+        place(
+            study.name, table, {**base, "epochs": table.cpu_epochs} if short and table.cpu_epochs else base, fingerprint
+        )
         for study in studies
         for table in study.tables
         if not chosen or table.number in chosen
@@ -103,7 +114,8 @@ def make_plan(
     baseline = config_of({}, base, "the baseline").key(fingerprint)
     for key, places in placed.items():
         table, row = places[0]
-        done = recorded.get(key, set()) & set(range(seeds))
+        known = probed if any(table.measure == "probe" for table, _ in places) else recorded
+        done = known.get(key, set()) & set(range(seeds))
         missing = tuple(sorted(set(range(seeds)) - done))
         trials.append(
             PlannedTrial(
@@ -126,7 +138,7 @@ def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> 
     for row in table.rows:
         config = config_of(row.change, base, f"table {table.number}, row {row.name}")
         rows.append(PlacedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
-    return PlacedTable(study=study, rows=tuple(rows), **table.model_dump(exclude={"rows"}))
+    return PlacedTable(study=study, rows=tuple(rows), **table.model_dump(exclude={"rows", "cpu_epochs"}))
 
 
 def config_of(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:

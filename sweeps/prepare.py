@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from analysis.record import Record, TrialRecord, recorded_seeds
+from analysis.record import PROBED, Record, TrialRecord, recorded_seeds
 from sweeps import cluster, tracking
-from sweeps.ablations import STUDIES
 from sweeps.cluster import Resources
 from sweeps.errors import UsageError
 from sweeps.forecast import Forecaster, Timing
 from sweeps.options import SEARCH, Options
 from sweeps.plan import Plan, config_of, make_plan
 from sweeps.search import EXTREME, FIXED, SPACE, Search, make_search
+from sweeps.studies import STUDIES
+from sweeps.surfaces import Surface, missing
 from trainable import data
 
 
@@ -33,14 +34,17 @@ class Prepared:
         """What the record has, with the last value of each metric."""
         return self.record.trials() if self.record else []
 
-    def plan(self, slots: int = 1, device: str = "cpu") -> Plan:
-        """The plan of the chosen tables for that many slots on a device."""
+    def plan(self, slots: int = 1, device: str | None = None) -> Plan:
+        """The plan of the chosen tables for that many slots on a device; see `device` for the default."""
+        device = device or self.device
         return make_plan(
             [STUDIES[name] for name in self.options.studies if name in STUDIES],
             base=self.options.base,
             fingerprint=self.fingerprint,
             seeds=self.options.seeds,
             recorded=recorded_seeds(self.trials),
+            probed=recorded_seeds(trial for trial in self.trials if PROBED in trial.tags),
+            short=device == "cpu" and not self.options.epochs_given,
             forecaster=self.forecaster(device),
             slots=slots,
             only=self.options.only,
@@ -55,8 +59,22 @@ class Prepared:
     @property
     def nothing_to_do(self) -> bool:
         """Whether the record has all that was asked for."""
-        search = self.search()
-        return not self.plan().to_run and (search is None or (search.to_run == 0 and search.crowned))
+        search, plan = self.search(), self.plan()
+        searched = search is None or (search.to_run == 0 and search.crowned)
+        return not plan.to_run and searched and not self.surfaces(plan)
+
+    @property
+    def device(self) -> str:
+        """What trials will compute on, as far as is known before a cluster is joined."""
+        options = self.options
+        if options.address is None:
+            here = cluster.local_resources()
+            return cluster.trial_resources(here, options.cpus_per_trial, options.gpus_per_trial).device
+        return "cpu" if options.gpus_per_trial == 0 else "cuda"
+
+    def surfaces(self, plan: Plan) -> list[Surface]:
+        """The loss surfaces that the plan's tables ask for, whose training is recorded and which are not."""
+        return missing(self.record, plan.tables, self.trials) if self.record else []
 
     def forecaster(self, device: str) -> Forecaster:
         """Forecasts for slots on a device (`cpu` or `cuda`), learnt from the record."""
@@ -76,14 +94,17 @@ class Prepared:
             plan = self.plan(here.slots(asks), asks.device)
         else:
             asks = Resources(options.cpus_per_trial, options.gpus_per_trial or 0)
-            plan = self.plan(1, asks.device)
-        search, forecaster = self.search(), self.forecaster(asks.device)
+            plan = self.plan()
+        search, forecaster = self.search(), self.forecaster(self.device)
         summary: dict[str, Any] = {
             "data": {"name": self.options.data, "fingerprint": self.fingerprint, "form": self.form},
             "resources": {"cpus_per_trial": asks.cpus, "gpus_per_trial": asks.gpus},
             "forecast_basis": forecaster.basis,
             **plan.summary(),
         }
+        if surfaces := self.surfaces(plan):
+            seconds = sum(surface.forecast_s(forecaster.rate(surface.trial.config)) for surface in surfaces)
+            summary["surfaces"] = {"to_run": len(surfaces), "forecast_s": round(seconds / plan.slots, 1)}
         if search:
             summary["search"] = {
                 "samples": search.samples,

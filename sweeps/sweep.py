@@ -2,15 +2,18 @@
 
 import logging
 import subprocess
+import tempfile
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import ray
 from pyarrow import ArrowException
 from rich.console import Console
 
-from analysis.record import Record
+from analysis.record import PROBED, Record
+from analysis.report import make_report
 from sweeps import cluster, tracking
 from sweeps.cluster import ROOT
 from sweeps.display import Display
@@ -20,9 +23,13 @@ from sweeps.prepare import Prepared
 from sweeps.recorder import Recorder
 from sweeps.search import Search
 from sweeps.suggest import TrialSearch, make_scheduler
+from sweeps.surfaces import compute, missing
 from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
 
+PROBE_EVERY = 50
+"""Steps: eight more gradients each time make a training about a sixth longer."""
+REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
@@ -60,6 +67,8 @@ class _Sweep:
                 outcome = self._run_tables(recorder)
             if self._search and not outcome.interrupted:
                 outcome = outcome.and_then(self._run_search(recorder, self._search))
+            if not outcome.interrupted and recorder.flush():
+                self._look_back(recorder)
             status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failed else "FINISHED"
         except BaseException:
             status = "KILLED"
@@ -78,8 +87,16 @@ class _Sweep:
                 "table": _joined(table.number for table in trial.tables),
                 "row": _joined(trial.rows),
             }
+            if trial.probed:
+                tags[PROBED] = str(PROBE_EVERY)
             spec = TrialSpec(
-                key=trial.key, name=trial.name, config=trial.config, seeds=trial.seeds, tags=tags, **self._common
+                key=trial.key,
+                name=trial.name,
+                config=trial.config,
+                seeds=trial.seeds,
+                tags=tags,
+                probe_every=PROBE_EVERY if trial.probed else None,
+                **self._common,
             )
             specs.append(spec.model_dump(mode="json"))
         work = {trial.key: trial.forecast_s for trial in trials}
@@ -106,6 +123,15 @@ class _Sweep:
                 with self._console.status("testing the winner"):
                     crown(searched.best, record.client, recorder, self._options)
         return outcome
+
+    def _look_back(self, recorder: Recorder) -> None:
+        """What is computed from the record: the loss surfaces that it lacks, and the report."""
+        record = Record(self._options.tracking_uri, self._options.experiment)
+        if surfaces := missing(record, self._plan.tables, record.trials()):
+            compute(surfaces, record, self._asks, self._options, self._console)
+        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
+            make_report(record, Path(folder))
+            record.client.log_artifacts(recorder.run_id, folder, REPORT_FOLDER)
 
     def _with_histories(self, search: Search) -> Search:
         record = self._prepared.record

@@ -34,7 +34,7 @@ class Session:
                 f"{spec.fingerprint}; give every node the same data"
             )
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
-        self._trainer = Trainer(spec.config, data, spec.seeds)
+        self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
         self._reported, self._saved, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
         checkpoint = self._storage.read(CHECKPOINT)
         if checkpoint is not None:
@@ -42,7 +42,7 @@ class Session:
                 self._trainer.load_state_dict(torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True))
             except Exception:
                 logger.exception("%s: the checkpoint cannot be used; the trial starts from its first epoch", spec.name)
-                self._trainer = Trainer(spec.config, data, spec.seeds)
+                self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
             self._saved = len(self._trainer.history)
 
     def advance(self, budget_s: float) -> dict[str, Any]:
@@ -86,8 +86,9 @@ class Session:
         """Write what the record keeps of a finished trial, readable without torch."""
         kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self._trainer.kernels)}
         losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
+        probes = {f"probes/{seed}": values for seed, values in self._trainer.probes().items()}
         self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
-        self._storage.write(TRACES, to_safetensors(kernels | losses))
+        self._storage.write(TRACES, to_safetensors(kernels | losses | probes))
 
 
 def too_large(trainer: Trainer) -> str:

@@ -15,6 +15,8 @@ from trainable.config import Config
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 TRACES = "traces.safetensors"
+SURFACE = "surface.safetensors"
+"""Of a trial whose loss surface was computed: `alphas`, `betas`, and `loss` and `error` by beta and alpha."""
 
 
 class TrialSpec(BaseModel):
@@ -27,6 +29,8 @@ class TrialSpec(BaseModel):
     fingerprint: str
     data_dir: str | None
     storage_path: str
+    probe_every: int | None = None
+    """Probe the loss along the gradient once in so many steps; changes nothing else."""
     tags: dict[str, str] = {}
     """What the record says of the trial beside its config."""
 

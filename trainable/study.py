@@ -1,10 +1,12 @@
 """What a study is: named configs with their place in a table and, where there is one, the reported figure."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from trainable.config import Config
+
+Measure = Literal["", "probe", "surface"]
 
 
 class _Data(BaseModel):
@@ -29,7 +31,12 @@ class Row(_Data):
 
 
 class Table(_Data):
-    """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table."""
+    """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table.
+
+    `measure` names what is measured of its trainings beside their errors: `probe` the smoothness of the loss along the
+    gradient, `surface` the loss around the trained weights. `cpu_epochs` are the epochs where trials run on a CPU and
+    none were asked for: the networks are too large for it.
+    """
 
     number: str
     slug: str
@@ -37,6 +44,8 @@ class Table(_Data):
     varies: str
     rows: tuple[Row, ...]
     note: str = ""
+    measure: Measure = ""
+    cpu_epochs: int | None = None
 
 
 class Study(_Data):
@@ -66,3 +75,4 @@ class PlacedTable(_Data):
     varies: str
     rows: tuple[PlacedRow, ...]
     note: str = ""
+    measure: Measure = ""

@@ -24,6 +24,7 @@ from trainable.fused import fuse, separate
 from trainable.graphs import GraphedStep
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
+from trainable.probes import probe
 
 DROPOUT = 1
 """The stream of random numbers that is dropout's; a seed and an epoch alone are the batch order's."""
@@ -59,7 +60,8 @@ class Trainer:
     """A training that can be saved after any epoch and goes on bit for bit (on CPU) in another process.
 
     On a GPU all seeds are fused into one program; on a CPU, which one seed fills, each is its own. `fused` decides
-    otherwise.
+    otherwise. With `probe_every` the loss is probed along the gradient once in so many steps, which changes nothing in
+    the training (see `trainable.probes`).
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class Trainer:
         seeds: Sequence[int] = (0,),
         device: str | torch.device | None = None,
         fused: bool | None = None,
+        probe_every: int | None = None,
     ) -> None:
-        self.config, self.seeds = config, tuple(seeds)
+        self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         _prepare_torch()
         self._batches = {
@@ -78,7 +81,7 @@ class Trainer:
         }
         together = self.device.type == "cuda" if fused is None else fused
         groups = [self.seeds] if together else [(seed,) for seed in self.seeds]
-        self._learners = [Learner(config, group, self._batches["train"], self.device) for group in groups]
+        self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
         self.history: list[Epoch] = []
         self.kernels = [self._learners[0].kernels()]
         """First-layer kernels (outputs, 3, 3, 3) of the first seed: at the start, then after every epoch."""
@@ -123,20 +126,31 @@ class Trainer:
             for place, seed in enumerate(learner.seeds)
         }
 
+    def probes(self) -> dict[str, Tensor]:
+        """Every seed's probes so far (probes, step sizes, measured), as `seed_0`; empty where none were asked for."""
+        return {
+            f"seed_{seed}": torch.stack([probe[place] for probe in learner.probes])
+            for learner in self._learners
+            for place, seed in enumerate(learner.seeds)
+            if learner.probes
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs: tensors and plain values, so that it loads with `weights_only`."""
         return {
             "config": self.config.model_dump(mode="json"),
             "groups": [list(learner.seeds) for learner in self._learners],
+            "probe_every": self._probe_every,
             "history": [asdict(epoch) for epoch in self.history],
             "kernels": self.kernels,
             "learners": [learner.state_dict() for learner in self._learners],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises `ValueError` where it is of another config, other seeds or another device,
-        which fuses them otherwise."""
-        if Config(**state["config"]) != self.config or state["groups"] != [list(each.seeds) for each in self._learners]:
+        """Go on from a saved state. Raises `ValueError` where it is of another config, of other seeds, of another
+        device, which fuses them otherwise, or of a training that was probed otherwise."""
+        same_seeds = state["groups"] == [list(each.seeds) for each in self._learners]
+        if Config(**state["config"]) != self.config or not same_seeds or state["probe_every"] != self._probe_every:
             raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['groups']}")
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.kernels = list(state["kernels"])
@@ -147,8 +161,16 @@ class Trainer:
 class Learner:
     """Seeds that train as one program: their fused network, its optimizer and its schedule."""
 
-    def __init__(self, config: Config, seeds: tuple[int, ...], batches: Batches, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        seeds: tuple[int, ...],
+        batches: Batches,
+        device: torch.device,
+        probe_every: int | None = None,
+    ) -> None:
         self.config, self.seeds, self._batches, self._device = config, seeds, batches, device
+        self._probe_every = probe_every
         with torch.random.fork_rng(devices=[]):
             networks = []
             for seed in seeds:
@@ -164,6 +186,8 @@ class Learner:
         self._step = GraphedStep(self._gradients, self.model.buffers())
         self.losses: list[Tensor] = []
         """Mini-batch losses (steps, S), one tensor an epoch."""
+        self.probes: list[Tensor] = []
+        """What `probe` measured."""
 
     def train(self, epoch: int) -> list[float]:
         """One epoch; returns each seed's mean training loss of an image."""
@@ -172,8 +196,10 @@ class Learner:
         generators = [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT))
-            for rows_ns, moves_ns3 in self._batches.shuffled(generators):
+            for number, (rows_ns, moves_ns3) in enumerate(self._batches.shuffled(generators)):
                 losses_s, *gradients = self._step(rows_ns, moves_ns3)
+                if self._probe_every and number % self._probe_every == 0:
+                    self._probe((rows_ns, moves_ns3), gradients)
                 for parameter, gradient in zip(self._parameters, gradients, strict=True):
                     parameter.grad = gradient
                 self._optimizer.step()
@@ -204,6 +230,7 @@ class Learner:
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler and self._scheduler.state_dict(),
             "losses": self.losses,
+            "probes": self.probes,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -212,7 +239,7 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
-        self.losses = list(state["losses"])
+        self.losses, self.probes = list(state["losses"]), list(state["probes"])
 
     def _gradients(self, rows_ns: Tensor, moves_ns3: Tensor) -> tuple[Tensor, ...]:
         """Each seed's loss of a batch (S,), then the parameters' gradients: the seeds' losses share no parameter."""
@@ -222,6 +249,12 @@ class Learner:
         losses_s = self._loss(scores.float().view(labels_ns.numel(), -1), labels_ns.flatten())
         losses_s = losses_s.view(labels_ns.shape).mean(0)
         return losses_s.detach(), *torch.autograd.grad(losses_s.sum(), self._parameters)
+
+    def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor]) -> None:
+        rate = self._optimizer.param_groups[0]["lr"]
+        self.probes.append(
+            probe(self._gradients, inputs, gradients, self._parameters, self.model.buffers(), rate, len(self.seeds))
+        )
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16")

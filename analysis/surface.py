@@ -1,0 +1,79 @@
+"""Pictures of loss surfaces: the loss over a plane through trained weights (see `trainable.landscape`)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot
+
+from analysis.style import line_style, save
+
+Surface = Mapping[str, np.ndarray]
+"""`alphas` (A,), `betas` (B,), and `loss` and `error` (B, A)."""
+HEADER = ("network", "alpha", "beta", "loss", "error")
+
+
+def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> list[Path]:
+    """For the networks compared, on the same axes: the loss along the first direction, contours, and the plane in 3-D.
+
+    Losses are drawn on a logarithmic scale, which the networks share.
+    """
+    rows = [
+        (name, float(alpha), float(beta), float(each["loss"][i, j]), float(each["error"][i, j]))
+        for name, each in surfaces.items()
+        for i, beta in enumerate(each["betas"])
+        for j, alpha in enumerate(each["alphas"])
+    ]
+    losses = np.concatenate([each["loss"].ravel() for each in surfaces.values()])
+    levels = np.geomspace(max(losses.min(), 1e-4), losses.max(), 16)
+    return [
+        _draw_lines(surfaces, data, stem.with_name(f"{stem.name}-1d.png")),
+        _draw_contours(surfaces, data, levels, stem.with_name(f"{stem.name}-2d.png"), rows),
+        _draw_3d(surfaces, data, levels, stem.with_name(f"{stem.name}-3d.png"), rows),
+    ]
+
+
+def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    rows = []
+    for place, (name, each) in enumerate(surfaces.items()):
+        middle = len(each["betas"]) // 2
+        for axis, measure in zip(axes, ("loss", "error"), strict=True):
+            axis.plot(each["alphas"], each[measure][middle], label=name, **line_style(place))
+        rows += [
+            (name, float(a), 0.0, float(loss), float(error))
+            for a, loss, error in zip(each["alphas"], each["loss"][middle], each["error"][middle], strict=True)
+        ]
+    axes[0].set(yscale="log", ylabel="loss")
+    axes[1].set(ylabel="error", ylim=(0, 1))
+    for axis in axes:
+        axis.set_xlabel("distance along the first direction, filter norms")
+        axis.grid(alpha=0.3)
+    axes[1].legend(fontsize=8)
+    figure.suptitle(f"Loss and error around the trained weights, train subset of {data}", fontsize=10)
+    return save(figure, file, HEADER, rows)
+
+
+def _draw_contours(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
+    figure, axes = pyplot.subplots(1, len(surfaces), figsize=(9, 4.2), sharey=True, layout="constrained", squeeze=False)
+    for axis, (name, each) in zip(axes[0], surfaces.items(), strict=True):
+        clipped = np.clip(each["loss"], levels[0], levels[-1])
+        lines = axis.contour(each["alphas"], each["betas"], clipped, levels, cmap="viridis", norm="log")
+        axis.clabel(lines, fontsize=6, fmt="%.2g")
+        axis.plot(0, 0, "x", color="black")
+        axis.set(title=name, xlabel="first direction", aspect="equal")
+    axes[0, 0].set_ylabel("second direction, filter norms")
+    figure.suptitle(f"Loss over the plane, train subset of {data}; the cross marks the trained weights", fontsize=10)
+    return save(figure, file, HEADER, rows)
+
+
+def _draw_3d(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
+    figure = pyplot.figure(figsize=(9, 4.2), layout="constrained")
+    low, high = np.log10(levels[0]), np.log10(levels[-1])
+    for place, (name, each) in enumerate(surfaces.items(), start=1):
+        axis = figure.add_subplot(1, len(surfaces), place, projection="3d")
+        height = np.log10(np.clip(each["loss"], levels[0], levels[-1]))
+        axis.plot_surface(*np.meshgrid(each["alphas"], each["betas"]), height, cmap="viridis", vmin=low, vmax=high)
+        axis.set(title=name, xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
+    figure.suptitle(f"Loss over the plane, train subset of {data}", fontsize=10)
+    return save(figure, file, HEADER, rows)

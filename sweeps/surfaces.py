@@ -1,0 +1,109 @@
+"""Loss surfaces as Ray tasks, one a line of the grid; finished lines wait in the storage, so that it goes on.
+
+Planning reads this module: Ray and torch are imported where they are used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from safetensors.numpy import load, save
+
+from analysis.record import Record, TrialRecord
+from sweeps.cluster import Resources
+from sweeps.forecast import images_seconds
+from sweeps.options import Options
+from trainable.config import Config
+from trainable.storage import SURFACE, WEIGHTS, TrialStorage
+from trainable.study import PlacedTable
+
+SEED = 0
+"""Of the training, and of the directions."""
+IMAGES = 2000
+"""Train images that the loss is taken over, spread evenly over the split."""
+POINTS, QUICK_POINTS = 51, 11
+"""Along each axis, odd so that the middle is the trained weights; the second for `--quick` and `digits`."""
+REACH = 1.0
+"""The axes end at this many filter norms on both sides."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A surface to compute: of the trained network of one row."""
+
+    trial: TrialRecord
+    points: int
+
+    def forecast_s(self, rate: float) -> float:
+        """Slot seconds at that many floating-point operations a second."""
+        return self.points**2 * images_seconds(self.trial.config, IMAGES, rate)
+
+
+def points(config: Config) -> int:
+    """Along each axis, by data."""
+    return POINTS if config.data == "cifar10" else QUICK_POINTS
+
+
+def missing(record: Record, tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
+    """The surfaces that the tables ask for, whose training is recorded and which are not."""
+    keys = {row.key for table in tables if table.measure == "surface" for row in table.rows}
+    trained = {trial.key: trial for trial in trials if trial.complete and trial.key in keys and SEED in trial.seeds}
+    return [
+        Surface(trial, points(trial.config))
+        for trial in trained.values()
+        if not any(file.path == f"model/{SURFACE}" for file in record.client.list_artifacts(trial.run_id, "model"))
+    ]
+
+
+def compute(
+    surfaces: Sequence[Surface], record: Record, resources: Resources, options: Options, console: Console
+) -> None:
+    """Compute each surface on Ray and record it with its trial."""
+    import ray
+
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_line)
+    for surface in surfaces:
+        trial = surface.trial
+        weights = record.arrays(trial, WEIGHTS)
+        own = {name.partition("/")[2]: array for name, array in weights.items() if name.startswith(f"seed_{SEED}/")}
+        held, config = ray.put(own), trial.config.model_dump(mode="json")
+        axis = np.linspace(-REACH, REACH, surface.points)
+        storage = TrialStorage(options.storage_path, f"surface-{trial.key}-{surface.points}", (SEED,))
+        waiting = {
+            task.remote(config, held, axis, line, storage, options.trial_data_dir): line
+            for line in range(surface.points)
+        }
+        lines: dict[int, np.ndarray] = {}
+        with Progress(console=console) as progress:
+            bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                lines[waiting.pop(done)] = ray.get(done)
+                progress.advance(bar)
+        measured = np.array([lines[line] for line in range(surface.points)])
+        content = {"alphas": axis, "betas": axis, "loss": measured[:, :, 0], "error": measured[:, :, 1]}
+        record.log_file(trial, f"model/{SURFACE}", save(content))
+        storage.remove()
+
+
+def _line(
+    config: dict[str, Any],
+    weights: dict[str, np.ndarray],
+    axis: np.ndarray,
+    line: int,
+    storage: TrialStorage,
+    data_dir: str | None,
+) -> np.ndarray:
+    """(points, 2) loss and error along one line of the grid."""
+    name = f"line-{line}"
+    if (kept := storage.read(name)) is not None:
+        return load(kept)["line"]
+    from trainable.landscape import Evaluator, directions, moved
+
+    evaluator = Evaluator(Config(**config), data_dir, IMAGES)
+    along = directions(weights, SEED)
+    measured = np.array([evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis])
+    storage.write(name, save({"line": measured}))
+    return measured
