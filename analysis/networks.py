@@ -18,6 +18,7 @@ from trainable.study import PlacedTable
 
 ENVELOPES = {"cnn": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
 """The start of the slugs of the tables compared in one picture, after `envelope-`."""
+MEDIANS = ("median over the steps", "loss range", "predictiveness range", "largest beta-smoothness")
 
 
 def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path) -> Section:
@@ -83,17 +84,15 @@ def smoothness_section(
         for row in table.rows:
             name, _, arm = row.name.partition(", ")
             for trial in found[row.key].trials if row.key in found else ():
-                probes = source.arrays(trial, TRACES).get(f"probes/seed_{trial.seeds[0]}")
-                if probes is not None:
-                    arms.setdefault(arm, {})[name], every = probes, int(trial.tags[PROBED])
+                measured = source.arrays(trial, TRACES).get(f"probes/seed_{trial.seeds[0]}")
+                if measured is not None:
+                    arms.setdefault(arm, {})[name], every = measured, int(trial.tags[PROBED])
         for arm, probes in arms.items():
             title = f"{table.title}, {arm}, {table.rows[0].config.data}, one seed, probed every {every} steps"
             file = folder / f"{table.slug}-{arm.split()[0].lower()}.png"
             section.blocks += [
                 Picture(draw_smoothness(probes, every, title, file), f"{title}."),
-                Grid(
-                    ("median over the steps", "loss range", "predictiveness range", "max smoothness"), summary(probes)
-                ),
+                Grid(MEDIANS, summary(probes)),
             ]
             if not arm.startswith("SGD"):
                 section.blocks.append(

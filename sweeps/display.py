@@ -45,7 +45,7 @@ def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None
     )
     if surfaces := summary.get("surfaces"):
         console.print(
-            f"loss surfaces: {surfaces['to_run']} to compute in about {duration(surfaces['forecast_s'])}; others follow "
+            f"loss surfaces: {surfaces['to_run']} to compute in about {duration(surfaces['forecast_s'])}; more follow "
             "their trainings"
         )
     if search:
