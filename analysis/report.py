@@ -163,8 +163,11 @@ def _effects(material: Material) -> list[Section]:
         "with five."
     )
     blocks: list[Block] = [text, Picture(picture, "Effect of each change."), Grid(HEADER, as_rows(found))]
-    said = claims(material.tables, material.found, found)
-    return [Section("Effects, paired by seed", blocks), Section("The report's claims against the data", said)]
+    sections = [Section("Effects, paired by seed", blocks)]
+    if any(filled.comparable for filled in material.filled):
+        said = claims(material.tables, material.found, found)
+        sections.append(Section("The report's claims against the data", said))
+    return sections
 
 
 def _kernels(material: Material) -> list[Section]:

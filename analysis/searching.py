@@ -87,9 +87,9 @@ def draw_parameters(trials: Sequence[TrialRecord], plot: str, file: Path) -> Pat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axes = PLOTS[plot][0](study)
-    figure = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
-    figure.set_size_inches(3 * len(space) if plot == "slices" else 9, 4)
-    figure.tight_layout()
+        figure = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
+        figure.set_size_inches(3 * len(space) if plot == "slices" else 9, 4)
+        figure.tight_layout()
     rows = [(trial.name, trial.metrics[METRIC][-1][1], *row) for trial, row in zip(complete, values, strict=True)]
     return save(figure, file, ("trial", METRIC, *space), rows)
 

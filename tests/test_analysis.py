@@ -10,8 +10,8 @@ from analysis.figures import draw_tables
 from analysis.folder import read_folder, write_sweep
 from analysis.kernels import PIXEL, kernel_grid
 from analysis.record import Series, SweepRecord, TrialRecord
-from analysis.results import latest_tables, results_page
-from analysis.tables import reproduce, verdict
+from analysis.report import make_report
+from analysis.tables import latest_tables, reproduce, verdict
 from trainable.config import Config
 from trainable.study import PlacedRow, PlacedTable, Reported
 
@@ -78,11 +78,35 @@ def test_a_printed_figure_is_judged_by_the_next_runs_interval(errors: list[float
     assert verdict(filled.rows[0]) == expected
 
 
-def test_what_is_missing_or_unfinished_is_missing() -> None:
+class Recorded:
+    """A record in memory."""
+
+    def __init__(self, trials: list[TrialRecord], *sweeps: SweepRecord) -> None:
+        self._trials, self._sweeps = trials, list(sweeps)
+        self.files: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+
+    def sweeps(self) -> list[SweepRecord]:
+        return self._sweeps
+
+    def histories(self) -> list[TrialRecord]:
+        return [trial for trial in self._trials if trial.status == "FINISHED"]
+
+    def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
+        return self.files.get((trial.run_id, name), {})
+
+
+def page_of(folder: Path, record: Recorded) -> str:
+    make_report(record, folder)
+    return (folder / "README.md").read_text()
+
+
+def test_what_is_missing_or_unfinished_is_missing(tmp_path: Path) -> None:
     unfinished = trial("hinge", {0: [0.1]}, Config(loss="hinge"), status="KILLED")
     (filled,) = reproduce([table()], [trial("baseline", {0: [0.3]}, Config()), unfinished])
     assert filled.rows[1].test is None
-    page, _ = results_page([sweep(table())], [trial("baseline", {0: [0.3]}, Config()), unfinished])
+    page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.3]}, Config()), unfinished], sweep(table())))
+    for missing in ("no kernels of the baseline", "loss envelope of VGG-A", "`smoothness`", "`surface`"):
+        assert missing in page
     assert "| hinge | missing | missing | missing | - |" in page
 
 
@@ -92,21 +116,30 @@ def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
     )
 
 
-def test_the_page_says_what_it_was_made_with_and_what_disagrees() -> None:
+def test_the_page_says_what_it_was_made_with_and_what_disagrees(tmp_path: Path) -> None:
     trials = [trial("baseline", {0: [0.30]}, Config()), trial("hinge", {0: [0.40]}, Config(loss="hinge"))]
-    page, _ = results_page([sweep(table())], trials)
-    for fact in ("fingerprint `abc`", "torch 2.15.0", "commit | c0ffee", "seeds 0"):
+    page = page_of(tmp_path, Recorded(trials, sweep(table())))
+    for fact in ("fingerprint abc", "torch 2.15.0", "commit | c0ffee", "seeds 0"):
         assert fact in page
     assert "| cross-entropy | 0.1500 @1 | 0.3000 @1 | 0.3000 | 0 | 0.0586 @19 | 0.3016 @8 | within" in page
-    assert "- Table 3, hinge: test error 0.4000, reported 0.3016 (+0.0984)." in page
+    assert "table 3, hinge: test error 0.4000, reported 0.3016 (+0.0984)." in page
 
 
-def test_digits_are_never_compared_with_the_report() -> None:
+def test_the_html_page_needs_nothing_else(tmp_path: Path) -> None:
+    page = make_report(Recorded([trial("baseline", {0: [0.3]}, Config())], sweep(table())), tmp_path).read_text()
+    assert "<td>hinge</td>" in page
+    assert page.count("data:image/png;base64,") == len(list(tmp_path.glob("*.png"))) > 2
+    assert "http" not in page
+    for picture in tmp_path.glob("*.png"):
+        assert picture.with_suffix(".csv").exists(), "the numbers lie beside the picture"
+
+
+def test_digits_are_never_compared_with_the_report(tmp_path: Path) -> None:
     config = Config(data="digits")
     tags = TAGS | {"data": "digits"}
-    page, _ = results_page([sweep(table("digits"))], [trial("baseline", {0: [0.1]}, config, tags=tags)])
-    assert page.startswith("# Results on digits")
-    assert "0.3016" not in page
+    page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.1]}, config, tags=tags)], sweep(table("digits"))))
+    assert page.startswith("# Ablations on digits")
+    assert "0.3016" not in page and "the report says" not in page
 
 
 def test_a_table_is_taken_from_the_latest_sweep() -> None:

@@ -1,0 +1,210 @@
+"""The report's statistics and measurements, against hand-made cases, SciPy and closed forms."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from analysis.effects import effects, holm
+from analysis.envelope import draw_envelopes, envelope
+from analysis.kernels import fold, own_scale, shared_scale
+from analysis.replicates import replicates
+from analysis.searching import draw_best_so_far, draw_learning_curves, draw_parameters, varied
+from analysis.smoothness import draw_smoothness, summary
+from analysis.surface import draw_surfaces
+from tests.test_analysis import Recorded, page_of, sweep, table, trial
+from tests.test_training import EVERYTHING
+from trainable.config import Config
+from trainable.data import load
+from trainable.landscape import Evaluator, directions, moved
+from trainable.model import build
+from trainable.probes import STEP_SIZES, probe
+from trainable.storage import SURFACE, TRACES, WEIGHTS
+from trainable.study import PlacedRow, PlacedTable
+from trainable.training import Trainer
+
+
+def test_effects_are_paired_and_agree_with_scipy() -> None:
+    base, hinge = [0.30, 0.32, 0.31, 0.29], [0.33, 0.34, 0.35, 0.30]
+    found = replicates([
+        trial("baseline", {seed: [0.9, error] for seed, error in enumerate([*base, 0.5])}, Config()),
+        trial("hinge", {seed: [0.2, error] for seed, error in enumerate(hinge)}, Config(loss="hinge")),
+    ])  # fmt: skip
+    (effect,) = effects([table()], found)
+    expected = stats.ttest_rel(hinge, base)
+    assert effect.differences == pytest.approx([h - b for h, b in zip(hinge, base, strict=True)])
+    assert effect.t_p == pytest.approx(expected.pvalue)
+    assert effect.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert effect.wilcoxon_p == pytest.approx(stats.wilcoxon(hinge, base).pvalue)
+    assert effect.t_holm == effect.t_p, "one test needs no correction"
+
+
+def test_one_seed_has_an_effect_but_no_test() -> None:
+    found = replicates([trial("b", {0: [0.3]}, Config()), trial("h", {0: [0.4]}, Config(loss="hinge"))])
+    (effect,) = effects([table()], found)
+    assert effect.mean == pytest.approx(0.1)
+    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_an_envelope_by_hand(tmp_path: Path) -> None:
+    slow = {0: np.array([4.0, 3.0, 2.0, 1.0]), 1: np.array([2.0, 2.0, 2.0, 2.0])}
+    fast = {0: np.array([1.0, 5.0, 2.0, 0.0]), 2: np.array([9.0, 9.0, 9.0, 9.0])}
+    band = envelope("baseline", [slow, fast], steps_an_epoch=2)
+    assert band is not None
+    assert band.low.tolist() == [[1.0, 3.0, 2.0, 0.0]], "only the seed that all learning rates have"
+    assert band.high.tolist() == [[4.0, 5.0, 2.0, 1.0]]
+    assert band.gaps() == [pytest.approx((3 + 2) / 2), pytest.approx((0 + 1) / 2), None, None]
+    assert envelope("baseline", [slow, {}], 2) is None
+    file = draw_envelopes([band], "digits", "1, 2", tmp_path / "envelope.png")
+    assert file.with_suffix(".csv").read_text().splitlines()[1] == "baseline,1,1,4"
+
+
+def test_folding_is_what_the_network_applies() -> None:
+    torch.manual_seed(0)
+    model = build(Config(batch_norm=True)).double()
+    model(torch.randn(64, 3, 32, 32, dtype=torch.float64))
+    model.eval()
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    normed = model.norm1(model.conv1(images))
+    folded = torch.nn.functional.conv2d(images, torch.from_numpy(fold(weights)), padding=1)
+    offset = (normed - folded)[0, :, 0, 0]
+    assert torch.allclose(normed, folded + offset[None, :, None, None])
+
+
+def test_scales_of_kernels() -> None:
+    kernels = np.zeros((2, 3, 1, 1))
+    kernels[0, 0], kernels[1, 0] = 2.0, -1.0
+    assert shared_scale(kernels)[:, 0, 0, 0].tolist() == [1.0, 0.25]
+    assert own_scale(kernels)[:, 0, 0, 0].tolist() == [1.0, 0.0]
+
+
+def test_probes_of_a_quadratic_are_its_curvature() -> None:
+    """L = a/2 |theta|^2 has gradient a theta: the distance of gradients is a |eta g| and beta is a."""
+    curvature, rate = 3.0, 0.1
+    parameter = torch.tensor([1.0, -2.0], requires_grad=True)
+
+    def step(scale: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        loss = scale * parameter.square().sum() / 2
+        return loss.detach()[None], *torch.autograd.grad(loss, [parameter])
+
+    inputs = [torch.tensor(curvature)]
+    _, gradient = step(*inputs)
+    measured = probe(step, inputs, [gradient], [parameter], [], rate, seeds=1)[0]
+    for times, (loss, distance, beta) in zip(STEP_SIZES, measured.tolist(), strict=True):
+        eta = times * rate
+        assert loss == pytest.approx(curvature / 2 * 5 * (1 - eta * curvature) ** 2, rel=1e-5)
+        assert distance == pytest.approx(curvature * eta * curvature * 5**0.5, rel=1e-5)
+        assert beta == pytest.approx(curvature, rel=1e-5)
+    assert parameter.tolist() == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_probing_changes_nothing_in_the_training(fused: bool) -> None:
+    digits = load("digits")
+    plain, probed = (Trainer(EVERYTHING, digits, (0, 1), fused=fused, probe_every=every) for every in (None, 4))
+    for trainer in (plain, probed):
+        trainer.run_epoch()
+    for name, tensor in plain.weights().items():
+        assert torch.equal(tensor, probed.weights()[name]), name
+    assert torch.equal(plain.step_losses()["seed_1"], probed.step_losses()["seed_1"])
+    assert plain.probes() == {}
+    assert probed.probes()["seed_1"].shape == (3, len(STEP_SIZES), 3)
+    assert not torch.equal(probed.probes()["seed_0"], probed.probes()["seed_1"])
+
+
+def test_directions_are_filter_normalised_and_leave_norms_and_biases_out() -> None:
+    torch.manual_seed(0)
+    weights = {name: tensor.numpy() for name, tensor in build(Config(batch_norm=True)).state_dict().items()}
+    one, other = directions(weights, seed=0)
+    for name, own in weights.items():
+        if own.ndim < 2:
+            assert not one[name].any(), name
+        else:
+            axes = tuple(range(1, own.ndim))
+            assert np.allclose(np.sqrt((one[name] ** 2).sum(axes)), np.sqrt((own**2).sum(axes)), rtol=1e-4), name
+            assert not np.allclose(one[name], other[name])
+    plain = {name: tensor.numpy() for name, tensor in build(Config()).state_dict().items()}
+    (same,) = directions(plain, seed=0, count=1)
+    ratio = same["conv1.weight"] / one["conv1.weight"]
+    assert np.allclose(ratio, ratio[:, :1, :1, :1], rtol=1e-3), "the same draws, each filter as long as its own weights"
+
+
+def test_a_surface_of_a_linear_layer_in_closed_form() -> None:
+    """Moving the last bias-free scores by a direction of equal rows changes no softmax: the loss stays as it is."""
+    weights = {name: tensor.numpy() for name, tensor in build(Config(data="digits")).state_dict().items()}
+    shift = {name: np.zeros_like(array) for name, array in weights.items()}
+    shift["linear5.weight"] = np.ones_like(weights["linear5.weight"])
+    evaluator = Evaluator(Config(data="digits"), None, images=100)
+    here = evaluator.loss_and_error(weights)
+    assert evaluator.loss_and_error(moved(weights, [shift], [0.7])) == pytest.approx(here, rel=1e-4)
+    zero = {name: np.zeros_like(array) for name, array in weights.items()}
+    assert evaluator.loss_and_error(zero)[0] == pytest.approx(np.log(10), rel=1e-6)
+
+
+def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
+    probes = {"plain": np.array([[[1.0, 2.0, 3.0], [3.0, 5.0, 9.0]]] * 3)}
+    file = draw_smoothness(probes, 50, "title", tmp_path / "smoothness.png")
+    assert "plain,50,loss after the step,1,3" in file.with_suffix(".csv").read_text()
+    assert summary(probes) == [["plain", "2", "3", "9"]]
+    axis = np.linspace(-1, 1, 3)
+    bowl = {"alphas": axis, "betas": axis, "loss": 1 + axis[:, None] ** 2 + axis**2, "error": np.zeros((3, 3))}
+    files = draw_surfaces({"baseline": bowl}, "digits", tmp_path / "surface")
+    assert [file.name for file in files] == ["surface-1d.png", "surface-2d.png", "surface-3d.png"]
+    assert "baseline,-1,1,3,0" in files[1].with_suffix(".csv").read_text()
+
+
+def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
+    configs = [Config(data="digits", batch_norm=norm) for norm in (False, True)]
+    trials = [trial(f"t{config.batch_norm}", {0: [0.3, 0.2]}, config) for config in configs]
+    trials = [trial.__class__(**{**vars(trial), "tags": {**trial.tags, "probe_every": "50"}}) for trial in trials]
+    rows = tuple(
+        PlacedRow(name=name, key=config.key("abc"), config=config)
+        for name, config in zip(("plain, SGD 0.1", "batch norm, SGD 0.1"), configs, strict=True)
+    )
+    tables = [
+        PlacedTable(study="s", number=number, slug=measure, title=measure, varies="x", rows=rows, measure=measure)
+        for number, measure in (("10", "probe"), ("11", "surface"))
+    ]
+    record = Recorded(trials, sweep(*tables))
+    axis = np.linspace(-1, 1, 3)
+    for each, config in zip(trials, configs, strict=True):
+        weights = {f"seed_0/{name}": tensor.numpy() for name, tensor in build(config).state_dict().items()}
+        record.files[each.run_id, WEIGHTS] = weights
+        record.files[each.run_id, TRACES] = {
+            "kernels/epoch_0": weights["seed_0/conv1.weight"],
+            "probes/seed_0": np.ones((3, len(STEP_SIZES), 3), np.float32),
+        }
+        record.files[each.run_id, SURFACE] = {
+            "alphas": axis, "betas": axis, "loss": np.arange(1.0, 10.0).reshape(3, 3), "error": np.ones((3, 3)),
+        }  # fmt: skip
+    page = page_of(tmp_path, record)
+    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-3d"):
+        assert f"({picture}.png)" in page
+        assert (tmp_path / f"{picture}.png").exists()
+
+
+def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
+    trials = []
+    for place, (rate, optimizer, errors) in enumerate(
+        [(1e-4, "adam", [0.5, 0.4]), (1e-2, "adamw", [0.6]), (1e-3, "adamw", [0.4, 0.2]), (2e-3, "adam", [0.4, 0.3])]
+    ):
+        config = Config(data="digits", protocol="B", batch_norm=True, epochs=2, lr=rate, optimizer=optimizer)
+        tags = {"outcome": "complete" if len(errors) == 2 else "stopped", "study": "search"}
+        metrics = {"val_error": list(enumerate(errors, 1)), "epoch_s": [(e, 2.0) for e in range(1, len(errors) + 1)]}
+        trials.append(trial(f"search-{place}", {0: errors}, config, tags=tags, metrics=metrics))
+    assert set(varied(trials)) == {"lr", "optimizer"}
+    curves = draw_learning_curves(trials, tmp_path / "curves.png").with_suffix(".csv").read_text()
+    assert "search-1,1,0.6,False" in curves
+    best = draw_best_so_far(trials, tmp_path / "best.png").with_suffix(".csv").read_text().splitlines()
+    assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
+    complete = [each for each in trials if each.complete]
+    for plot in ("parallel", "importance", "slices"):
+        assert draw_parameters(complete, plot, tmp_path / f"{plot}.png").stat().st_size > 5000
