@@ -7,10 +7,12 @@ the larger of the epoch's floating-point operations over the measured rate of ma
 bytes over the measured bandwidth of copies.
 """
 
+import io
 import pickle
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import islice
 from statistics import median
 from typing import Annotated, Any
@@ -26,8 +28,7 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer
-from trainable.session import Session
-from trainable.storage import TrialSpec
+from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
 
 STEPS = 60
@@ -58,7 +59,7 @@ def main(
         "config": config.canonical(),
         "epoch_s": spread(epochs),
         "parts_s": parts,
-        **_session(config, dataset.fingerprint, data_dir),
+        **_keeping(trainer),
         "flops": flops,
         "bytes": traffic,
         "matmul_flops_a_second": rate,
@@ -100,25 +101,18 @@ def _timed(device: torch.device, part: Callable, *arguments: Any) -> tuple[Any, 
     return result, time.perf_counter() - start
 
 
-def _session(config: Config, fingerprint: str, data_dir: str | None) -> dict[str, float]:
+def _keeping(trainer: Trainer) -> dict[str, float]:
     """Seconds of a checkpoint on a local disk, and of packing a report."""
+
+    def checkpoint() -> None:
+        torch.save(trainer.state_dict(), buffer)
+        storage.write(CHECKPOINT, buffer.getbuffer())
+
     with tempfile.TemporaryDirectory() as folder:
-        spec = TrialSpec(
-            key=config.key(fingerprint),
-            name="trial",
-            config=config,
-            seeds=(0,),
-            fingerprint=fingerprint,
-            data_dir=data_dir,
-            storage_path=folder,
-        )
-        session = Session(spec)
-        report = session.advance(0)
-        start = time.perf_counter()
-        session.save()
-        saved = time.perf_counter()
-        pickle.dumps(report)
-        return {"checkpoint_s": saved - start, "report_s": time.perf_counter() - saved}
+        storage, buffer = TrialStorage(folder, "benchmark", (0,)), io.BytesIO()
+        report = [asdict(epoch) for epoch in trainer.history]
+        timings = {"checkpoint_s": checkpoint, "report_s": lambda: pickle.dumps(report)}
+        return {name: _timed(trainer.device, part)[1] for name, part in timings.items()}
 
 
 def _matmul_rate(device: torch.device, size: int = 1024) -> float:

@@ -70,7 +70,10 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--studies", "tabels"], "--studies 'tabels' is unknown; allowed: tables, corrections, envelope, search"),
+        (
+            ["--studies", "tabels"],
+            "--studies 'tabels' is unknown; allowed: tables, corrections, envelope, smoothness, surface, vgg, search",
+        ),
         (["--studies", ""], "--studies '' is unknown"),
         (["--only", "99"], "--only '99' is not a table of the chosen studies; allowed: 2, 3, 4, 5, 6, 7, 8, 4b"),
         (["--data", "cifar100"], "--data 'cifar100' is unknown; allowed: cifar10, digits"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sweeps.ablations import CORRECTIONS, ENVELOPE, TABLES
+from sweeps.ablations import CORRECTIONS, TABLES
+from sweeps.bn_study import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from sweeps.errors import UsageError
 from sweeps.forecast import Forecaster, Timing, epoch_flops, makespan
 from sweeps.plan import Plan, make_plan
@@ -46,6 +47,29 @@ def test_the_record_is_not_run_again_and_seeds_extend() -> None:
     assert extended.trials[1].seeds == ()
     assert extended.trials[2].seeds == (0, 1, 2, 3, 4)
     assert extended.summary()["recorded"] == 1
+
+
+def test_the_batch_norm_study_shares_its_trainings() -> None:
+    made = plan(TABLES, ENVELOPE, SMOOTHNESS, SURFACE)
+    assert len(made.trials) == 18 + 6 + 2
+    assert {trial.name for trial in made.trials if trial.probed} == {
+        "baseline", "batch-norm-yes", "smoothness-cnn-plain, SGD 0.1", "smoothness-cnn-batch norm, SGD 0.1",
+    }  # fmt: skip
+
+
+def test_a_probed_table_runs_what_was_recorded_without_probes() -> None:
+    keys = [trial.key for trial in plan(SMOOTHNESS).trials]
+    recorded = {key: {0} for key in keys}
+    assert len(plan(SMOOTHNESS, recorded=recorded).to_run) == 4
+    assert [trial.key for trial in plan(SMOOTHNESS, recorded=recorded, probed={keys[0]: {0}}).to_run] != keys
+    assert plan(SMOOTHNESS, recorded=recorded, probed=recorded).to_run == []
+    assert plan(SURFACE, recorded=recorded).to_run == [], "a surface needs no probes"
+
+
+def test_large_networks_are_short_on_a_cpu_unless_asked_otherwise() -> None:
+    assert {trial.config.epochs for trial in plan(VGG, short=True).trials} == {1}
+    assert {trial.config.epochs for trial in plan(VGG).trials} == {20}
+    assert {trial.config.epochs for trial in plan(TABLES, short=True).trials} == {20}
 
 
 def test_only_takes_the_numbered_tables() -> None:

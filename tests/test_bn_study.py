@@ -1,0 +1,71 @@
+"""The batch-norm study for real: probed trainings, loss surfaces and the report that shows them, on the record."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from analysis.record import Record, TrialRecord
+from tests.conftest import ROOT, sweep_command
+from trainable.probes import STEP_SIZES
+from trainable.storage import SURFACE, TRACES
+
+ARGUMENTS = ["--data", "digits", "--epochs", "1"]
+STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Table 7 first, without probes; then the study, by its own command."""
+    folder = tmp_path_factory.mktemp("bn-study")
+    run(sweep_command(*ARGUMENTS, "--studies", "tables", "--only", "7"), folder)
+    run([sys.executable, str(ROOT / "sweeps" / "bn_study.py"), *STUDIES], folder)
+    return Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits")
+
+
+def named(record: Record, name: str) -> list[TrialRecord]:
+    return [trial for trial in record.trials() if trial.name == name]
+
+
+def test_a_training_without_probes_runs_again_to_the_same_errors(record: Record) -> None:
+    plain, probed = named(record, "baseline")
+    assert ("probe_every" in plain.tags, "probe_every" in probed.tags) == (False, True)
+    for metric in ("train_loss", "train_error", "test_error"):
+        assert plain.metrics[metric] == probed.metrics[metric]
+    traces = load_file(record.client.download_artifacts(probed.run_id, f"model/{TRACES}"))
+    assert traces["probes/seed_0"].shape == (1, len(STEP_SIZES), 3)
+    assert np.isfinite(traces["probes/seed_0"]).all()
+
+
+def test_surfaces_lie_with_their_trainings_and_agree_with_them(record: Record) -> None:
+    with_surface = [trial for trial in record.trials() if record.arrays(trial, SURFACE)]
+    assert sorted(trial.config.batch_norm for trial in with_surface) == [False, True]
+    for trial in with_surface:
+        surface = record.arrays(trial, SURFACE)
+        middle = len(surface["alphas"]) // 2
+        assert surface["loss"].shape == (len(surface["betas"]), len(surface["alphas"]))
+        assert surface["alphas"][middle] == 0
+        # all 1,438 train images are the subset, so the middle is the recorded train error
+        assert surface["error"][middle, middle] == pytest.approx(trial.metrics["train_error"][-1][1], abs=2e-3)
+
+
+def test_the_report_is_attached_to_the_sweep(record: Record) -> None:
+    sweep = record.sweeps()[-1]
+    files = {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
+    for name in ("index.html", "README.md", "smoothness-cnn-sgd.png", "surface-3d.png", "kernels-1-batch-norm.png"):
+        assert f"report/{name}" in files
+
+
+def test_again_does_nothing(record: Record) -> None:
+    folder = Path(record.client.tracking_uri.removeprefix("sqlite:///")).parent
+    assert "Nothing to do" in run(sweep_command(*STUDIES), folder).stderr
+    assert len(record.sweeps()) == 2
