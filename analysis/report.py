@@ -22,7 +22,7 @@ from analysis.findings import claims, disagreements
 from analysis.folder import Folder
 from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
-from analysis.record import Record, Source
+from analysis.record import Record, Source, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, varied
 from analysis.style import write_csv
@@ -54,9 +54,14 @@ class Material:
     folder: Path
 
     @cached_property
+    def histories(self) -> list[TrialRecord]:
+        """Every finished trial, with its whole history."""
+        return self.source.histories()
+
+    @cached_property
     def found(self) -> dict[str, Replicates]:
         """The complete trainings by key."""
-        return replicates(self.source.histories())
+        return replicates(self.histories)
 
     @cached_property
     def tables(self) -> list[PlacedTable]:
@@ -66,7 +71,7 @@ class Material:
     @cached_property
     def filled(self) -> list[ReproducedTable]:
         """The tables with what was reproduced."""
-        return reproduce(self.tables, [trial for each in self.found.values() for trial in each.trials])
+        return reproduce(self.tables, self.histories)
 
     @property
     def data(self) -> str:
@@ -180,7 +185,7 @@ def _landscape(material: Material) -> list[Section]:
 
 
 def _search(material: Material) -> list[Section]:
-    trials = [trial for trial in material.source.histories() if trial.tags.get("study") == "search"]
+    trials = [trial for trial in material.histories if trial.tags.get("study") == "search"]
     complete = [trial for trial in trials if trial.complete]
     if not trials:
         return []

@@ -135,7 +135,7 @@ def main(
     counts: Annotated[str, typer.Option(help="Numbers of trials of no work.")] = ",".join(map(str, COUNTS)),
     repeats: Annotated[int, typer.Option(help="Repeats of the time to the first batch.")] = 3,
 ) -> None:
-    """Measure the orchestration alone."""
+    """Measure the orchestration alone and write benchmarks/results/overhead-cpu.json."""
     begun = [to_first_batch() for _ in range(repeats)]
     seconds = alone("benchmarks.overhead:run_sleeping", count=trials, sleep_s=1.0) if trials else None
     idle = [
