@@ -102,11 +102,14 @@ class Record:
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""
-        path = f"model/{name}"
-        if not any(file.path == path for file in self.client.list_artifacts(trial.run_id, "model")):
+        if not self.has_file(trial, name):
             return {}
         with tempfile.TemporaryDirectory() as folder:
-            return load_file(self.client.download_artifacts(trial.run_id, path, folder))
+            return load_file(self.client.download_artifacts(trial.run_id, f"model/{name}", folder))
+
+    def has_file(self, trial: TrialRecord, name: str) -> bool:
+        """Whether a trial has such a file of arrays."""
+        return any(file.path == f"model/{name}" for file in self.client.list_artifacts(trial.run_id, "model"))
 
     def log_file(self, trial: TrialRecord, path: str, content: bytes) -> None:
         """Add a file to a recorded trial."""

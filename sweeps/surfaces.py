@@ -49,11 +49,12 @@ def points(config: Config) -> int:
 def missing(record: Record, tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
     """The surfaces that the tables ask for, whose training is recorded and which are not."""
     keys = {row.key for table in tables if table.measure == "surface" for row in table.rows}
-    trained = {trial.key: trial for trial in trials if trial.complete and trial.key in keys and SEED in trial.seeds}
+    trained = [trial for trial in trials if trial.complete and trial.key in keys and SEED in trial.seeds]
+    measured = {trial.key for trial in trained if record.has_file(trial, SURFACE)}
     return [
         Surface(trial, points(trial.config))
-        for trial in trained.values()
-        if not any(file.path == f"model/{SURFACE}" for file in record.client.list_artifacts(trial.run_id, "model"))
+        for trial in {trial.key: trial for trial in trained}.values()
+        if trial.key not in measured
     ]
 
 

@@ -99,6 +99,8 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--set", "batch_size=64"], "--set batch_size: the search decides it"),
         (["--set", "loss=hinge"], "the search: config field label_smoothing: 0.2 has no effect here"),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
+        (["--precision", "fp16"], "--precision 'fp16' is unknown; allowed: fp32, bf16"),
+        (["--set", "precision=bf16"], "--set 'precision=bf16': use --precision"),
         (["--set", "epochs=3"], "--set 'epochs=3': use --epochs"),
         (["--json"], "--json needs --dry-run"),
         (["--nonsense"], "No such option: --nonsense"),

@@ -16,11 +16,12 @@ from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.fused import fuse, separate
+from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
 from trainable.session import Session
 from trainable.storage import TrialSpec
-from trainable.training import Epoch, Trainer, epoch_seed, train
+from trainable.training import Epoch, Trainer, train
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
