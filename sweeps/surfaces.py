@@ -84,7 +84,10 @@ def compute(
                 lines[waiting.pop(done)] = ray.get(done)
                 progress.advance(bar)
         measured = np.array([lines[line] for line in range(surface.points)])
-        content = {"alphas": axis, "betas": axis, "loss": measured[:, :, 0], "error": measured[:, :, 1]}
+        loss, error = (
+            np.ascontiguousarray(measured[:, :, place]) for place in (0, 1)
+        )  # safetensors writes bare memory
+        content = {"alphas": axis, "betas": axis, "loss": loss, "error": error}
         record.log_file(trial, f"model/{SURFACE}", save(content))
         storage.remove()
 
