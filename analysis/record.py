@@ -89,7 +89,7 @@ class Record:
         self.client = MlflowClient(tracking_uri)
         self.experiment = experiment
         found = self.client.get_experiment_by_name(experiment)
-        self._experiment_id = found.experiment_id if found else None
+        self.experiment_id = found.experiment_id if found else None
         self.deleted = found is not None and found.lifecycle_stage == LifecycleStage.DELETED
 
     def trials(self) -> list[TrialRecord]:
@@ -128,9 +128,9 @@ class Record:
 
     def _runs(self, query: str) -> Iterator[Run]:
         token = None
-        while self._experiment_id is not None:
+        while self.experiment_id is not None:
             page = self.client.search_runs(
-                [self._experiment_id], query, max_results=1000, order_by=["start_time ASC"], page_token=token
+                [self.experiment_id], query, max_results=1000, order_by=["start_time ASC"], page_token=token
             )
             yield from page
             if not (token := page.token):

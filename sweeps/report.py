@@ -7,9 +7,13 @@ from rich.table import Table
 
 from analysis.record import TrialRecord
 from analysis.tables import ReproducedTable, reproduce
+from sweeps import views
 from sweeps.prepare import Prepared
 from sweeps.search import METRIC, WINNER_METRIC
 from sweeps.tracking import SQLITE, open_record
+
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `mlflow ui` answers."""
 
 
 def print_report(prepared: Prepared, console: Console) -> None:
@@ -25,8 +29,12 @@ def print_report(prepared: Prepared, console: Console) -> None:
     if search := prepared.search():
         _print_search(search.with_trials(trials).best, console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
-    if options.tracking_uri.startswith(SQLITE):
-        console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(options.tracking_uri)}", soft_wrap=True)
+    server = options.tracking_uri
+    if server.startswith(SQLITE):
+        console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
+        server = LOCAL_UI
+    if record and record.experiment_id and server.startswith("http"):
+        console.print(f"  and open {server.rstrip('/')}{views.link(record.experiment_id)}", soft_wrap=True)
 
 
 def _rendered(filled: ReproducedTable) -> Table:

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record, SweepRecord, TrialRecord
+from sweeps import views
 from sweeps.errors import UsageError
 
 DRIVER = "driver"
@@ -69,10 +70,15 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
         location = (database.parent / "mlartifacts" / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    if found:
-        return client, found.experiment_id
-    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on training runs, not on traces
-    return client, client.create_experiment(experiment, location, tags=kind)
+    tags = {
+        "mlflow.experimentKind": "custom_model_development",  # the UI opens on training runs, not on traces
+        views.TAG: views.study_view(),
+    }
+    if not found:
+        return client, client.create_experiment(experiment, location, tags=tags)
+    for name in tags.keys() - found.tags.keys():
+        client.set_experiment_tag(found.experiment_id, name, tags[name])
+    return client, found.experiment_id
 
 
 def _write_ahead(database: Path) -> None:
