@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -101,7 +102,7 @@ def select(page: Page, name: str) -> None:
     page.locator(f"[row-id='{row}'] .ag-checkbox-input").first.check()
 
 
-def test_the_experiment_opens_with_its_trials_nested_and_the_columns_that_matter(
+def test_the_experiment_opens_with_nested_trials_and_the_columns_that_matter(
     server: str, page: Page, pictures: Path
 ) -> None:
     open_study(page, server)
