@@ -30,7 +30,7 @@ def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
     ]
     agreeing = len(rows) - len(lines)
     lines.append(f"The printed test error of {agreeing} of {len(rows)} configs agrees with ours.")
-    if all(len(row.seeds) == 1 for _, row in rows.values()):
+    if any(len(row.seeds) == 1 for _, row in rows.values()):
         lines.append(
             "With one seed, agreement (`within noise`) means that the two runs differ by less than the binomial 95% "
             "bound of a difference on this many test images. That bound leaves out how much runs differ by their "
