@@ -77,6 +77,13 @@ def ready_to_join(address: str) -> None:
         raise UsageError(f"--address {address}: no Ray cluster there: {error}") from error
 
 
+def _stop(*_: Any) -> None:
+    """Stop as after Ctrl-C. A script's background job ignores that signal, until Tune's loop takes it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def _has_token() -> bool:
     return (
         "RAY_AUTH_TOKEN" in os.environ
@@ -109,8 +116,7 @@ def connect(address: str | None) -> tuple[Resources, Resources]:
             ray.init(address=address, **common)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
-    # Ray has just made SIGTERM kill the driver: stop as after Ctrl-C instead
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
     return Resources(sum(cpus), sum(gpus)), Resources(max(cpus), max(gpus))

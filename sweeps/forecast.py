@@ -19,6 +19,10 @@ RATES = {"cpu": 60e9, "cuda": 2e12}
 one core of a 2.3 GHz Xeon (measured), and a cautious guess for a GPU (not measured)."""
 
 TRIAL_OVERHEAD_S = 1.0
+PROBE_EVERY = 50
+"""Steps between probes along the gradient, each of which takes as many gradients as there are step sizes (eight)."""
+PROBED = 1 + 8 / PROBE_EVERY
+"""How much longer a probed training takes, at most."""
 
 
 @dataclass(frozen=True)

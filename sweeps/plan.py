@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError, first_error
-from sweeps.forecast import Forecaster, makespan
+from sweeps.forecast import PROBED, Forecaster, makespan
 from trainable.config import Config
 from trainable.study import PlacedRow, PlacedTable, Study
 
@@ -125,7 +125,7 @@ def make_plan(
                 seeds=missing,
                 recorded_seeds=tuple(sorted(done)),
                 rows=tuple(f"{table.number}/{row.name}" for table, row in places),
-                forecast_s=forecaster.seconds(row.config, len(missing)),
+                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBED if known is probed else 1),
                 tables=tuple(table for table, _ in places),
             )
         )

@@ -29,7 +29,7 @@ class ServedModel(PythonModel):
         from trainable.batches import normalise
 
         with torch.inference_mode():
-            return self._model(normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8)))).numpy()
+            return self._model(normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])).numpy()
 
 
 set_model(ServedModel())

@@ -23,8 +23,8 @@ SEED = 0
 """Of the training, and of the directions."""
 IMAGES = 2000
 """Train images that the loss is taken over, spread evenly over the split."""
-POINTS, QUICK_POINTS = 51, 11
-"""Along each axis, odd so that the middle is the trained weights; the second for `--quick` and `digits`."""
+POINTS, QUICK_POINTS = 51, 7
+"""Along each axis, odd so that the middle is the trained weights; the second for digits."""
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
 

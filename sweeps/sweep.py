@@ -19,6 +19,7 @@ from sweeps.cluster import ROOT
 from sweeps.display import Display
 from sweeps.errors import UsageError
 from sweeps.execute import Outcome, run_search, run_trials
+from sweeps.forecast import PROBE_EVERY
 from sweeps.prepare import Prepared
 from sweeps.recorder import Recorder
 from sweeps.search import Search
@@ -27,8 +28,6 @@ from sweeps.surfaces import compute, missing
 from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
 
-PROBE_EVERY = 50
-"""Steps: eight more gradients each time make a training about a sixth longer."""
 REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
@@ -131,7 +130,8 @@ class _Sweep:
             compute(surfaces, record, self._asks, self._options, self._console)
         with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
             make_report(record, Path(folder))
-            record.client.log_artifacts(recorder.run_id, folder, REPORT_FOLDER)
+            recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+            recorder.flush()
 
     def _with_histories(self, search: Search) -> Search:
         record = self._prepared.record
