@@ -43,7 +43,10 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metr
     The baseline is the config without a change; there are no effects where the record lacks it. p values are Holm's
     (1979) over all configs, for the paired t-test and for Wilcoxon's signed-rank test apart.
     """
-    names = {row.key: f"{table.slug}: {row.name}" for table in tables for row in table.rows}
+    names: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            names.setdefault(row.key, f"{table.slug}: {row.name}")
     baseline = next((each for each in found.values() if each.key in names and each.config.is_baseline), None)
     if baseline is None:
         return []
