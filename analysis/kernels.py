@@ -54,24 +54,32 @@ def draw_first_layer(stages: Mapping[str, np.ndarray], title: str, file: Path) -
     with its norm."""
     count = len(next(iter(stages.values())))
     lines = -(-count // COLUMNS)
-    figure = pyplot.figure(figsize=(13, 0.95 * lines * len(stages) + 0.5), layout="constrained")
+    figure, axes = pyplot.subplots(
+        len(stages), 2, figsize=(13, 0.95 * lines * len(stages) + 0.5), layout="constrained", squeeze=False
+    )
     figure.suptitle(title, fontsize=10)
-    halves = figure.subfigures(len(stages), 2, squeeze=False)
     rows = []
-    for line, (stage, kernels) in zip(halves, stages.items(), strict=True):
+    for pair, (stage, kernels) in zip(axes, stages.items(), strict=True):
         norms = np.linalg.norm(kernels.reshape(count, -1), axis=1)
         rows += [(stage, place, float(norm)) for place, norm in enumerate(norms)]
-        for half, scale, images in zip(
-            line, ("one scale", "own scale"), (shared_scale(kernels), own_scale(kernels)), strict=True
+        for axis, scale, images in zip(
+            pair, ("one scale", "own scale"), (shared_scale(kernels), own_scale(kernels)), strict=True
         ):
-            half.suptitle(f"{stage}, {scale}; norms below", fontsize=8)
-            axes = half.subplots(lines, COLUMNS, squeeze=False).flat
-            for place, axis in enumerate(axes):
-                axis.set_axis_off()
-                if place < count:
-                    axis.imshow(images[place], interpolation="nearest")
-                    axis.set_title(f"{norms[place]:.2f}", fontsize=7, y=-0.32)
+            axis.set_title(f"{stage}, {scale}; norms below", fontsize=8)
+            axis.set_axis_off()
+            axis.imshow(_mosaic(images), interpolation="nearest")
+            for place, norm in enumerate(norms):
+                line, column = divmod(place, COLUMNS)
+                axis.text(4 * column + 1, 4 * line + 3, f"{norm:.2f}", fontsize=7, ha="center", va="center")
     return save(figure, file, ("stage", "filter", "norm"), rows)
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """Pictures (N, 3, 3, 3) in rows of eight, a white pixel to the right of each and below it."""
+    lines = -(-len(images) // COLUMNS)
+    tiles = np.ones((lines * COLUMNS, 4, 4, 3))
+    tiles[: len(images), :3, :3] = images
+    return tiles.reshape(lines, COLUMNS, 4, 4, 3).transpose(0, 2, 1, 3, 4).reshape(lines * 4, COLUMNS * 4, 3)
 
 
 def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:

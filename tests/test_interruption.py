@@ -14,7 +14,7 @@ import pytest
 from analysis.record import Record, TrialRecord
 from tests.conftest import sweep_command
 
-EPOCHS = 50
+EPOCHS = 25
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
 
