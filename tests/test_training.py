@@ -2,20 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from tests.conftest import ROOT
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
-from trainable.fused import fuse, separate
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
@@ -50,67 +47,6 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     alone = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(5,))]
     assert [{name: values[1:] for name, values in epoch.items()} for epoch in together] == alone
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
-
-
-def test_fused_networks_are_their_networks() -> None:
-    """Scores, gradients and running statistics of a fused network against each network alone."""
-    torch.manual_seed(0)
-    alone = [build(Config(batch_norm=True)).double() for _ in range(3)]
-    images = torch.randn(3, 16, 3, 32, 32, dtype=torch.float64)
-    fused = fuse(alone).double()
-    scores = fused(images.transpose(0, 1).flatten(1, 2)).unflatten(1, (3, 10))
-    scores.square().sum().backward()
-    gradients = {name: parameter.grad for name, parameter in fused.named_parameters()}
-    for place, (model, state) in enumerate(zip(alone, separate(fused.state_dict(), 3), strict=True)):
-        own = model(images[place])
-        own.square().sum().backward()
-        assert torch.allclose(own, scores[:, place], rtol=1e-9)
-        for name, parameter in model.named_parameters():
-            assert torch.allclose(parameter.grad, separate(gradients, 3)[place][name], rtol=1e-9, atol=1e-9)
-        for name, tensor in model.state_dict().items():
-            assert torch.allclose(tensor, state[name], rtol=1e-9), name
-
-
-@pytest.mark.parametrize("change", [{}, {"optimizer": "momentum", "flip": True, "shift": 2, "loss": "hinge"}])
-def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: dict) -> None:
-    config = Config(**SMALL, lr=1e-3, batch_size=256, **change)
-    serial, fused = (Trainer(config, digits, (0, 4, 9), fused=together) for together in (False, True))
-    serial.run_epoch()
-    fused.run_epoch()
-    for seed, losses in serial.step_losses().items():
-        assert torch.allclose(losses, fused.step_losses()[seed], rtol=1e-5), seed
-    for name, tensor in serial.weights().items():
-        assert torch.allclose(tensor, fused.weights()[name], atol=1e-4), name
-
-
-def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> None:
-    """With dropout the two draw other masks: compare the final errors of many seeds."""
-    seeds = tuple(range(12))
-    config = Config(**SMALL, batch_norm=True, dropout=0.1, epochs=2)
-    errors = []
-    for together in (False, True):
-        *_, last = _epochs(Trainer(config, digits, seeds, fused=together))
-        errors.append(last.metrics["test_error"])
-    assert stats.ttest_ind(*errors).pvalue > 0.001
-    assert stats.ks_2samp(*errors).pvalue > 0.001
-    assert max(map(np.mean, errors)) < 0.8  # it has learnt: an untrained network errs nine times in ten
-
-
-def test_a_fused_training_resumes(digits: Dataset) -> None:
-    config = EVERYTHING.change(dropout=0.0, epochs=2)
-    whole, half = (Trainer(config, digits, (1, 2), fused=True) for _ in range(2))
-    half.run_epoch()
-    resumed = Trainer(config, digits, (1, 2), fused=True)
-    resumed.load_state_dict(half.state_dict())
-    metrics = [[epoch.metrics for epoch in _epochs(trainer)] for trainer in (whole, resumed)]
-    assert metrics[0][1:] == metrics[1]
-    with pytest.raises(ValueError, match="the checkpoint is of"):
-        Trainer(config, digits, (1, 2), fused=False).load_state_dict(half.state_dict())
-
-
-def _epochs(trainer: Trainer) -> Iterator[Epoch]:
-    while not trainer.done:
-        yield trainer.run_epoch()
 
 
 def test_a_training_that_does_not_fit_says_what_to_change(
