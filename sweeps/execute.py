@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -142,8 +143,12 @@ def _fit(
             verbose=0,
         ),
     )
-    with nullcontext() if queue is None else _drained(queue, listeners):
-        tuner.fit()
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with nullcontext() if queue is None else _drained(queue, listeners):
+            tuner.fit()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
     return outcome
 
 

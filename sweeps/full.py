@@ -22,6 +22,9 @@ from sweeps.options import DEFAULT_STUDIES, DEFAULTS, QUICK, STUDY_NAMES, Option
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 
+STOPPED = "Stopped. What is finished is recorded, what is not goes on from its last checkpoint."
+GO_ON = "To go on, run the same command again."
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -135,7 +138,13 @@ def _sweep(options: Options) -> int:
         return 0
     from sweeps.sweep import run
 
-    outcome = run(prepared, progress)
+    try:
+        outcome = run(prepared, progress)
+    except (
+        KeyboardInterrupt
+    ):  # outside the trials: while the winner is tested, surfaces are computed, the report is made
+        progress.print(STOPPED, GO_ON)
+        return 130
     if not outcome.undelivered:
         print_report(prepared, _output())
     if outcome.undelivered:
@@ -143,9 +152,9 @@ def _sweep(options: Options) -> int:
     if outcome.failed:
         progress.print(f"[red]{outcome.failed} trial(s) failed.[/red]")
     if outcome.interrupted:
-        progress.print("Stopped. What is finished is recorded, what is not goes on from its last checkpoint.")
+        progress.print(STOPPED)
     if outcome.interrupted or outcome.failed or outcome.undelivered:
-        progress.print("To go on, run the same command again.")
+        progress.print(GO_ON)
     return 130 if outcome.interrupted else 1 if outcome.failed or outcome.undelivered else 0
 
 
