@@ -57,12 +57,13 @@ def run_sleeping(count: int, sleep_s: float) -> dict[str, float]:
     """
     import ray
 
-    from sweeps.cluster import Resources, connect
+    from sweeps.cluster import connect
     from sweeps.execute import run_trials
     from sweeps.recorder import Recorder
+    from sweeps.resources import Resources
     from sweeps.tracking import ensure_experiment
 
-    slots = connect("local")[0]
+    slots = sum(node.cpus for node in connect("local"))
     folder = tempfile.mkdtemp()
     client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
     recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, tables=())
@@ -94,7 +95,7 @@ def run_sleeping(count: int, sleep_s: float) -> dict[str, float]:
     assert (outcome.ended, outcome.failed) == (count, 0)
     figures = {
         "trials": count,
-        "slots": slots.cpus,
+        "slots": slots,
         "trials_s": trials_s,
         "recorder_rest_s": time.perf_counter() - start - trials_s,
         "driver_cpu_s": time.process_time() - cpu,

@@ -52,9 +52,10 @@ def run_ours(work: Work) -> float:
     """Seconds that this project takes: one seed a trial on a CPU, all of them fused in one trial on a GPU."""
     import ray
 
-    from sweeps.cluster import Resources, connect
+    from sweeps.cluster import connect
     from sweeps.execute import run_trials
     from sweeps.recorder import Recorder
+    from sweeps.resources import Resources
     from sweeps.tracking import ensure_experiment
     from trainable.data import load
 

@@ -1,20 +1,17 @@
 """The Ray that runs the trials: a local one, or a cluster that is already up."""
 
-import glob
 import os
 import signal
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from sweeps.errors import UsageError
+from sweeps.resources import GPU_MEMORY, Resources, local_resources
 
 ROOT = Path(__file__).resolve().parents[1]
 REACH_S = 5.0
-GPU_SHARE = 0.25
-"""GPUs a trial where there are any and nothing was asked for: one small network does not fill a GPU (not measured)."""
 KEPT_BYTES = str(1 << 30)
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -22,41 +19,6 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
     "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
 }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """CPUs and GPUs: of one trial, or of a cluster."""
-
-    cpus: float
-    gpus: float
-
-    @property
-    def device(self) -> str:
-        """What a trial with these resources computes on: `cpu` or `cuda`."""
-        return "cuda" if self.gpus else "cpu"
-
-    def slots(self, trial: "Resources") -> int:
-        """How many trials that ask for so much run here at the same time."""
-        fits = [has // asks for has, asks in ((self.cpus, trial.cpus), (self.gpus, trial.gpus)) if asks]
-        return int(min(fits))
-
-
-def local_resources() -> Resources:
-    """This machine's, found without starting anything."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = len(glob.glob("/dev/nvidia[0-9]*")) if visible is None else len([g for g in visible.split(",") if g.strip()])
-    return Resources(len(os.sched_getaffinity(0)), gpus)
-
-
-def trial_resources(largest_node: Resources, cpus: float, gpus: float | None) -> Resources:
-    """What a trial asks for. Raises `UsageError` where no node has as much."""
-    if gpus is None:
-        gpus = GPU_SHARE if largest_node.gpus else 0
-    for option, asks, has in (("cpus", cpus, largest_node.cpus), ("gpus", gpus, largest_node.gpus)):
-        if asks > has:
-            raise UsageError(f"--{option}-per-trial {asks:g}: the largest node has {has:g} {option.upper()[:-1]}s")
-    return Resources(cpus, gpus)
 
 
 def ready_to_join(address: str) -> None:
@@ -91,8 +53,8 @@ def _has_token() -> bool:
     )
 
 
-def connect(address: str | None) -> tuple[Resources, Resources]:
-    """Start a local Ray or join the cluster; returns the resources of all nodes together and of the largest one.
+def connect(address: str | None) -> list[Resources]:
+    """Start a local Ray or join the cluster; returns what each node has.
 
     Raises `UsageError` where the cluster cannot be joined.
     """
@@ -118,5 +80,4 @@ def connect(address: str | None) -> tuple[Resources, Resources]:
             raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus, gpus = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
-    return Resources(sum(cpus), sum(gpus)), Resources(max(cpus), max(gpus))
+    return [Resources(node.get("CPU", 0), node.get("GPU", 0), node.get(GPU_MEMORY, 0)) for node in nodes]

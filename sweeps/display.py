@@ -37,12 +37,22 @@ def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None
         table.add_row(trial.name, trial.key, ", ".join(trial.rows), seeds, recorded, forecast)
     if plan.trials:
         console.print(table)
-    data, resources, search = summary["data"], summary["resources"], summary.get("search")
+    print_forecast(console, summary)
+    data = summary["data"]
+    console.print(f"data: {data['name']}, {data['form']}, fingerprint {data['fingerprint']}")
+
+
+def print_forecast(console: Console, summary: Mapping[str, Any]) -> None:
+    """What is to run, for how long, on what and for how much money."""
+    asks, search = summary["resources"], summary.get("search")
+    memory = f" with {asks['gpu_memory_per_trial']:g} GB" if asks["gpu_memory_per_trial"] else ""
     console.print(
         f"{summary['rows']} rows, {summary['distinct']} distinct trials, {summary['recorded']} recorded, "
-        f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {plan.slots} slot(s) of "
-        f"{resources['cpus_per_trial']:g} CPU and {resources['gpus_per_trial']:g} GPU, from {summary['forecast_basis']}"
+        f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {summary['slots']} slot(s) of "
+        f"{asks['cpus_per_trial']:g} CPU and {asks['gpus_per_trial']:g} GPU{memory}, from {summary['forecast_basis']}"
     )
+    if not asks["gpus_per_trial"]:
+        console.print("no GPU is asked for or in sight: trials run on CPUs")
     if surfaces := summary.get("surfaces"):
         console.print(
             f"loss surfaces: {surfaces['to_run']} to compute in about {duration(surfaces['forecast_s'])}; more follow "
@@ -53,14 +63,19 @@ def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None
             f"search: {search['samples']} samples, {search['recorded']} recorded, {search['to_run']} to run in about "
             f"{duration(search['forecast_s'])}"
         )
-    console.print(f"data: {data['name']}, {data['form']}, fingerprint {data['fingerprint']}")
+    if "cost" in summary:
+        console.print(f"all of it: about {duration(summary['total_s'])} and {summary['cost']:.2f} at the given prices")
 
 
 class Display:
     """Follows trials: an `Observer`. Use it as a context manager while they run."""
 
-    def __init__(self, console: Console, title: str, work: Mapping[str, float], trials: int, epochs: int) -> None:
-        """`work` is the forecast of every planned trial by key, in slot seconds; `epochs` are those of one trial."""
+    def __init__(
+        self, console: Console, title: str, work: Mapping[str, float], trials: int, epochs: int, device: str
+    ) -> None:
+        """`work` is the forecast of every planned trial by key, in slot seconds; `epochs` are those of one trial, and
+        `device` what it was given to compute on."""
+        self._device = device
         self._console, self._title, self._work = console, title, work
         self._trials, self._epochs_total = trials, trials * epochs
         self._running: dict[str, _Running] = {}
@@ -92,6 +107,9 @@ class Display:
         if not running.epoch:
             self._work_found += running.work * (result["epoch"] - 1) / running.epochs
         running.epoch = result["epoch"]
+        environment = result.get("environment", {})
+        if environment.get("device", self._device) != self._device:
+            self._say(f"{running.name} was given a GPU of {environment['host']} that torch cannot use there", "red")
         metric = "val_error" if "val_error" in result else "test_error"
         running.error = result[metric]
         if self._best is None or result[metric] < self._best[0]:

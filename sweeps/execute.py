@@ -24,7 +24,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
-from sweeps.cluster import Resources
+from sweeps.resources import GPU_MEMORY, Resources
 from trainable.storage import tune_folder
 from trainable.tune_trainable import TuneTrainable
 
@@ -131,7 +131,9 @@ def _fit(
     listeners = [outcome, *observers]
     queue = Queue() if ray.util.client.ray.is_connected() else None
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(
+            trainable, {"cpu": resources.cpus, "gpu": resources.gpus, GPU_MEMORY: resources.gpu_memory_gb}
+        ),
         param_space=space,
         tune_config=config,
         run_config=tune.RunConfig(

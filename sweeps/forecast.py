@@ -1,10 +1,11 @@
 """What a training will cost, before anything is spent: its arithmetic over the rate that slots have shown."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from sweeps.resources import Resources
 from trainable.architecture import layers
 from trainable.config import Config
 
@@ -18,6 +19,8 @@ RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot where the record has no finished trial to learn from: the baseline on
 one core of a 2.3 GHz Xeon (measured), and a cautious guess for a GPU (not measured)."""
 
+PRICED = ("gpu", "cpu", "head")
+"""What has a price; see `cost`."""
 TRIAL_OVERHEAD_S = 1.0
 PROBE_EVERY = 50
 """Steps between probes along the gradient, each of which takes as many gradients as there are step sizes (eight)."""
@@ -83,6 +86,16 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
     for duration in sorted(seconds, reverse=True):
         heapq.heapreplace(busy_until, busy_until[0] + duration)
     return max(busy_until)
+
+
+def cost(prices: Mapping[str, float], asks: Resources, slot_s: float, wall_s: float) -> float:
+    """Money for that many slot seconds within that many wall seconds.
+
+    `prices` are those of an hour: `gpu` of one GPU with its part of a node, `cpu` of one core of a node without GPUs,
+    `head` of what runs from the start to the end. Nodes that start, or wait to be let go, are not in it.
+    """
+    slot = asks.gpus * prices.get("gpu", 0) if asks.gpus else asks.cpus * prices.get("cpu", 0)
+    return (slot_s * slot + wall_s * prices.get("head", 0)) / 3600
 
 
 def _network(config: Config) -> tuple:

@@ -42,7 +42,7 @@ def full(
     data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(NAMES)}. {_default('data')}")] = None,
     data_dir: Annotated[
         str | None,
-        typer.Option(help="Folder of CIFAR-10. Default: $CIFAR10_DIR, then the user's cache, then a download."),
+        typer.Option(help="Folder or s3:// URI of CIFAR-10. Default: $CIFAR10_DIR, the user's cache, a download."),
     ] = None,
     studies: Annotated[
         str, typer.Option(help=f"Studies to run, joined by commas: {', '.join(STUDY_NAMES)}.")
@@ -63,7 +63,18 @@ def full(
         float | None,
         typer.Option(help="GPUs a trial, a fraction to share one. Default: 0.25 if there are any, else 0."),
     ] = None,
+    gpu_memory_per_trial: Annotated[
+        float | None,
+        typer.Option(help="GB of GPU memory a trial: it runs where they are free (nodes tell gpu_memory_gb)."),
+    ] = None,
     cpus_per_trial: Annotated[float, typer.Option(help="CPU cores a trial.")] = 1.0,
+    slots: Annotated[
+        int | None,
+        typer.Option(help="Trials at the same time that a cluster can grow to. Default: what its nodes now hold."),
+    ] = None,
+    prices: Annotated[
+        str, typer.Option(help="Money an hour, for the forecast: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
+    ] = "",
     tracking_uri: Annotated[
         str | None,
         typer.Option(help="MLflow server or store. Default: $MLFLOW_TRACKING_URI, else ./mlflow.db (SQLite)."),
@@ -97,12 +108,17 @@ def full(
         samples=samples,
         precision=precision,
         gpus_per_trial=gpus_per_trial,
+        gpu_memory_per_trial=gpu_memory_per_trial,
         cpus_per_trial=cpus_per_trial,
+        slots=slots,
+        prices=prices,
         tracking_uri=tracking_uri,
         experiment=experiment,
         storage_path=storage_path,
         name=name,
     )
+    if slots and not options.address and not dry_run:
+        raise UsageError(f"--slots {slots}: only a cluster grows; give --address too, or --dry-run")
     if dry_run:
         _show_plan(options, as_json)
     else:

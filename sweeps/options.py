@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import UsageError
+from sweeps.forecast import PRICED
+from sweeps.resources import Resources
 from sweeps.studies import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -37,7 +39,12 @@ class Options(BaseModel):
     samples: int = Field(ge=1)
     precision: str | None = None
     gpus_per_trial: float | None = Field(default=None, ge=0)
+    gpu_memory_per_trial: float | None = Field(default=None, gt=0)
     cpus_per_trial: float = Field(gt=0)
+    slots: int | None = Field(default=None, ge=1)
+    """Trials at the same time that the cluster can grow to; None: as many as run on its nodes now."""
+    prices: dict[str, float] = {}
+    """Money an hour; see `forecast.cost`."""
     tracking_uri: str
     experiment: str = Field(min_length=1)
     storage_path: str = Field(min_length=1)
@@ -58,15 +65,22 @@ class Options(BaseModel):
             if number not in numbers:
                 allowed = ", ".join(numbers) or "none"
                 raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
+        if self.gpu_memory_per_trial and self.gpus_per_trial == 0:
+            raise ValueError("--gpu-memory-per-trial needs --gpus-per-trial above 0")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial {self.gpus_per_trial} must be a fraction below 1 or a whole number")
         return self
 
     @property
     def trial_data_dir(self) -> str | None:
-        """The folder of CIFAR-10 for processes elsewhere, which have neither this environment nor this folder."""
+        """Where processes elsewhere, which have neither this environment nor this folder, find CIFAR-10."""
         named = self.data_dir or os.environ.get("CIFAR10_DIR")
-        return named and str(Path(named).expanduser().absolute())
+        return named if not named or "://" in named else str(Path(named).expanduser().absolute())
+
+    @property
+    def asks(self) -> Resources:
+        """What a trial asks for, with no GPU where nothing was said."""
+        return Resources(self.cpus_per_trial, self.gpus_per_trial or 0, self.gpu_memory_per_trial or 0)
 
     @property
     def base(self) -> dict[str, Any]:
@@ -75,7 +89,7 @@ class Options(BaseModel):
         return {"data": self.data, "epochs": self.epochs, **precision, **self.changes}
 
 
-def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: Any) -> Options:
+def parse(*, quick: bool, studies: str, only: str, change: list[str], prices: str, **given: Any) -> Options:
     """Options from the command line's values, with `--quick`, the environment and the defaults filled in.
 
     Raises `UsageError` naming the option, the value and what is allowed.
@@ -92,7 +106,11 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], **given: A
             values[path] = str(Path(values[path]).expanduser().absolute())
     try:
         return Options(
-            studies=_names(studies) or ("",), only=_names(only), changes=dict(map(_change, change)), **values
+            studies=_names(studies) or ("",),
+            only=_names(only),
+            changes=dict(map(_change, change)),
+            prices=dict(map(_price, _names(prices))),
+            **values,
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -115,6 +133,14 @@ def default_experiment(data: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _price(text: str) -> tuple[str, float]:
+    """NAME=PRICE, as in gpu=0.55."""
+    name, _, price = text.partition("=")
+    if name in PRICED and price.replace(".", "", 1).isdigit():
+        return name, float(price)
+    raise UsageError(f"--prices {text!r} must be one of {', '.join(f'{name}=PRICE' for name in PRICED)}")
 
 
 def _change(text: str) -> tuple[str, Any]:

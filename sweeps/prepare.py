@@ -1,16 +1,18 @@
 """Everything that is checked and known before anything is started: the data, the record, the plan. No Ray, no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from analysis.record import PROBED, Record, TrialRecord, recorded_seeds
 from sweeps import cluster, tracking
-from sweeps.cluster import Resources
+from sweeps.display import duration
 from sweeps.errors import UsageError
-from sweeps.forecast import Forecaster, Timing
+from sweeps.forecast import Forecaster, Timing, cost
 from sweeps.options import SEARCH, Options
 from sweeps.plan import Plan, config_of, make_plan
+from sweeps.resources import Resources, count_slots, local_resources, trial_resources
 from sweeps.search import EXTREME, FIXED, SPACE, Search, make_search
 from sweeps.studies import STUDIES
 from sweeps.surfaces import Surface, missing
@@ -66,11 +68,29 @@ class Prepared:
     @property
     def device(self) -> str:
         """What trials will compute on, as far as is known before a cluster is joined."""
+        if self.options.address is None:
+            return self.asks([local_resources()]).device
+        return "cpu" if self.options.gpus_per_trial == 0 else "cuda"
+
+    def asks(self, nodes: Sequence[Resources]) -> Resources:
+        """What a trial asks of these nodes. Raises `UsageError` where none has as much and no more can start."""
         options = self.options
-        if options.address is None:
-            here = cluster.local_resources()
-            return cluster.trial_resources(here, options.cpus_per_trial, options.gpus_per_trial).device
-        return "cpu" if options.gpus_per_trial == 0 else "cuda"
+        unsaid, grows = options.gpus_per_trial is None, options.slots is not None
+        try:
+            return trial_resources(nodes, options.asks, unsaid, grows)
+        except UsageError as error:
+            if not options.asks.gpus or any(node.gpus for node in nodes):
+                raise
+            on_cpus = Resources(options.cpus_per_trial)
+            plan, summary = self.forecast(on_cpus, max(count_slots(nodes, on_cpus), 1))
+            raise UsageError(
+                f"{error}; without GPUs (--gpus-per-trial 0) the sweep takes about "
+                f"{duration(summary['total_s'])} on {plan.slots} CPU slot(s)"
+            ) from error
+
+    def slots(self, nodes: Sequence[Resources], asks: Resources) -> int:
+        """Trials at the same time: what was asked for, or what the nodes hold."""
+        return self.options.slots or count_slots(nodes, asks)
 
     def surfaces(self, plan: Plan) -> list[Surface]:
         """The loss surfaces that the plan's tables ask for, whose training is recorded and which are not."""
@@ -86,32 +106,46 @@ class Prepared:
         return Forecaster(device, tuple(timings))
 
     def dry_run(self) -> tuple[Plan, dict[str, Any]]:
-        """The plan, and the same with its surroundings as one JSON object. Slots are this machine's; those of a
-        cluster are not known before it is joined, so that a plan for one is for a single slot."""
-        options, here = self.options, cluster.local_resources()
-        if options.address is None:
-            asks = cluster.trial_resources(here, options.cpus_per_trial, options.gpus_per_trial)
-            plan = self.plan(here.slots(asks), asks.device)
-        else:
-            asks = Resources(options.cpus_per_trial, options.gpus_per_trial or 0)
-            plan = self.plan()
-        search, forecaster = self.search(), self.forecaster(self.device)
+        """`forecast` without starting anything. Slots are this machine's; those of a cluster are not known before it is
+        joined, so that a plan for one is for `--slots`, or a single one."""
+        if self.options.address or self.options.slots:
+            return self.forecast(self.options.asks, self.options.slots or 1)
+        nodes = [local_resources()]
+        asks = self.asks(nodes)
+        return self.forecast(asks, count_slots(nodes, asks))
+
+    def forecast(self, asks: Resources, slots: int) -> tuple[Plan, dict[str, Any]]:
+        """The plan for that many slots of trials that ask for so much, and the same with its surroundings, time and
+        money as one JSON object."""
+        options, device = self.options, asks.device
+        plan, search, forecaster = self.plan(slots, device), self.search(), self.forecaster(device)
+        slot_s, wall_s = sum(trial.forecast_s for trial in plan.to_run), plan.wall_s
         summary: dict[str, Any] = {
             "data": {"name": self.options.data, "fingerprint": self.fingerprint, "form": self.form},
-            "resources": {"cpus_per_trial": asks.cpus, "gpus_per_trial": asks.gpus},
+            "resources": {
+                "cpus_per_trial": asks.cpus,
+                "gpus_per_trial": asks.gpus,
+                "gpu_memory_per_trial": asks.gpu_memory_gb,
+            },
             "forecast_basis": forecaster.basis,
             **plan.summary(),
         }
         if surfaces := self.surfaces(plan):
             seconds = sum(surface.forecast_s(forecaster.rate(surface.trial.config)) for surface in surfaces)
-            summary["surfaces"] = {"to_run": len(surfaces), "forecast_s": round(seconds / plan.slots, 1)}
+            slot_s, wall_s = slot_s + seconds, wall_s + seconds / slots
+            summary["surfaces"] = {"to_run": len(surfaces), "forecast_s": round(seconds / slots, 1)}
         if search:
+            seconds = search.forecast_s(forecaster, slots)
+            slot_s, wall_s = slot_s + seconds * slots, wall_s + seconds
             summary["search"] = {
                 "samples": search.samples,
                 "recorded": len(search.finished),
                 "to_run": search.to_run,
-                "forecast_s": round(search.forecast_s(forecaster, plan.slots), 1),
+                "forecast_s": round(seconds, 1),
             }
+        summary["total_s"] = round(wall_s, 1)
+        if options.prices:
+            summary["cost"] = round(cost(options.prices, asks, slot_s, wall_s), 2)
         return plan, summary
 
 

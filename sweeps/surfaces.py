@@ -12,9 +12,9 @@ from rich.progress import Progress
 from safetensors.numpy import load, save
 
 from analysis.record import Record, TrialRecord
-from sweeps.cluster import Resources
 from sweeps.forecast import images_seconds
 from sweeps.options import Options
+from sweeps.resources import Resources
 from trainable.config import Config
 from trainable.storage import SURFACE, WEIGHTS, TrialStorage
 from trainable.study import PlacedTable

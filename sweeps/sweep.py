@@ -16,12 +16,13 @@ from analysis.record import PROBED, Record
 from analysis.report import make_report
 from sweeps import cluster, tracking
 from sweeps.cluster import ROOT
-from sweeps.display import Display
+from sweeps.display import Display, print_forecast
 from sweeps.errors import UsageError
 from sweeps.execute import Outcome, run_search, run_trials
 from sweeps.forecast import PROBE_EVERY
 from sweeps.prepare import Prepared
 from sweeps.recorder import Recorder
+from sweeps.resources import count_slots, local_resources
 from sweeps.search import Search
 from sweeps.suggest import TrialSearch, make_scheduler
 from sweeps.surfaces import compute, missing
@@ -50,12 +51,15 @@ class _Sweep:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our display says it once, in a line
         _check_storage(self._options.storage_path)
         if self._options.address is None:
-            here = cluster.local_resources()
-            cluster.trial_resources(here, self._options.cpus_per_trial, self._options.gpus_per_trial)
+            prepared.asks([local_resources()])
         with console.status("starting Ray"):
-            has, largest_node = cluster.connect(self._options.address)
-        self._asks = cluster.trial_resources(largest_node, self._options.cpus_per_trial, self._options.gpus_per_trial)
-        self._plan, self._search = prepared.plan(has.slots(self._asks), self._asks.device), prepared.search()
+            nodes = cluster.connect(self._options.address)
+        self._asks = prepared.asks(nodes)
+        self._plan, summary = prepared.forecast(self._asks, prepared.slots(nodes, self._asks))
+        self._search = prepared.search()
+        print_forecast(console, summary)
+        if not count_slots(nodes, self._asks):
+            console.print(f"no node can run a trial yet: waiting for some with {self._asks}; see ray status")
         self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
 
     def run(self) -> Outcome:
@@ -99,7 +103,7 @@ class _Sweep:
             )
             specs.append(spec.model_dump(mode="json"))
         work = {trial.key: trial.forecast_s for trial in trials}
-        with Display(self._console, "ablations", work, len(trials), self._options.epochs) as display:
+        with Display(self._console, "ablations", work, len(trials), self._options.epochs, self._asks.device) as display:
             return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
 
     def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
@@ -107,7 +111,9 @@ class _Sweep:
         if search.to_run:
             known = self._with_histories(search)
             searcher = TrialSearch(known, {"seeds": (0,), **self._common})
-            with Display(self._console, "search", {}, search.to_run, self._options.epochs) as display:
+            with Display(
+                self._console, "search", {}, search.to_run, self._options.epochs, self._asks.device
+            ) as display:
                 outcome = run_search(
                     searcher,
                     make_scheduler(known),
@@ -172,6 +178,7 @@ class _Sweep:
             "changes": options.changes,
             "cpus_per_trial": self._asks.cpus,
             "gpus_per_trial": self._asks.gpus,
+            "gpu_memory_per_trial": self._asks.gpu_memory_gb,
             "slots": self._plan.slots,
             "forecast_s": round(self._plan.wall_s),
         }

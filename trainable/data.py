@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock
 
 from trainable import sources
+from trainable.fetch import fetch
 from trainable.sources import Arrays, DataError
 
 NAMES = ("cifar10", "digits")
@@ -73,8 +74,9 @@ class Dataset:
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """The data set of that name, prepared on this node if it is not yet.
 
-    CIFAR-10 is looked for in `data_dir`, then `$CIFAR10_DIR`, then the user's cache, and is downloaded into the cache
-    as a last resort. Raises `DataError` where it is nowhere, or where a place holds something else.
+    CIFAR-10 is looked for in `data_dir` (a folder, or a URI of one in an object store), then `$CIFAR10_DIR`, then the
+    user's cache, and is downloaded into the cache as a last resort. Raises `DataError` where it is nowhere, or where a
+    place holds something else.
     """
     folder = prepare(name, data_dir)
     about = json.loads((folder / "about.json").read_text())
@@ -110,6 +112,8 @@ def cache() -> Path:
 def _locate(data_dir: str | Path | None) -> Path | None:
     """The folder that should hold CIFAR-10, or None where no place is named and the cache has none."""
     for place, folder in (("--data-dir", data_dir), ("$CIFAR10_DIR", os.environ.get("CIFAR10_DIR"))):
+        if folder and "://" in str(folder):
+            return fetch(str(folder), cache() / "fetched")
         if folder:
             path = Path(folder).expanduser().resolve()
             if not path.is_dir():

@@ -1,0 +1,42 @@
+"""A folder of data in an object store, copied once a node."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+from pyarrow import ArrowException, fs
+
+from trainable.sources import DataError
+
+
+def fetch(uri: str, cache: Path) -> Path:
+    """The local copy of all files under a URI that pyarrow knows (s3://, gs://, ...), made anew when they change.
+
+    Safe to call from many processes at once: one of them copies. Raises `DataError` where nothing can be read there.
+    """
+    try:
+        filesystem, root = fs.FileSystem.from_uri(uri)
+        infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True))
+        files = [info for info in infos if info.type == fs.FileType.File]
+        if not files:
+            raise DataError(f"--data-dir {uri}: no files there")
+        stats = [uri, *((file.path, file.size, file.mtime_ns) for file in sorted(files, key=lambda file: file.path))]
+        target = cache / hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+        if target.is_dir():
+            return target
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_dir():
+                unfinished = Path(tempfile.mkdtemp(dir=cache))
+                try:
+                    local = fs.LocalFileSystem()
+                    fs.copy_files(root, str(unfinished), source_filesystem=filesystem, destination_filesystem=local)
+                    unfinished.rename(target)
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, ArrowException) as error:
+        raise DataError(f"--data-dir {uri}: cannot be read: {str(error).splitlines()[0]}") from error
+    return target
