@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The sweep on machines that Slurm gives: sbatch --nodes 4 docs/cluster/slurm.sh [options of sweeps/full.py]
+#
+# Submit it again to go on or to extend. It needs a folder that all nodes share (the repository lies in one, with its
+# .venv) and Slurm's signal a few minutes before the end, after which the sweep stops as after Ctrl-C.
+#SBATCH --job-name=ablation-sweeps
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
+#SBATCH --cpus-per-task=4
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:TERM@180
+#SBATCH --output=%x-%j.log
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:?submit it with sbatch, from the repository}"
+source .venv/bin/activate
+
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
+port=$((20000 + SLURM_JOB_ID % 10000)) # other people's clusters may be on the same nodes
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+resources=(--num-cpus "${SLURM_CPUS_PER_TASK:-1}" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
+
+srun --nodes 1 --ntasks 1 --nodelist "$head" ray start --head --port "$port" --include-dashboard false "${resources[@]}" &
+if ((SLURM_JOB_NUM_NODES > 1)); then
+  srun --nodes $((SLURM_JOB_NUM_NODES - 1)) --ntasks $((SLURM_JOB_NUM_NODES - 1)) --exclude "$head" \
+    bash -c "until ray health-check --address $head:$port; do sleep 2; done; exec ray start --address $head:$port ${resources[*]}" &
+fi
+
+until [ "$(python -c "import ray; ray.init('$head:$port', log_to_driver=False); print(len(ray.nodes()))" 2>/dev/null | tail -n 1)" = "$SLURM_JOB_NUM_NODES" ]; do
+  sleep 2
+done
+python sweeps/full.py --address "$head:$port" --storage-path "$PWD/sweep-storage" "$@" &
+sweep=$!
+trap 'kill -TERM $sweep' TERM
+wait $sweep || wait $sweep # the first wait ends when the signal comes, the second when the sweep has stopped

@@ -1,0 +1,104 @@
+"""Real Ray clusters for tests: each with a port, a folder and a token of its own, and gone without a trace after it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray.util
+
+from tests.conftest import sweep_command
+
+RAY = str(Path(sys.executable).with_name("ray"))
+STORE = "--object-store-memory=100000000"
+WATCH = """
+import json, sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False)
+while True:
+    nodes = [{"id": n["NodeID"], "alive": n["Alive"], **n["Resources"]} for n in ray.nodes()]
+    print(json.dumps({"time": time.time(), "nodes": nodes}), flush=True)
+    time.sleep(0.5)
+"""
+
+
+def free_port() -> int:
+    """Below the range that Ray gives to its workers."""
+    for port in range(9500, 9999):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) and probe.connect_ex((ray.util.get_node_ip_address(), port)):
+                return port
+    raise AssertionError("no free port")
+
+
+def wait_for(what: str, true: Callable[[], Any], seconds: float = 60) -> Any:
+    """What `true` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not within {seconds:g} s")
+
+
+def kill_family(process: psutil.Process) -> None:
+    """Kill a process and all that it started."""
+    for member in [*process.children(recursive=True), process]:
+        member.kill()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running head node."""
+
+    address: str
+    environment: dict[str, str]
+    folder: Path
+    """Ray's own files, in a short path: its sockets need one."""
+
+    def sweep(self, *arguments: str, folder: Path) -> subprocess.Popen:
+        """`sweeps/full.py` on this cluster, with what it prints in `FOLDER/sweep.log`."""
+        with (folder / "sweep.log").open("a") as log:
+            command = sweep_command("--address", self.address, *arguments)
+            return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=log, stderr=log)
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+        """Half a second apart, the nodes that there were: a function that returns all that was seen so far."""
+        with tempfile.NamedTemporaryFile("w+") as seen:
+            command = [sys.executable, "-c", WATCH, self.address]
+            watcher = subprocess.Popen(command, env=self.environment, stdout=seen, stderr=subprocess.DEVNULL)
+            try:
+                yield lambda: [json.loads(line) for line in Path(seen.name).read_text().splitlines() if line[:1] == "{"]
+            finally:
+                watcher.kill()
+
+
+@contextmanager
+def cluster(*arguments: str, port: int | None = None, **environment: str) -> Iterator[Cluster]:
+    """A head node that only holders of its token reach; all its processes are killed at the end."""
+    folder, port = Path(tempfile.mkdtemp(dir="/tmp")), port or free_port()
+    token = folder / "token"
+    token.write_text("0123456789abcdef" * 4)
+    own = {"RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    command = [RAY, "start", "--head", "--block", f"--port={port}", STORE, "--disable-usage-stats", *arguments]
+    with (folder / "head.log").open("w") as log:
+        process = subprocess.Popen(command, env=os.environ | own | environment, stdout=log, stderr=log)
+    try:
+        wait_for("the head node", lambda: "Ray runtime started" in (folder / "head.log").read_text())
+        yield Cluster(f"{ray.util.get_node_ip_address()}:{port}", os.environ | own, folder)
+    finally:
+        for candidate in psutil.process_iter(["environ"]):  # fake nodes are nobody's children
+            if (candidate.info["environ"] or {}).get("RAY_TMPDIR") == str(folder) and candidate.pid != os.getpid():
+                kill_family(candidate)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
