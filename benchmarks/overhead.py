@@ -29,7 +29,7 @@ SLEEP_TAG = "sleep_s"
 
 
 class SleepTrial(TuneTrainable):
-    """A trial whose one epoch sleeps; everything around it is the real thing."""
+    """A trial whose epochs sleep and are reported one by one; everything around them is the real thing."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """No torch: nothing is computed."""
@@ -37,19 +37,23 @@ class SleepTrial(TuneTrainable):
 
     def step(self) -> dict[str, Any]:
         """Sleep and report an epoch."""
-        time.sleep(self._sleep_s)
-        epoch = {"number": 1, "seconds": self._sleep_s, "metrics": {"train_loss": [1.0], "test_error": [0.5]}}
-        return {"epoch": 1, "done": True, "epochs": [epoch], "environment": {"device": "cpu"}}
+        seconds = self._sleep_s / self._epochs
+        time.sleep(seconds)
+        self._epoch += 1
+        epoch = {"number": self._epoch, "seconds": seconds, "metrics": {"train_loss": [1.0], "test_error": [0.5]}}
+        done = self._epoch == self._epochs
+        return {"epoch": self._epoch, "done": done, "epochs": [epoch], "environment": {"device": "cpu"}}
 
     def cleanup(self) -> None:
         """Nothing to keep."""
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._sleep_s = float(json.loads(config["trial"])["tags"][SLEEP_TAG])
+        spec = json.loads(config["trial"])
+        self._sleep_s, self._epochs, self._epoch = float(spec["tags"][SLEEP_TAG]), spec["config"]["epochs"], 0
 
 
-def run_sleeping(count: int, sleep_s: float) -> dict[str, float]:
-    """Run that many sleeping trials in this process, on a local Ray, with a recorder on a SQLite store.
+def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "local") -> dict[str, float]:
+    """Run that many sleeping trials in this process, on a local Ray or a cluster, with a recorder on a SQLite store.
 
     The driver's own cost is its processor time; the recorder's rest is what it writes after the last trial's end.
     Returns seconds of the wall, of the driver's processor time and of the recorder's rest, and resident MiB before Ray
@@ -63,11 +67,11 @@ def run_sleeping(count: int, sleep_s: float) -> dict[str, float]:
     from sweeps.resources import Resources
     from sweeps.tracking import ensure_experiment
 
-    slots = sum(node.cpus for node in connect("local"))
+    slots = sum(node.cpus for node in connect(address))
     folder = tempfile.mkdtemp()
     client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
     recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, tables=())
-    config = Config(data="digits", epochs=1)
+    config = Config(data="digits", epochs=epochs)
     specs = [
         TrialSpec(
             key=f"{place:016x}",

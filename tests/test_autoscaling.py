@@ -16,6 +16,7 @@ pytestmark = pytest.mark.cluster
 
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 HEAD_ID = "f" * 51 + "00000"
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 NODE_TYPES = {
     "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
     "small": {
@@ -44,6 +45,8 @@ def growing(tmp_path: Path) -> Any:
             "disable_launch_config_check": True,
         },
         "head_node_type": "ray.head.default", "available_node_types": NODE_TYPES,
+        "auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": [], "file_mounts_sync_continuously": False,
+        **{f"{name}_commands": [] for name in COMMANDS},
     }  # fmt: skip
     file = tmp_path / "fake.yaml"
     file.write_text(yaml.safe_dump(config))
@@ -75,10 +78,12 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
         assert sweep.wait(timeout=280) == 0, log.read_text()
         wait_for("an empty cluster", lambda: with_gpus() == set(), 60)
     assert "waiting for some with 1 CPU and 1 GPU with 6 GB" in " ".join(log.read_text().split())
-    trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
-    assert {trial.status for trial in trials} == {"FINISHED"}
-    assert sorted(trial.name for trial in trials) == sorted({trial.name for trial in trials})
-    assert all(trial.metrics["test_error"][-1][0] == 60 for trial in trials)
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    trials = record.trials()
+    assert len(trials) == len({trial.key for trial in trials}) == 5
+    for trial in trials:
+        epochs = [epoch for epoch, _ in record.with_histories(trial).metrics["test_error"]]
+        assert (trial.status, epochs) == ("FINISHED", list(range(1, 61)))
 
 
 def test_trials_land_where_their_gpu_memory_fits(growing: Cluster, tmp_path: Path) -> None:

@@ -1,57 +1,62 @@
-"""A sweep on a Ray cluster that is already up, joined from outside through Ray Client."""
+"""A sweep on a Ray cluster that is already up: joined from outside, and as a submitted job."""
 
-import os
-import shutil
-import socket
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from analysis.record import Record
-from tests.conftest import sweep_command
+from tests.clusters import RAY, Cluster, cluster, free_port, wait_for
+from tests.conftest import ROOT, sweep_command
 
 
-def free_port() -> int:
-    """Below the range that Ray gives to its workers."""
-    for port in range(9500, 9999):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError("no free port")
-
-
-@pytest.fixture
-def head() -> Iterator[str]:
-    """The ray:// address of a real head node with two CPUs."""
-    folder = tempfile.mkdtemp(dir="/tmp")  # Ray's sockets need a short path
+def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
     port = free_port()
-    ray = Path(sys.executable).with_name("ray")
-    command = [str(ray), "start", "--head", "--block", "--num-cpus=2", "--port=0", f"--ray-client-server-port={port}",
-               "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
-    process = subprocess.Popen(
-        command, env=os.environ | {"RAY_TMPDIR": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline, "the cluster did not start"
-        time.sleep(0.5)
-    yield f"ray://127.0.0.1:{port}"
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        member.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_a_sweep_runs_through_ray_client(head: str, tmp_path: Path) -> None:
-    arguments = ["--address", head, "--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"]
-    done = subprocess.run(sweep_command(*arguments), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    work = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"]
+    head = ["--num-cpus=2", f"--ray-client-server-port={port}", "--include-dashboard=false"]
+    with cluster(*head, port=port + 1) as running:
+        command = sweep_command("--address", f"ray://127.0.0.1:{port}", *work)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=running.environment, capture_output=True, text=True, timeout=240, check=False
+        )
     assert done.returncode == 0, done.stderr
     trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
     assert sorted(trial.name for trial in trials if trial.complete) == ["baseline", "batch-norm-yes"]
     assert "Table 7. Batch normalisation (digits)" in done.stdout
+
+
+@pytest.mark.cluster
+def test_a_job_is_submitted_followed_stopped_and_goes_on(tmp_path: Path) -> None:
+    """From a clean clone, whose code is shipped; then somebody else's job on the same cluster."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    port = free_port()
+    record, storage = f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "storage")
+    with cluster("--num-cpus=2", f"--dashboard-port={port}", port=port + 1) as running:
+
+        def submit(name: str, *arguments: str, wait: bool = True) -> str:
+            entry = ["python", "sweeps/full.py", "--address", "auto", "--data", "digits", "--studies", "tables"]
+            where = ["--tracking-uri", record, "--storage-path", storage]
+            return _job(running, port, "submit", "--working-dir", str(clone), "--submission-id", name,
+                        *([] if wait else ["--no-wait"]), "--", *entry, *arguments, *where)  # fmt: skip
+
+        wait_for("the dashboard", lambda: "succeeded" in _job(running, port, "list", check=False) or True)
+        submit("first", "--only", "7", "--epochs", "150", wait=False)
+        wait_for("epochs in the job's log", lambda: "epoch" in _job(running, port, "logs", "first"), 120)
+        _job(running, port, "stop", "first")
+        assert "Nothing to do" not in submit("again", "--only", "7", "--epochs", "150")
+        assert "Nothing to do: the record has it all." in submit("third", "--only", "7", "--epochs", "150")
+        submit("somebody-else", "--only", "5", "--epochs", "1")
+    own = Record(record, "ablations-digits")
+    complete = [trial for trial in own.trials() if trial.complete]
+    assert sorted(trial.name for trial in complete if trial.config.epochs == 150) == ["baseline", "batch-norm-yes"]
+    for trial in complete:
+        epochs = [epoch for epoch, _ in own.with_histories(trial).metrics["test_error"]]
+        assert epochs == list(range(1, trial.config.epochs + 1))
+
+
+def _job(running: Cluster, port: int, verb: str, *arguments: str, check: bool = True) -> str:
+    command = [RAY, "job", verb, "--address", f"http://127.0.0.1:{port}", *arguments]
+    done = subprocess.run(command, env=running.environment, capture_output=True, text=True, timeout=280, check=False)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

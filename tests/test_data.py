@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10
 from trainable import data
+from trainable.fetch import fetch
 from trainable.sources import CLASSES, DataError, read_cifar10, stratified_split
 
 
@@ -166,3 +167,20 @@ def test_the_prepared_form_is_json_and_plain_arrays() -> None:
     folder = data.prepare("digits")
     assert json.loads((folder / "about.json").read_text())["form"] == "embedded"
     assert isinstance(np.load(folder / "train_images.npy", mmap_mode="r"), np.memmap)
+
+
+def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path: Path) -> None:
+    source, cache = tmp_path / "bucket", tmp_path / "cache"
+    (source / "train").mkdir(parents=True)
+    (source / "train" / "a.bin").write_bytes(b"first")
+    copy = fetch(source.as_uri(), cache)
+    assert (copy / "train" / "a.bin").read_bytes() == b"first"
+    assert fetch(source.as_uri(), cache) == copy
+    (source / "train" / "a.bin").write_bytes(b"changed")
+    assert (fetch(source.as_uri(), cache) / "train" / "a.bin").read_bytes() == b"changed"
+
+
+@pytest.mark.parametrize("uri", ["nothing://bucket/cifar10", "file:///no/such/folder"])
+def test_a_uri_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"--data-dir {uri}"):
+        fetch(uri, tmp_path)

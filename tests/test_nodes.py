@@ -164,7 +164,9 @@ def test_code_and_data_reach_the_workers_and_the_record_is_complete(nodes: Nodes
         cache = nodes.folder / f"sweep-{number}" / "cache" / "ablation-sweeps"
         for kind in ("fetched", "prepared"):
             assert len([folder for folder in (cache / kind).iterdir() if folder.is_dir()]) == 1
-    assert not [key for key in _keys(store) if key.endswith((".pt", ".safetensors"))], "a recorded trial's files are removed"
+    assert not [key for key in _keys(store) if key.endswith((".pt", ".safetensors"))], (
+        "a recorded trial's files are removed"
+    )
 
 
 def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_the_shared_storage(nodes: Nodes, tmp_path: Path) -> None:
