@@ -32,16 +32,21 @@ def test_a_job_is_submitted_followed_stopped_and_goes_on(tmp_path: Path) -> None
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     port = free_port()
     record, storage = f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "storage")
-    with cluster("--num-cpus=2", f"--dashboard-port={port}", port=port + 1) as running:
+    agent = f"--dashboard-agent-listen-port={port + 2}"  # the default may be another Ray's on this machine
+    with cluster("--num-cpus=2", f"--dashboard-port={port}", agent, port=port + 1) as running:
 
-        def submit(name: str, *arguments: str, wait: bool = True) -> str:
+        def submit(name: str, *arguments: str, no_wait: tuple[str, ...] = (), check: bool = True) -> str:
             entry = ["python", "sweeps/full.py", "--address", "auto", "--data", "digits", "--studies", "tables"]
             where = ["--tracking-uri", record, "--storage-path", storage]
-            return _job(running, port, "submit", "--working-dir", str(clone), "--submission-id", name,
-                        *([] if wait else ["--no-wait"]), "--", *entry, *arguments, *where)  # fmt: skip
+            job = ["--working-dir", str(clone), "--submission-id", name, *no_wait, "--", *entry, *arguments, *where]
+            return _job(running, port, "submit", *job, check=check)
 
-        wait_for("the dashboard", lambda: "succeeded" in _job(running, port, "list", check=False) or True)
-        submit("first", "--only", "7", "--epochs", "150", wait=False)
+        def accepted() -> bool:  # Ray's agent takes jobs some seconds after the head is up
+            return "submitted success" in submit(
+                "first", "--only", "7", "--epochs", "150", no_wait=("--no-wait",), check=False
+            )
+
+        wait_for("a head that takes jobs", accepted)
         wait_for("epochs in the job's log", lambda: "epoch" in _job(running, port, "logs", "first"), 120)
         _job(running, port, "stop", "first")
         assert "Nothing to do" not in submit("again", "--only", "7", "--epochs", "150")
