@@ -16,18 +16,15 @@ class Costs:
     """Of the driver, for a report."""
     latency_s: float
     """From a trial's end to the next one on its slot, beside the driver's work."""
-    first_s: float
-    """Until a slot's actor has started."""
     start_s: float
-    """More, for each slot that starts before it: actors that start together share the machine."""
-
-    def on_own_machines(self) -> "Costs":
-        """The same where every node has cores of its own."""
-        return replace(self, start_s=0.0)
+    """Until a slot's actor has started."""
 
 
-def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs) -> float:
-    """Wall seconds of that many trials of so many seconds and equally spaced reports; the last report ends a trial."""
+def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs, one_machine: bool = False) -> float:
+    """Wall seconds of that many trials of so many seconds and equally spaced reports; the last report ends a trial.
+
+    On `one_machine` the slots' actors start one after another, elsewhere each on a node of its own.
+    """
     driver_free, left = 0.0, trials
     events: list[tuple[float, int, int]] = []  # when, slot, reports that the trial still owes after this one
     step = seconds / reports
@@ -39,7 +36,7 @@ def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs
             heapq.heappush(events, (now + wait + step, slot, reports - 1))
 
     for slot in range(min(slots, trials)):
-        start(0.0, slot, costs.first_s + slot * costs.start_s)
+        start(0.0, slot, costs.start_s * (slot + 1 if one_machine else 1))
     while events:
         now, slot, owed = heapq.heappop(events)
         driver_free = max(driver_free, now) + costs.report_s + (0.0 if owed else costs.trial_s)
@@ -53,8 +50,8 @@ def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs
 def fit(figures: dict[str, Any]) -> Costs:
     """Costs from `benchmarks.scaling`'s measurements.
 
-    The driver's are its processor time. The latency is what remains of the trials on one node, and the start what the
-    larger clusters take more.
+    The driver's are its processor time, the latency is what remains of trials of no work, and the start is that with
+    which the simulation takes as long as the largest cluster did; the smaller ones are left as a check.
     """
     single = figures["no_work"][0]
     report_s = figures["report_s"]
@@ -62,10 +59,13 @@ def fit(figures: dict[str, Any]) -> Costs:
     walls: dict[int, list[float]] = {}
     for row in figures["scaled"]:
         walls.setdefault(int(row["slots"]), []).append(row["trials_s"] + row["recorder_rest_s"])
-    small, large = min(walls), max(walls)
-    each = next(row["trials"] / row["slots"] for row in figures["scaled"])
-    latency_s = max(0.0, single["trials_s"] / (single["trials"] / single["slots"]) - small * (trial_s + report_s))
-    ideal = each * (figures["trial_s"] + trial_s + report_s + latency_s)
-    start_s = max(0.0, (median(walls[large]) - median(walls[small])) / (large - small))
-    first_s = max(0.0, median(walls[small]) - ideal - (small - 1) * start_s)
-    return Costs(trial_s, report_s, latency_s, first_s, start_s)
+    large = max(walls)
+    each = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
+    idle_s = single["trials_s"] * single["slots"] / single["trials"]
+    costs = Costs(trial_s, report_s, max(0.0, idle_s - single["slots"] * (trial_s + report_s)), 0.0)
+    low, high = 0.0, 100.0
+    for _ in range(40):
+        costs = replace(costs, start_s=(low + high) / 2)
+        short = simulate(each * large, large, figures["trial_s"], 1, costs, one_machine=True) < median(walls[large])
+        low, high = (costs.start_s, high) if short else (low, costs.start_s)
+    return costs

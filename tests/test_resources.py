@@ -49,9 +49,12 @@ def test_money_is_the_slots_time_and_the_heads() -> None:
 
 
 def test_a_simulated_sweep_is_the_slots_time_until_the_driver_is_the_limit() -> None:
-    free = Costs(trial_s=0, report_s=0, latency_s=0, first_s=0, start_s=0)
+    free = Costs(trial_s=0, report_s=0, latency_s=0, start_s=0)
     assert simulate(100, 10, 6.0, 3, free) == pytest.approx(60)
     assert simulate(95, 10, 6.0, 1, free) == pytest.approx(60)
-    busy = Costs(trial_s=0.5, report_s=0.1, latency_s=0, first_s=0, start_s=0)
+    starting = Costs(trial_s=0, report_s=0, latency_s=0, start_s=2)
+    assert simulate(4, 4, 6.0, 1, starting) == pytest.approx(2 + 6)
+    assert simulate(4, 4, 6.0, 1, starting, one_machine=True) == pytest.approx(4 * 2 + 6)
+    busy = Costs(trial_s=0.5, report_s=0.1, latency_s=0, start_s=0)
     assert simulate(1000, 1000, 1.0, 1, busy) == pytest.approx(1 + 1000 * 0.6)
     assert simulate(10, 1, 1.0, 1, busy) == pytest.approx(10 * 1.6)
