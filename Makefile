@@ -8,7 +8,7 @@ sweep: .venv/.installed
 	$(PYTHON) sweeps/full.py --data digits --samples 8
 
 test: .venv/.installed lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.installed
 	$(PYTHON) -m ruff check .

@@ -32,8 +32,9 @@ while True:
 
 
 def free_port() -> int:
-    """Below the range that Ray gives to its workers."""
-    for port in range(9500, 9999):
+    """Below the range that Ray gives to its workers, and another one for each of pytest's own."""
+    first = 9500 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in range(first, first + 100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) and probe.connect_ex((ray.util.get_node_ip_address(), port)):
                 return port

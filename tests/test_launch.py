@@ -229,7 +229,7 @@ def test_commands_that_are_written_down_are_understood(place: str, tmp_path: Pat
     text = (ROOT / place).read_text().replace("\\\n", " ")
     if place.endswith(".yaml"):
         text = yaml.safe_load(text)["spec"]["entrypoint"]
-    commands = re.findall(r"python sweeps/full\.py([^\n`#]*)", text)
+    commands = re.findall(r"python \S*sweeps/full\.py([^\n`#]*)", text)
     assert commands
     for command in commands:
         arguments = shlex.split(command)
