@@ -43,6 +43,16 @@ def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
     assert "search: 20 samples" in answer.stdout
 
 
+def test_a_dry_run_forecasts_a_cluster_that_is_yet_to_be_in_time_and_money(sweep: Sweep) -> None:
+    asks = ("--dry-run", "--json", "--gpus-per-trial", "0.25", "--prices", "gpu=1000,head=10")
+    small, large = (json.loads(sweep("--data", "digits", "--slots", slots, *asks).stdout) for slots in ("1", "16"))
+    assert large["slots"] == 16
+    assert large["total_s"] < small["total_s"] / 4
+    slot_hours = small["total_s"] / 3600  # one slot is busy from start to end
+    assert small["cost"] == pytest.approx(slot_hours * (0.25 * 1000 + 10), abs=0.02)
+    assert large["cost"] == pytest.approx(slot_hours * 250 + large["total_s"] / 3600 * 10, abs=0.1)
+
+
 def test_a_plan_needs_neither_torch_nor_ray() -> None:
     script = (
         "import sys; sys.argv = ['full.py', '--data', 'digits', '--dry-run', '--json']\n"
@@ -88,6 +98,13 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--gpus-per-trial", "-1"], "--gpus-per-trial -1.0: should be greater than or equal to 0"),
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial 1.5 must be a fraction below 1 or a whole number"),
+        (["--gpus-per-trial", "1"], "without GPUs (--gpus-per-trial 0) the sweep takes about"),
+        (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
+        (["--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
+        (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),
+        (["--prices", "gpu=cheap"], "--prices 'gpu=cheap' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
+        (["--prices", "disk=1"], "--prices 'disk=1' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
+        (["--data", "cifar10", "--data-dir", "nothing://x"], "--data-dir nothing://x: cannot be read"),
         (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: no Ray cluster there"),
         (["--address", "nonsense"], "--address nonsense: no Ray cluster there: expected auto, HOST:PORT or ray://"),
         (["--tracking-uri", "http://127.0.0.1:9"], "--tracking-uri http://127.0.0.1:9: the server cannot be reached"),
