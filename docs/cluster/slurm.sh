@@ -16,6 +16,7 @@ source .venv/bin/activate
 
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it over by itself
 port=$((20000 + SLURM_JOB_ID % 10000)) # other people's clusters may be on the same nodes
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 resources=(--num-cpus "${SLURM_CPUS_PER_TASK:-1}" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
