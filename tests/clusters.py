@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,13 @@ def wait_for(what: str, true: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError(f"{what}: not within {seconds:g} s")
 
 
-def kill_family(process: psutil.Process) -> None:
-    """Kill a process and all that it started."""
-    for member in [*process.children(recursive=True), process]:
-        member.kill()
+def kill_where(variable: str, value: str) -> None:
+    """Kill at once, without a word, all processes with that environment variable and all that they started."""
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get(variable) == value and process.pid != os.getpid():
+            with suppress(psutil.NoSuchProcess):
+                for member in [*process.children(recursive=True), process]:
+                    member.kill()
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,6 @@ def cluster(*arguments: str, port: int | None = None, **environment: str) -> Ite
         wait_for("the head node", lambda: "Ray runtime started" in (folder / "head.log").read_text())
         yield Cluster(f"{ray.util.get_node_ip_address()}:{port}", os.environ | own, folder)
     finally:
-        for candidate in psutil.process_iter(["environ"]):  # fake nodes are nobody's children
-            if (candidate.info["environ"] or {}).get("RAY_TMPDIR") == str(folder) and candidate.pid != os.getpid():
-                kill_family(candidate)
+        kill_where("RAY_TMPDIR", str(folder))  # not by descent: fake nodes are nobody's children
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)

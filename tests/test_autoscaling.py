@@ -1,16 +1,13 @@
 """Ray's autoscaler (version 2, as `ray up` starts it) with the provider of fake nodes, and sweeps that ask for GPUs."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from analysis.record import Record
-from tests.clusters import Cluster, cluster, free_port, wait_for
+from tests.clusters import Cluster, cluster, free_port, kill_where, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -73,7 +70,7 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
         first = wait_for("two GPU nodes", lambda: with_gpus() if len(with_gpus()) == 2 else None, 90)
         wait_for("a trial that trains", lambda: "epoch" in log.read_text(), 90)
         victim = min(first)
-        _kill_node(victim)
+        kill_where("RAY_OVERRIDE_NODE_ID_FOR_TESTING", victim)  # as a spot market takes a machine
         wait_for("a node in the place of the preempted one", lambda: len(with_gpus() - first) == 1, 90)
         assert sweep.wait(timeout=280) == 0, log.read_text()
         wait_for("an empty cluster", lambda: with_gpus() == set(), 60)
@@ -93,10 +90,3 @@ def test_trials_land_where_their_gpu_memory_fits(growing: Cluster, tmp_path: Pat
         assert large.wait(timeout=200) == 0, (tmp_path / "sweep.log").read_text()
         memory = {node["gpu_memory_gb"] for look in seen() for node in look["nodes"] if node.get("GPU")}
     assert memory == {80}
-
-
-def _kill_node(node_id: str) -> None:
-    """As a spot market takes a machine: all its processes at once, without a word."""
-    for process in psutil.process_iter(["environ", "name"]):
-        if (process.info["environ"] or {}).get("RAY_OVERRIDE_NODE_ID_FOR_TESTING") == node_id:
-            os.kill(process.pid, signal.SIGKILL)

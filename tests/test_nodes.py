@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
-import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
 from analysis.record import Record
-from tests.clusters import RAY, STORE, wait_for
+from tests.clusters import RAY, STORE, kill_where, wait_for
 from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10, sweep_command
 
 pytestmark = [
@@ -53,20 +51,9 @@ class Nodes:
     def start(self, number: int, command: str) -> subprocess.Popen:
         """Run a command on a node."""
         name = f"sweep-{number}"
-        home = self.folder / name
-        home.mkdir(exist_ok=True)
-        own = {
-            "HOME": str(home),
-            "XDG_CACHE_HOME": str(home / "cache"),
-            MARK: name,
-            "RAY_TMPDIR": str(self.folder / "session"),
-        }
+        (self.folder / name).mkdir(exist_ok=True)
         script = JOIN.format(name=name, folder=self.folder, root=ROOT, command=command)
-        with (home / "log").open("a") as log:
-            return subprocess.Popen(
-                ["ip", "netns", "exec", name, "unshare", "--uts", "bash", "-c", script],
-                env=self.environment | own, stdout=log, stderr=log,
-            )  # fmt: skip
+        return self._run(name, script, self.folder / name / "log")
 
     def sweep(self, *arguments: str, folder: Path) -> subprocess.Popen:
         """The driver, on the head."""
@@ -84,15 +71,9 @@ class Nodes:
             return subprocess.Popen(command, env=self.environment | own | {MARK: name}, stdout=log, stderr=log)
 
 
-def kill_node(name: str) -> None:
-    """All processes of a node at once, without a word."""
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get(MARK) == name:
-            process.send_signal(signal.SIGKILL)
-
-
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
+    _take_down()  # what a killed test run left behind
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     ip("link add sweep-net type bridge")
     ip(f"addr add {NET}.1/24 dev sweep-net")
@@ -125,13 +106,17 @@ def nodes() -> Iterator[Nodes]:
                 wait_for(f"node {number}", lambda log=log: "Ray runtime started" in log.read_text())
             yield made
         finally:
-            for number in range(3):
-                kill_node(f"sweep-{number}")
-                subprocess.run(["ip", "link", "delete", f"sweep-{number}"], check=False)
-                subprocess.run(["ip", "netns", "delete", f"sweep-{number}"], check=False)
-            subprocess.run(["ip", "link", "delete", "sweep-net"], check=False)
+            _take_down()
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_down() -> None:
+    for number in range(3):
+        kill_where(MARK, f"sweep-{number}")
+        for kind in ("link", "netns"):
+            subprocess.run(["ip", kind, "delete", f"sweep-{number}"], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["ip", "link", "delete", "sweep-net"], check=False, stderr=subprocess.DEVNULL)
 
 
 def ip(command: str) -> None:
@@ -173,7 +158,7 @@ def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_the_shared_storage(nodes:
     store = boto3.client("s3", endpoint_url=f"http://{_endpoint(nodes)}")
     sweep = nodes.sweep("--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "80", folder=tmp_path)
     wait_for("checkpoints", lambda: sum(key.endswith("checkpoint.pt") for key in _keys(store)) == 2, 120)
-    kill_node("sweep-2")
+    kill_where(MARK, "sweep-2")
     assert sweep.wait(timeout=280) == 0, (tmp_path / "sweep.log").read_text()
     trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     for trial in trials.trials():

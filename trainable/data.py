@@ -7,8 +7,6 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from filelock import FileLock
 
 from trainable import sources
 from trainable.fetch import fetch
+from trainable.once import made_once
 from trainable.sources import Arrays, DataError
 
 NAMES = ("cifar10", "digits")
@@ -147,24 +146,14 @@ def _source_id(folder: Path) -> str:
 
 
 def _prepare(source: str, form: str, read: Callable[[], Arrays]) -> Path:
-    target = cache() / "prepared" / f"{source}-v{_FORMAT}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            arrays = dict(zip(_PARTS, read(), strict=True))
-            unfinished = Path(tempfile.mkdtemp(dir=target.parent))
-            try:
-                for part, array in arrays.items():
-                    np.save(unfinished / f"{part}.npy", array)
-                about = {"form": form, "fingerprint": _fingerprint(list(arrays.values()))}
-                (unfinished / "about.json").write_text(json.dumps(about))
-                unfinished.chmod(0o755)
-                unfinished.rename(target)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return target
+    def write(folder: Path) -> None:
+        arrays = dict(zip(_PARTS, read(), strict=True))
+        for part, array in arrays.items():
+            np.save(folder / f"{part}.npy", array)
+        about = {"form": form, "fingerprint": _fingerprint(list(arrays.values()))}
+        (folder / "about.json").write_text(json.dumps(about))
+
+    return made_once(cache() / "prepared" / f"{source}-v{_FORMAT}", write)
 
 
 def _fingerprint(arrays: list[np.ndarray]) -> str:

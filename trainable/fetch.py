@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
-from filelock import FileLock
 from pyarrow import ArrowException, fs
 
+from trainable.once import made_once
 from trainable.sources import DataError
 
 
@@ -24,19 +22,12 @@ def fetch(uri: str, cache: Path) -> Path:
         if not files:
             raise DataError(f"--data-dir {uri}: no files there")
         stats = [uri, *((file.path, file.size, file.mtime_ns) for file in sorted(files, key=lambda file: file.path))]
-        target = cache / hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
-        if target.is_dir():
-            return target
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not target.is_dir():
-                unfinished = Path(tempfile.mkdtemp(dir=cache))
-                try:
-                    local = fs.LocalFileSystem()
-                    fs.copy_files(root, str(unfinished), source_filesystem=filesystem, destination_filesystem=local)
-                    unfinished.rename(target)
-                finally:
-                    shutil.rmtree(unfinished, ignore_errors=True)
+        name = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+
+        def copy(folder: Path) -> None:
+            local = fs.LocalFileSystem()
+            fs.copy_files(root, str(folder), source_filesystem=filesystem, destination_filesystem=local)
+
+        return made_once(cache / name, copy)
     except (OSError, ArrowException) as error:
         raise DataError(f"--data-dir {uri}: cannot be read: {str(error).splitlines()[0]}") from error
-    return target
