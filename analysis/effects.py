@@ -1,19 +1,21 @@
 """Each ablation's difference from the baseline, paired by seed, with intervals and tests corrected for their number."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
 from scipy import stats
 
+from analysis.intervals import CONFIDENCE
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
 from trainable.study import PlacedTable
 
-CONFIDENCE = 0.95
-HEADER = ("row", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm", "Wilcoxon p", "Wilcoxon p, Holm")
+HEADER = (
+    "study", "row", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Effect:
     """A config's error minus the baseline's, over the seeds that both have. The interval and the tests are None for
     fewer than two seeds."""
 
+    study: str
+    """The first study that the config is a row of."""
     name: str
     key: str
     differences: tuple[float, ...]
@@ -41,30 +45,25 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metr
     because a minimum over the epochs on the test split is optimistic.
 
     The baseline is the config without a change; there are no effects where the record lacks it. p values are Holm's
-    (1979) over all configs, for the paired t-test and for Wilcoxon's signed-rank test apart.
+    (1979) over the configs of a study, for the paired t-test and for Wilcoxon's signed-rank test apart.
     """
-    names: dict[str, str] = {}
+    names: dict[str, tuple[str, str]] = {}
     for table in tables:
         for row in table.rows:
-            names.setdefault(row.key, f"{table.slug}: {row.name}")
+            names.setdefault(row.key, (table.study, f"{table.slug}: {row.name}"))
     baseline = next((each for each in found.values() if each.key in names and each.config.is_baseline), None)
     if baseline is None:
         return []
     base = _finals(baseline, metric)
-    measured = []
-    for key, name in names.items():
+    measured: dict[str, list[Effect]] = {}
+    for key, (study, name) in names.items():
         if key == baseline.key or key not in found:
             continue
         own = _finals(found[key], metric)
-        shared = sorted(base.keys() & own.keys())
-        if shared:
-            measured.append(_effect(name, key, np.array([own[seed] - base[seed] for seed in shared])))
-    t_holm = holm([effect.t_p for effect in measured])
-    wilcoxon_holm = holm([effect.wilcoxon_p for effect in measured])
-    corrected = [
-        Effect(**{**vars(effect), "t_holm": t, "wilcoxon_holm": w})
-        for effect, t, w in zip(measured, t_holm, wilcoxon_holm, strict=True)
-    ]
+        if shared := sorted(base.keys() & own.keys()):
+            differences = np.array([own[seed] - base[seed] for seed in shared])
+            measured.setdefault(study, []).append(_effect(study, name, key, differences))
+    corrected = [effect for family in measured.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
 
 
@@ -83,6 +82,7 @@ def as_rows(found: Sequence[Effect]) -> list[list[str]]:
     """Under `HEADER`; what too few seeds cannot say is `-`."""
     return [
         [
+            effect.study,
             effect.name,
             str(len(effect.differences)),
             f"{effect.mean:+.4f}",
@@ -118,11 +118,19 @@ def _finals(trained: Replicates, metric: str) -> dict[int, float]:
     return {seed: series[-1][1] for seed, series in trained.by_seed(metric).items()}
 
 
-def _effect(name: str, key: str, differences: np.ndarray) -> Effect:
+def _corrected(family: Sequence[Effect]) -> list[Effect]:
+    t_holm = holm([effect.t_p for effect in family])
+    wilcoxon_holm = holm([effect.wilcoxon_p for effect in family])
+    return [
+        replace(effect, t_holm=t, wilcoxon_holm=w) for effect, t, w in zip(family, t_holm, wilcoxon_holm, strict=True)
+    ]
+
+
+def _effect(study: str, name: str, key: str, differences: np.ndarray) -> Effect:
     values = tuple(differences.tolist())
     if len(values) < 2 or not differences.std():
-        return Effect(name, key, values, None, None, None)
+        return Effect(study, name, key, values, None, None, None)
     t_test = stats.ttest_1samp(differences, 0.0)
     low, high = t_test.confidence_interval(CONFIDENCE)
-    return Effect(name, key, values, (float(low), float(high)), float(t_test.pvalue),
+    return Effect(study, name, key, values, (float(low), float(high)), float(t_test.pvalue),
                   float(stats.wilcoxon(differences).pvalue))  # fmt: skip

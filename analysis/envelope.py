@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot
 
+from analysis.intervals import as_text
 from analysis.style import COLORS, save
 
 RANGES = ((1, 1), (2, 5), (6, 10), (11, 20))
 """Epochs, both ends included."""
 HEADER = ("network", "step", "low", "high")
+GAPS_HEADER = ("network", "seeds", *(f"epochs {first} to {last}" for first, last in RANGES))
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,16 @@ class Envelope:
     """A network's band, for each seed: (seeds, steps)."""
 
     name: str
+    seeds: tuple[int, ...]
     low: np.ndarray
     high: np.ndarray
     steps_an_epoch: int
 
-    def gaps(self) -> list[float | None]:
-        """Mean height of the band over each of `RANGES`; None where the training is shorter."""
-        heights = (self.high - self.low).mean(0)
-        parts = [heights[(first - 1) * self.steps_an_epoch : last * self.steps_an_epoch] for first, last in RANGES]
-        return [float(part.mean()) if len(part) else None for part in parts]
+    def gaps(self) -> list[dict[int, float]]:
+        """For each of `RANGES` the band's mean height by seed; empty where the training is shorter."""
+        heights = self.high - self.low
+        parts = [heights[:, (first - 1) * self.steps_an_epoch : last * self.steps_an_epoch] for first, last in RANGES]
+        return [dict(zip(self.seeds, part.mean(1).tolist(), strict=True)) if part.size else {} for part in parts]
 
 
 def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
@@ -43,7 +46,22 @@ def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epo
     if not seeds:
         return None
     stacked = np.array([[each[seed] for seed in seeds] for each in losses])
-    return Envelope(name, stacked.min(0), stacked.max(0), steps_an_epoch)
+    return Envelope(name, tuple(seeds), stacked.min(0), stacked.max(0), steps_an_epoch)
+
+
+def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
+    """Under `GAPS_HEADER`: each network's mean gaps, and of a pair the second's minus the first's, paired by seed."""
+    rows = [_gap_row(each.name, each.gaps(), ".4f") for each in envelopes]
+    if len(envelopes) == 2:
+        by_range = zip(*(each.gaps() for each in envelopes), strict=True)
+        differences = [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in by_range]
+        rows.append(_gap_row("difference, paired by seed", differences, "+.4f"))
+    return rows
+
+
+def _gap_row(name: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:
+    texts = [as_text(list(by_seed.values()), digits) if by_seed else "-" for by_seed in gaps]
+    return [name, str(len(gaps[0])), *texts]
 
 
 def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: Path) -> Path:
@@ -56,7 +74,7 @@ def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: P
     for place, (axis, each) in enumerate(zip(axes[0], envelopes, strict=True)):
         steps = np.arange(1, each.low.shape[1] + 1)
         axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0.3, alpha=0.8)
-        axis.set_title(f"{each.name}, {len(each.low)} seed(s), the first shown", fontsize=9)
+        axis.set_title(f"{each.name}, seed {each.seeds[0]} of {len(each.seeds)}", fontsize=9)
         axis.set(xlabel="step", ylabel="mini-batch loss", ylim=(0, top))
         axis.grid(alpha=0.3)
         rows += [

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.envelope import RANGES, Envelope, draw_envelopes, envelope
+from analysis.envelope import GAPS_HEADER, Envelope, draw_envelopes, envelope, gap_rows
 from analysis.kernels import draw_first_layer, draw_second_layer, fold
 from analysis.page import Grid, Picture, Section, Text
-from analysis.record import PROBED, Source
+from analysis.record import PROBED, Source, TrialRecord
 from analysis.replicates import Replicates
-from analysis.smoothness import draw_smoothness, summary
+from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, summary
 from analysis.style import write_csv
 from analysis.surface import draw_surfaces
 from trainable.storage import SURFACE, TRACES, WEIGHTS
@@ -18,7 +18,6 @@ from trainable.study import PlacedTable
 
 ENVELOPES = {"cnn": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
 """The start of the slugs of the tables compared in one picture, after `envelope-`."""
-MEDIANS = ("median over the steps", "loss range", "predictiveness range", "largest beta-smoothness")
 
 
 def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path) -> Section:
@@ -57,16 +56,12 @@ def envelope_section(
             continue
         rates = ", ".join(row.name for row in pair[0].rows)
         picture = draw_envelopes(bands, pair[0].rows[0].config.data, rates, folder / f"envelope-{kind}.png")
-        header = ("network", "seeds", *(f"epochs {first} to {last}" for first, last in RANGES))
-        rows = [
-            (band.name, str(len(band.low)), *("-" if gap is None else f"{gap:.4f}" for gap in band.gaps()))
-            for band in bands
-        ]
-        write_csv(folder / f"envelope-{kind}-gaps.csv", header, rows)
+        rows = gap_rows(bands)
+        write_csv(folder / f"envelope-{kind}-gaps.csv", GAPS_HEADER, rows)
         section.blocks += [
             Picture(picture, f"The {title}."),
-            Text("Mean height of the band over ranges of epochs, and over the seeds:"),
-            Grid(header, rows),
+            Text("Mean height of the band over ranges of epochs: the seeds' mean and half its 95% interval."),
+            Grid(GAPS_HEADER, rows),
         ]
         if len(bands) < len(pair):
             section.blocks.append(Text("Missing: the other network of the pair; its trainings are not all recorded."))
@@ -79,20 +74,21 @@ def smoothness_section(
     """Santurkar's measurements of each pair of networks, the SGD arm and the Adam arm apart."""
     section = Section("Smoothness of the loss along the gradient")
     for table in (table for table in tables if table.measure == "probe"):
-        arms: dict[str, dict[str, np.ndarray]] = {}
+        arms: dict[str, dict[str, dict[int, np.ndarray]]] = {}
         every = 0
         for row in table.rows:
             name, _, arm = row.name.partition(", ")
             for trial in found[row.key].trials if row.key in found else ():
-                measured = source.arrays(trial, TRACES).get(f"probes/seed_{trial.seeds[0]}")
-                if measured is not None:
-                    arms.setdefault(arm, {})[name], every = measured, int(trial.tags[PROBED])
-        for arm, probes in arms.items():
+                if probes := _traces(source, trial, "probes"):
+                    arms.setdefault(arm, {}).setdefault(name, {}).update(probes)
+                    every = int(trial.tags[PROBED])
+        for arm, networks in arms.items():
+            first = {name: by_seed[min(by_seed)] for name, by_seed in networks.items()}
             title = f"{table.title}, {arm}, {table.rows[0].config.data}, one seed, probed every {every} steps"
             file = folder / f"{table.slug}-{arm.split()[0].lower()}.png"
             section.blocks += [
-                Picture(draw_smoothness(probes, every, title, file), f"{title}."),
-                Grid(MEDIANS, summary(probes)),
+                Picture(draw_smoothness(first, every, title, file), f"{title}."),
+                Grid(SUMMARY_HEADER, summary(networks)),
             ]
             if not arm.startswith("SGD"):
                 section.blocks.append(
@@ -149,14 +145,16 @@ def _network(
 
 
 def _band(source: Source, table: PlacedTable, found: Mapping[str, Replicates]) -> Envelope | None:
-    losses = []
+    losses: list[dict[int, np.ndarray]] = []
     for row in table.rows:
-        each = found.get(row.key)
-        by_seed: dict[int, np.ndarray] = {}
-        for trial in each.trials if each else ():
-            traces = source.arrays(trial, TRACES)
-            by_seed |= {s: traces[f"step_losses/seed_{s}"] for s in trial.seeds if f"step_losses/seed_{s}" in traces}
-        losses.append(by_seed)
+        trials = found[row.key].trials if row.key in found else ()
+        losses.append({s: loss for trial in trials for s, loss in _traces(source, trial, "step_losses").items()})
     config = table.rows[0].config
     steps = max((len(values) for each in losses for values in each.values()), default=0) // config.epochs
     return envelope(table.title.partition(", ")[2], losses, steps)
+
+
+def _traces(source: Source, trial: TrialRecord, kind: str) -> dict[int, np.ndarray]:
+    """What a trial traced of that kind, by seed; empty where the record has no traces of it."""
+    arrays = source.arrays(trial, TRACES)
+    return {seed: arrays[name] for seed in trial.seeds if (name := f"{kind}/seed_{seed}") in arrays}

@@ -42,6 +42,8 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
 }
 """The report's table 1: parameters by network."""
+LOSSY = "JPEG"
+"""In a data set's form: its images are not pixel for pixel the official ones."""
 SEARCHED = 2
 """Finished trials that a search must have before there is anything to draw."""
 
@@ -110,7 +112,15 @@ def _provenance(material: Material) -> list[Section]:
         ),
         ("commit", values("git_commit")),
     ]
-    return [Section("What this is made of", [Grid(("", ""), rows)])]
+    section = Section("What this is made of", [Grid(("", ""), rows)])
+    if LOSSY in values("data_form"):
+        section.blocks.append(
+            Text(
+                "The images were read from JPEG files: lossily re-encoded copies, on which errors can differ from "
+                "those on the official files, which the report used."
+            )
+        )
+    return [section]
 
 
 def _tables(material: Material) -> list[Section]:
@@ -163,9 +173,9 @@ def _effects(material: Material) -> list[Section]:
         return [Section("Effects", [Text("Missing: the record has no baseline to compare with.")])]
     picture = draw_effects(found, material.data, material.folder / "effects.png")
     text = Text(
-        "Test error after the last epoch minus the baseline's of the same seed, the largest gain first. Below two "
-        "seeds there is no interval and no test; Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 "
-        "with five."
+        "Test error after the last epoch minus the baseline's of the same seed, the largest gain first. Holm's "
+        "correction is for the number of configs in a study. Below two seeds there is no interval and no test; "
+        "Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 with five."
     )
     blocks: list[Block] = [text, Picture(picture, "Effect of each change."), Grid(HEADER, as_rows(found))]
     sections = [Section("Effects, paired by seed", blocks)]

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot
 
+from analysis.intervals import as_text
 from analysis.style import line_style, save
 
 HEADER = ("network", "step", "measure", "low", "high")
+SUMMARY_HEADER = ("median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness")
 TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
 
 
@@ -41,11 +43,16 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], every: int, title: str, fi
     return save(figure, file, HEADER, rows)
 
 
-def summary(probes: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """For each network the median over the training of the loss range, the predictiveness range and the largest
-    beta-smoothness."""
+def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
+    """Under `SUMMARY_HEADER`, for each network and its probes by seed: the median over the training of the loss range,
+    of the predictiveness range and of the largest beta-smoothness, each the seeds' mean with its interval."""
     rows = []
-    for name, measured in probes.items():
-        ranges = np.median(measured.max(1) - measured.min(1), axis=0)
-        rows.append([name, f"{ranges[0]:.4g}", f"{ranges[1]:.4g}", f"{np.median(measured[:, :, 2].max(1)):.4g}"])
+    for name, by_seed in probes.items():
+        medians = [_medians(measured) for measured in by_seed.values()]
+        rows.append([name, str(len(by_seed)), *(as_text(values, ".4g") for values in zip(*medians, strict=True))])
     return rows
+
+
+def _medians(measured: np.ndarray) -> list[float]:
+    low, high = measured.min(1), measured.max(1)
+    return np.median([*(high - low)[:, :2].T, high[:, 2]], axis=1).tolist()

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import mean, stdev
+from statistics import mean
 
 from scipy import stats
 
+from analysis.intervals import CONFIDENCE, as_text, half_width
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
 from trainable.config import Config
 from trainable.study import PlacedTable, Reported
 
-CONFIDENCE = 0.95
 SPLITS = ("train", "test")
 TEST_IMAGES = 10_000
 """Of CIFAR-10, where the reported figures come from."""
@@ -40,11 +40,11 @@ class Cell:
     @property
     def half_width(self) -> float | None:
         """Half the 95% confidence interval of the mean (Student's t); None for one seed."""
-        return _t_half_width(self.minima, 1 / len(self.minima))
+        return half_width(self.minima)
 
     def next_run(self) -> tuple[float, float] | None:
         """The 95% prediction interval of one more run; None for one seed."""
-        half = _t_half_width(self.minima, 1 + 1 / len(self.minima))
+        half = half_width(self.minima, next_run=True)
         return None if half is None else (self.mean - half, self.mean + half)
 
 
@@ -133,8 +133,7 @@ def _text(cell: Cell | None) -> str:
     """The mean minimum, with its interval, and the epoch of each seed's."""
     if cell is None:
         return "missing"
-    interval = "" if cell.half_width is None else f" ± {cell.half_width:.4f}"
-    return f"{cell.mean:.4f}{interval} " + " ".join(f"@{epoch}" for epoch in cell.epochs)
+    return " ".join([as_text(cell.minima), *(f"@{epoch}" for epoch in cell.epochs)])
 
 
 def _cell(by_seed: Mapping[int, Series]) -> Cell | None:
@@ -146,10 +145,3 @@ def _cell(by_seed: Mapping[int, Series]) -> Cell | None:
         epochs=tuple(epoch for epoch, _ in best),
         finals=tuple(series[-1][1] for series in by_seed.values()),
     )
-
-
-def _t_half_width(values: Sequence[float], variance_factor: float) -> float | None:
-    if len(values) < 2:
-        return None
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * stdev(values) * sqrt(variance_factor))

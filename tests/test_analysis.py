@@ -123,6 +123,13 @@ def test_the_page_says_what_it_was_made_with_and_what_disagrees(tmp_path: Path) 
         assert fact in page
     assert "| cross-entropy | 0.1500 @1 | 0.3000 @1 | 0.3000 | 0 | 0.0586 @19 | 0.3016 @8 | within" in page
     assert "table 3, hinge: test error 0.4000, reported 0.3016 (+0.0984)." in page
+    assert "1 of 2 configs agrees with ours. Ours is higher in 1 of them; the difference is +0.0484 on average" in page
+    assert "JPEG" not in page
+
+
+def test_errors_on_re_encoded_images_are_said_to_be_that(tmp_path: Path) -> None:
+    lossy = trial("baseline", {0: [0.30]}, Config(), tags=TAGS | {"data_form": "parquet of JPEG"})
+    assert "lossily re-encoded copies" in page_of(tmp_path, Recorded([lossy], sweep(table())))
 
 
 def test_the_html_page_needs_nothing_else(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from analysis.effects import effects, holm
-from analysis.envelope import draw_envelopes, envelope
+from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows
 from analysis.kernels import fold, own_scale, shared_scale
 from analysis.replicates import replicates
 from analysis.searching import draw_best_so_far, draw_learning_curves, draw_parameters, varied
@@ -48,6 +48,20 @@ def test_one_seed_has_an_effect_but_no_test() -> None:
     assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
 
 
+def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
+    """What else is recorded does not change a study's p values."""
+    errors = {"baseline": [0.30, 0.32, 0.31], "hinge": [0.33, 0.34, 0.36], "lr": [0.41, 0.45, 0.40]}
+    configs = {"baseline": Config(), "hinge": Config(loss="hinge"), "lr": Config(lr=0.5)}
+    found = replicates([trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors])
+    row = PlacedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
+    rates = PlacedTable(study="envelope", number="9", slug="rates", title="Rates", varies="rate", rows=(row,))
+    apart = {effect.name: effect for effect in effects([table(), rates], found)}
+    assert all(effect.t_holm == effect.t_p for effect in apart.values())
+    together = effects([table(), rates.model_copy(update={"study": "tables"})], found)
+    assert [effect.t_holm for effect in together] == holm([effect.t_p for effect in together])
+    assert together[1].t_holm == 2 * together[1].t_p
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
@@ -60,8 +74,14 @@ def test_an_envelope_by_hand(tmp_path: Path) -> None:
     assert band is not None
     assert band.low.tolist() == [[1.0, 3.0, 2.0, 0.0]], "only the seed that all learning rates have"
     assert band.high.tolist() == [[4.0, 5.0, 2.0, 1.0]]
-    assert band.gaps() == [pytest.approx((3 + 2) / 2), pytest.approx((0 + 1) / 2), None, None]
+    assert band.gaps() == [{0: (3 + 2) / 2}, {0: (0 + 1) / 2}, {}, {}]
     assert envelope("baseline", [slow, {}], 2) is None
+    flat = Envelope("with batch norm", (0, 1), 0 * np.ones((2, 4)), np.ones((2, 4)), 2)
+    assert gap_rows([band, flat]) == [
+        ["baseline", "1", "2.5000", "0.5000", "-", "-"],
+        ["with batch norm", "2", "1.0000 ± 0.0000", "1.0000 ± 0.0000", "-", "-"],
+        ["difference, paired by seed", "1", "-1.5000", "+0.5000", "-", "-"],
+    ]
     file = draw_envelopes([band], "digits", "1, 2", tmp_path / "envelope.png")
     assert file.with_suffix(".csv").read_text().splitlines()[1] == "baseline,1,1,4"
 
@@ -153,7 +173,9 @@ def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     probes = {"plain": np.array([[[1.0, 2.0, 3.0], [3.0, 5.0, 9.0]]] * 3)}
     file = draw_smoothness(probes, 50, "title", tmp_path / "smoothness.png")
     assert "plain,50,loss after the step,1,3" in file.with_suffix(".csv").read_text()
-    assert summary(probes) == [["plain", "2", "3", "9"]]
+    seeds = {0: probes["plain"], 1: 2 * probes["plain"]}
+    assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9"]]
+    assert summary({"plain": seeds}) == [["plain", "2", "3 ± 12.71", "4.5 ± 19.06", "13.5 ± 57.18"]]
     axis = np.linspace(-1, 1, 3)
     bowl = {"alphas": axis, "betas": axis, "loss": 1 + axis[:, None] ** 2 + axis**2, "error": np.zeros((3, 3))}
     files = draw_surfaces({"baseline": bowl}, "digits", tmp_path / "surface")

@@ -17,13 +17,13 @@ from filelock import FileLock
 from trainable import sources
 from trainable.fetch import fetch
 from trainable.once import made_once
-from trainable.sources import Arrays, DataError
+from trainable.sources import DataError, Decoded
 
 NAMES = ("cifar10", "digits")
 VALIDATION_FRACTION = 0.1
 """Share of every class that protocol B holds out of the train split."""
 
-_FORMAT = 1  # raise it when a source would be decoded or laid out differently
+_FORMAT = 2  # raise it when a source would be decoded or laid out differently
 _PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -45,7 +45,7 @@ class Dataset:
 
     name: str
     form: str
-    """Where it came from: `official`, `parquet`, `folders` or `embedded`."""
+    """In what form it was found: see `Decoded`."""
     fingerprint: str
     """The first 16 hexadecimal digits of the SHA-256 of its pixels and labels, in their order."""
     train_images: np.ndarray
@@ -96,10 +96,10 @@ def prepare(name: str, data_dir: str | Path | None = None) -> Path:
     if name not in NAMES:
         raise DataError(f"data {name!r} is unknown; allowed: {', '.join(NAMES)}")
     if name == "digits":
-        return _prepare("digits", "embedded", sources.read_digits)
+        return _prepare("digits", sources.read_digits)
     folder = _locate(data_dir)
     if folder is not None:
-        return _prepare(_source_id(folder), sources.find_form(folder) or "", lambda: sources.read_cifar10(folder))
+        return _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
     return _download()
 
 
@@ -129,13 +129,13 @@ def _download() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cache() / "download.lock"):
         try:
-            arrays = sources.read_cifar10(folder, download=True)
+            decoded = sources.read_cifar10(folder, download=True)
         except DataError as error:
             raise DataError(
                 f"CIFAR-10 was not found: no --data-dir, no $CIFAR10_DIR, none in the cache {folder}, and the download "
                 f"failed ({error}). Name a folder that holds it, or try the embedded data with --data digits"
             ) from error
-    return _prepare(_source_id(folder), "official", lambda: arrays)
+    return _prepare(_source_id(folder), lambda: decoded)
 
 
 def _source_id(folder: Path) -> str:
@@ -145,12 +145,13 @@ def _source_id(folder: Path) -> str:
     return "cifar10-" + hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
-def _prepare(source: str, form: str, read: Callable[[], Arrays]) -> Path:
+def _prepare(source: str, read: Callable[[], Decoded]) -> Path:
     def write(folder: Path) -> None:
-        arrays = dict(zip(_PARTS, read(), strict=True))
-        for part, array in arrays.items():
+        decoded = read()
+        arrays = [getattr(decoded, part) for part in _PARTS]
+        for part, array in zip(_PARTS, arrays, strict=True):
             np.save(folder / f"{part}.npy", array)
-        about = {"form": form, "fingerprint": _fingerprint(list(arrays.values()))}
+        about = {"form": decoded.form, "fingerprint": _fingerprint(arrays)}
         (folder / "about.json").write_text(json.dumps(about))
 
     return made_once(cache() / "prepared" / f"{source}-v{_FORMAT}", write)

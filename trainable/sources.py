@@ -1,11 +1,9 @@
-"""Readers: each form in which the data is found, decoded to arrays and checked. Nothing is cached here.
-
-A reader returns `Arrays`: train images (N, 32, 32, 3) uint8, train labels (N,) uint8, and the same of the test split.
-"""
+"""Readers: each form in which the data is found, decoded to arrays and checked. Nothing is cached here."""
 
 import io
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,21 @@ PER_CLASS = {"train": 5000, "test": 1000}
 CHANNEL_MEAN, CHANNEL_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 """Of CIFAR-10's train split in grey levels; every copy of it, re-encoded or not, is within 2 of these."""
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+NamedFile = tuple[str, io.BytesIO | Path]
+"""An encoded image and what to call it in a message."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A data set as it was read: images (N, 32, 32, 3) uint8 and labels (N,) uint8 of both splits."""
+
+    form: str
+    """`official`, `embedded`, or the layout and the encoding of its images: `parquet of JPEG`, `folders of PNG`."""
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
 
 
 class DataError(ValueError):
@@ -34,7 +46,7 @@ def find_form(folder: Path) -> str | None:
     return None
 
 
-def read_cifar10(folder: Path, download: bool = False) -> Arrays:
+def read_cifar10(folder: Path, download: bool = False) -> Decoded:
     """CIFAR-10 from a folder in any of its forms; with `download`, fetched into it first.
 
     Raises `DataError` for a folder that holds something else or is damaged.
@@ -47,15 +59,18 @@ def read_cifar10(folder: Path, download: bool = False) -> Arrays:
             "*.parquet files, or train/ and test/ with a folder for each class"
         )
     if form == "official":
-        arrays = _read_official(folder, download)
+        decoded = _read_official(folder, download)
     else:
-        read = _read_parquet if form == "parquet" else _read_class_folders
-        arrays = *read(folder, "train"), *read(folder, "test")
-    _check_cifar10(folder, arrays)
-    return arrays
+        list_images = _list_parquet if form == "parquet" else _list_class_folders
+        (train, train_labels), (test, test_labels) = (list_images(folder, split) for split in PER_CLASS)
+        images, encodings = _decode([*train, *test])
+        form = f"{form} of {' and '.join(sorted(encodings))}"
+        decoded = Decoded(form, images[: len(train)], train_labels, images[len(train) :], test_labels)
+    _check_cifar10(folder, decoded)
+    return decoded
 
 
-def read_digits() -> Arrays:
+def read_digits() -> Decoded:
     """scikit-learn's 1,797 handwritten digits, 8x8 enlarged fourfold to grey RGB; a fixed stratified fifth is test."""
     from sklearn.datasets import load_digits
 
@@ -64,7 +79,7 @@ def read_digits() -> Arrays:
     images = np.repeat(grey.repeat(4, axis=1).repeat(4, axis=2)[..., None], 3, axis=3)
     labels = digits.target.astype(np.uint8)
     train, test = stratified_split(labels, 0.2)
-    return images[train], labels[train], images[test], labels[test]
+    return Decoded("embedded", images[train], labels[train], images[test], labels[test])
 
 
 def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +94,7 @@ def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, n
     return np.setdiff1d(np.arange(len(labels)), held), np.sort(held)
 
 
-def _read_official(folder: Path, download: bool) -> Arrays:
+def _read_official(folder: Path, download: bool) -> Decoded:
     """Through torchvision, which checks the MD5 of every file; checked here first to name the file at fault."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, extract_archive
@@ -104,16 +119,16 @@ def _read_official(folder: Path, download: bool) -> Arrays:
         except Exception as error:  # torchvision raises RuntimeError, URLError, EOFError, tarfile's errors, ...
             raise DataError(f"the official CIFAR-10 batches cannot be fetched: {error}") from error
         splits += [split.data, np.asarray(split.targets, dtype=np.uint8)]
-    return tuple(splits)  # type: ignore[return-value]
+    return Decoded("official", *splits)
 
 
-def _read_parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _list_parquet(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
     from pyarrow import ArrowException, parquet
 
     files = sorted(path for path in folder.rglob("*.parquet") if path.name.startswith(split))
     if not files:
         raise DataError(f"{folder}: no {split}*.parquet file")
-    images: list[np.ndarray] = []
+    images: list[NamedFile] = []
     labels: list[np.ndarray] = []
     for file in files:
         try:
@@ -131,13 +146,13 @@ def _read_parquet(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         outside = labels[-1][(labels[-1] < 0) | (labels[-1] >= len(CLASSES))]
         if len(outside):
             raise DataError(f"{file}: label {outside[0]} is not one of 0 to {len(CLASSES) - 1}")
-        images += _decode((f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs))
+        images += [(f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
     if not images:
         raise DataError(f"{folder}: the {split}*.parquet files have no rows")
-    return np.stack(images), np.concatenate(labels).astype(np.uint8)
+    return images, np.concatenate(labels).astype(np.uint8)
 
 
-def _read_class_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _list_class_folders(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
     found = sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
     if found != sorted(CLASSES):
         raise DataError(
@@ -146,32 +161,35 @@ def _read_class_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarra
     files = [(path, label) for label, name in enumerate(CLASSES) for path in sorted((folder / split / name).iterdir())]
     if not files:
         raise DataError(f"{folder / split}: the class folders are empty")
-    images = list(_decode((str(path), path) for path, _ in files))
-    return np.stack(images), np.asarray([label for _, label in files], dtype=np.uint8)
+    return [(str(path), path) for path, _ in files], np.asarray([label for _, label in files], dtype=np.uint8)
 
 
-def _decode(named_files: Iterable[tuple[str, io.BytesIO | Path]]) -> Iterable[np.ndarray]:
-    for name, file in named_files:
+def _decode(files: Iterable[NamedFile]) -> tuple[np.ndarray, set[str]]:
+    """The images, and the encodings found among them, as Pillow names them."""
+    images, encodings = [], set()
+    for name, file in files:
         try:
             with Image.open(file) as image:
                 pixels = np.asarray(image.convert("RGB"))
+                encodings.add(image.format or "unknown")
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise DataError(f"{name}: not a readable image: {error}") from error
         if pixels.shape != (32, 32, 3):
             raise DataError(f"{name}: the image is {pixels.shape[1]}x{pixels.shape[0]} pixels; expected 32x32")
-        yield pixels
+        images.append(pixels)
+    return np.stack(images), encodings
 
 
-def _check_cifar10(folder: Path, arrays: Arrays) -> None:
+def _check_cifar10(folder: Path, decoded: Decoded) -> None:
     """No file is trusted for being where CIFAR-10 should be: class counts and pixel statistics must be CIFAR-10's."""
-    for split, labels in (("train", arrays[1]), ("test", arrays[3])):
+    for split, labels in (("train", decoded.train_labels), ("test", decoded.test_labels)):
         counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
         if counts != [PER_CLASS[split]] * len(CLASSES):
             raise DataError(
                 f"{folder}: the {split} split has {sum(counts):,} images, by class {counts}; "
                 f"CIFAR-10 has {PER_CLASS[split]:,} of each class"
             )
-    sample = arrays[0][::10]
+    sample = decoded.train_images[::10]
     mean, std = sample.mean(axis=(0, 1, 2)), sample.std(axis=(0, 1, 2))
     if np.abs(mean - CHANNEL_MEAN).max() > 2 or np.abs(std - CHANNEL_STD).max() > 2:
         raise DataError(

@@ -1,0 +1,24 @@
+"""How far off a mean over seeds may be."""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import mean, stdev
+
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
+    """Half the 95% confidence interval of the mean (Student's t), or the prediction interval of one more value; None
+    for fewer than two values."""
+    if len(values) < 2:
+        return None
+    factor = next_run + 1 / len(values)
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) * sqrt(factor))
+
+
+def as_text(values: Sequence[float], digits: str = ".4f") -> str:
+    """The mean, with half its interval where there is one."""
+    half = half_width(values)
+    return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")
