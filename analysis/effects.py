@@ -87,13 +87,17 @@ def as_rows(found: Sequence[Effect]) -> list[list[str]]:
             str(len(effect.differences)),
             f"{effect.mean:+.4f}",
             *(["-", "-"] if effect.interval is None else [f"{bound:+.4f}" for bound in effect.interval]),
-            *(
-                "-" if p is None else f"{p:.3f}"
-                for p in (effect.t_p, effect.t_holm, effect.wilcoxon_p, effect.wilcoxon_holm)
-            ),
+            *(p_text(p) for p in (effect.t_p, effect.t_holm, effect.wilcoxon_p, effect.wilcoxon_holm)),
         ]
         for effect in found
     ]
+
+
+def p_text(p: float | None) -> str:
+    """A p value to three decimals; none is zero."""
+    if p is None:
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
@@ -111,7 +115,12 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
         f"test error after the last epoch minus the baseline's, on {data}, up to {seeds} seed(s), 95% interval"
     )
     axis.grid(axis="x", alpha=0.3)
-    return save(figure, file, HEADER, as_rows(found))
+    rows = [
+        (each.study, each.name, len(each.differences), each.mean, *(each.interval or (None, None)),
+         each.t_p, each.t_holm, each.wilcoxon_p, each.wilcoxon_holm)
+        for each in found
+    ]  # fmt: skip
+    return save(figure, file, HEADER, rows)
 
 
 def _finals(trained: Replicates, metric: str) -> dict[int, float]:

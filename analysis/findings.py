@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-from analysis.effects import Effect
+from analysis.effects import Effect, p_text
 from analysis.page import Block, Grid
 from analysis.replicates import Replicates
 from analysis.tables import ReproducedRow, ReproducedTable, verdict
@@ -78,8 +78,8 @@ def _difference(effect: Effect) -> str:
     if effect.interval is None:
         return f"{effect.mean:+.4f} (one seed: nothing is established)"
     low, high = effect.interval
-    p = "" if effect.t_holm is None else f", p = {effect.t_holm:.3f} after Holm"
-    return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {len(effect.differences)} seeds{p}"
+    seeds = len(effect.differences)
+    return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {seeds} seeds, p {p_text(effect.t_holm)} after Holm"
 
 
 def _over_fitting(baseline: Replicates | None) -> str:
