@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.ticker import FixedLocator, NullLocator
 from scipy import stats
 
 from analysis.intervals import CONFIDENCE
@@ -13,6 +14,8 @@ from analysis.replicates import Replicates
 from analysis.style import COLORS, save
 from trainable.study import PlacedTable
 
+LINEAR_TO = 0.05
+"""Differences up to here are drawn on a linear scale, those beyond on a logarithmic one."""
 HEADER = (
     "study", "row", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"
 )  # fmt: skip
@@ -110,9 +113,14 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
     axis.axvline(0, color="grey", linewidth=1)
     axis.set_yticks(range(len(found)), [effect.name for effect in found], fontsize=8)
     axis.invert_yaxis()
+    axis.set_xscale("symlog", linthresh=LINEAR_TO)
+    axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.05, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)
     axis.set_xlabel(
-        f"test error after the last epoch minus the baseline's, on {data}, up to {seeds} seed(s), 95% interval"
+        f"test error after the last epoch minus the baseline's, logarithmic beyond ±{LINEAR_TO}\n"
+        f"{data}, up to {seeds} seed(s), 95% interval of the mean"
     )
     axis.grid(axis="x", alpha=0.3)
     rows = [

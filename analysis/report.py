@@ -141,9 +141,9 @@ def _tables(material: Material) -> list[Section]:
             "reproduced where it lies in the 95% prediction interval of one more run."
         )
     ]
-    if material.filled:
-        file = draw_tables(material.filled, material.folder / "tables.png")
-        overview.append(Picture(file, "Test error of every row, reported and reproduced."))
+    if compared := [filled for filled in material.filled if not filled.table.measure]:
+        file = draw_tables(compared, material.folder / "tables.png")
+        overview.append(Picture(file, "Test errors by row, reported and reproduced."))
     overview += [Text(line) for line in disagreements(material.filled)]
     return [Section("Reported and reproduced", overview), *sections]
 
