@@ -1,7 +1,7 @@
 """What a person sees of a sweep: the plan before it, one live display or plain lines while it runs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.plan import Plan
+from trainable.storage import spans
 
 LINE_EVERY_S = 30.0
 """Seconds between progress lines where there is no terminal."""
@@ -27,15 +28,15 @@ def duration(seconds: float) -> str:
 
 
 def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None:
-    """Each distinct trial with the rows that it serves and what is left of it, then the forecast."""
+    """Each distinct config with the rows that it serves and what is left of it, then the forecast."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    for column in ("trial", "key", "rows", "to run", "recorded", "forecast"):
-        table.add_column(column, no_wrap=column in ("trial", "key"), overflow="fold")
-    for trial in plan.trials:
-        seeds, recorded = (", ".join(map(str, some)) or "-" for some in (trial.seeds, trial.recorded_seeds))
-        forecast = duration(trial.forecast_s) if trial.seeds else "-"
-        table.add_row(trial.name, trial.key, ", ".join(trial.rows), seeds, recorded, forecast)
-    if plan.trials:
+    for column in ("config", "key", "rows", "seeds to run", "recorded", "forecast"):
+        table.add_column(column, no_wrap=column in ("config", "key"), overflow="fold")
+    for config in plan.configs:
+        seeds, recorded = (", ".join(map(str, some)) or "-" for some in (config.seeds, config.recorded_seeds))
+        forecast = duration(config.forecast_s) if config.seeds else "-"
+        table.add_row(config.name, config.key, ", ".join(config.rows), seeds, recorded, forecast)
+    if plan.configs:
         console.print(table)
     print_forecast(console, summary)
     data = summary["data"]
@@ -46,10 +47,11 @@ def print_forecast(console: Console, summary: Mapping[str, Any]) -> None:
     """What is to run, for how long, on what and for how much money."""
     asks, search = summary["resources"], summary.get("search")
     memory = f" with {asks['gpu_memory_per_trial']:g} GB" if asks["gpu_memory_per_trial"] else ""
+    slots = f"{summary['slots']} slot(s) of {asks['cpus_per_trial']:g} CPU and {asks['gpus_per_trial']:g} GPU{memory}"
     console.print(
-        f"{summary['rows']} rows, {summary['distinct']} distinct trials, {summary['recorded']} recorded, "
-        f"{summary['to_run']} to run in about {duration(summary['forecast_s'])} on {summary['slots']} slot(s) of "
-        f"{asks['cpus_per_trial']:g} CPU and {asks['gpus_per_trial']:g} GPU{memory}, from {summary['forecast_basis']}"
+        f"{summary['rows']} rows, {summary['distinct']} distinct configs, {summary['recorded']} recorded; "
+        f"{summary['to_run']} trials to run in about {duration(summary['forecast_s'])} on {slots}, from "
+        f"{summary['forecast_basis']}"
     )
     if not asks["gpus_per_trial"]:
         console.print("no GPU is asked for or in sight: trials run on CPUs")
@@ -71,20 +73,19 @@ class Display:
     """Follows trials: an `Observer`. Use it as a context manager while they run."""
 
     def __init__(
-        self, console: Console, title: str, work: Mapping[str, float], trials: int, epochs: int, device: str
+        self, console: Console, title: str, work: Sequence[tuple[str, float]], trials: int, epochs: int, device: str
     ) -> None:
-        """`work` is the forecast of every planned trial by key, in slot seconds; `epochs` are those of one trial, and
-        `device` what it was given to compute on."""
+        """`work` is the key of every planned trial with its forecast in slot seconds, empty where there is no plan;
+        `epochs` are those of one trial, and `device` what it was given to compute on."""
         self._device = device
-        self._console, self._title, self._work = console, title, work
+        self._console, self._title, self._work = console, title, dict(work)
         self._trials, self._epochs_total = trials, trials * epochs
         self._running: dict[str, _Running] = {}
         self._done = self._failed = self._epochs_ended = 0
         self._best: tuple[float, str, str] | None = None
         self._started = self._line_at = time.monotonic()
-        self._mean_work = sum(work.values()) / len(work) if work else 1.0
         self._work_ended = self._work_found = 0.0
-        self._work_total = sum(work.values()) if work else float(trials)
+        self._work_total = sum(seconds for _, seconds in work) if work else float(trials)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
@@ -98,8 +99,8 @@ class Display:
 
     def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
         """See `Observer`."""
-        work = self._work.get(spec["key"], self._mean_work)
-        self._running[trial_id] = _Running(spec["name"], spec["config"]["epochs"], work)
+        name = spec["name"] if spec["seeds"] == [0] else f"{spec['name']}, seed {spans(tuple(spec['seeds']))}"
+        self._running[trial_id] = _Running(name, spec["config"]["epochs"], self._work.get(spec["key"], 1.0))
 
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """See `Observer`."""

@@ -1,4 +1,4 @@
-"""The plan: the distinct trials of the chosen studies, minus what the record has. Pure: no Ray, no torch."""
+"""The plan: the distinct configs of the chosen studies, minus what the record has. Pure: no Ray, no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from trainable.study import PlacedRow, PlacedTable, Study
 
 
 @dataclass(frozen=True)
-class PlannedTrial:
+class PlannedConfig:
     """A distinct config of the plan: its identity, what is left of it and the rows it serves."""
 
     key: str
@@ -28,11 +28,25 @@ class PlannedTrial:
     forecast_s: float
     """Slot seconds of the seeds still to run."""
     tables: tuple[PlacedTable, ...] = ()
+    fused: bool = True
+    """Whether the seeds train as one program, or apart: then each is a trial of its own."""
 
     @property
     def probed(self) -> bool:
         """Whether the loss is to be probed along the gradient."""
         return any(table.measure == "probe" for table in self.tables)
+
+    @property
+    def trials(self) -> list[tuple[int, ...]]:
+        """The seeds of each trial that is left."""
+        if self.fused:
+            return [self.seeds] if self.seeds else []
+        return [(seed,) for seed in self.seeds]
+
+    @property
+    def trial_s(self) -> float:
+        """Forecast slot seconds of one of its trials."""
+        return self.forecast_s / max(len(self.trials), 1)
 
 
 @dataclass(frozen=True)
@@ -40,40 +54,41 @@ class Plan:
     """What a sweep of these studies has to do."""
 
     tables: tuple[PlacedTable, ...]
-    trials: tuple[PlannedTrial, ...]
+    configs: tuple[PlannedConfig, ...]
     slots: int
     """Trials that run at the same time."""
 
     @property
-    def to_run(self) -> list[PlannedTrial]:
-        """The trials with seeds to run, longest first, so that the last ones to end are short."""
-        return sorted((t for t in self.trials if t.seeds), key=lambda trial: -trial.forecast_s)
+    def to_run(self) -> list[PlannedConfig]:
+        """The configs with seeds to run, those of the longest trials first, so that the last ones to end are short."""
+        return sorted((config for config in self.configs if config.seeds), key=lambda config: -config.trial_s)
 
     @property
     def wall_s(self) -> float:
         """Forecast seconds from start to end on the slots."""
-        return makespan((trial.forecast_s for trial in self.to_run), self.slots)
+        return makespan((config.trial_s for config in self.to_run for _ in config.trials), self.slots)
 
     def summary(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
         return {
             "rows": sum(len(table.rows) for table in self.tables),
-            "distinct": len(self.trials),
-            "recorded": len(self.trials) - len(self.to_run),
-            "to_run": len(self.to_run),
+            "distinct": len(self.configs),
+            "recorded": len(self.configs) - len(self.to_run),
+            "to_run": sum(len(config.trials) for config in self.to_run),
             "slots": self.slots,
             "forecast_s": round(self.wall_s, 1),
-            "trials": [
+            "configs": [
                 {
-                    "key": trial.key,
-                    "name": trial.name,
-                    "config": trial.config.model_dump(mode="json"),
-                    "seeds": list(trial.seeds),
-                    "recorded_seeds": list(trial.recorded_seeds),
-                    "rows": list(trial.rows),
-                    "forecast_s": round(trial.forecast_s, 1),
+                    "key": config.key,
+                    "name": config.name,
+                    "config": config.config.model_dump(mode="json"),
+                    "seeds": list(config.seeds),
+                    "recorded_seeds": list(config.recorded_seeds),
+                    "trials": len(config.trials),
+                    "rows": list(config.rows),
+                    "forecast_s": round(config.forecast_s, 1),
                 }
-                for trial in self.trials
+                for config in self.configs
             ],
         }
 
@@ -90,12 +105,14 @@ def make_plan(
     only: Iterable[str] = (),
     probed: Mapping[str, set[int]] = MappingProxyType({}),
     short: bool = False,
+    fused: bool = True,
 ) -> Plan:
     """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`.
 
     `base` is what the sweep changes in every config (data, epochs, ...); `recorded` maps keys to the seeds that the
     record has, `probed` to those whose trainings were probed: a table that needs probes runs the others again, to the
-    same errors. `short` lets tables take their `cpu_epochs`. Raises `UsageError` for a row whose config is not valid.
+    same errors. `short` lets tables take their `cpu_epochs`; `fused` trains a config's seeds as one program. Raises
+    `UsageError` for a row whose config is not valid.
     """
     chosen = set(only)
     tables = tuple(
@@ -110,15 +127,15 @@ def make_plan(
     for table in tables:
         for row in table.rows:
             placed.setdefault(row.key, []).append((table, row))
-    trials = []
+    configs = []
     baseline = config_of({}, base, "the baseline").key(fingerprint)
     for key, places in placed.items():
         table, row = places[0]
         known = probed if any(table.measure == "probe" for table, _ in places) else recorded
         done = known.get(key, set()) & set(range(seeds))
         missing = tuple(sorted(set(range(seeds)) - done))
-        trials.append(
-            PlannedTrial(
+        configs.append(
+            PlannedConfig(
                 key=key,
                 name="baseline" if key == baseline else f"{table.slug}-{row.name}",
                 config=row.config,
@@ -127,9 +144,10 @@ def make_plan(
                 rows=tuple(f"{table.number}/{row.name}" for table, row in places),
                 forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBED if known is probed else 1),
                 tables=tuple(table for table, _ in places),
+                fused=fused,
             )
         )
-    return Plan(tables=tables, trials=tuple(trials), slots=slots)
+    return Plan(tables=tables, configs=tuple(configs), slots=slots)
 
 
 def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> PlacedTable:

@@ -47,6 +47,7 @@ class Prepared:
             recorded=recorded_seeds(self.trials),
             probed=recorded_seeds(trial for trial in self.trials if PROBED in trial.tags),
             short=device == "cpu" and not self.options.epochs_given,
+            fused=device != "cpu",  # which gains nothing from it: apart, the seeds fill more slots
             forecaster=self.forecaster(device),
             slots=slots,
             only=self.options.only,
@@ -119,7 +120,7 @@ class Prepared:
         money as one JSON object."""
         options, device = self.options, asks.device
         plan, search, forecaster = self.plan(slots, device), self.search(), self.forecaster(device)
-        slot_s, wall_s = sum(trial.forecast_s for trial in plan.to_run), plan.wall_s
+        slot_s, wall_s = sum(config.forecast_s for config in plan.to_run), plan.wall_s
         summary: dict[str, Any] = {
             "data": {"name": self.options.data, "fingerprint": self.fingerprint, "form": self.form},
             "resources": {

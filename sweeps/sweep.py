@@ -82,28 +82,28 @@ class _Sweep:
         return outcome
 
     def _run_tables(self, recorder: Recorder) -> Outcome:
-        trials = self._plan.to_run
-        specs = []
-        for trial in trials:
+        specs, work = [], []
+        for planned in self._plan.to_run:
             tags = {
-                "study": _joined(table.study for table in trial.tables),
-                "table": _joined(table.number for table in trial.tables),
-                "row": _joined(trial.rows),
+                "study": _joined(table.study for table in planned.tables),
+                "table": _joined(table.number for table in planned.tables),
+                "row": _joined(planned.rows),
             }
-            if trial.probed:
+            if planned.probed:
                 tags[PROBED] = str(PROBE_EVERY)
-            spec = TrialSpec(
-                key=trial.key,
-                name=trial.name,
-                config=trial.config,
-                seeds=trial.seeds,
-                tags=tags,
-                probe_every=PROBE_EVERY if trial.probed else None,
-                **self._common,
-            )
-            specs.append(spec.model_dump(mode="json"))
-        work = {trial.key: trial.forecast_s for trial in trials}
-        with Display(self._console, "ablations", work, len(trials), self._options.epochs, self._asks.device) as display:
+            for seeds in planned.trials:
+                spec = TrialSpec(
+                    key=planned.key,
+                    name=planned.name,
+                    config=planned.config,
+                    seeds=seeds,
+                    tags=tags,
+                    probe_every=PROBE_EVERY if planned.probed else None,
+                    **self._common,
+                )
+                specs.append(spec.model_dump(mode="json"))
+                work.append((planned.key, planned.trial_s))
+        with Display(self._console, "ablations", work, len(specs), self._options.epochs, self._asks.device) as display:
             return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
 
     def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
@@ -112,7 +112,7 @@ class _Sweep:
             known = self._with_histories(search)
             searcher = TrialSearch(known, {"seeds": (0,), **self._common})
             with Display(
-                self._console, "search", {}, search.to_run, self._options.epochs, self._asks.device
+                self._console, "search", [], search.to_run, self._options.epochs, self._asks.device
             ) as display:
                 outcome = run_search(
                     searcher,

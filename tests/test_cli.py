@@ -31,14 +31,14 @@ def test_a_dry_run_is_one_json_object_and_writes_nothing(sweep: Sweep, tmp_path:
     plan = json.loads(answer.stdout)
     assert answer.returncode == 0
     assert (plan["rows"], plan["distinct"], plan["recorded"], plan["to_run"]) == (24, 18, 0, 18)
-    assert plan["trials"][0].keys() >= {"key", "name", "config", "seeds", "rows", "forecast_s"}
+    assert plan["configs"][0].keys() >= {"key", "name", "config", "seeds", "rows", "forecast_s"}
     assert plan["data"]["name"] == "digits"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
     answer = sweep("--data", "digits", "--dry-run")
-    assert "31 rows, 24 distinct trials, 0 recorded, 24 to run in about" in " ".join(answer.stdout.split())
+    assert "31 rows, 24 distinct configs, 0 recorded; 24 trials to run in about" in " ".join(answer.stdout.split())
     assert "slot(s) of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
     assert "search: 20 samples" in answer.stdout
 

@@ -1,4 +1,4 @@
-"""Planning is pure: studies in, distinct trials out, minus what the record has."""
+"""Planning is pure: studies in, distinct configs out, minus what the record has."""
 
 import pytest
 
@@ -19,69 +19,78 @@ def plan(*studies: Study, **changes: object) -> Plan:
 def test_the_reports_tables_are_24_rows_of_18_configs() -> None:
     summary = plan(TABLES).summary()
     assert (summary["rows"], summary["distinct"], summary["recorded"], summary["to_run"]) == (24, 18, 0, 18)
-    baseline = next(trial for trial in summary["trials"] if trial["name"] == "baseline")
+    baseline = next(config for config in summary["configs"] if config["name"] == "baseline")
     assert len(baseline["rows"]) == 7
     assert baseline["config"] == Config().model_dump(mode="json")
 
 
 def test_corrections_and_envelope_add_six_configs_each() -> None:
-    assert len(plan(TABLES, CORRECTIONS).trials) == 24
-    assert len(plan(TABLES, ENVELOPE).trials) == 24
-    assert len(plan(TABLES, CORRECTIONS, ENVELOPE).trials) == 30
+    assert len(plan(TABLES, CORRECTIONS).configs) == 24
+    assert len(plan(TABLES, ENVELOPE).configs) == 24
+    assert len(plan(TABLES, CORRECTIONS, ENVELOPE).configs) == 30
 
 
 def test_trial_names_are_unique_and_order_is_longest_first() -> None:
     made = plan(TABLES, CORRECTIONS, ENVELOPE)
-    assert len({trial.name for trial in made.trials}) == 30
-    forecasts = [trial.forecast_s for trial in made.to_run]
+    assert len({config.name for config in made.configs}) == 30
+    forecasts = [config.trial_s for config in made.to_run]
     assert forecasts == sorted(forecasts, reverse=True)
     assert made.to_run[0].name == "size-bigger"
 
 
 def test_the_record_is_not_run_again_and_seeds_extend() -> None:
-    keys = [trial.key for trial in plan(TABLES).trials]
+    keys = [config.key for config in plan(TABLES).configs]
     assert plan(TABLES, recorded={key: {0} for key in keys}).to_run == []
     extended = plan(TABLES, seeds=5, recorded={keys[0]: {0}, keys[1]: {0, 1, 2, 3, 4}})
-    assert extended.trials[0].seeds == (1, 2, 3, 4)
-    assert extended.trials[0].recorded_seeds == (0,)
-    assert extended.trials[1].seeds == ()
-    assert extended.trials[2].seeds == (0, 1, 2, 3, 4)
+    assert extended.configs[0].seeds == (1, 2, 3, 4)
+    assert extended.configs[0].recorded_seeds == (0,)
+    assert extended.configs[1].seeds == ()
+    assert extended.configs[2].seeds == (0, 1, 2, 3, 4)
     assert extended.summary()["recorded"] == 1
+
+
+def test_seeds_that_gain_nothing_from_each_other_fill_more_slots() -> None:
+    arguments = {"seeds": 3, "recorded": {plan(TABLES).configs[0].key: {0}}, "only": ["2"], "slots": 8}
+    together, apart = (plan(TABLES, fused=fused, **arguments) for fused in (True, False))
+    assert (together.summary()["to_run"], apart.summary()["to_run"]) == (3, 8)
+    assert together.configs[0].trials == [(1, 2)]
+    assert apart.configs[0].trials == [(1,), (2,)]
+    assert apart.wall_s == pytest.approx(together.wall_s / 3, rel=0.01), "the longest config's seeds run side by side"
 
 
 def test_the_batch_norm_study_shares_its_trainings() -> None:
     made = plan(TABLES, ENVELOPE, SMOOTHNESS, SURFACE)
-    assert len(made.trials) == 18 + 6 + 2
-    assert {trial.name for trial in made.trials if trial.probed} == {
+    assert len(made.configs) == 18 + 6 + 2
+    assert {config.name for config in made.configs if config.probed} == {
         "baseline", "batch-norm-yes", "smoothness-cnn-plain, SGD 0.1", "smoothness-cnn-batch norm, SGD 0.1",
     }  # fmt: skip
 
 
 def test_a_probed_table_runs_what_was_recorded_without_probes() -> None:
-    keys = [trial.key for trial in plan(SMOOTHNESS).trials]
+    keys = [config.key for config in plan(SMOOTHNESS).configs]
     recorded = {key: {0} for key in keys}
     assert len(plan(SMOOTHNESS, recorded=recorded).to_run) == 4
-    assert [trial.key for trial in plan(SMOOTHNESS, recorded=recorded, probed={keys[0]: {0}}).to_run] != keys
+    assert [config.key for config in plan(SMOOTHNESS, recorded=recorded, probed={keys[0]: {0}}).to_run] != keys
     assert plan(SMOOTHNESS, recorded=recorded, probed=recorded).to_run == []
     assert plan(SURFACE, recorded=recorded).to_run == [], "a surface needs no probes"
 
 
 def test_large_networks_are_short_on_a_cpu_unless_asked_otherwise() -> None:
-    assert {trial.config.epochs for trial in plan(VGG, short=True).trials} == {1}
-    assert {trial.config.epochs for trial in plan(VGG).trials} == {20}
-    assert {trial.config.epochs for trial in plan(TABLES, short=True).trials} == {20}
+    assert {each.config.epochs for each in plan(VGG, short=True).configs} == {1}
+    assert {each.config.epochs for each in plan(VGG).configs} == {20}
+    assert {each.config.epochs for each in plan(TABLES, short=True).configs} == {20}
 
 
 def test_only_takes_the_numbered_tables() -> None:
     made = plan(TABLES, only=["3", "8"])
     assert [table.number for table in made.tables] == ["3", "8"]
-    assert [trial.name for trial in made.trials] == ["baseline", "loss-hinge", "dropout-0.2", "dropout-0.5"]
+    assert [config.name for config in made.configs] == ["baseline", "loss-hinge", "dropout-0.2", "dropout-0.5"]
 
 
 def test_the_base_changes_every_config_and_its_key() -> None:
     made = plan(TABLES, base={"epochs": 3, "data": "digits"})
-    assert {trial.config.epochs for trial in made.trials} == {3}
-    assert not {trial.key for trial in made.trials} & {trial.key for trial in plan(TABLES).trials}
+    assert {each.config.epochs for each in made.configs} == {3}
+    assert not {config.key for config in made.configs} & {config.key for config in plan(TABLES).configs}
 
 
 def test_a_row_with_an_invalid_field_is_named() -> None:

@@ -174,8 +174,10 @@ def test_more_seeds_and_samples_extend_the_record(folder: Path, record: Record) 
     assert done.returncode == 0, done.stderr
     new = [trial for trial in record.trials() if trial.run_id not in before]
     assert sorted((trial.name, trial.seeds) for trial in new) == [
-        ("baseline", (1, 2)),
-        ("batch-norm-yes", (1, 2)),
+        ("baseline", (1,)),
+        ("baseline", (2,)),
+        ("batch-norm-yes", (1,)),
+        ("batch-norm-yes", (2,)),
         ("search-004", (0,)),
     ]
     assert "± " in done.stdout
