@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.envelope import GAPS_HEADER, Envelope, draw_envelopes, envelope, gap_rows
+from analysis.envelope import GAPS_HEADER, RANGES, Envelope, draw_envelopes, envelope, gap_rows
 from analysis.kernels import draw_first_layer, draw_second_layer, fold
 from analysis.page import Grid, Picture, Section, Text
 from analysis.record import PROBED, Source, TrialRecord
@@ -56,12 +56,18 @@ def envelope_section(
             continue
         rates = ", ".join(row.name for row in pair[0].rows)
         picture = draw_envelopes(bands, pair[0].rows[0].config.data, rates, folder / f"envelope-{kind}.png")
-        rows = gap_rows(bands)
-        write_csv(folder / f"envelope-{kind}-gaps.csv", GAPS_HEADER, rows)
+        heights = [
+            (band.name, seed, first, last, height)
+            for band in bands
+            for (first, last), by_seed in zip(RANGES, band.gaps(), strict=True)
+            for seed, height in by_seed.items()
+        ]
+        header = ("network", "seed", "first epoch", "last epoch", "mean height")
+        write_csv(folder / f"envelope-{kind}-gaps.csv", header, heights)
         section.blocks += [
             Picture(picture, f"The {title}."),
             Text("Mean height of the band over ranges of epochs: the seeds' mean and half its 95% interval."),
-            Grid(GAPS_HEADER, rows),
+            Grid(GAPS_HEADER, gap_rows(bands)),
         ]
         if len(bands) < len(pair):
             section.blocks.append(Text("Missing: the other network of the pair; its trainings are not all recorded."))

@@ -26,7 +26,7 @@ from analysis.record import Record, Source, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, varied
 from analysis.style import write_csv
-from analysis.tables import ReproducedTable, latest_tables, reproduce
+from analysis.tables import NUMBERS, ReproducedTable, latest_tables, reproduce
 from trainable.architecture import parameters
 from trainable.config import Config
 from trainable.study import PlacedTable
@@ -128,7 +128,7 @@ def _tables(material: Material) -> list[Section]:
     sections = [Section("Table 1. Parameters", [Grid(("network", "reported", "counted"), sizes)])]
     for filled in material.filled:
         header, *rows = filled.as_text()
-        write_csv(material.folder / f"table-{filled.table.number}.csv", header, rows)
+        write_csv(material.folder / f"table-{filled.table.number}.csv", NUMBERS, filled.as_numbers())
         blocks: list[Block] = [Grid(header, rows)]
         if filled.table.note:
             blocks.append(Text(filled.table.note))

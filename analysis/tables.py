@@ -14,6 +14,10 @@ from trainable.config import Config
 from trainable.study import PlacedTable, Reported
 
 SPLITS = ("train", "test")
+NUMBERS = (
+    "row", "seed", "train error", "train epoch", "test error", "test epoch", "last epoch's test error",
+    "reported train error", "reported test error",
+)  # fmt: skip
 TEST_IMAGES = 10_000
 """Of CIFAR-10, where the reported figures come from."""
 
@@ -95,6 +99,19 @@ class ReproducedTable:
                     f"{printed.test_error:.4f} @{printed.test_epoch}",
                     verdict(row),
                 ]  # fmt: skip
+        return lines
+
+    def as_numbers(self) -> list[tuple]:
+        """Under `NUMBERS`, a line for each row and seed; what the record lacks is None."""
+        lines: list[tuple] = []
+        for row in self.rows:
+            printed = row.reported if self.comparable else None
+            reported = (printed and printed.train_error, printed and printed.test_error)
+            found = [(None,) * 6] if row.train is None or row.test is None else zip(
+                row.seeds, row.train.minima, row.train.epochs, row.test.minima, row.test.epochs, row.test.finals,
+                strict=True,
+            )  # fmt: skip
+            lines += [(row.name, *numbers, *reported) for numbers in found]
         return lines
 
 

@@ -108,6 +108,10 @@ def test_what_is_missing_or_unfinished_is_missing(tmp_path: Path) -> None:
     for missing in ("no kernels of the baseline", "loss envelope of VGG-A", "`smoothness`", "`surface`"):
         assert missing in page
     assert "| hinge | missing | missing | missing | - |" in page
+    assert (tmp_path / "table-3.csv").read_text().splitlines()[1:] == [
+        "cross-entropy,0,0.15,1,0.3,1,0.3,0.0586,0.3016",
+        "hinge,,,,,,,0.0586,0.3016",
+    ]
 
 
 def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
