@@ -34,7 +34,7 @@ def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path,
             curves = found[row.key].curves(metric)
             low, mean, high = curves.min(0), curves.mean(0), curves.max(0)
             epochs = range(1, len(mean) + 1)
-            axis.plot(epochs, mean, label=row.name, **line_style(place))
+            axis.plot(epochs, mean, marker="o" if len(mean) == 1 else None, label=row.name, **line_style(place))
             axis.fill_between(epochs, low, high, color=line_style(place)["color"], alpha=0.15, linewidth=0)
             rows += [
                 (table.number, row.name, metric, epoch, float(m), float(a), float(b), len(curves))

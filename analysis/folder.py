@@ -2,7 +2,7 @@
 
 FOLDER/SWEEP/sweep.json                     name, status, tags, parameters, tables with the key of every row
 FOLDER/SWEEP/trials/NAME-KEY-seeds-0.json   config, seeds, status, tags, metrics as [step, value] by name
-FOLDER/SWEEP/artifacts/...                  a trial's model and images, where they were asked for
+FOLDER/SWEEP/artifacts/NAME-.../model/      a trial's arrays: what pictures need and, where asked for, its weights
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from analysis.record import SweepRecord, TrialRecord
+from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from trainable.config import Config
 from trainable.storage import spans
 from trainable.study import PlacedTable
@@ -36,9 +36,9 @@ class Folder:
         return [trial for trial in self._trials if trial.status == "FINISHED"]
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
-        """See `Source`: there are some where the record was exported with `--models`."""
+        """See `Source`."""
         sweep = next(sweep for sweep in self._sweeps if sweep.run_id == trial.sweep)
-        file = self._folder / sweep_folder(sweep) / "artifacts" / trial_name(trial) / "model" / name
+        file = self._folder / artifacts_folder(sweep, trial) / ARRAYS_FOLDER / name
         return load_file(file) if file.exists() else {}
 
 
@@ -77,6 +77,11 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
 def sweep_folder(sweep: SweepRecord) -> str:
     """A sweep's folder name: its own name made fit for a file system, and its id, because names repeat."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', sweep.name)}-{sweep.run_id[:8]}"
+
+
+def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
+    """Where a trial's artifacts are, in the record's folder."""
+    return Path(sweep_folder(sweep), "artifacts", trial_name(trial))
 
 
 def trial_name(trial: TrialRecord) -> str:

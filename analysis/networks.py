@@ -8,12 +8,12 @@ import numpy as np
 from analysis.envelope import GAPS_HEADER, RANGES, Envelope, draw_envelopes, envelope, gap_rows
 from analysis.kernels import draw_first_layer, draw_second_layer, fold
 from analysis.page import Grid, Picture, Section, Text
-from analysis.record import PROBED, Source, TrialRecord
+from analysis.record import PROBED, SURFACE_SEED, Source, TrialRecord
 from analysis.replicates import Replicates
 from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, summary
 from analysis.style import write_csv
 from analysis.surface import draw_surfaces
-from trainable.storage import SURFACE, TRACES, WEIGHTS
+from trainable.storage import SURFACE, TRACES, under
 from trainable.study import PlacedTable
 
 ENVELOPES = {"cnn": "loss envelope of the report's network", "vgg": "loss envelope of VGG-A"}
@@ -28,14 +28,14 @@ def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path
         if trained is None:
             section.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
             continue
-        start, weights, seed, data = trained
-        stages = {"start": start, "trained": weights["conv1.weight"]}
+        start, layers, seed, data = trained
+        stages = {"start": start, "trained": layers["conv1.weight"]}
         if batch_norm:
-            stages["trained, batch norm folded in"] = fold(weights)
+            stages["trained, batch norm folded in"] = fold(layers)
         slug = name.replace(" ", "-")
         where = f"{name}, {data}, seed {seed}"
         first = draw_first_layer(stages, f"First layer, {where}", folder / f"kernels-1-{slug}.png")
-        second = draw_second_layer(weights["conv2.weight"], f"Second layer, {where}", folder / f"kernels-2-{slug}.png")
+        second = draw_second_layer(layers["conv2.weight"], f"Second layer, {where}", folder / f"kernels-2-{slug}.png")
         section.blocks += [
             Picture(first, f"First-layer filters of the {name} network, as RGB, with their norms."),
             Picture(second, f"Second-layer kernels of the {name} network."),
@@ -55,7 +55,7 @@ def envelope_section(
             section.blocks.append(Text(f"Missing: the {title}; its trainings are not all recorded."))
             continue
         rates = ", ".join(row.name for row in pair[0].rows)
-        picture = draw_envelopes(bands, pair[0].rows[0].config.data, rates, folder / f"envelope-{kind}.png")
+        picture = draw_envelopes(bands, _where(pair[0]), rates, folder / f"envelope-{kind}.png")
         heights = [
             (band.name, seed, first, last, height)
             for band in bands
@@ -90,7 +90,10 @@ def smoothness_section(
                     every = int(trial.tags[PROBED])
         for arm, networks in arms.items():
             first = {name: by_seed[min(by_seed)] for name, by_seed in networks.items()}
-            title = f"{table.title}, {arm}, {table.rows[0].config.data}, one seed, probed every {every} steps"
+            seeds = sorted(set.union(*(set(by_seed) for by_seed in networks.values())))
+            title = (
+                f"{table.title}, {arm}, {_where(table)}, seed {seeds[0]} of {len(seeds)}, probed every {every} steps"
+            )
             file = folder / f"{table.slug}-{arm.split()[0].lower()}.png"
             section.blocks += [
                 Picture(draw_smoothness(first, every, title, file), f"{title}."),
@@ -119,7 +122,9 @@ def surface_section(
                 if arrays := source.arrays(trial, SURFACE):
                     surfaces[row.name] = arrays
         if surfaces:
-            files = draw_surfaces(surfaces, table.rows[0].config.data, folder / table.slug)
+            images = min(int(each["images"]) for each in surfaces.values())
+            data = f"{images:,} train images of {table.rows[0].config.data}, seed {SURFACE_SEED}"
+            files = draw_surfaces(surfaces, data, folder / table.slug)
             section.blocks += [
                 Picture(file, f"Loss around the trained weights, {kind}; filter-normalised, the same draws for all.")
                 for file, kind in zip(files, ("one direction", "two directions", "in 3-D"), strict=True)
@@ -131,22 +136,26 @@ def surface_section(
     return section
 
 
+def _where(table: PlacedTable) -> str:
+    """What a table's networks were trained on, and for how long."""
+    config = table.rows[0].config
+    return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}"
+
+
 def _network(
     source: Source, found: Mapping[str, Replicates], batch_norm: bool
 ) -> tuple[np.ndarray, dict[str, np.ndarray], int, str] | None:
-    """First-layer kernels at the start, all weights when trained, the seed and the data of the lowest recorded seed."""
+    """Of the lowest seed whose traces are recorded: first-layer kernels at the start, the first layers when trained
+    (by name, as `conv1.weight`), the seed and the data."""
     for each in found.values():
         config = each.config
         plain = config if not config.batch_norm else config.change(batch_norm=False)
         if config.batch_norm != batch_norm or not plain.is_baseline:
             continue
         for trial in sorted(each.trials, key=lambda trial: trial.seeds):
-            seed = trial.seeds[0]
-            weights, traces = source.arrays(trial, WEIGHTS), source.arrays(trial, TRACES)
-            if weights and traces:
-                prefix = f"seed_{seed}/"
-                own = {n.removeprefix(prefix): array for n, array in weights.items() if n.startswith(prefix)}
-                return traces["kernels/epoch_0"], own, seed, config.data
+            traces = source.arrays(trial, TRACES)
+            if layers := under("trained/", traces):
+                return traces["kernels/epoch_0"], layers, trial.seeds[0], config.data
     return None
 
 

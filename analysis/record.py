@@ -14,14 +14,26 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from safetensors.numpy import load_file
 
 from trainable.config import Config
-from trainable.study import PlacedTable
+from trainable.storage import SURFACE, TRACES, WEIGHTS
+from trainable.study import Measure, PlacedTable
 
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
 PROBED = "probe_every"
 """Tag of a trial whose loss was probed along the gradient: once in how many steps."""
+FILES = "files"
+"""Tag of a trial: the files of arrays that the record has of it."""
+VAL_ERROR = "val_error"
+"""Metric that a search minimises: the error on what protocol B holds out, after the last epoch."""
+WINNER_METRIC = "winner_test_error"
+"""Metric of a search's winner alone, recorded once: its error on the test split."""
+SURFACE_SEED = 0
+"""Of the trained weights that a loss surface is taken around, and of its directions."""
 PLAN_FILE = "plan.json"
 """Artifact of a sweep: its tables with the key of every row."""
+
+ARRAYS_FOLDER = "model"
+"""Folder of a trial's artifacts with its files of arrays."""
 
 Series = list[tuple[int, float]]
 """(step, value) by ascending step."""
@@ -49,6 +61,10 @@ class TrialRecord:
     def complete(self) -> bool:
         """Whether every epoch ran and is recorded."""
         return self.status == "FINISHED" and self.tags.get("outcome") == "complete"
+
+    def has(self, name: str) -> bool:
+        """Whether the record has that file of arrays of it (`WEIGHTS`, `TRACES`, `SURFACE`)."""
+        return name in self.tags.get(FILES, "").split()
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
@@ -102,21 +118,17 @@ class Record:
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""
-        if not self.has_file(trial, name):
+        if not trial.has(name):
             return {}
         with tempfile.TemporaryDirectory() as folder:
-            return load_file(self.client.download_artifacts(trial.run_id, f"model/{name}", folder))
+            return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
 
-    def has_file(self, trial: TrialRecord, name: str) -> bool:
-        """Whether a trial has such a file of arrays."""
-        return any(file.path == f"model/{name}" for file in self.client.list_artifacts(trial.run_id, "model"))
-
-    def log_file(self, trial: TrialRecord, path: str, content: bytes) -> None:
-        """Add a file to a recorded trial."""
-        folder, _, name = path.rpartition("/")
-        with tempfile.TemporaryDirectory() as local:
-            (Path(local) / name).write_bytes(content)
-            self.client.log_artifact(trial.run_id, str(Path(local) / name), folder or None)
+    def log_arrays(self, trial: TrialRecord, name: str, content: bytes) -> None:
+        """Add a file of arrays to a recorded trial."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / name).write_bytes(content)
+            self.client.log_artifact(trial.run_id, str(Path(folder) / name), ARRAYS_FOLDER)
+        self.client.set_tag(trial.run_id, FILES, " ".join([*trial.tags.get(FILES, "").split(), name]))
 
     def with_histories(self, trial: TrialRecord) -> TrialRecord:
         """The trial with every value of each metric."""
@@ -177,10 +189,29 @@ def _own_tags(run: Run) -> dict[str, str]:
     return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
 
 
-def recorded_seeds(trials: Iterable[TrialRecord]) -> dict[str, set[int]]:
-    """The seeds that the record has of every key: trials that ran to their last epoch."""
+def best_of(searched: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The trial of a search that ran to its last epoch with the lowest validation error there."""
+    complete = [trial for trial in searched if trial.complete]
+    return min(complete, key=lambda trial: trial.metrics[VAL_ERROR][-1][1], default=None)
+
+
+def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure = "") -> dict[str, set[int]]:
+    """The seeds that the record has of every key: trials that ran to their last epoch and left what is measured."""
     seeds: dict[str, set[int]] = {}
     for trial in trials:
         if trial.complete:
-            seeds.setdefault(trial.key, set()).update(trial.seeds)
+            seeds.setdefault(trial.key, set()).update(_measured(trial, measure))
     return seeds
+
+
+def _measured(trial: TrialRecord, measure: Measure) -> set[int]:
+    seeds = set(trial.seeds)
+    match measure:
+        case "losses":
+            return seeds if trial.has(TRACES) else set()
+        case "probe":
+            return seeds if trial.has(TRACES) and PROBED in trial.tags else set()
+        case "surface":
+            return seeds if trial.has(SURFACE) or trial.has(WEIGHTS) else seeds - {SURFACE_SEED}
+        case _:
+            return seeds

@@ -24,7 +24,7 @@ from analysis.networks import envelope_section, kernel_section, smoothness_secti
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
 from analysis.record import Record, Source, TrialRecord
 from analysis.replicates import Replicates, replicates
-from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, varied
+from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, facts, varied
 from analysis.style import write_csv
 from analysis.tables import NUMBERS, ReproducedTable, latest_tables, reproduce
 from trainable.architecture import parameters
@@ -71,9 +71,14 @@ class Material:
         return latest_tables(self.source.sweeps())
 
     @cached_property
+    def compared(self) -> list[PlacedTable]:
+        """The tables whose errors are shown: a surface's networks are those of other tables."""
+        return [table for table in self.tables if table.measure != "surface"]
+
+    @cached_property
     def filled(self) -> list[ReproducedTable]:
-        """The tables with what was reproduced."""
-        return reproduce(self.tables, self.histories)
+        """The tables of errors with what was reproduced."""
+        return reproduce(self.compared, self.histories)
 
     @property
     def data(self) -> str:
@@ -141,15 +146,15 @@ def _tables(material: Material) -> list[Section]:
             "reproduced where it lies in the 95% prediction interval of one more run."
         )
     ]
-    if compared := [filled for filled in material.filled if not filled.table.measure]:
-        file = draw_tables(compared, material.folder / "tables.png")
+    if ablations := [filled for filled in material.filled if not filled.table.measure]:
+        file = draw_tables(ablations, material.folder / "tables.png")
         overview.append(Picture(file, "Test errors by row, reported and reproduced."))
     overview += [Text(line) for line in disagreements(material.filled)]
     return [Section("Reported and reproduced", overview), *sections]
 
 
 def _curves(material: Material) -> list[Section]:
-    drawn = [table for table in material.tables if any(row.key in material.found for row in table.rows)]
+    drawn = [table for table in material.compared if any(row.key in material.found for row in table.rows)]
     if not drawn:
         return []
     axes = limits(drawn, material.found)
@@ -200,7 +205,9 @@ def _search(material: Material) -> list[Section]:
     if not trials:
         return []
     folder = material.folder
+    plain = (each for each in material.found.values() if each.config == Config(batch_norm=True, data=material.data))
     blocks: list[Block] = [
+        Grid(("", ""), facts(trials, next(plain, None))),
         Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
         Picture(draw_best_so_far(trials, folder / "search-best.png"), "Best so far by training time."),
     ]

@@ -38,6 +38,7 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], every: int, title: str, fi
     for axis, label in zip(axes, TITLES, strict=True):
         axis.set(xlabel="step", ylabel=label, yscale="log")
         axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
     axes[2].legend(fontsize=8)
     figure.suptitle(title, fontsize=10)
     return save(figure, file, HEADER, rows)

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from analysis.style import line_style, save
 
 Surface = Mapping[str, np.ndarray]
-"""`alphas` (A,), `betas` (B,), and `loss` and `error` (B, A)."""
+"""`alphas` (A,), `betas` (B,), `loss` and `error` (B, A), and how many `images` they are over."""
 HEADER = ("network", "alpha", "beta", "loss", "error")
 
 
@@ -50,7 +50,7 @@ def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
         axis.set_xlabel("distance along the first direction, filter norms")
         axis.grid(alpha=0.3)
     axes[1].legend(fontsize=8)
-    figure.suptitle(f"Loss and error around the trained weights, train subset of {data}", fontsize=10)
+    figure.suptitle(f"Loss and error around the trained weights, {data}", fontsize=10)
     return save(figure, file, HEADER, rows)
 
 
@@ -63,7 +63,7 @@ def _draw_contours(surfaces: Mapping[str, Surface], data: str, levels: np.ndarra
         axis.plot(0, 0, "x", color="black")
         axis.set(title=name, xlabel="first direction", aspect="equal")
     axes[0, 0].set_ylabel("second direction, filter norms")
-    figure.suptitle(f"Loss over the plane, train subset of {data}; the cross marks the trained weights", fontsize=10)
+    figure.suptitle(f"Loss over the plane, {data}; the cross marks the trained weights", fontsize=10)
     return save(figure, file, HEADER, rows)
 
 
@@ -75,5 +75,5 @@ def _draw_3d(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, fil
         height = np.log10(np.clip(each["loss"], levels[0], levels[-1]))
         axis.plot_surface(*np.meshgrid(each["alphas"], each["betas"]), height, cmap="viridis", vmin=low, vmax=high)
         axis.set(title=name, xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
-    figure.suptitle(f"Loss over the plane, train subset of {data}", fontsize=10)
+    figure.suptitle(f"Loss over the plane, {data}", fontsize=10)
     return save(figure, file, HEADER, rows)

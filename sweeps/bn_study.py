@@ -33,6 +33,7 @@ def _envelope(number: str, slug: str, title: str, change: dict[str, Any], **more
         title=f"Learning rates of the envelope, {title}",
         varies="learning rate",
         rows=rows,
+        measure="losses",
         **more,
     )
 

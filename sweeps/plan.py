@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, first_error
 from sweeps.forecast import PROBED, Forecaster, makespan
 from trainable.config import Config
-from trainable.study import PlacedRow, PlacedTable, Study
+from trainable.study import Measure, PlacedRow, PlacedTable, Study
 
 
 @dataclass(frozen=True)
@@ -99,20 +98,19 @@ def make_plan(
     base: Mapping[str, Any],
     fingerprint: str,
     seeds: int,
-    recorded: Mapping[str, set[int]],
+    recorded: Mapping[Measure, Mapping[str, set[int]]],
     forecaster: Forecaster,
     slots: int = 1,
     only: Iterable[str] = (),
-    probed: Mapping[str, set[int]] = MappingProxyType({}),
     short: bool = False,
     fused: bool = True,
 ) -> Plan:
     """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`.
 
-    `base` is what the sweep changes in every config (data, epochs, ...); `recorded` maps keys to the seeds that the
-    record has, `probed` to those whose trainings were probed: a table that needs probes runs the others again, to the
-    same errors. `short` lets tables take their `cpu_epochs`; `fused` trains a config's seeds as one program. Raises
-    `UsageError` for a row whose config is not valid.
+    `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps, for each measure, keys to the
+    seeds that the record has with what is measured: a table runs the others again, to the same errors. `short` lets
+    tables take their `cpu_epochs`; `fused` trains a config's seeds as one program. Raises `UsageError` for a row whose
+    config is not valid.
     """
     chosen = set(only)
     tables = tuple(
@@ -131,8 +129,8 @@ def make_plan(
     baseline = config_of({}, base, "the baseline").key(fingerprint)
     for key, places in placed.items():
         table, row = places[0]
-        known = probed if any(table.measure == "probe" for table, _ in places) else recorded
-        done = known.get(key, set()) & set(range(seeds))
+        measures = {table.measure for table, _ in places}
+        done = set(range(seeds)).intersection(*(recorded.get(each, {}).get(key, set()) for each in measures))
         missing = tuple(sorted(set(range(seeds)) - done))
         configs.append(
             PlannedConfig(
@@ -142,7 +140,7 @@ def make_plan(
                 seeds=missing,
                 recorded_seeds=tuple(sorted(done)),
                 rows=tuple(f"{table.number}/{row.name}" for table, row in places),
-                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBED if known is probed else 1),
+                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBED if "probe" in measures else 1),
                 tables=tuple(table for table, _ in places),
                 fused=fused,
             )

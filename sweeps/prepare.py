@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
-from analysis.record import PROBED, Record, TrialRecord, recorded_seeds
+from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps import cluster, tracking
 from sweeps.display import duration
 from sweeps.errors import UsageError
@@ -17,6 +17,7 @@ from sweeps.search import EXTREME, FIXED, SPACE, Search, make_search
 from sweeps.studies import STUDIES
 from sweeps.surfaces import Surface, missing
 from trainable import data
+from trainable.study import Measure
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class Prepared:
             base=self.options.base,
             fingerprint=self.fingerprint,
             seeds=self.options.seeds,
-            recorded=recorded_seeds(self.trials),
-            probed=recorded_seeds(trial for trial in self.trials if PROBED in trial.tags),
+            recorded={measure: recorded_seeds(self.trials, measure) for measure in get_args(Measure)},
             short=device == "cpu" and not self.options.epochs_given,
             fused=device != "cpu",  # which gains nothing from it: apart, the seeds fill more slots
             forecaster=self.forecaster(device),
@@ -95,7 +95,7 @@ class Prepared:
 
     def surfaces(self, plan: Plan) -> list[Surface]:
         """The loss surfaces that the plan's tables ask for, whose training is recorded and which are not."""
-        return missing(self.record, plan.tables, self.trials) if self.record else []
+        return missing(plan.tables, self.trials)
 
     def forecaster(self, device: str) -> Forecaster:
         """Forecasts for slots on a device (`cpu` or `cuda`), learnt from the record."""

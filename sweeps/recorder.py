@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
 from analysis.kernels import kernel_grid
-from analysis.record import PLAN_FILE, ROLE
+from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE
 from trainable.config import Config
 from trainable.storage import TRACES, WEIGHTS, TrialStorage
 from trainable.study import PlacedTable
@@ -169,10 +169,10 @@ class Recorder:
             now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
         self._client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
+        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
         if outcome == "complete":
             with tempfile.TemporaryDirectory() as folder:
-                self._log_files(trial, Path(folder))
-        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
+                tags.append(RunTag(FILES, " ".join(self._log_files(trial, Path(folder)))))
         self._client.log_batch(run_id, metrics=summary, tags=tags)
         self._client.set_terminated(run_id, status)
         if status == "FINISHED":
@@ -184,16 +184,18 @@ class Recorder:
         for storage in self._finished:  # an actor may have saved once more as it was stopped
             storage.remove()
 
-    def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
-        for name in (WEIGHTS, TRACES):
-            if file := trial.storage.fetch(name, folder):
-                self._client.log_artifact(trial.run_id, str(file), "model")
+    def _log_files(self, trial: "_TrialRun", folder: Path) -> list[str]:
+        """Record a finished trial's arrays and kernel images; returns the names of the arrays' files."""
+        files = [file for name in (WEIGHTS, TRACES) if (file := trial.storage.fetch(name, folder))]
+        for file in files:
+            self._client.log_artifact(trial.run_id, str(file), ARRAYS_FOLDER)
         if (traces := folder / TRACES).exists():
             for name, array in load_file(traces).items():
                 if name.startswith("kernels/"):
                     epoch = int(name.rpartition("_")[2])
                     if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
                         self._client.log_image(trial.run_id, kernel_grid(array), key="kernels", step=epoch)
+        return [file.name for file in files]
 
 
 def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable]) -> None:

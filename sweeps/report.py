@@ -5,11 +5,10 @@ import shlex
 from rich.console import Console
 from rich.table import Table
 
-from analysis.record import TrialRecord
+from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.tables import ReproducedTable, reproduce
 from sweeps import views
 from sweeps.prepare import Prepared
-from sweeps.search import METRIC, WINNER_METRIC
 from sweeps.tracking import SQLITE, open_record
 
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -51,7 +50,7 @@ def _print_search(best: TrialRecord | None, console: Console) -> None:
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
-    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[METRIC][-1][1]:.4f}")
+    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[VAL_ERROR][-1][1]:.4f}")
     console.print(f"  {changed}")
     if WINNER_METRIC in best.metrics:
         console.print(f"  test error, read once: {best.metrics[WINNER_METRIC][-1][1]:.4f}")

@@ -10,14 +10,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis.record import TrialRecord
+from analysis.record import WINNER_METRIC, TrialRecord, best_of
 from sweeps.forecast import Forecaster
 from trainable.config import Config
 
 STUDY = "search"
-METRIC = "val_error"
-WINNER_METRIC = "winner_test_error"
-"""Recorded of the winner alone, once: its error on the test split."""
 FIXED: dict[str, Any] = {"protocol": "B", "batch_norm": True}
 SPACE: dict[str, BaseDistribution] = {
     "optimizer": CategoricalDistribution(["adam", "adamw"]),
@@ -86,9 +83,8 @@ class Search:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The complete trial with the lowest validation error at its last epoch."""
-        complete = [trial for trial in self.finished if trial.complete]
-        return min(complete, key=lambda trial: trial.metrics[METRIC][-1][1], default=None)
+        """See `best_of`."""
+        return best_of(self.finished)
 
     @property
     def crowned(self) -> bool:

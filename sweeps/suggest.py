@@ -10,7 +10,8 @@ from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from sweeps.search import METRIC, SPACE, STUDY, Search, point
+from analysis.record import VAL_ERROR
+from sweeps.search import SPACE, STUDY, Search, point
 from trainable.storage import TrialSpec
 
 REDUCTION = 3
@@ -25,7 +26,7 @@ class TrialSearch(OptunaSearch):
         """`spec` is a `TrialSpec`'s fields but for the key, name, config and tags."""
         super().__init__(
             SPACE,
-            metric=METRIC,
+            metric=VAL_ERROR,
             mode="min",
             sampler=TPESampler(seed=len(search.known), multivariate=True, constant_liar=True),
             points_to_evaluate=[point(trial.config) for trial in search.interrupted],
@@ -33,7 +34,7 @@ class TrialSearch(OptunaSearch):
         self._search, self._spec = search, dict(spec)
         self._names = {trial.key: trial.name for trial in search.known}
         for trial in search.finished:
-            steps = trial.metrics[METRIC]
+            steps = trial.metrics[VAL_ERROR]
             told = create_trial(
                 state=TrialState.COMPLETE if trial.complete else TrialState.PRUNED,
                 value=steps[-1][1],
@@ -72,11 +73,11 @@ def make_scheduler(search: Search) -> ASHAScheduler:
     epochs = search.base.epochs
     grace = max(1, epochs // REDUCTION**2)
     scheduler = ASHAScheduler(
-        time_attr="epoch", metric=METRIC, mode="min", max_t=epochs, grace_period=grace, reduction_factor=REDUCTION
+        time_attr="epoch", metric=VAL_ERROR, mode="min", max_t=epochs, grace_period=grace, reduction_factor=REDUCTION
     )
     for milestone, reached in scheduler._brackets[0]._rungs:
         for trial in search.finished:
-            for epoch, error in trial.metrics[METRIC]:
+            for epoch, error in trial.metrics[VAL_ERROR]:
                 if epoch == milestone:
                     reached[trial.key] = -error
     return scheduler

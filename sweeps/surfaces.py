@@ -11,16 +11,14 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.numpy import load, save
 
-from analysis.record import Record, TrialRecord
-from sweeps.forecast import images_seconds
+from analysis.record import SURFACE_SEED, Record, TrialRecord
+from sweeps.forecast import SPLIT_SIZES, images_seconds
 from sweeps.options import Options
 from sweeps.resources import Resources
 from trainable.config import Config
-from trainable.storage import SURFACE, WEIGHTS, TrialStorage
+from trainable.storage import SURFACE, WEIGHTS, TrialStorage, under
 from trainable.study import PlacedTable
 
-SEED = 0
-"""Of the training, and of the directions."""
 IMAGES = 2000
 """Train images that the loss is taken over, spread evenly over the split."""
 POINTS, QUICK_POINTS = 51, 7
@@ -46,14 +44,14 @@ def points(config: Config) -> int:
     return POINTS if config.data == "cifar10" else QUICK_POINTS
 
 
-def missing(record: Record, tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
-    """The surfaces that the tables ask for, whose training is recorded and which are not."""
+def missing(tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
+    """The surfaces that the tables ask for and the record lacks, of the trainings whose weights it has."""
     keys = {row.key for table in tables if table.measure == "surface" for row in table.rows}
-    trained = [trial for trial in trials if trial.complete and trial.key in keys and SEED in trial.seeds]
-    measured = {trial.key for trial in trained if record.has_file(trial, SURFACE)}
+    trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
+    measured = {trial.key for trial in trained if trial.has(SURFACE)}
     return [
         Surface(trial, points(trial.config))
-        for trial in {trial.key: trial for trial in trained}.values()
+        for trial in {trial.key: trial for trial in trained if trial.has(WEIGHTS)}.values()
         if trial.key not in measured
     ]
 
@@ -67,11 +65,10 @@ def compute(
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_line)
     for surface in surfaces:
         trial = surface.trial
-        weights = record.arrays(trial, WEIGHTS)
-        own = {name.partition("/")[2]: array for name, array in weights.items() if name.startswith(f"seed_{SEED}/")}
+        own = under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
         held, config = ray.put(own), trial.config.model_dump(mode="json")
         axis = np.linspace(-REACH, REACH, surface.points)
-        storage = TrialStorage(options.storage_path, f"surface-{trial.key}-{surface.points}", (SEED,))
+        storage = TrialStorage(options.storage_path, f"surface-{trial.key}-{surface.points}", (SURFACE_SEED,))
         waiting = {
             task.remote(config, held, axis, line, storage, options.trial_data_dir): line
             for line in range(surface.points)
@@ -87,8 +84,9 @@ def compute(
         loss, error = (
             np.ascontiguousarray(measured[:, :, place]) for place in (0, 1)
         )  # safetensors writes bare memory
-        content = {"alphas": axis, "betas": axis, "loss": loss, "error": error}
-        record.log_file(trial, f"model/{SURFACE}", save(content))
+        images = np.array(min(IMAGES, SPLIT_SIZES[trial.config.data][trial.config.protocol][0]))
+        content = {"alphas": axis, "betas": axis, "loss": loss, "error": error, "images": images}
+        record.log_arrays(trial, SURFACE, save(content))
         storage.remove()
 
 
@@ -107,7 +105,7 @@ def _line(
     from trainable.landscape import Evaluator, directions, moved
 
     evaluator = Evaluator(Config(**config), data_dir, IMAGES)
-    along = directions(weights, SEED)
+    along = directions(weights, SURFACE_SEED)
     measured = np.array([evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis])
     storage.write(name, save({"line": measured}))
     return measured

@@ -132,7 +132,7 @@ class _Sweep:
     def _look_back(self, recorder: Recorder) -> None:
         """What is computed from the record: the loss surfaces that it lacks, and the report."""
         record = Record(self._options.tracking_uri, self._options.experiment)
-        if surfaces := missing(record, self._plan.tables, record.trials()):
+        if surfaces := missing(self._plan.tables, record.trials()):
             compute(surfaces, record, self._asks, self._options, self._console)
         with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
             make_report(record, Path(folder))

@@ -4,6 +4,8 @@ python -m sweeps.transfer export docs/record --experiment ablations-cifar10
 python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 """
 
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +15,17 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from analysis.folder import read_folder, sweep_folder, trial_name, write_sweep
-from analysis.record import SweepRecord, TrialRecord
+from analysis.folder import artifacts_folder, read_folder, write_sweep
+from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
 from sweeps.recorder import METRICS_A_BATCH, log_tables
 from sweeps.tracking import ensure_experiment, open_record
+from trainable.storage import SURFACE, TRACES
 
+MEASURED = (TRACES, SURFACE)
+"""Files that are always exported: the pictures are drawn from them."""
 ORIGIN = "origin_run_id"
 """Tag of an imported run: the id that it had where it was recorded. What is there already is not imported again."""
 
@@ -33,11 +38,11 @@ Experiment = Annotated[str | None, typer.Option(help="MLflow experiment. Default
 def export(
     folder: Path,
     sweep: Annotated[list[str] | None, typer.Option(help="Only the sweep of this name. Default: all.")] = None,
-    models: Annotated[bool, typer.Option("--models", help="Also the trials' weights, traces and images.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Also the trials' weights and images.")] = False,
     tracking_uri: TrackingUri = None,
     experiment: Experiment = None,
 ) -> None:
-    """Write sweeps and their finished trials to a folder."""
+    """Write sweeps and their finished trials to a folder, with what the pictures of a report need."""
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
     sweeps = [found for found in record.sweeps() if not sweep or found.name in sweep] if record else []
@@ -47,12 +52,22 @@ def export(
     for found in sweeps:
         own = [record.with_histories(trial) for trial in trials if trial.sweep == found.run_id]
         files = write_sweep(folder, found, own)
-        if models:
-            for trial in own:
-                target = folder / sweep_folder(found) / "artifacts" / trial_name(trial)
-                target.mkdir(parents=True, exist_ok=True)
-                record.client.download_artifacts(trial.run_id, "", str(target))
+        for trial in own:
+            _export_artifacts(record.client, trial, folder / artifacts_folder(found, trial), models)
         typer.echo(f"{found.name}: {len(files) - 1} trials")
+
+
+def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
+    """All of a trial's artifacts, or those of `MEASURED` alone."""
+    if models:
+        target.mkdir(parents=True, exist_ok=True)
+        client.download_artifacts(trial.run_id, "", str(target))
+        return
+    arrays = target / ARRAYS_FOLDER
+    for name in filter(trial.has, MEASURED):
+        arrays.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder), arrays)
 
 
 @app.command("import")
@@ -69,7 +84,8 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
         parent = _import_sweep(client, experiment_id, sweep)
         own = [trial for trial in trials if trial.sweep == sweep.run_id]
         imported = sum(
-            _import_trial(client, experiment_id, trial, parent, folder / sweep_folder(sweep)) for trial in own
+            _import_trial(client, experiment_id, trial, parent, folder / artifacts_folder(sweep, trial))
+            for trial in own
         )
         typer.echo(f"{sweep.name}: {imported} trials imported, {len(own) - imported} were there already")
 
@@ -85,11 +101,12 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
     return run.info.run_id
 
 
-def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, home: Path) -> bool:
+def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:
     origin = trial.tags.get(ORIGIN, trial.run_id)
     if _imported(client, experiment_id, origin):
         return False
-    tags = {**trial.tags, ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
+    files = " ".join(sorted(file.name for file in (artifacts / ARRAYS_FOLDER).glob("*")))
+    tags = {**trial.tags, FILES: files, ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, tags=tags, run_name=trial.name).info.run_id
     config = trial.config.model_dump(mode="json")
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
@@ -98,7 +115,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     metrics = [Metric(name, value, now, step) for name, series in trial.metrics.items() for step, value in series]
     for start in range(0, len(metrics), METRICS_A_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
-    if (artifacts := home / "artifacts" / trial_name(trial)).is_dir():
+    if artifacts.is_dir():
         client.log_artifacts(run_id, str(artifacts))
     client.set_terminated(run_id, trial.status)
     return True

@@ -12,12 +12,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from analysis.record import TrialRecord
+from analysis.record import ARRAYS_FOLDER, VAL_ERROR, WINNER_METRIC, TrialRecord
 from sweeps.cluster import ROOT
 from sweeps.errors import UsageError
 from sweeps.options import Options
 from sweeps.recorder import Recorder
-from sweeps.search import METRIC, WINNER_METRIC
 from trainable.config import Config
 from trainable.storage import WEIGHTS
 
@@ -35,20 +34,20 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
 
     Raises `UsageError` where the winner was imported without its weights.
     """
-    if not any(file.path.endswith(WEIGHTS) for file in client.list_artifacts(best.run_id, "model")):
+    if not best.has(WEIGHTS):
         raise UsageError(f"the record has no weights of the winner {best.name}: import it again from --models")
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(client.download_artifacts(best.run_id, f"model/{WEIGHTS}", folder))
+        weights = Path(client.download_artifacts(best.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
         test_error = ray.get(
             evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.trial_data_dir)
         )
-        val_error = best.metrics[METRIC][-1][1]
+        val_error = best.metrics[VAL_ERROR][-1][1]
         winner = {
             "name": best.name,
             "key": best.key,
             "config": best.config.model_dump(mode="json"),
-            METRIC: val_error,
+            VAL_ERROR: val_error,
             "test_error": test_error,
             "data": options.data,
             "data_fingerprint": best.tags["data_fingerprint"],
@@ -56,7 +55,7 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
         model = Path(folder) / MODEL_FOLDER
         _save_model(winner, weights, model)
         recorder.act(lambda client, run_id: client.log_dict(run_id, winner, CONFIG_FILE))
-        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{METRIC}", val_error))
+        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{VAL_ERROR}", val_error))
         recorder.act(lambda client, run_id: client.log_metric(run_id, WINNER_METRIC, test_error))
         recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), MODEL_FOLDER))
         recorder.act(lambda client, run_id: _register(client, run_id, f"{options.experiment}-best-bn"))

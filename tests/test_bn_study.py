@@ -1,5 +1,6 @@
 """The batch-norm study for real: probed trainings, loss surfaces and the report that shows them, on the record."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from analysis.folder import Folder
 from analysis.record import Record, TrialRecord
+from analysis.report import make_report
 from tests.conftest import ROOT, sweep_command
 from trainable.probes import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
@@ -65,7 +68,49 @@ def test_the_report_is_attached_to_the_sweep(record: Record) -> None:
         assert f"report/{name}" in files
 
 
+def home(record: Record) -> Path:
+    return Path(record.client.tracking_uri.removeprefix("sqlite:///")).parent
+
+
+def transfer(*arguments: str, folder: Path) -> None:
+    run([sys.executable, "-m", "sweeps.transfer", *arguments, "--experiment", "ablations-digits"], folder)
+
+
+def planned(folder: Path, studies: str) -> dict:
+    """The plan there, with the surfaces that are missing."""
+    plan = run(sweep_command(*ARGUMENTS, "--studies", studies, "--dry-run", "--json"), folder)
+    return json.loads(plan.stdout)
+
+
 def test_again_does_nothing(record: Record) -> None:
-    folder = Path(record.client.tracking_uri.removeprefix("sqlite:///")).parent
-    assert "Nothing to do" in run(sweep_command(*STUDIES), folder).stderr
+    assert "Nothing to do" in run(sweep_command(*STUDIES), home(record)).stderr
     assert len(record.sweeps()) == 2
+
+
+def test_the_pictures_travel_with_the_record(record: Record, tmp_path: Path) -> None:
+    transfer("export", str(tmp_path / "files"), folder=home(record))
+    assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
+    make_report(Folder(tmp_path / "files"), tmp_path / "report")
+    for picture in (
+        "smoothness-cnn-sgd",
+        "smoothness-cnn-adam",
+        "surface-2d",
+        "kernels-1-baseline",
+        "kernels-2-baseline",
+    ):
+        there = tmp_path / "report" / f"{picture}.csv"
+        here = record.client.download_artifacts(record.sweeps()[-1].run_id, f"report/{picture}.csv")
+        assert there.read_text() == Path(here).read_text()
+    transfer("import", str(tmp_path / "files"), folder=tmp_path)
+    plan = planned(tmp_path, "smoothness,surface")
+    assert (plan["to_run"], plan.get("surfaces")) == (0, None)
+
+
+def test_an_import_without_what_was_measured_is_measured_again(record: Record, tmp_path: Path) -> None:
+    transfer("export", str(tmp_path / "files"), folder=home(record))
+    for file in (tmp_path / "files").rglob("*.safetensors"):
+        file.unlink()
+    transfer("import", str(tmp_path / "files"), folder=tmp_path)
+    assert planned(tmp_path, "tables")["recorded"] == 2, "the errors are there"
+    assert planned(tmp_path, "smoothness")["to_run"] == 4
+    assert planned(tmp_path, "surface")["to_run"] == 2

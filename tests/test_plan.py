@@ -16,6 +16,11 @@ def plan(*studies: Study, **changes: object) -> Plan:
     return make_plan(list(studies), **arguments)  # type: ignore[arg-type]
 
 
+def errors_of(seeds: dict[str, set[int]]) -> dict[str, dict[str, set[int]]]:
+    """A record with nothing but the errors of these."""
+    return {"": seeds}
+
+
 def test_the_reports_tables_are_24_rows_of_18_configs() -> None:
     summary = plan(TABLES).summary()
     assert (summary["rows"], summary["distinct"], summary["recorded"], summary["to_run"]) == (24, 18, 0, 18)
@@ -40,8 +45,8 @@ def test_trial_names_are_unique_and_order_is_longest_first() -> None:
 
 def test_the_record_is_not_run_again_and_seeds_extend() -> None:
     keys = [config.key for config in plan(TABLES).configs]
-    assert plan(TABLES, recorded={key: {0} for key in keys}).to_run == []
-    extended = plan(TABLES, seeds=5, recorded={keys[0]: {0}, keys[1]: {0, 1, 2, 3, 4}})
+    assert plan(TABLES, recorded=errors_of({key: {0} for key in keys})).to_run == []
+    extended = plan(TABLES, seeds=5, recorded=errors_of({keys[0]: {0}, keys[1]: {0, 1, 2, 3, 4}}))
     assert extended.configs[0].seeds == (1, 2, 3, 4)
     assert extended.configs[0].recorded_seeds == (0,)
     assert extended.configs[1].seeds == ()
@@ -50,7 +55,7 @@ def test_the_record_is_not_run_again_and_seeds_extend() -> None:
 
 
 def test_seeds_that_gain_nothing_from_each_other_fill_more_slots() -> None:
-    arguments = {"seeds": 3, "recorded": {plan(TABLES).configs[0].key: {0}}, "only": ["2"], "slots": 8}
+    arguments = {"seeds": 3, "recorded": errors_of({plan(TABLES).configs[0].key: {0}}), "only": ["2"], "slots": 8}
     together, apart = (plan(TABLES, fused=fused, **arguments) for fused in (True, False))
     assert (together.summary()["to_run"], apart.summary()["to_run"]) == (3, 8)
     assert together.configs[0].trials == [(1, 2)]
@@ -66,13 +71,16 @@ def test_the_batch_norm_study_shares_its_trainings() -> None:
     }  # fmt: skip
 
 
-def test_a_probed_table_runs_what_was_recorded_without_probes() -> None:
+def test_a_table_runs_what_was_recorded_without_what_it_measures() -> None:
     keys = [config.key for config in plan(SMOOTHNESS).configs]
-    recorded = {key: {0} for key in keys}
-    assert len(plan(SMOOTHNESS, recorded=recorded).to_run) == 4
-    assert [config.key for config in plan(SMOOTHNESS, recorded=recorded, probed={keys[0]: {0}}).to_run] != keys
-    assert plan(SMOOTHNESS, recorded=recorded, probed=recorded).to_run == []
-    assert plan(SURFACE, recorded=recorded).to_run == [], "a surface needs no probes"
+    errors = {key: {0} for key in keys}
+    assert len(plan(SMOOTHNESS, recorded={"": errors, "losses": errors}).to_run) == 4
+    first, *others = keys
+    assert {config.key for config in plan(SMOOTHNESS, recorded={"probe": {first: {0}}}).to_run} == set(others)
+    assert plan(SMOOTHNESS, recorded={"probe": errors}).to_run == []
+    both = plan(SMOOTHNESS, ENVELOPE, recorded={"": errors, "probe": errors})
+    shared = next(config for config in both.configs if config.name == "baseline")
+    assert shared.seeds == (0,), "the envelope needs the losses of every step too"
 
 
 def test_large_networks_are_short_on_a_cpu_unless_asked_otherwise() -> None:

@@ -21,7 +21,7 @@ from trainable.data import load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
 from trainable.probes import STEP_SIZES, probe
-from trainable.storage import SURFACE, TRACES, WEIGHTS
+from trainable.storage import SURFACE, TRACES
 from trainable.study import PlacedRow, PlacedTable
 from trainable.training import Trainer
 
@@ -198,14 +198,14 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     record = Recorded(trials, sweep(*tables))
     axis = np.linspace(-1, 1, 3)
     for each, config in zip(trials, configs, strict=True):
-        weights = {f"seed_0/{name}": tensor.numpy() for name, tensor in build(config).state_dict().items()}
-        record.files[each.run_id, WEIGHTS] = weights
-        record.files[each.run_id, TRACES] = {
-            "kernels/epoch_0": weights["seed_0/conv1.weight"],
+        trained = {f"trained/{name}": tensor.numpy() for name, tensor in build(config).state_dict().items()}
+        record.files[each.run_id, TRACES] = trained | {
+            "kernels/epoch_0": trained["trained/conv1.weight"],
             "probes/seed_0": np.ones((3, len(STEP_SIZES), 3), np.float32),
         }
         record.files[each.run_id, SURFACE] = {
             "alphas": axis, "betas": axis, "loss": np.arange(1.0, 10.0).reshape(3, 3), "error": np.ones((3, 3)),
+            "images": np.array(2000),
         }  # fmt: skip
     page = page_of(tmp_path, record)
     for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-3d"):

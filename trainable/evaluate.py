@@ -10,16 +10,13 @@ from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import load
 from trainable.model import build
+from trainable.storage import under
 
 
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:
     """One seed's network in evaluation mode. `weights` is a recorded safetensors file of all the trial's seeds."""
-    prefix = f"seed_{seed}/"
-    state = {
-        name.removeprefix(prefix): tensor for name, tensor in load_file(weights).items() if name.startswith(prefix)
-    }
     model = build(config)
-    model.load_state_dict(state)
+    model.load_state_dict(under(f"seed_{seed}/", load_file(weights)))
     return model.eval()
 
 

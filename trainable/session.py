@@ -87,8 +87,9 @@ class Session:
         kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self._trainer.kernels)}
         losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
         probes = {f"probes/{seed}": values for seed, values in self._trainer.probes().items()}
+        layers = {f"trained/{name}": values for name, values in self._trainer.first_layers().items()}
         self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
-        self._storage.write(TRACES, to_safetensors(kernels | losses | probes))
+        self._storage.write(TRACES, to_safetensors(kernels | layers | losses | probes))
 
 
 def too_large(trainer: Trainer) -> str:

@@ -4,7 +4,9 @@ One folder a trial, named by its key and seeds, in any file system that pyarrow 
 gs://). One class owns every file name.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pyarrow import fs
@@ -12,11 +14,15 @@ from pydantic import BaseModel
 
 from trainable.config import Config
 
+T = TypeVar("T")
+
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 TRACES = "traces.safetensors"
+"""What a training leaves for pictures: by seed the loss of every mini-batch and the probes along the gradient; of the
+first seed the first layer's kernels by epoch and the first two layers when trained."""
 SURFACE = "surface.safetensors"
-"""Of a trial whose loss surface was computed: `alphas`, `betas`, and `loss` and `error` by beta and alpha."""
+"""Of a trial whose loss surface was computed: `alphas`, `betas`, `loss` and `error` by beta and alpha, and `images`."""
 
 
 class TrialSpec(BaseModel):
@@ -44,6 +50,11 @@ def spans(seeds: tuple[int, ...]) -> str:
         else:
             runs.append([seed])
     return "_".join(f"{run[0]}to{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:
+    """Those whose names start with the prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
 
 
 class TrialStorage:

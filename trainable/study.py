@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trainable.config import Config
 
-Measure = Literal["", "probe", "surface"]
+Measure = Literal["", "losses", "probe", "surface"]
 
 
 class _Data(BaseModel):
@@ -33,9 +33,9 @@ class Row(_Data):
 class Table(_Data):
     """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table.
 
-    `measure` names what is measured of its trainings beside their errors: `probe` the smoothness of the loss along the
-    gradient, `surface` the loss around the trained weights. `cpu_epochs` are the epochs where trials run on a CPU and
-    none were asked for: the networks are too large for it.
+    `measure` names what is measured of its trainings beside their errors: `losses` the loss of every mini-batch,
+    `probe` the smoothness of the loss along the gradient, `surface` the loss around the trained weights. `cpu_epochs`
+    are the epochs where trials run on a CPU and none were asked for: the networks are too large for it.
     """
 
     number: str

@@ -20,6 +20,7 @@ from trainable.config import Config
 from trainable.data import Dataset
 from trainable.fused import separate
 from trainable.learner import Learner
+from trainable.storage import under
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ class Trainer:
             for seed, state in zip(learner.seeds, separate(learner.model.state_dict(), len(learner.seeds)), strict=True)
             for name, tensor in state.items()
         }
+
+    def first_layers(self) -> dict[str, Tensor]:
+        """The first seed's first two convolutions and the first one's batch norm, as `conv1.weight`."""
+        own = under(f"seed_{self.seeds[0]}/", self.weights())
+        return {name: tensor for name, tensor in own.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")}
 
     def step_losses(self) -> dict[str, Tensor]:
         """Every seed's mini-batch losses so far, one a step, as `seed_0`."""
