@@ -44,7 +44,7 @@ def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path,
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     seeds = sorted({len(found[row.key].seeds) for row in table.rows if row.key in found})
-    figure.suptitle(f"{table.title} ({table.rows[0].config.data}, {_counted(seeds)})", fontsize=10)
+    figure.suptitle(f"{table.title}: {table.rows[0].config.data}, {_counted(seeds)}, mean and range", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title=table.varies, fontsize=8)
     return save(figure, file, HEADER, rows)
 
@@ -52,4 +52,6 @@ def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path,
 def _counted(seeds: Sequence[int]) -> str:
     if not seeds:
         return "missing"
-    return f"{seeds[0]} seed(s)" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    if seeds == [1]:
+        return "1 seed"
+    return f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import pyplot
+from matplotlib.ticker import LogLocator, NullLocator
 
 from analysis.style import COLORS, save
 from analysis.tables import ReproducedTable
@@ -31,7 +32,12 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
         axis.grid(axis="x", alpha=0.3)
     seeds = max((len(row.seeds) for table in tables for row in table.rows), default=0)
     data = ", ".join(sorted({table.data for table in tables}))
-    axes[-1, 0].set_xlabel(f"test error on {data}, minimum over the epochs, up to {seeds} seed(s)")
+    last = axes[-1, 0]
+    last.set_xscale("log")  # most rows lie close together, a few far off
+    last.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)))
+    last.xaxis.set_major_formatter("{x:g}")
+    last.xaxis.set_minor_locator(NullLocator())
+    last.set_xlabel(f"test error on {data}, minimum over the epochs, mean and 95% interval of up to {seeds} seed(s)")
     handles = {
         label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }

@@ -5,6 +5,7 @@ from statistics import mean, median
 
 from analysis.effects import Effect, p_text
 from analysis.page import Block, Grid
+from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.replicates import Replicates
 from analysis.tables import ReproducedRow, ReproducedTable, verdict
 from trainable.study import PlacedTable
@@ -12,37 +13,73 @@ from trainable.study import PlacedTable
 BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
 SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
 MISSING = "missing: not recorded"
+ALPHA = 0.05
+
+
+def in_short(tables: Sequence[ReproducedTable], measured: Sequence[Effect], best: TrialRecord | None) -> list[str]:
+    """The page in a few sentences: what is reproduced, which effects are established, what the search found."""
+    compared = _compared(tables)
+    lines = [_agreement(compared)] if compared else []
+    if tested := [effect for effect in measured if effect.t_holm is not None]:
+        sure = [effect for effect in tested if effect.t_holm < ALPHA]  # type: ignore[operator]
+        worse, better = (
+            ", ".join(f"{effect.name} ({effect.mean:+.4f})" for effect in sure if (effect.mean < 0) == lower) or "none"
+            for lower in (False, True)
+        )
+        lines.append(
+            f"Of {len(tested)} changes that more than one seed tests, {len(sure)} change the last epoch's test error "
+            f"for sure (paired t-test, p < {ALPHA} after Holm's correction). They raise it: {worse}. They lower it: "
+            f"{better}. Of the others these seeds establish nothing."
+        )
+    if best:
+        read = best.metrics.get(WINNER_METRIC)
+        tested_once = f"test error, read once, {read[-1][1]:.4f}" if read else "test error not read yet"
+        lines.append(
+            f"The search's best batch-norm config, {best.name}: validation error "
+            f"{best.metrics[VAL_ERROR][-1][1]:.4f}, {tested_once}."
+        )
+    return lines
 
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
     """Where the printed test figures are not reproduced, each distinct config once, then how many are."""
-    rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
-    for table in tables:
-        for row in table.rows:
-            if table.comparable and row.reported and row.test:
-                rows.setdefault(row.key, (table, row))
-    if not rows:
+    compared = _compared(tables)
+    if not compared:
         return []
     lines = [
         f"Not reproduced: table {table.table.number}, {row.name}: test error {row.test.mean:.4f}, reported "
         f"{row.reported.test_error:.4f} ({row.test.mean - row.reported.test_error:+.4f})."
-        for table, row in rows.values()
+        for table, row in compared
         if verdict(row) == "no" and row.reported and row.test
     ]
-    agreeing = len(rows) - len(lines)
-    shifts = [row.test.mean - row.reported.test_error for _, row in rows.values() if row.test and row.reported]
-    lines.append(
-        f"The printed test error of {agreeing} of {len(rows)} configs agrees with ours. Ours is higher in "
-        f"{sum(shift > 0 for shift in shifts)} of them; the difference is {mean(shifts):+.4f} on average, "
-        f"{median(shifts):+.4f} in the median."
-    )
-    if any(len(row.seeds) == 1 for _, row in rows.values()):
+    lines.append(_agreement(compared))
+    if any(len(row.seeds) == 1 for _, row in compared):
         lines.append(
             "With one seed, agreement (`within noise`) means that the two runs differ by less than the binomial 95% "
             "bound of a difference on this many test images. That bound leaves out how much runs differ by their "
             "seeds, so it is too narrow: a difference outside it is not yet established."
         )
     return lines
+
+
+def _compared(tables: Sequence[ReproducedTable]) -> list[tuple[ReproducedTable, ReproducedRow]]:
+    """Each distinct config with a printed figure and one of ours, in the first table that has it."""
+    rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
+    for table in tables:
+        for row in table.rows:
+            if table.comparable and row.reported and row.test:
+                rows.setdefault(row.key, (table, row))
+    return list(rows.values())
+
+
+def _agreement(compared: Sequence[tuple[ReproducedTable, ReproducedRow]]) -> str:
+    agreeing = sum(verdict(row) != "no" for _, row in compared)
+    shifts = [row.test.mean - row.reported.test_error for _, row in compared if row.test and row.reported]
+    return (
+        f"The printed test error of {agreeing} of {len(compared)} configs agrees with ours. Ours is higher in "
+        f"{sum(shift > 0 for shift in shifts)} of them; the difference is {mean(shifts):+.4f} on average, "
+        f"{median(shifts):+.4f} in the median."
+    )
 
 
 def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:

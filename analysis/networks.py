@@ -149,8 +149,7 @@ def _network(
     (by name, as `conv1.weight`), the seed and the data."""
     for each in found.values():
         config = each.config
-        plain = config if not config.batch_norm else config.change(batch_norm=False)
-        if config.batch_norm != batch_norm or not plain.is_baseline:
+        if config.ablation != ({"batch_norm": True} if batch_norm else {}):
             continue
         for trial in sorted(each.trials, key=lambda trial: trial.seeds):
             traces = source.arrays(trial, TRACES)

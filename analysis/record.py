@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,9 @@ PLAN_FILE = "plan.json"
 
 ARRAYS_FOLDER = "model"
 """Folder of a trial's artifacts with its files of arrays."""
+
+READERS = 8
+"""Threads that read histories: a server answers one request a metric."""
 
 Series = list[tuple[int, float]]
 """(step, value) by ascending step."""
@@ -114,7 +118,9 @@ class Record:
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
-        return [self.with_histories(trial) for trial in self.trials() if trial.status == "FINISHED"]
+        finished = [trial for trial in self.trials() if trial.status == "FINISHED"]
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.with_histories, finished))
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from analysis.curves import draw_curves, limits
-from analysis.effects import HEADER, as_rows, draw_effects, effects
+from analysis.effects import HEADER, Effect, as_rows, draw_effects, effects
 from analysis.figures import draw_tables
-from analysis.findings import claims, disagreements
+from analysis.findings import claims, disagreements, in_short
 from analysis.folder import Folder
 from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
-from analysis.record import Record, Source, TrialRecord
+from analysis.record import Record, Source, TrialRecord, best_of
 from analysis.replicates import Replicates, replicates
 from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, facts, varied
 from analysis.style import write_csv
@@ -80,20 +80,35 @@ class Material:
         """The tables of errors with what was reproduced."""
         return reproduce(self.compared, self.histories)
 
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """Each ablation's effect."""
+        return effects([table for table in self.tables if not table.measure], self.found)
+
+    @cached_property
+    def searched(self) -> list[TrialRecord]:
+        """The search's finished trials."""
+        return [trial for trial in self.histories if trial.tags.get("study") == "search"]
+
     @property
     def data(self) -> str:
         """The data set."""
-        return self.tables[0].rows[0].config.data if self.tables else "no data"
+        return self.histories[0].config.data if self.histories else "no data"
 
 
 def make_report(source: Source, folder: Path) -> Path:
     """Write the report into a folder and return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     material = Material(source, folder)
-    makers = (_provenance, _tables, _curves, _effects, _kernels, _landscape, _search)
+    makers = (_summary, _provenance, _tables, _curves, _effects, _kernels, _landscape, _search)
     sections = [section for make in makers for section in make(material)]
     write_page(f"Ablations on {material.data}", sections, folder)
     return folder / HTML
+
+
+def _summary(material: Material) -> list[Section]:
+    said = in_short(material.filled, material.effects, best_of(material.searched))
+    return [Section("In short", [Text(line) for line in said])] if said else []
 
 
 def _provenance(material: Material) -> list[Section]:
@@ -173,7 +188,7 @@ def _curves(material: Material) -> list[Section]:
 
 
 def _effects(material: Material) -> list[Section]:
-    found = effects(material.tables, material.found)
+    found = material.effects
     if not found:
         return [Section("Effects", [Text("Missing: the record has no baseline to compare with.")])]
     picture = draw_effects(found, material.data, material.folder / "effects.png")
@@ -200,12 +215,12 @@ def _landscape(material: Material) -> list[Section]:
 
 
 def _search(material: Material) -> list[Section]:
-    trials = [trial for trial in material.histories if trial.tags.get("study") == "search"]
+    trials = material.searched
     complete = [trial for trial in trials if trial.complete]
     if not trials:
         return []
     folder = material.folder
-    plain = (each for each in material.found.values() if each.config == Config(batch_norm=True, data=material.data))
+    plain = (each for each in material.found.values() if each.config.ablation == {"batch_norm": True})
     blocks: list[Block] = [
         Grid(("", ""), facts(trials, next(plain, None))),
         Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),

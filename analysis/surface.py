@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.ticker import MultipleLocator
 
 from analysis.style import line_style, save
 
@@ -48,6 +49,7 @@ def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
     axes[1].set(ylabel="error", ylim=(0, 1))
     for axis in axes:
         axis.set_xlabel("distance along the first direction, filter norms")
+        axis.xaxis.set_major_locator(MultipleLocator(0.5))
         axis.grid(alpha=0.3)
     axes[1].legend(fontsize=8)
     figure.suptitle(f"Loss and error around the trained weights, {data}", fontsize=10)

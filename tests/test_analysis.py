@@ -131,6 +131,26 @@ def test_the_page_says_what_it_was_made_with_and_what_disagrees(tmp_path: Path) 
     assert "JPEG" not in page
 
 
+def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
+    near, far = ({s: [e] for s, e in enumerate(errors)} for errors in ((0.31, 0.30, 0.34), (0.50, 0.51, 0.53)))
+    trials = [trial("baseline", {0: [0.30], 1: [0.31], 2: [0.32]}, Config())]
+    placed = {"hinge": (Config(loss="hinge"), far), "tanh": (Config(activation="tanh"), near)}
+    rows = tuple(PlacedRow(name=name, key=config.key("abc"), config=config) for name, (config, _) in placed.items())
+    trials += [trial(name, errors, config) for name, (config, errors) in placed.items()]
+    searched = {"outcome": "complete", "study": "search"}
+    best = {"val_error": [(2, 0.25)], "winner_test_error": [(0, 0.27)]}
+    config = Config(protocol="B", batch_norm=True, bn_momentum=0.2, epochs=2)
+    trials.append(trial("search-001", {}, config, tags=TAGS | searched, metrics=best, seeds=(0,)))
+    own = table().model_copy(update={"rows": (*table().rows[:1], *rows)})
+    page = page_of(tmp_path, Recorded(trials, sweep(own)))
+    short = page[: page.index("## What this is made of")]
+    assert "The printed test error of 1 of 1 configs agrees with ours" in short
+    assert "Of 2 changes that more than one seed tests, 1 change" in short
+    assert "They raise it: loss: hinge (+0.2033). They lower it: none." in short
+    assert "search-001: validation error 0.2500, test error, read once, 0.2700." in short
+    assert "| best config | search-001: bn_momentum 0.2, epochs 2 |" in page
+
+
 def test_errors_on_re_encoded_images_are_said_to_be_that(tmp_path: Path) -> None:
     lossy = trial("baseline", {0: [0.30]}, Config(), tags=TAGS | {"data_form": "parquet of JPEG"})
     assert "lossily re-encoded copies" in page_of(tmp_path, Recorded([lossy], sweep(table())))

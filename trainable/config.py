@@ -88,9 +88,14 @@ class Config(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
+    def ablation(self) -> dict[str, Any]:
+        """What it changes in the baseline network and recipe, on whatever data, for however long."""
+        return {name: value for name, value in self.canonical().items() if name not in ("data", "epochs", "precision")}
+
+    @property
     def is_baseline(self) -> bool:
-        """Whether this is the baseline network and recipe, on whatever data, for however long."""
-        return not self.canonical().keys() - {"data", "epochs", "precision"}
+        """Whether it changes nothing."""
+        return not self.ablation
 
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""
