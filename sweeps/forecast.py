@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import log
 from statistics import median
 
 from sweeps.resources import Resources
@@ -53,16 +54,24 @@ class Forecaster:
         return f"{known} recorded trials on {self.device}" if known else f"a built-in rate for a {self.device} slot"
 
     def seconds(self, config: Config, seeds: int) -> float:
-        """Slot seconds of a whole training of that many seeds: the same network's own timing where there is one."""
+        """Slot seconds of a whole training of that many seeds."""
         if not seeds:
             return 0.0
         return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.rate(config)
 
     def rate(self, config: Config) -> float:
-        """Floating-point operations a second of a slot on that network."""
-        same = [t for t in self._on_device if _network(t.config) == _network(config)]
-        rates = [epoch_flops(timing.config) / timing.seed_epoch_s for timing in same or self._on_device]
-        return median(rates) if rates else RATES[self.device]
+        """Floating-point operations a second of a slot on that network: the median of its own timings where there are
+        any, else of those of the network nearest in size, since large ones use a slot better than small ones."""
+        timings = self._on_device
+        if not timings:
+            return RATES[self.device]
+
+        def distance(timing: Timing) -> tuple[bool, float]:
+            size = epoch_flops(timing.config) / epoch_flops(config)
+            return _network(timing.config) != _network(config), abs(log(size))
+
+        nearest = _network(min(timings, key=distance).config)
+        return median(epoch_flops(t.config) / t.seed_epoch_s for t in timings if _network(t.config) == nearest)
 
     @property
     def _on_device(self) -> list[Timing]:

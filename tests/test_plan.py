@@ -125,6 +125,15 @@ def test_forecasts_learn_from_the_record() -> None:
     assert taught.seconds(baseline, 0) == 0
 
 
+def test_a_network_that_never_ran_is_forecast_from_the_one_nearest_in_size() -> None:
+    baseline, bigger = Config(), Config(channels=(64, 128), hidden=(512, 512))
+    vgg = Config(network="vgg-a", epochs=1)
+    taught = Forecaster("cpu", (*[Timing(baseline, "cpu", 10.0)] * 3, Timing(bigger, "cpu", 100.0)))
+    assert taught.rate(vgg) == pytest.approx(epoch_flops(bigger) / 100.0)
+    assert taught.rate(Config(batch_norm=True)) == pytest.approx(epoch_flops(baseline) / 10.0)
+    assert Forecaster("cpu", (Timing(vgg, "cpu", 600.0),)).seconds(vgg, 1) == pytest.approx(601.0)
+
+
 def test_makespan_packs_the_longest_first() -> None:
     assert makespan([3, 3, 2, 2, 2], 2) == 7
     assert makespan([5], 4) == 5
