@@ -27,9 +27,9 @@ def in_short(tables: Sequence[ReproducedTable], measured: Sequence[Effect], best
             for lower in (False, True)
         )
         lines.append(
-            f"Of {len(tested)} changes that more than one seed tests, {len(sure)} change the last epoch's test error "
-            f"for sure (paired t-test, p < {ALPHA} after Holm's correction). They raise it: {worse}. They lower it: "
-            f"{better}. Of the others these seeds establish nothing."
+            f"Of {len(tested)} changes with more than one seed, {len(sure)} have an established effect on the last "
+            f"epoch's test error (paired t-test, p < {ALPHA} after Holm's correction). They raise it: {worse}. They "
+            f"lower it: {better}. Of the others these seeds establish nothing."
         )
     if best:
         read = best.metrics.get(WINNER_METRIC)

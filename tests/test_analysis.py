@@ -145,7 +145,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded(trials, sweep(own)))
     short = page[: page.index("## What this is made of")]
     assert "The printed test error of 1 of 1 configs agrees with ours" in short
-    assert "Of 2 changes that more than one seed tests, 1 change" in short
+    assert "Of 2 changes with more than one seed, 1 have" in short
     assert "They raise it: loss: hinge (+0.2033). They lower it: none." in short
     assert "search-001: validation error 0.2500, test error, read once, 0.2700." in short
     assert "| best config | search-001: bn_momentum 0.2, epochs 2 |" in page
