@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ class Options(BaseModel):
         for study in self.studies:
             if study not in STUDY_NAMES:
                 raise ValueError(f"--studies {study!r} is unknown; allowed: {', '.join(STUDY_NAMES)}")
+        for number, count in Counter(t.number for study in STUDIES.values() for t in study.tables).items():
+            if count > 1:
+                raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
         numbers = [table.number for name in self.studies if name in STUDIES for table in STUDIES[name].tables]
         for number in self.only:
             if number not in numbers:

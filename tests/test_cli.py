@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.ablations import TABLES
 from sweeps.commands import run_command
 from sweeps.full import app
+from sweeps.studies import STUDIES
 from tests.conftest import ROOT
 
 Sweep = Callable[..., subprocess.CompletedProcess]
@@ -141,6 +143,18 @@ def test_bad_input_is_one_line(
     assert problem in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "mlflow.db").exists(), "nothing was recorded"
+
+
+def test_a_table_with_the_number_of_another_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables are told apart by their numbers: --only, figure-7.png, the latest sweep's."""
+    monkeypatch.setitem(STUDIES, "own", TABLES.model_copy(update={"name": "own", "tables": TABLES.tables[-2:-1]}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["full.py", "--data", "digits", "--dry-run"])
+    with pytest.raises(SystemExit):
+        run_command(app)
+    assert capsys.readouterr().err == "error: table number '7' stands 2 times in the studies; give each its own\n"
 
 
 def test_a_folder_of_something_else_is_refused(sweep: Sweep, tmp_path: Path) -> None:
