@@ -1,4 +1,4 @@
-"""Each ablation's difference from the baseline, paired by seed, with intervals and tests corrected for their number."""
+"""Each ablation against what its table compares it with, paired by seed, with intervals and corrected tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,23 +12,29 @@ from scipy import stats
 from analysis.intervals import CONFIDENCE
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
-from trainable.study import PlacedTable
+from trainable.study import PlacedRow, PlacedTable
 
+BASELINE = "baseline"
+EQUAL = 1e-9
+"""Differences this close are equal: a split has far fewer images."""
 LINEAR_TO = 0.05
 """Differences up to here are drawn on a linear scale, those beyond on a logarithmic one."""
 HEADER = (
-    "study", "row", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm", "Wilcoxon p", "Wilcoxon p, Holm"
+    "study", "row", "against", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm",
+    "Wilcoxon p", "Wilcoxon p, Holm",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A config's error minus the baseline's, over the seeds that both have. The interval and the tests are None for
-    fewer than two seeds."""
+    """A config's error minus its reference's, over the seeds that both have. The interval and the tests are None for
+    fewer than two seeds, and where all seeds differ by the same."""
 
     study: str
     """The first study that the config is a row of."""
     name: str
+    against: str
+    """What it is compared with: the baseline, or another row by its name."""
     key: str
     differences: tuple[float, ...]
     interval: tuple[float, float] | None
@@ -39,7 +45,7 @@ class Effect:
 
     @property
     def mean(self) -> float:
-        """The mean difference; above 0 the config errs more than the baseline."""
+        """The mean difference; above 0 the config errs more than its reference."""
         return float(np.mean(self.differences))
 
 
@@ -47,25 +53,24 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metr
     """Effects of every distinct config on the metric of the last epoch, the largest gain first. The last epoch's error,
     because a minimum over the epochs on the test split is optimistic.
 
-    The baseline is the config without a change; there are no effects where the record lacks it. p values are Holm's
-    (1979) over the configs of a study, for the paired t-test and for Wilcoxon's signed-rank test apart.
+    A config's reference is that of the first table that has it; there is no effect where the record lacks either. p
+    values are Holm's (1979) over the configs of a study that have one, for the paired t-test and for Wilcoxon's
+    signed-rank test apart.
     """
-    names: dict[str, tuple[str, str]] = {}
+    rows: dict[str, tuple[PlacedTable, PlacedRow]] = {}
     for table in tables:
         for row in table.rows:
-            names.setdefault(row.key, (table.study, f"{table.slug}: {row.name}"))
-    baseline = next((each for each in found.values() if each.key in names and each.config.is_baseline), None)
-    if baseline is None:
-        return []
-    base = _finals(baseline, metric)
+            rows.setdefault(row.key, (table, row))
+    names = {key: BASELINE if row.config.is_baseline else _name(table, row) for key, (table, row) in rows.items()}
     measured: dict[str, list[Effect]] = {}
-    for key, (study, name) in names.items():
-        if key == baseline.key or key not in found:
+    for key, (table, row) in rows.items():
+        if row.config.is_baseline or not {key, table.reference} <= found.keys():
             continue
-        own = _finals(found[key], metric)
+        own, base = (_finals(found[each], metric) for each in (key, table.reference))
         if shared := sorted(base.keys() & own.keys()):
             differences = np.array([own[seed] - base[seed] for seed in shared])
-            measured.setdefault(study, []).append(_effect(study, name, key, differences))
+            effect = _effect(table.study, names[key], names.get(table.reference, table.reference), key, differences)
+            measured.setdefault(table.study, []).append(effect)
     corrected = [effect for family in measured.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
 
@@ -87,6 +92,7 @@ def as_rows(found: Sequence[Effect]) -> list[list[str]]:
         [
             effect.study,
             effect.name,
+            effect.against,
             str(len(effect.differences)),
             f"{effect.mean:+.4f}",
             *(["-", "-"] if effect.interval is None else [f"{bound:+.4f}" for bound in effect.interval]),
@@ -107,11 +113,19 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
     """The differences with their intervals, the largest gain on top; each seed's as a small cross."""
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(found)), layout="constrained")
     for place, effect in enumerate(found):
-        axis.plot(effect.differences, [place] * len(effect.differences), "x", color=COLORS[1], markersize=4, alpha=0.7)
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
-        axis.errorbar(effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3)
+        axis.errorbar(
+            effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3,
+            label=None if place else "mean and its own 95% interval",
+        )  # fmt: skip
+        axis.plot(
+            effect.differences, [place] * len(effect.differences), "x", color=COLORS[2], markersize=4,
+            label=None if place else "one seed",
+        )  # fmt: skip
+    axis.legend(fontsize=8, loc="lower right")
     axis.axvline(0, color="grey", linewidth=1)
-    axis.set_yticks(range(len(found)), [effect.name for effect in found], fontsize=8)
+    labels = [each.name if each.against == BASELINE else f"{each.name}, against {each.against}" for each in found]
+    axis.set_yticks(range(len(found)), labels, fontsize=8)
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=LINEAR_TO)
     axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.05, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
@@ -119,12 +133,12 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)
     axis.set_xlabel(
-        f"test error after the last epoch minus the baseline's, logarithmic beyond ±{LINEAR_TO}\n"
-        f"{data}, up to {seeds} seed(s), 95% interval of the mean"
+        f"test error after the last epoch minus the baseline's, or what is named; logarithmic beyond ±{LINEAR_TO}\n"
+        f"{data}, up to {seeds} seed(s)"
     )
     axis.grid(axis="x", alpha=0.3)
     rows = [
-        (each.study, each.name, len(each.differences), each.mean, *(each.interval or (None, None)),
+        (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
          each.t_p, each.t_holm, each.wilcoxon_p, each.wilcoxon_holm)
         for each in found
     ]  # fmt: skip
@@ -143,11 +157,15 @@ def _corrected(family: Sequence[Effect]) -> list[Effect]:
     ]
 
 
-def _effect(study: str, name: str, key: str, differences: np.ndarray) -> Effect:
+def _name(table: PlacedTable, row: PlacedRow) -> str:
+    return f"{table.slug}: {row.name}"
+
+
+def _effect(study: str, name: str, against: str, key: str, differences: np.ndarray) -> Effect:
     values = tuple(differences.tolist())
-    if len(values) < 2 or not differences.std():
-        return Effect(study, name, key, values, None, None, None)
+    if len(values) < 2 or np.ptp(differences) < EQUAL:
+        return Effect(study, name, against, key, values, None, None, None)
     t_test = stats.ttest_1samp(differences, 0.0)
     low, high = t_test.confidence_interval(CONFIDENCE)
-    return Effect(study, name, key, values, (float(low), float(high)), float(t_test.pvalue),
+    return Effect(study, name, against, key, values, (float(low), float(high)), float(t_test.pvalue),
                   float(stats.wilcoxon(differences).pvalue))  # fmt: skip

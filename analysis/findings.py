@@ -98,8 +98,8 @@ def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measu
         ("Batch norm lowers the test error (by .0092, one run)", effect({"batch_norm": True})),
         (
             "Table 4 shows the effect of the penalty against a zero row",
-            "its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
-            + effect({"loss": "hinge"}),
+            f"its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
+            f"{effect({'loss': 'hinge'})}; the effects compare its rows with hinge",
         ),
         ("Table 4's row 0.01: train error .45312 at epoch 16", "its run's own minimum is .44874 at epoch 20"),
         (
@@ -113,7 +113,8 @@ def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measu
 
 def _difference(effect: Effect) -> str:
     if effect.interval is None:
-        return f"{effect.mean:+.4f} (one seed: nothing is established)"
+        why = "one seed" if len(effect.differences) == 1 else "all seeds equal"
+        return f"{effect.mean:+.4f} ({why}: nothing is established)"
     low, high = effect.interval
     seeds = len(effect.differences)
     return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {seeds} seeds, p {p_text(effect.t_holm)} after Holm"

@@ -14,13 +14,10 @@ BN_EPS = 1e-5
 COLUMNS = 8
 
 
-def kernel_grid(kernels: np.ndarray) -> np.ndarray:
-    """First-layer kernels (N, 3, 3, 3) as one RGB picture (H, W, 3) uint8, in rows of eight.
-
-    All kernels share one scale, symmetric about grey: a kernel that has died looks grey, not loud.
-    """
+def kernel_grid(kernels: np.ndarray, bound: float) -> np.ndarray:
+    """First-layer kernels (N, 3, 3, 3) as one RGB picture (H, W, 3) uint8, in rows of eight; see `shared_scale`."""
     count = len(kernels)
-    rgb = np.rint(255 * shared_scale(kernels)).astype(np.uint8)
+    rgb = np.rint(255 * shared_scale(kernels, bound)).astype(np.uint8)
     tiles = rgb.repeat(PIXEL, axis=1).repeat(PIXEL, axis=2)
     tiles = np.pad(tiles, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)
     columns = min(count, COLUMNS)
@@ -29,9 +26,15 @@ def kernel_grid(kernels: np.ndarray) -> np.ndarray:
     return np.concatenate(rows, axis=0)
 
 
-def shared_scale(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3): one scale for all, zero at a half."""
-    return _rgb(kernels / (np.abs(kernels).max() or 1.0))
+def bound_of(*kernels: np.ndarray) -> float:
+    """The largest absolute weight, on whose scale pictures of them can be compared."""
+    return max(float(np.abs(each).max()) for each in kernels) or 1.0
+
+
+def shared_scale(kernels: np.ndarray, bound: float) -> np.ndarray:
+    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3): grey is zero, and the bound full colour for all: a kernel
+    that has died looks grey, not loud."""
+    return _rgb(kernels / bound)
 
 
 def own_scale(kernels: np.ndarray) -> np.ndarray:
@@ -49,29 +52,31 @@ def fold(weights: Mapping[str, np.ndarray]) -> np.ndarray:
     return weights["conv1.weight"] * scale[:, None, None, None]
 
 
-def draw_first_layer(stages: Mapping[str, np.ndarray], title: str, file: Path) -> Path:
-    """Each stage's kernels (start, trained, folded, ...) twice: on one scale for all of a stage, and each on its own,
-    with its norm."""
-    count = len(next(iter(stages.values())))
+def draw_first_layer(stages: Mapping[str, tuple[np.ndarray, float]], title: str, file: Path) -> Path:
+    """Each stage's kernels (start, trained, folded, ...), with the bound of its scale, twice: on that scale, and each
+    on its own, with its norm."""
+    count = len(next(iter(stages.values()))[0])
     lines = -(-count // COLUMNS)
     figure, axes = pyplot.subplots(
         len(stages), 2, figsize=(13, 0.95 * lines * len(stages) + 0.5), layout="constrained", squeeze=False
     )
     figure.suptitle(title, fontsize=10)
     rows = []
-    for pair, (stage, kernels) in zip(axes, stages.items(), strict=True):
+    for pair, (stage, (kernels, bound)) in zip(axes, stages.items(), strict=True):
         norms = np.linalg.norm(kernels.reshape(count, -1), axis=1)
-        rows += [(stage, place, float(norm)) for place, norm in enumerate(norms)]
-        for axis, scale, images in zip(
-            pair, ("one scale", "own scale"), (shared_scale(kernels), own_scale(kernels)), strict=True
-        ):
+        rows += [(stage, *place, float(weight)) for place, weight in np.ndenumerate(kernels)]
+        scales = {
+            f"one scale: grey is 0, full colour ±{bound:.2f}": shared_scale(kernels, bound),
+            "each on its own scale": own_scale(kernels),
+        }
+        for axis, (scale, images) in zip(pair, scales.items(), strict=True):
             axis.set_title(f"{stage}, {scale}; norms below", fontsize=8)
             axis.set_axis_off()
             axis.imshow(_mosaic(images), interpolation="nearest")
             for place, norm in enumerate(norms):
                 line, column = divmod(place, COLUMNS)
                 axis.text(4 * column + 1, 4 * line + 3, f"{norm:.2f}", fontsize=7, ha="center", va="center")
-    return save(figure, file, ("stage", "filter", "norm"), rows)
+    return save(figure, file, ("stage", "filter", "color", "y", "x", "weight"), rows)
 
 
 def _mosaic(images: np.ndarray) -> np.ndarray:
@@ -88,7 +93,7 @@ def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:
     gap = 1
     padded = np.pad(weights, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
     matrix = padded.transpose(0, 2, 1, 3).reshape(outputs * (3 + gap), inputs * (3 + gap))
-    bound = float(np.abs(weights).max()) or 1.0
+    bound = bound_of(weights)
     figure, axis = pyplot.subplots(figsize=(1.5 + 0.22 * inputs, 0.6 + 0.2 * outputs), layout="constrained")
     image = axis.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
     axis.set_xticks(np.arange(inputs) * (3 + gap) + 1, map(str, range(inputs)), fontsize=6)
@@ -96,8 +101,8 @@ def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:
     axis.set(xlabel="input channel", ylabel="output channel")
     axis.set_title(title, fontsize=9)
     figure.colorbar(image, label="weight", shrink=0.6)
-    rows = [(o, i, float(np.linalg.norm(weights[o, i]))) for o in range(outputs) for i in range(inputs)]
-    return save(figure, file, ("output", "input", "norm"), rows)
+    rows = [(*place, float(weight)) for place, weight in np.ndenumerate(weights)]
+    return save(figure, file, ("output", "input", "y", "x", "weight"), rows)
 
 
 def _rgb(scaled: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.envelope import GAPS_HEADER, RANGES, Envelope, draw_envelopes, envelope, gap_rows
-from analysis.kernels import draw_first_layer, draw_second_layer, fold
+from analysis.kernels import bound_of, draw_first_layer, draw_second_layer, fold
 from analysis.page import Grid, Picture, Section, Text
 from analysis.record import PROBED, SURFACE_SEED, Source, TrialRecord
 from analysis.replicates import Replicates
@@ -29,9 +29,11 @@ def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path
             section.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
             continue
         start, layers, seed, data = trained
-        stages = {"start": start, "trained": layers["conv1.weight"]}
+        bound = bound_of(start, layers["conv1.weight"])
+        stages = {"start": (start, bound), "trained": (layers["conv1.weight"], bound)}
         if batch_norm:
-            stages["trained, batch norm folded in"] = fold(layers)
+            folded = fold(layers)
+            stages["trained, batch norm folded in"] = folded, bound_of(folded)
         slug = name.replace(" ", "-")
         where = f"{name}, {data}, seed {seed}"
         first = draw_first_layer(stages, f"First layer, {where}", folder / f"kernels-1-{slug}.png")

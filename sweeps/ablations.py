@@ -57,6 +57,7 @@ TABLES = Study(
             slug="regularisation",
             title="Regularisation, as run (hinge loss)",
             varies="weight decay",
+            reference={"loss": "hinge"},
             rows=(
                 _baseline("0"),
                 *(

@@ -1,6 +1,6 @@
 """The batch-norm study: what batch norm does to the loss, as data, and as a command of its own.
 
-    python sweeps/bn_study.py            # the same as: python sweeps/full.py --studies envelope,smoothness,surface
+    python sweeps/bn_study.py            # the same as: python sweeps/full.py --studies envelope,smoothness,surface,vgg
     python sweeps/bn_study.py --studies vgg
 
 Networks are compared in pairs, without and with batch norm. A training that several studies share runs once.
@@ -104,5 +104,5 @@ if __name__ == "__main__":
     from sweeps.commands import run_command
     from sweeps.full import app
 
-    sys.argv[1:1] = ["--studies", ",".join(study.name for study in (ENVELOPE, SMOOTHNESS, SURFACE))]
+    sys.argv[1:1] = ["--studies", ",".join(study.name for study in (ENVELOPE, SMOOTHNESS, SURFACE, VGG))]
     run_command(app)

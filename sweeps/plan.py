@@ -154,7 +154,9 @@ def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> 
     for row in table.rows:
         config = config_of(row.change, base, f"table {table.number}, row {row.name}")
         rows.append(PlacedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
-    return PlacedTable(study=study, rows=tuple(rows), **table.model_dump(exclude={"rows", "cpu_epochs"}))
+    reference = config_of(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
+    same = table.model_dump(exclude={"rows", "reference", "cpu_epochs"})
+    return PlacedTable(study=study, rows=tuple(rows), reference=reference, **same)
 
 
 def config_of(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:

@@ -21,10 +21,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
-from analysis.kernels import kernel_grid
+from analysis.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE
 from trainable.config import Config
-from trainable.storage import TRACES, WEIGHTS, TrialStorage
+from trainable.storage import TRACES, WEIGHTS, TrialStorage, under
 from trainable.study import PlacedTable
 
 RETRY_S = 2.0
@@ -190,11 +190,11 @@ class Recorder:
         for file in files:
             self._client.log_artifact(trial.run_id, str(file), ARRAYS_FOLDER)
         if (traces := folder / TRACES).exists():
-            for name, array in load_file(traces).items():
-                if name.startswith("kernels/"):
-                    epoch = int(name.rpartition("_")[2])
-                    if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
-                        self._client.log_image(trial.run_id, kernel_grid(array), key="kernels", step=epoch)
+            kernels = {int(epoch): array for epoch, array in under("kernels/epoch_", load_file(traces)).items()}
+            bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
+            for epoch, array in kernels.items():
+                if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
+                    self._client.log_image(trial.run_id, kernel_grid(array, bound), key="kernels", step=epoch)
         return [file.name for file in files]
 
 

@@ -38,7 +38,10 @@ def table(data: str = "cifar10") -> PlacedTable:
         PlacedRow(name="cross-entropy", key=base.key("abc"), config=base, reported=printed),
         PlacedRow(name="hinge", key=hinge.key("abc"), config=hinge, reported=printed),
     )
-    return PlacedTable(study="tables", number="3", slug="loss", title="Loss", varies="loss", rows=rows)
+    reference = base.key("abc")
+    return PlacedTable(
+        study="tables", number="3", slug="loss", title="Loss", varies="loss", rows=rows, reference=reference
+    )
 
 
 def test_cells_are_minima_over_epochs_and_means_over_seeds() -> None:
@@ -197,7 +200,7 @@ def test_kernels_share_a_symmetric_scale() -> None:
     kernels = np.zeros((9, 3, 3, 3), np.float32)
     kernels[0, 0] = 2.0
     kernels[1, 2] = -1.0
-    picture = kernel_grid(kernels)
+    picture = kernel_grid(kernels, bound=2.0)
     side = 3 * PIXEL + 4
     assert picture.shape == (2 * side, 8 * side, 3)
     assert picture[5, 5].tolist() == [255, 128, 128]

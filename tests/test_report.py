@@ -41,6 +41,32 @@ def test_effects_are_paired_and_agree_with_scipy() -> None:
     assert effect.t_holm == effect.t_p, "one test needs no correction"
 
 
+def test_a_table_is_compared_with_its_own_reference() -> None:
+    """The report's penalties were trained with the hinge loss: their effect is against hinge."""
+    hinge, penalty = Config(loss="hinge"), Config(loss="hinge", weight_decay=0.01)
+    found = replicates([
+        trial("baseline", {0: [0.30], 1: [0.31]}, Config()),
+        trial("hinge", {0: [0.40], 1: [0.42]}, hinge),
+        trial("penalty", {0: [0.45], 1: [0.44]}, penalty),
+    ])  # fmt: skip
+    rows = tuple(PlacedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
+    penalties = table().model_copy(
+        update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
+    )
+    by_name = {effect.name: effect for effect in effects([table(), penalties], found)}
+    assert by_name.keys() == {"loss: hinge", "penalty: 0.01"}
+    assert (by_name["loss: hinge"].against, by_name["penalty: 0.01"].against) == ("baseline", "loss: hinge")
+    assert by_name["penalty: 0.01"].differences == pytest.approx((0.05, 0.02))
+
+
+def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
+    """Three times the same number of images more: a t-test would take rounding for its spread."""
+    base, other = ({seed: [(k + more) / 359] for seed, k in enumerate((7, 11, 20))} for more in (0, 3))
+    found = replicates([trial("b", base, Config()), trial("h", other, Config(loss="hinge"))])
+    (effect,) = effects([table()], found)
+    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+
+
 def test_one_seed_has_an_effect_but_no_test() -> None:
     found = replicates([trial("b", {0: [0.3]}, Config()), trial("h", {0: [0.4]}, Config(loss="hinge"))])
     (effect,) = effects([table()], found)
@@ -54,7 +80,7 @@ def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
     configs = {"baseline": Config(), "hinge": Config(loss="hinge"), "lr": Config(lr=0.5)}
     found = replicates([trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors])
     row = PlacedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
-    rates = PlacedTable(study="envelope", number="9", slug="rates", title="Rates", varies="rate", rows=(row,))
+    rates = table().model_copy(update={"study": "rates", "number": "9", "slug": "rates", "rows": (row,)})
     apart = {effect.name: effect for effect in effects([table(), rates], found)}
     assert all(effect.t_holm == effect.t_p for effect in apart.values())
     together = effects([table(), rates.model_copy(update={"study": "tables"})], found)
@@ -102,7 +128,7 @@ def test_folding_is_what_the_network_applies() -> None:
 def test_scales_of_kernels() -> None:
     kernels = np.zeros((2, 3, 1, 1))
     kernels[0, 0], kernels[1, 0] = 2.0, -1.0
-    assert shared_scale(kernels)[:, 0, 0, 0].tolist() == [1.0, 0.25]
+    assert shared_scale(kernels, 2.0)[:, 0, 0, 0].tolist() == [1.0, 0.25]
     assert own_scale(kernels)[:, 0, 0, 0].tolist() == [1.0, 0.0]
 
 

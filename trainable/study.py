@@ -33,6 +33,7 @@ class Row(_Data):
 class Table(_Data):
     """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table.
 
+    `reference` is the change from the baseline that its rows are compared with, where it is not the baseline itself.
     `measure` names what is measured of its trainings beside their errors: `losses` the loss of every mini-batch,
     `probe` the smoothness of the loss along the gradient, `surface` the loss around the trained weights. `cpu_epochs`
     are the epochs where trials run on a CPU and none were asked for: the networks are too large for it.
@@ -44,6 +45,7 @@ class Table(_Data):
     varies: str
     rows: tuple[Row, ...]
     note: str = ""
+    reference: dict[str, Any] = {}
     measure: Measure = ""
     cpu_epochs: int | None = None
 
@@ -66,7 +68,8 @@ class PlacedRow(_Data):
 
 
 class PlacedTable(_Data):
-    """A table of a study with its rows' keys."""
+    """A table of a study with its rows' keys. `reference` is the key of the config that its rows are compared with;
+    empty where they are not."""
 
     study: str
     number: str
@@ -75,4 +78,5 @@ class PlacedTable(_Data):
     varies: str
     rows: tuple[PlacedRow, ...]
     note: str = ""
+    reference: str = ""
     measure: Measure = ""
