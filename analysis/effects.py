@@ -49,9 +49,9 @@ class Effect:
         return float(np.mean(self.differences))
 
 
-def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metric: str = "test_error") -> list[Effect]:
-    """Effects of every distinct config on the metric of the last epoch, the largest gain first. The last epoch's error,
-    because a minimum over the epochs on the test split is optimistic.
+def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> list[Effect]:
+    """Effects of every distinct config on the last epoch's error on what the training does not see, the largest gain
+    first. The last epoch's, because a minimum over the epochs on the test split is optimistic.
 
     A config's reference is that of the first table that has it; there is no effect where the record lacks either. p
     values are Holm's (1979) over the configs of a study that have one, for the paired t-test and for Wilcoxon's
@@ -66,7 +66,7 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], metr
     for key, (table, row) in rows.items():
         if row.config.is_baseline or not {key, table.reference} <= found.keys():
             continue
-        own, base = (_finals(found[each], metric) for each in (key, table.reference))
+        own, base = (_finals(found[each]) for each in (key, table.reference))
         if shared := sorted(base.keys() & own.keys()):
             differences = np.array([own[seed] - base[seed] for seed in shared])
             effect = _effect(table.study, names[key], names.get(table.reference, table.reference), key, differences)
@@ -109,8 +109,9 @@ def p_text(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
-    """The differences with their intervals, the largest gain on top; each seed's as a small cross."""
+def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
+    """Of an error (its name and data), the differences with their intervals, the largest gain on top; each seed's as a
+    small cross."""
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(found)), layout="constrained")
     for place, effect in enumerate(found):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
@@ -133,8 +134,8 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)
     axis.set_xlabel(
-        f"test error after the last epoch minus the baseline's, or what is named; logarithmic beyond ±{LINEAR_TO}\n"
-        f"{data}, up to {seeds} seed(s)"
+        f"{error} after the last epoch minus the baseline's, or that of what is named, paired by seed\n"
+        f"up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
     )
     axis.grid(axis="x", alpha=0.3)
     rows = [
@@ -145,8 +146,8 @@ def draw_effects(found: Sequence[Effect], data: str, file: Path) -> Path:
     return save(figure, file, HEADER, rows)
 
 
-def _finals(trained: Replicates, metric: str) -> dict[int, float]:
-    return {seed: series[-1][1] for seed, series in trained.by_seed(metric).items()}
+def _finals(trained: Replicates) -> dict[int, float]:
+    return {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
 
 
 def _corrected(family: Sequence[Effect]) -> list[Effect]:

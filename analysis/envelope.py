@@ -14,10 +14,23 @@ from matplotlib import pyplot
 from analysis.intervals import as_text
 from analysis.style import COLORS, save
 
-RANGES = ((1, 1), (2, 5), (6, 10), (11, 20))
-"""Epochs, both ends included."""
+STARTS = (1, 2, 6, 11, 21, 51)
+"""First epochs of the ranges over which a band's height is averaged."""
+SMOOTHED = 51
+"""Steps of the moving mean that is drawn over a band's bounds."""
 HEADER = ("network", "step", "low", "high")
-GAPS_HEADER = ("network", "seeds", *(f"epochs {first} to {last}" for first, last in RANGES))
+
+
+def ranges(epochs: int) -> list[tuple[int, int]]:
+    """First and last epoch of each range of a training of so many epochs."""
+    starts = [start for start in STARTS if start <= epochs]
+    return list(zip(starts, [*(start - 1 for start in starts[1:]), epochs], strict=True))
+
+
+def gaps_header(epochs: int) -> list[str]:
+    """Over `gap_rows`."""
+    spans = (f"epoch {a}" if a == b else f"epochs {a} to {b}" for a, b in ranges(epochs))
+    return ["network", "seeds", *spans]
 
 
 @dataclass(frozen=True)
@@ -30,11 +43,16 @@ class Envelope:
     high: np.ndarray
     steps_an_epoch: int
 
+    @property
+    def epochs(self) -> int:
+        """Of the training."""
+        return self.low.shape[1] // self.steps_an_epoch
+
     def gaps(self) -> list[dict[int, float]]:
-        """For each of `RANGES` the band's mean height by seed; empty where the training is shorter."""
-        heights = self.high - self.low
-        parts = [heights[:, (first - 1) * self.steps_an_epoch : last * self.steps_an_epoch] for first, last in RANGES]
-        return [dict(zip(self.seeds, part.mean(1).tolist(), strict=True)) if part.size else {} for part in parts]
+        """For each of the training's `ranges` the band's mean height by seed."""
+        heights, steps = self.high - self.low, self.steps_an_epoch
+        parts = [heights[:, (first - 1) * steps : last * steps] for first, last in ranges(self.epochs)]
+        return [dict(zip(self.seeds, part.mean(1).tolist(), strict=True)) for part in parts]
 
 
 def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
@@ -50,7 +68,7 @@ def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epo
 
 
 def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
-    """Under `GAPS_HEADER`: each network's mean gaps, and of a pair the second's minus the first's, paired by seed."""
+    """Under `gaps_header`: each network's mean gaps, and of a pair the second's minus the first's, paired by seed."""
     rows = [_gap_row(each.name, each.gaps(), ".4f") for each in envelopes]
     if len(envelopes) == 2:
         by_range = zip(*(each.gaps() for each in envelopes), strict=True)
@@ -73,13 +91,21 @@ def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: P
     top = max(float(np.quantile(each.high[0], 0.999)) for each in envelopes)
     for place, (axis, each) in enumerate(zip(axes[0], envelopes, strict=True)):
         steps = np.arange(1, each.low.shape[1] + 1)
-        axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0.3, alpha=0.8)
+        axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0, alpha=0.35,
+                          label="at each step")  # fmt: skip
+        width = min(SMOOTHED, len(steps))
+        for bound in (each.low[0], each.high[0]):
+            smooth = np.convolve(bound, np.ones(width) / width, mode="valid")
+            axis.plot(steps[: len(smooth)] + width // 2, smooth, color=COLORS[1 + place], linewidth=1.2,
+                      label=f"mean of {width} steps" if bound is each.low[0] else None)  # fmt: skip
+        axis.legend(fontsize=8)
         axis.set_title(f"{each.name}, seed {each.seeds[0]} of {len(each.seeds)}", fontsize=9)
-        axis.set(xlabel="step", ylabel="mini-batch loss", ylim=(0, top))
+        axis.set(xlabel=f"step ({each.steps_an_epoch} an epoch)", ylim=(0, top))
         axis.grid(alpha=0.3)
         rows += [
             (each.name, int(step), float(low), float(high))
             for step, low, high in zip(steps, each.low[0], each.high[0], strict=True)
         ]
+    axes[0, 0].set_ylabel("mini-batch loss, cut at its 99.9% quantile")
     figure.suptitle(f"Smallest to largest loss over the learning rates {rates}, {data}", fontsize=10)
     return save(figure, file, HEADER, rows)

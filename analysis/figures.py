@@ -20,9 +20,13 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     )  # fmt: skip
     for axis, table in zip(axes[:, 0], tables, strict=True):
         for place, row in enumerate(table.rows):
-            if row.test is not None:
-                half = row.test.half_width or 0.0
-                axis.errorbar(row.test.mean, place, xerr=half, fmt="o", color=COLORS[1], capsize=3, label="reproduced")
+            if row.held_out is not None:
+                half = row.held_out.half_width or 0.0
+                axis.errorbar(row.held_out.mean, place, xerr=half, fmt="o", color=COLORS[1], capsize=3,
+                              label="mean and its 95% interval")  # fmt: skip
+                if interval := row.held_out.next_run():
+                    axis.hlines(place, *interval, color=COLORS[1], linewidth=0.8, alpha=0.6, zorder=1,
+                                label="95% of single runs")  # fmt: skip
             if row.reported is not None and table.comparable:
                 axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color=COLORS[2],
                           label="reported")  # fmt: skip
@@ -37,13 +41,15 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     last.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)))
     last.xaxis.set_major_formatter("{x:g}")
     last.xaxis.set_minor_locator(NullLocator())
-    last.set_xlabel(f"test error on {data}, minimum over the epochs, mean and 95% interval of up to {seeds} seed(s)")
+    last.set_xlabel(f"test error on {data}, minimum over the epochs, up to {seeds} seed(s)")
     handles = {
         label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=2, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3, frameon=False)
     rows = [
-        (table.table.number, row.name, row.test.mean, row.test.half_width, row.reported and row.reported.test_error)
-        for table in tables for row in table.rows if row.test is not None
+        (table.table.number, row.name, row.held_out.mean, row.held_out.half_width,
+         *(row.held_out.next_run() or (None, None)), row.reported and row.reported.test_error)
+        for table in tables for row in table.rows if row.held_out is not None
     ]  # fmt: skip
-    return save(figure, file, ("table", "row", "test error", "half width", "reported"), rows)
+    header = ("table", "row", "error", "half width", "next run from", "next run to", "reported")
+    return save(figure, file, header, rows)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.envelope import GAPS_HEADER, RANGES, Envelope, draw_envelopes, envelope, gap_rows
+from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import bound_of, draw_first_layer, draw_second_layer, fold
-from analysis.page import Grid, Picture, Section, Text
+from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.record import PROBED, SURFACE_SEED, Source, TrialRecord
 from analysis.replicates import Replicates
-from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, summary
+from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, medians, probe_steps, summary
 from analysis.style import write_csv
 from analysis.surface import draw_surfaces
 from trainable.storage import SURFACE, TRACES, under
@@ -20,24 +20,27 @@ ENVELOPES = {"cnn": "loss envelope of the report's network", "vgg": "loss envelo
 """The start of the slugs of the tables compared in one picture, after `envelope-`."""
 
 
-def kernel_section(source: Source, found: Mapping[str, Replicates], folder: Path) -> Section:
+def kernel_section(
+    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+) -> Section:
     """First and second layer of the baseline and of the network with batch norm, at the start and trained."""
     section = Section("Kernels")
     for name, batch_norm in (("baseline", False), ("batch norm", True)):
-        trained = _network(source, found, batch_norm)
+        trained = _network(source, tables, found, batch_norm)
         if trained is None:
             section.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
             continue
-        start, layers, seed, data = trained
+        start, layers, where = trained
         bound = bound_of(start, layers["conv1.weight"])
         stages = {"start": (start, bound), "trained": (layers["conv1.weight"], bound)}
         if batch_norm:
             folded = fold(layers)
             stages["trained, batch norm folded in"] = folded, bound_of(folded)
         slug = name.replace(" ", "-")
-        where = f"{name}, {data}, seed {seed}"
-        first = draw_first_layer(stages, f"First layer, {where}", folder / f"kernels-1-{slug}.png")
-        second = draw_second_layer(layers["conv2.weight"], f"Second layer, {where}", folder / f"kernels-2-{slug}.png")
+        first = draw_first_layer(stages, f"First layer, {name}, {where}", folder / f"kernels-1-{slug}.png")
+        second = draw_second_layer(
+            layers["conv2.weight"], f"Second layer, {name}, {where}", folder / f"kernels-2-{slug}.png"
+        )
         section.blocks += [
             Picture(first, f"First-layer filters of the {name} network, as RGB, with their norms."),
             Picture(second, f"Second-layer kernels of the {name} network."),
@@ -61,7 +64,7 @@ def envelope_section(
         heights = [
             (band.name, seed, first, last, height)
             for band in bands
-            for (first, last), by_seed in zip(RANGES, band.gaps(), strict=True)
+            for (first, last), by_seed in zip(ranges(band.epochs), band.gaps(), strict=True)
             for seed, height in by_seed.items()
         ]
         header = ("network", "seed", "first epoch", "last epoch", "mean height")
@@ -69,7 +72,7 @@ def envelope_section(
         section.blocks += [
             Picture(picture, f"The {title}."),
             Text("Mean height of the band over ranges of epochs: the seeds' mean and half its 95% interval."),
-            Grid(GAPS_HEADER, gap_rows(bands)),
+            Grid(gaps_header(bands[0].epochs), gap_rows(bands)),
         ]
         if len(bands) < len(pair):
             section.blocks.append(Text("Missing: the other network of the pair; its trainings are not all recorded."))
@@ -83,33 +86,51 @@ def smoothness_section(
     section = Section("Smoothness of the loss along the gradient")
     for table in (table for table in tables if table.measure == "probe"):
         arms: dict[str, dict[str, dict[int, np.ndarray]]] = {}
-        every = 0
+        steps = np.empty(0)
         for row in table.rows:
             name, _, arm = row.name.partition(", ")
+            networks = arms.setdefault(arm, {})
             for trial in found[row.key].trials if row.key in found else ():
                 if probes := _traces(source, trial, "probes"):
-                    arms.setdefault(arm, {}).setdefault(name, {}).update(probes)
-                    every = int(trial.tags[PROBED])
+                    networks.setdefault(name, {}).update(probes)
+                    losses = _traces(source, trial, "step_losses")
+                    steps_an_epoch = len(losses[trial.seeds[0]]) // row.config.epochs
+                    steps = probe_steps(int(trial.tags[PROBED]), steps_an_epoch, row.config.epochs)
+            if name not in networks:
+                section.blocks.append(Text(f"Missing: {table.title}, {row.name}; no probed training is recorded."))
         for arm, networks in arms.items():
-            first = {name: by_seed[min(by_seed)] for name, by_seed in networks.items()}
-            seeds = sorted(set.union(*(set(by_seed) for by_seed in networks.values())))
-            title = (
-                f"{table.title}, {arm}, {_where(table)}, seed {seeds[0]} of {len(seeds)}, probed every {every} steps"
-            )
-            file = folder / f"{table.slug}-{arm.split()[0].lower()}.png"
-            section.blocks += [
-                Picture(draw_smoothness(first, every, title, file), f"{title}."),
-                Grid(SUMMARY_HEADER, summary(networks)),
-            ]
-            if not arm.startswith("SGD"):
-                section.blocks.append(
-                    Text("With Adam the gradient is not the step that is taken: compare the SGD arm with the paper.")
-                )
-        if not arms:
-            section.blocks.append(Text(f"Missing: {table.title}; no probed training is recorded."))
+            section.blocks += _arm(f"{table.title}, {arm}, {_where(table)}", table, arm, networks, steps, folder)
     if not section.blocks:
         section.blocks.append(Text("Missing: no sweep with the study `smoothness` is recorded."))
     return section
+
+
+def _arm(
+    what: str,
+    table: PlacedTable,
+    arm: str,
+    networks: Mapping[str, Mapping[int, np.ndarray]],
+    steps: np.ndarray,
+    folder: Path,
+) -> list[Block]:
+    """One optimizer's measurements: the picture of the lowest seed that all networks have, and all seeds' medians."""
+    common = sorted(set.intersection(*(set(by_seed) for by_seed in networks.values()))) if networks else []
+    if not common:
+        return []
+    stem = f"{table.slug}-{arm.split()[0].lower()}"
+    title = f"{what}, seed {common[0]} of {len(common)}, {len(steps)} steps probed"
+    first = {name: by_seed[common[0]] for name, by_seed in networks.items()}
+    values = [
+        (name, seed, *medians(measured)) for name, by_seed in networks.items() for seed, measured in by_seed.items()
+    ]
+    write_csv(folder / f"{stem}-medians.csv", ("network", "seed", *SUMMARY_HEADER[2:]), values)
+    blocks: list[Block] = [
+        Picture(draw_smoothness(first, steps, title, folder / f"{stem}.png"), f"{title}."),
+        Grid(SUMMARY_HEADER, summary(networks)),
+    ]
+    if not arm.startswith("SGD"):
+        blocks.append(Text("With Adam the gradient is not the step that is taken: compare the SGD arm with the paper."))
+    return blocks
 
 
 def surface_section(
@@ -128,11 +149,16 @@ def surface_section(
             data = f"{images:,} train images of {table.rows[0].config.data}, seed {SURFACE_SEED}"
             files = draw_surfaces(surfaces, data, folder / table.slug)
             section.blocks += [
-                Picture(file, f"Loss around the trained weights, {kind}; filter-normalised, the same draws for all.")
-                for file, kind in zip(files, ("one direction", "two directions", "in 3-D"), strict=True)
+                Picture(
+                    file,
+                    f"Loss around the trained weights along {kind}, in evaluation mode; filter-normalised, biases and "
+                    "batch norm left where they are, the same draws and scales for all.",
+                )
+                for file, kind in zip(files, ("one direction", "two directions"), strict=True)
             ]
-        if len(surfaces) < len(table.rows):
-            section.blocks.append(Text("Missing: a surface of each network is not recorded."))
+        for row in table.rows:
+            if row.name not in surfaces:
+                section.blocks.append(Text(f"Missing: the surface of {row.name} is not recorded."))
     if not section.blocks:
         section.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return section
@@ -145,18 +171,19 @@ def _where(table: PlacedTable) -> str:
 
 
 def _network(
-    source: Source, found: Mapping[str, Replicates], batch_norm: bool
-) -> tuple[np.ndarray, dict[str, np.ndarray], int, str] | None:
+    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], batch_norm: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray], str] | None:
     """Of the lowest seed whose traces are recorded: first-layer kernels at the start, the first layers when trained
-    (by name, as `conv1.weight`), the seed and the data."""
-    for each in found.values():
-        config = each.config
-        if config.ablation != ({"batch_norm": True} if batch_norm else {}):
-            continue
-        for trial in sorted(each.trials, key=lambda trial: trial.seeds):
+    (by name, as `conv1.weight`), and what was trained."""
+    own = {
+        row.key: table for table in tables for row in table.rows
+        if row.key in found and row.config.ablation == ({"batch_norm": True} if batch_norm else {})
+    }  # fmt: skip
+    for key, table in own.items():
+        for trial in sorted(found[key].trials, key=lambda trial: trial.seeds):
             traces = source.arrays(trial, TRACES)
             if layers := under("trained/", traces):
-                return traces["kernels/epoch_0"], layers, trial.seeds[0], config.data
+                return traces["kernels/epoch_0"], layers, f"{_where(table)}, seed {trial.seeds[0]}"
     return None
 
 

@@ -18,26 +18,26 @@ import typer
 from analysis.curves import draw_curves, limits
 from analysis.effects import HEADER, Effect, as_rows, draw_effects, effects
 from analysis.figures import draw_tables
-from analysis.findings import claims, disagreements, in_short
+from analysis.findings import BATCH_NORM, BIGGER, SMALLER, claims, disagreements, in_short
 from analysis.folder import Folder
 from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
+from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
 from analysis.record import Record, Source, TrialRecord, best_of
 from analysis.replicates import Replicates, replicates
-from analysis.searching import PLOTS, draw_best_so_far, draw_learning_curves, draw_parameters, facts, varied
+from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, facts, summary_of
 from analysis.style import write_csv
-from analysis.tables import NUMBERS, ReproducedTable, latest_tables, reproduce
+from analysis.tables import HELD_OUT, NUMBERS, ReproducedTable, latest_tables, reproduce
 from trainable.architecture import parameters
 from trainable.config import Config
 from trainable.study import PlacedTable
 
-BIG: dict[str, Any] = {"channels": (64, 128), "hidden": (512, 512)}
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "baseline": (285_162, {}),
-    "smaller": (18_210, {"channels": (4, 8), "hidden": (32, 32)}),
-    "bigger": (4_538_250, BIG),
-    "batch norm": (285_770, {"batch_norm": True}),
-    "bigger with batch norm": (4_540_682, {**BIG, "batch_norm": True}),
+    "smaller": (18_210, SMALLER),
+    "bigger": (4_538_250, BIGGER),
+    "batch norm": (285_770, BATCH_NORM),
+    "bigger with batch norm": (4_540_682, {**BIGGER, **BATCH_NORM}),
     "VGG-A": (9_750_922, {"network": "vgg-a"}),
     "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
 }
@@ -45,7 +45,7 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 LOSSY = "JPEG"
 """In a data set's form: its images are not pixel for pixel the official ones."""
 SEARCHED = 2
-"""Finished trials that a search must have before there is anything to draw."""
+"""Complete trials that a search must have before its parameters can be weighed."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ class Material:
 
     @cached_property
     def searched(self) -> list[TrialRecord]:
-        """The search's finished trials."""
-        return [trial for trial in self.histories if trial.tags.get("study") == "search"]
+        """The finished trials of the latest search: those that share its data and what it does not vary."""
+        trials = [trial for trial in self.histories if trial.tags.get("study") == "search"]
+        return [trial for trial in trials if base_of(trial) == base_of(trials[-1])]
 
     @property
     def data(self) -> str:
@@ -115,6 +116,7 @@ def _provenance(material: Material) -> list[Section]:
     """What the figures were made with: each distinct value of each tag."""
     shown = {row.key for table in material.tables for row in table.rows}
     trials = [trial for key, each in material.found.items() if key in shown for trial in each.trials]
+    trials += [trial for trial in material.searched if trial.key not in shown]
 
     def values(tag: str) -> str:
         return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
@@ -158,7 +160,8 @@ def _tables(material: Material) -> list[Section]:
             "Each error is the seeds' mean of each one's minimum over the epochs, as the report prints it, ± half "
             "the 95% interval of the mean, and the epoch of each minimum. Choosing the epoch on the test split makes "
             "that column optimistic; the error after the last epoch stands beside it. A printed figure counts as "
-            "reproduced where it lies in the 95% prediction interval of one more run."
+            "reproduced where it lies in the 95% prediction interval of one more of our runs, which by chance one in "
+            "twenty does not."
         )
     ]
     if ablations := [filled for filled in material.filled if not filled.table.measure]:
@@ -171,7 +174,7 @@ def _tables(material: Material) -> list[Section]:
 def _curves(material: Material) -> list[Section]:
     drawn = [table for table in material.compared if any(row.key in material.found for row in table.rows)]
     if not drawn:
-        return []
+        return [Section("Errors by epoch", [Text("Missing: no training of a table is recorded.")])]
     axes = limits(drawn, material.found)
     alone = [
         table.model_copy(update={"title": "Baseline", "number": "1", "rows": (row,)})
@@ -190,12 +193,14 @@ def _curves(material: Material) -> list[Section]:
 def _effects(material: Material) -> list[Section]:
     found = material.effects
     if not found:
-        return [Section("Effects", [Text("Missing: the record has no baseline to compare with.")])]
-    picture = draw_effects(found, material.data, material.folder / "effects.png")
+        return [Section("Effects, paired by seed", [Text("Missing: the record has nothing to compare.")])]
+    error = HELD_OUT[material.tables[0].rows[0].config.held_out]
+    picture = draw_effects(found, f"{error} on {material.data}", material.folder / "effects.png")
     text = Text(
-        "Test error after the last epoch minus the baseline's of the same seed, the largest gain first. Holm's "
-        "correction is for the number of configs in a study. Below two seeds there is no interval and no test; "
-        "Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 with five."
+        f"The {error} after the last epoch minus that of what a change is compared with, of the same seed, the largest "
+        "gain first. Each interval is a 95% interval of its own, not corrected for their number; p values are "
+        "corrected by Holm's method over the changes of a study that are tested. Below two seeds there is no interval "
+        "and no test; Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 with five."
     )
     blocks: list[Block] = [text, Picture(picture, "Effect of each change."), Grid(HEADER, as_rows(found))]
     sections = [Section("Effects, paired by seed", blocks)]
@@ -206,7 +211,7 @@ def _effects(material: Material) -> list[Section]:
 
 
 def _kernels(material: Material) -> list[Section]:
-    return [kernel_section(material.source, material.found, material.folder)]
+    return [kernel_section(material.source, material.tables, material.found, material.folder)]
 
 
 def _landscape(material: Material) -> list[Section]:
@@ -215,23 +220,36 @@ def _landscape(material: Material) -> list[Section]:
 
 
 def _search(material: Material) -> list[Section]:
-    trials = material.searched
-    complete = [trial for trial in trials if trial.complete]
+    section = Section("The search for the best batch-norm configuration")
+    trials, folder = material.searched, material.folder
     if not trials:
-        return []
-    folder = material.folder
-    plain = (each for each in material.found.values() if each.config.ablation == {"batch_norm": True})
-    blocks: list[Block] = [
+        section.blocks.append(Text("Missing: no trial of a search is recorded."))
+        return [section]
+    complete = [trial for trial in trials if trial.complete]
+    plain = (each for each in material.found.values() if each.config.ablation == BATCH_NORM)
+    section.blocks += [
         Grid(("", ""), facts(trials, next(plain, None))),
         Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
         Picture(draw_best_so_far(trials, folder / "search-best.png"), "Best so far by training time."),
     ]
+    if not varied(trials):
+        section.blocks.append(Text("Missing: the trials do not differ, so there are no parameters to compare."))
+        return [section]
+    section.blocks.append(
+        Picture(
+            draw_slices(trials, summary_of(trials), folder / "search-slices.png"), "Validation error by each parameter."
+        )
+    )
     if len(complete) < SEARCHED or not varied(complete):
-        blocks.append(Text("Missing: too few trials ran to their last epoch to compare parameters."))
-    else:
-        for plot, (_, caption) in PLOTS.items():
-            blocks.append(Picture(draw_parameters(complete, plot, folder / f"search-{plot}.png"), caption))
-    return [Section("The search for the best batch-norm configuration", blocks)]
+        section.blocks.append(Text("Missing: too few trials ran to their last epoch to weigh the parameters."))
+        return [section]
+    what = summary_of(complete)
+    chosen = f"of the {len(complete)} trials that ran to their last epoch, which ASHA chose: no fair sample"
+    section.blocks += [
+        Picture(draw_importances(complete, what, folder / "search-importance.png"), f"Importance (fANOVA) {chosen}."),
+        Picture(draw_parallel(complete, what, folder / "search-parallel.png"), f"Parallel coordinates {chosen}."),
+    ]
+    return [section]
 
 
 def _listed(values: Sequence[int]) -> str:

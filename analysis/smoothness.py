@@ -14,15 +14,14 @@ SUMMARY_HEADER = ("median over the steps", "seeds", "loss range", "predictivenes
 TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
 
 
-def draw_smoothness(probes: Mapping[str, np.ndarray], every: int, title: str, file: Path) -> Path:
+def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: str, file: Path) -> Path:
     """Bands of what was measured over the step sizes, by training step; of beta-smoothness the maximum, as the paper.
 
-    `probes` maps a network to (probes, step sizes, 3), probed once in `every` steps.
+    `probes` maps a network to (probes, step sizes, 3), `steps` are those of the probes.
     """
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     rows = []
     for place, (name, measured) in enumerate(probes.items()):
-        steps = every * np.arange(len(measured))
         for column, axis in enumerate(axes):
             values = measured[:, :, column]
             low, high = values.min(1), values.max(1)
@@ -44,16 +43,22 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], every: int, title: str, fi
     return save(figure, file, HEADER, rows)
 
 
+def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:
+    """The steps of a training that were probed: once in `every`, counted anew in each epoch."""
+    return (steps_an_epoch * np.arange(epochs)[:, None] + np.arange(0, steps_an_epoch, every)).ravel()
+
+
 def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
     """Under `SUMMARY_HEADER`, for each network and its probes by seed: the median over the training of the loss range,
     of the predictiveness range and of the largest beta-smoothness, each the seeds' mean with its interval."""
     rows = []
     for name, by_seed in probes.items():
-        medians = [_medians(measured) for measured in by_seed.values()]
-        rows.append([name, str(len(by_seed)), *(as_text(values, ".4g") for values in zip(*medians, strict=True))])
+        values = [medians(measured) for measured in by_seed.values()]
+        rows.append([name, str(len(by_seed)), *(as_text(each, ".4g") for each in zip(*values, strict=True))])
     return rows
 
 
-def _medians(measured: np.ndarray) -> list[float]:
+def medians(measured: np.ndarray) -> list[float]:
+    """Of one training's probes, what `SUMMARY_HEADER` names."""
     low, high = measured.min(1), measured.max(1)
     return np.median([*(high - low)[:, :2].T, high[:, 2]], axis=1).tolist()

@@ -15,7 +15,8 @@ HEADER = ("network", "alpha", "beta", "loss", "error")
 
 
 def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> list[Path]:
-    """For the networks compared, on the same axes: the loss along the first direction, contours, and the plane in 3-D.
+    """For the networks compared, on the same axes: the loss along the first direction, and over the plane as contours
+    and in 3-D.
 
     Losses are drawn on a logarithmic scale, which the networks share.
     """
@@ -29,8 +30,7 @@ def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> lis
     levels = np.geomspace(max(losses.min(), 1e-4), losses.max(), 16)
     return [
         _draw_lines(surfaces, data, stem.with_name(f"{stem.name}-1d.png")),
-        _draw_contours(surfaces, data, levels, stem.with_name(f"{stem.name}-2d.png"), rows),
-        _draw_3d(surfaces, data, levels, stem.with_name(f"{stem.name}-3d.png"), rows),
+        _draw_plane(surfaces, data, levels, stem.with_name(f"{stem.name}-2d.png"), rows),
     ]
 
 
@@ -56,26 +56,28 @@ def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
     return save(figure, file, HEADER, rows)
 
 
-def _draw_contours(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
-    figure, axes = pyplot.subplots(1, len(surfaces), figsize=(9, 4.2), sharey=True, layout="constrained", squeeze=False)
-    for axis, (name, each) in zip(axes[0], surfaces.items(), strict=True):
-        clipped = np.clip(each["loss"], levels[0], levels[-1])
-        lines = axis.contour(each["alphas"], each["betas"], clipped, levels, cmap="viridis", norm="log")
-        axis.clabel(lines, fontsize=6, fmt="%.2g")
-        axis.plot(0, 0, "x", color="black")
-        axis.set(title=name, xlabel="first direction", aspect="equal")
-    axes[0, 0].set_ylabel("second direction, filter norms")
-    figure.suptitle(f"Loss over the plane, {data}; the cross marks the trained weights", fontsize=10)
-    return save(figure, file, HEADER, rows)
-
-
-def _draw_3d(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
-    figure = pyplot.figure(figsize=(9, 4.2), layout="constrained")
+def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
+    """Contours above, the same in 3-D below."""
+    count = len(surfaces)
+    figure = pyplot.figure(figsize=(1 + 4.5 * count, 8.6), layout="constrained")
     low, high = np.log10(levels[0]), np.log10(levels[-1])
     for place, (name, each) in enumerate(surfaces.items(), start=1):
-        axis = figure.add_subplot(1, len(surfaces), place, projection="3d")
-        height = np.log10(np.clip(each["loss"], levels[0], levels[-1]))
-        axis.plot_surface(*np.meshgrid(each["alphas"], each["betas"]), height, cmap="viridis", vmin=low, vmax=high)
-        axis.set(title=name, xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
-    figure.suptitle(f"Loss over the plane, {data}", fontsize=10)
+        loss = np.clip(each["loss"], levels[0], levels[-1])
+        flat = figure.add_subplot(2, count, place)
+        filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log", extend="both")
+        lines = flat.contour(each["alphas"], each["betas"], loss, levels[::2], colors="white", linewidths=0.7)
+        flat.clabel(lines, fontsize=7, fmt="%.2g")
+        flat.plot(0, 0, "x", color="white")
+        flat.set(title=name, xlabel="first direction, filter norms", aspect="equal")
+        if place == 1:
+            flat.set_ylabel("second direction, filter norms")
+        if place == count:
+            bar = figure.colorbar(filled, label="loss, logarithmic", format="%.2g", ticks=levels[::3])
+            bar.ax.minorticks_off()
+        solid = figure.add_subplot(2, count, count + place, projection="3d")
+        solid.plot_surface(
+            *np.meshgrid(each["alphas"], each["betas"]), np.log10(loss), cmap="viridis", vmin=low, vmax=high
+        )
+        solid.set(xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
+    figure.suptitle(f"Loss over the plane, {data}; the cross marks the trained weights", fontsize=10)
     return save(figure, file, HEADER, rows)

@@ -2,24 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from statistics import mean
 
-from scipy import stats
-
-from analysis.intervals import CONFIDENCE, as_text, half_width
+from analysis.intervals import as_text, half_width
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
 from trainable.config import Config
 from trainable.study import PlacedTable, Reported
 
-SPLITS = ("train", "test")
 NUMBERS = (
-    "row", "seed", "train error", "train epoch", "test error", "test epoch", "last epoch's test error",
+    "row", "seed", "train error", "epoch", "last epoch", "held-out error", "epoch", "last epoch",
     "reported train error", "reported test error",
 )  # fmt: skip
-TEST_IMAGES = 10_000
-"""Of CIFAR-10, where the reported figures come from."""
+HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 
 
 @dataclass(frozen=True)
@@ -35,11 +30,6 @@ class Cell:
     def mean(self) -> float:
         """The seeds' mean of the minima."""
         return mean(self.minima)
-
-    @property
-    def final_mean(self) -> float:
-        """The seeds' mean of the last epoch's error."""
-        return mean(self.finals)
 
     @property
     def half_width(self) -> float | None:
@@ -61,7 +51,15 @@ class ReproducedRow:
     reported: Reported | None
     seeds: tuple[int, ...]
     train: Cell | None
-    test: Cell | None
+    held_out: Cell | None
+    """The test error; under protocol B, which leaves the test split alone, the validation error."""
+
+    @property
+    def verdicts(self) -> tuple[str, str] | None:
+        """Of the printed train and test error, see `verdict`; None where none is printed or the record lacks ours."""
+        if self.reported is None or self.train is None or self.held_out is None:
+            return None
+        return verdict(self.train, self.reported.train_error), verdict(self.held_out, self.reported.test_error)
 
 
 @dataclass(frozen=True)
@@ -85,19 +83,19 @@ class ReproducedTable:
 
     def as_text(self) -> list[list[str]]:
         """A header and a line a row, for any renderer: what the record lacks is `missing`, never zero."""
-        lines = [["", "train error", "test error", "last epoch", "seeds"]]
+        lines = [["", "train error", HELD_OUT[self.table.rows[0].config.held_out], "last epoch", "seeds"]]
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
-            last = "missing" if row.test is None else f"{row.test.final_mean:.4f}"
-            lines.append([row.name, _text(row.train), _text(row.test), last, seeds])
+            last = "missing" if row.held_out is None else as_text(row.held_out.finals)
+            lines.append([row.name, _text(row.train), _text(row.held_out), last, seeds])
         if self.comparable:
-            lines[0] += ["reported train", "reported test", "reproduced"]
+            lines[0] += ["reported train", "reported test", "reproduced: train, test"]
             for line, row in zip(lines[1:], self.rows, strict=True):
                 printed = row.reported
                 line += ["", "", ""] if printed is None else [
                     f"{printed.train_error:.4f} @{printed.train_epoch}",
                     f"{printed.test_error:.4f} @{printed.test_epoch}",
-                    verdict(row),
+                    ", ".join(row.verdicts or ()),
                 ]  # fmt: skip
         return lines
 
@@ -107,10 +105,10 @@ class ReproducedTable:
         for row in self.rows:
             printed = row.reported if self.comparable else None
             reported = (printed and printed.train_error, printed and printed.test_error)
-            found = [(None,) * 6] if row.train is None or row.test is None else zip(
-                row.seeds, row.train.minima, row.train.epochs, row.test.minima, row.test.epochs, row.test.finals,
-                strict=True,
-            )  # fmt: skip
+            found: Iterable[tuple] = [(None,) * 7]
+            if row.train and row.held_out:
+                cells = (row.train, row.held_out)
+                found = zip(row.seeds, *(part for c in cells for part in (c.minima, c.epochs, c.finals)), strict=True)
             lines += [(row.name, *numbers, *reported) for numbers in found]
         return lines
 
@@ -127,30 +125,26 @@ def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> l
     for table in tables:
         rows = []
         for row in table.rows:
-            train, test = (found[row.key].by_seed(f"{split}_error") if row.key in found else {} for split in SPLITS)
-            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(train), _cell(train), _cell(test)))
+            metrics = ("train_error", row.config.held_out)
+            train, held_out = (found[row.key].by_seed(each) if row.key in found else {} for each in metrics)
+            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(train), _cell(train), _cell(held_out)))
         filled.append(ReproducedTable(table, tuple(rows)))
     return filled
 
 
-def verdict(row: ReproducedRow) -> str:
-    """Whether the printed test error agrees with ours: `yes` or `no` by the prediction interval of one more run; with a
-    single seed `within noise` or `no` by the binomial 95% bound of two runs' difference, which is too narrow."""
-    if row.reported is None or row.test is None:
-        return ""
-    printed = row.reported.test_error
-    if interval := row.test.next_run():
-        return "yes" if interval[0] <= printed <= interval[1] else "no"
-    error = (printed + row.test.mean) / 2
-    bound = stats.norm.ppf((1 + CONFIDENCE) / 2) * sqrt(2 * error * (1 - error) / TEST_IMAGES)
-    return "within noise" if abs(printed - row.test.mean) <= bound else "no"
+def verdict(cell: Cell, printed: float) -> str:
+    """Whether a printed figure lies in the 95% prediction interval of one more of our runs; one seed has none."""
+    interval = cell.next_run()
+    if interval is None:
+        return "one seed"
+    return "yes" if interval[0] <= printed <= interval[1] else "no"
 
 
 def _text(cell: Cell | None) -> str:
     """The mean minimum, with its interval, and the epoch of each seed's."""
     if cell is None:
         return "missing"
-    return " ".join([as_text(cell.minima), *(f"@{epoch}" for epoch in cell.epochs)])
+    return f"{as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
 
 
 def _cell(by_seed: Mapping[int, Series]) -> Cell | None:

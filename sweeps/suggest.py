@@ -10,11 +10,10 @@ from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from analysis.asha import REDUCTION, grace
 from analysis.record import VAL_ERROR
 from sweeps.search import SPACE, STUDY, Search, point
 from trainable.storage import TrialSpec
-
-REDUCTION = 3
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -71,9 +70,13 @@ def make_scheduler(search: Search) -> ASHAScheduler:
     The rungs hold what the record's trials of the search had reached there: Tune saves no rungs.
     """
     epochs = search.base.epochs
-    grace = max(1, epochs // REDUCTION**2)
     scheduler = ASHAScheduler(
-        time_attr="epoch", metric=VAL_ERROR, mode="min", max_t=epochs, grace_period=grace, reduction_factor=REDUCTION
+        time_attr="epoch",
+        metric=VAL_ERROR,
+        mode="min",
+        max_t=epochs,
+        grace_period=grace(epochs),
+        reduction_factor=REDUCTION,
     )
     for milestone, reached in scheduler._brackets[0]._rungs:
         for trial in search.finished:

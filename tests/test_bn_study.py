@@ -64,7 +64,7 @@ def test_surfaces_lie_with_their_trainings_and_agree_with_them(record: Record) -
 def test_the_report_is_attached_to_the_sweep(record: Record) -> None:
     sweep = record.sweeps()[-1]
     files = {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
-    for name in ("index.html", "README.md", "smoothness-cnn-sgd.png", "surface-3d.png", "kernels-1-batch-norm.png"):
+    for name in ("index.html", "README.md", "smoothness-cnn-sgd.png", "surface-2d.png", "kernels-1-batch-norm.png"):
         assert f"report/{name}" in files
 
 

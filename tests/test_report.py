@@ -8,11 +8,12 @@ import torch
 from scipy import stats
 
 from analysis.effects import effects, holm
-from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows
+from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
+from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
 from analysis.replicates import replicates
-from analysis.searching import draw_best_so_far, draw_learning_curves, draw_parameters, varied
-from analysis.smoothness import draw_smoothness, summary
+from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
+from analysis.smoothness import draw_smoothness, probe_steps, summary
 from analysis.surface import draw_surfaces
 from tests.test_analysis import Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
@@ -100,13 +101,16 @@ def test_an_envelope_by_hand(tmp_path: Path) -> None:
     assert band is not None
     assert band.low.tolist() == [[1.0, 3.0, 2.0, 0.0]], "only the seed that all learning rates have"
     assert band.high.tolist() == [[4.0, 5.0, 2.0, 1.0]]
-    assert band.gaps() == [{0: (3 + 2) / 2}, {0: (0 + 1) / 2}, {}, {}]
+    assert band.gaps() == [{0: (3 + 2) / 2}, {0: (0 + 1) / 2}]
+    assert gaps_header(band.epochs) == ["network", "seeds", "epoch 1", "epoch 2"]
+    assert ranges(20) == [(1, 1), (2, 5), (6, 10), (11, 20)]
+    assert ranges(3) == [(1, 1), (2, 3)]
     assert envelope("baseline", [slow, {}], 2) is None
     flat = Envelope("with batch norm", (0, 1), 0 * np.ones((2, 4)), np.ones((2, 4)), 2)
     assert gap_rows([band, flat]) == [
-        ["baseline", "1", "2.5000", "0.5000", "-", "-"],
-        ["with batch norm", "2", "1.0000 ± 0.0000", "1.0000 ± 0.0000", "-", "-"],
-        ["difference, paired by seed", "1", "-1.5000", "+0.5000", "-", "-"],
+        ["baseline", "1", "2.5000", "0.5000"],
+        ["with batch norm", "2", "1.0000 ± 0.0000", "1.0000 ± 0.0000"],
+        ["difference, paired by seed", "1", "-1.5000", "+0.5000"],
     ]
     file = draw_envelopes([band], "digits", "1, 2", tmp_path / "envelope.png")
     assert file.with_suffix(".csv").read_text().splitlines()[1] == "baseline,1,1,4"
@@ -197,7 +201,9 @@ def test_a_surface_of_a_linear_layer_in_closed_form() -> None:
 
 def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     probes = {"plain": np.array([[[1.0, 2.0, 3.0], [3.0, 5.0, 9.0]]] * 3)}
-    file = draw_smoothness(probes, 50, "title", tmp_path / "smoothness.png")
+    steps = probe_steps(every=50, steps_an_epoch=60, epochs=2)
+    assert steps.tolist() == [0, 50, 60, 110], "counted anew in each epoch"
+    file = draw_smoothness(probes, steps[:3], "title", tmp_path / "smoothness.png")
     assert "plain,50,loss after the step,1,3" in file.with_suffix(".csv").read_text()
     seeds = {0: probes["plain"], 1: 2 * probes["plain"]}
     assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9"]]
@@ -205,12 +211,12 @@ def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     axis = np.linspace(-1, 1, 3)
     bowl = {"alphas": axis, "betas": axis, "loss": 1 + axis[:, None] ** 2 + axis**2, "error": np.zeros((3, 3))}
     files = draw_surfaces({"baseline": bowl}, "digits", tmp_path / "surface")
-    assert [file.name for file in files] == ["surface-1d.png", "surface-2d.png", "surface-3d.png"]
+    assert [file.name for file in files] == ["surface-1d.png", "surface-2d.png"]
     assert "baseline,-1,1,3,0" in files[1].with_suffix(".csv").read_text()
 
 
 def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
-    configs = [Config(data="digits", batch_norm=norm) for norm in (False, True)]
+    configs = [Config(data="digits", batch_norm=norm, epochs=3) for norm in (False, True)]
     trials = [trial(f"t{config.batch_norm}", {0: [0.3, 0.2]}, config) for config in configs]
     trials = [trial.__class__(**{**vars(trial), "tags": {**trial.tags, "probe_every": "50"}}) for trial in trials]
     rows = tuple(
@@ -228,13 +234,14 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
         record.files[each.run_id, TRACES] = trained | {
             "kernels/epoch_0": trained["trained/conv1.weight"],
             "probes/seed_0": np.ones((3, len(STEP_SIZES), 3), np.float32),
+            "step_losses/seed_0": np.ones(3 * 12, np.float32),
         }
         record.files[each.run_id, SURFACE] = {
             "alphas": axis, "betas": axis, "loss": np.arange(1.0, 10.0).reshape(3, 3), "error": np.ones((3, 3)),
             "images": np.array(2000),
         }  # fmt: skip
     page = page_of(tmp_path, record)
-    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-3d"):
+    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
 
@@ -254,5 +261,10 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     best = draw_best_so_far(trials, tmp_path / "best.png").with_suffix(".csv").read_text().splitlines()
     assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
     complete = [each for each in trials if each.complete]
-    for plot in ("parallel", "importance", "slices"):
-        assert draw_parameters(complete, plot, tmp_path / f"{plot}.png").stat().st_size > 5000
+    slices = draw_slices(trials, summary_of(trials), tmp_path / "slices.png").with_suffix(".csv").read_text()
+    assert "search-1,False,0.6,adamw,0.01" in slices, "a trial that ASHA stopped is shown where it stopped"
+    shares = draw_importances(complete, "3 trials", tmp_path / "importance.png").with_suffix(".csv").read_text()
+    assert sum(float(line.split(",")[1]) for line in shares.splitlines()[1:]) == pytest.approx(1)
+    assert draw_parallel(complete, "3 trials", tmp_path / "parallel.png").stat().st_size > 5000
+    assert len({base_of(each) for each in trials}) == 1
+    assert base_of(trial("longer", {}, trials[0].config.change(epochs=9))) != base_of(trials[0])

@@ -97,6 +97,11 @@ class Config(BaseModel):
         """Whether it changes nothing."""
         return not self.ablation
 
+    @property
+    def held_out(self) -> str:
+        """The metric on what the training does not see: protocol B leaves the test split alone."""
+        return "test_error" if self.protocol == "A" else "val_error"
+
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""
         return type(self)(**(self.model_dump() | fields))
