@@ -57,7 +57,7 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
 
 
 def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
-    """All sweeps and trials of a folder. Raises `FileNotFoundError` where it has no sweep."""
+    """All sweeps and trials of a folder, oldest sweep first. Raises `FileNotFoundError` where it has no sweep."""
     homes = sorted(file.parent for file in folder.glob("*/sweep.json"))
     if not homes:
         raise FileNotFoundError(f"{folder}: no exported sweep here (expected {folder}/SWEEP/sweep.json)")
@@ -71,7 +71,9 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
             content["config"], content["seeds"] = Config(**content["config"]), tuple(content["seeds"])
             content["metrics"] = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
             trials.append(TrialRecord(**content))
-    return sorted(sweeps, key=lambda sweep: sweep.start_time), trials
+    sweeps.sort(key=lambda sweep: sweep.start_time)
+    order = {sweep.run_id: place for place, sweep in enumerate(sweeps)}
+    return sweeps, sorted(trials, key=lambda trial: order[trial.sweep])
 
 
 def sweep_folder(sweep: SweepRecord) -> str:

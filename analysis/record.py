@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -66,9 +65,14 @@ class TrialRecord:
         """Whether every epoch ran and is recorded."""
         return self.status == "FINISHED" and self.tags.get("outcome") == "complete"
 
+    @property
+    def files(self) -> list[str]:
+        """The names of the files of arrays that the record has of it."""
+        return self.tags.get(FILES, "").split()
+
     def has(self, name: str) -> bool:
         """Whether the record has that file of arrays of it (`WEIGHTS`, `TRACES`, `SURFACE`)."""
-        return name in self.tags.get(FILES, "").split()
+        return name in self.files
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
@@ -128,13 +132,6 @@ class Record:
             return {}
         with tempfile.TemporaryDirectory() as folder:
             return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
-
-    def log_arrays(self, trial: TrialRecord, name: str, content: bytes) -> None:
-        """Add a file of arrays to a recorded trial."""
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / name).write_bytes(content)
-            self.client.log_artifact(trial.run_id, str(Path(folder) / name), ARRAYS_FOLDER)
-        self.client.set_tag(trial.run_id, FILES, " ".join([*trial.tags.get(FILES, "").split(), name]))
 
     def with_histories(self, trial: TrialRecord) -> TrialRecord:
         """The trial with every value of each metric."""

@@ -25,7 +25,7 @@ PRICED = ("gpu", "cpu", "head")
 TRIAL_OVERHEAD_S = 1.0
 PROBE_EVERY = 50
 """Steps between probes along the gradient, each of which takes as many gradients as there are step sizes (eight)."""
-PROBED = 1 + 8 / PROBE_EVERY
+PROBE_COST = 1 + 8 / PROBE_EVERY
 """How much longer a probed training takes, at most."""
 
 

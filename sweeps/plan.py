@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError, first_error
-from sweeps.forecast import PROBED, Forecaster, makespan
+from sweeps.forecast import PROBE_COST, Forecaster, makespan
 from trainable.config import Config
 from trainable.study import Measure, PlacedRow, PlacedTable, Study
 
@@ -140,7 +140,7 @@ def make_plan(
                 seeds=missing,
                 recorded_seeds=tuple(sorted(done)),
                 rows=tuple(f"{table.number}/{row.name}" for table, row in places),
-                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBED if "probe" in measures else 1),
+                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBE_COST if "probe" in measures else 1),
                 tables=tuple(table for table, _ in places),
                 fused=fused,
             )

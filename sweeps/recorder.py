@@ -172,7 +172,7 @@ class Recorder:
         tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
         if outcome == "complete":
             with tempfile.TemporaryDirectory() as folder:
-                tags.append(RunTag(FILES, " ".join(self._log_files(trial, Path(folder)))))
+                self._log_files(trial, Path(folder))
         self._client.log_batch(run_id, metrics=summary, tags=tags)
         self._client.set_terminated(run_id, status)
         if status == "FINISHED":
@@ -184,18 +184,22 @@ class Recorder:
         for storage in self._finished:  # an actor may have saved once more as it was stopped
             storage.remove()
 
-    def _log_files(self, trial: "_TrialRun", folder: Path) -> list[str]:
-        """Record a finished trial's arrays and kernel images; returns the names of the arrays' files."""
+    def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
         files = [file for name in (WEIGHTS, TRACES) if (file := trial.storage.fetch(name, folder))]
-        for file in files:
-            self._client.log_artifact(trial.run_id, str(file), ARRAYS_FOLDER)
+        log_arrays(self._client, trial.run_id, files)
         if (traces := folder / TRACES).exists():
             kernels = {int(epoch): array for epoch, array in under("kernels/epoch_", load_file(traces)).items()}
             bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
             for epoch, array in kernels.items():
                 if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
                     self._client.log_image(trial.run_id, kernel_grid(array, bound), key="kernels", step=epoch)
-        return [file.name for file in files]
+
+
+def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: Sequence[str] = ()) -> None:
+    """Add files of arrays to a trial's run, whose `FILES` tag names those that it has: `known` so far."""
+    for file in files:
+        client.log_artifact(run_id, str(file), ARRAYS_FOLDER)
+    client.set_tag(run_id, FILES, " ".join(dict.fromkeys([*known, *(file.name for file in files)])))
 
 
 def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable]) -> None:

@@ -1,12 +1,16 @@
 """Loss surfaces as Ray tasks, one a line of the grid; finished lines wait in the storage, so that it goes on.
 
-Planning reads this module: Ray and torch are imported where they are used."""
+Planning reads this module: Ray, torch and the recorder with its pictures are imported where they are used."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mlflow import MlflowClient
 from rich.console import Console
 from rich.progress import Progress
 from safetensors.numpy import load, save
@@ -18,6 +22,9 @@ from sweeps.resources import Resources
 from trainable.config import Config
 from trainable.storage import SURFACE, WEIGHTS, TrialStorage, under
 from trainable.study import PlacedTable
+
+if TYPE_CHECKING:
+    from sweeps.recorder import Recorder
 
 IMAGES = 2000
 """Train images that the loss is taken over, spread evenly over the split."""
@@ -57,9 +64,14 @@ def missing(tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> lis
 
 
 def compute(
-    surfaces: Sequence[Surface], record: Record, resources: Resources, options: Options, console: Console
+    surfaces: Sequence[Surface],
+    record: Record,
+    recorder: "Recorder",
+    resources: Resources,
+    options: Options,
+    console: Console,
 ) -> None:
-    """Compute each surface on Ray and record it with its trial."""
+    """Compute each surface on Ray and hand it to the recorder, with its trial."""
     import ray
 
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_line)
@@ -86,8 +98,17 @@ def compute(
         )  # safetensors writes bare memory
         images = np.array(min(IMAGES, SPLIT_SIZES[trial.config.data][trial.config.protocol][0]))
         content = {"alphas": axis, "betas": axis, "loss": loss, "error": error, "images": images}
-        record.log_arrays(trial, SURFACE, save(content))
-        storage.remove()
+        recorder.act(partial(_record, trial, save(content), storage))
+
+
+def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient, _: str) -> None:
+    from sweeps.recorder import log_arrays
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / SURFACE
+        file.write_bytes(content)
+        log_arrays(client, trial.run_id, [file], trial.files)
+    storage.remove()
 
 
 def _line(

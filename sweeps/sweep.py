@@ -29,6 +29,8 @@ from sweeps.surfaces import compute, missing
 from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
 
+logger = logging.getLogger(__name__)
+
 REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
@@ -125,17 +127,29 @@ class _Sweep:
             record = Record(self._options.tracking_uri, self._options.experiment)
             searched = search.with_trials(record.trials())
             if searched.best and not searched.crowned:
-                with self._console.status("testing the winner"):
-                    crown(searched.best, record.client, recorder, self._options)
+                try:
+                    with self._console.status("testing the winner"):
+                        crown(searched.best, record.client, recorder, self._options)
+                except UsageError as error:  # the trials are recorded all the same
+                    self._console.print(f"[red]the winner is not tested:[/red] {error}")
         return outcome
 
     def _look_back(self, recorder: Recorder) -> None:
         """What is computed from the record: the loss surfaces that it lacks, and the report."""
         record = Record(self._options.tracking_uri, self._options.experiment)
         if surfaces := missing(self._plan.tables, record.trials()):
-            compute(surfaces, record, self._asks, self._options, self._console)
+            compute(surfaces, record, recorder, self._asks, self._options, self._console)
+            if not recorder.flush():
+                return
         with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
-            make_report(record, Path(folder))
+            try:
+                make_report(record, Path(folder))
+            except Exception as error:  # a picture that fails must not make finished trials look lost
+                logger.exception("the report failed")
+                self._console.print(
+                    f"[red]no report:[/red] {error}; the record is whole, see python -m analysis.report"
+                )
+                return
             recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
             recorder.flush()
 

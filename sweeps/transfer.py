@@ -20,7 +20,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
-from sweeps.recorder import METRICS_A_BATCH, log_tables
+from sweeps.recorder import METRICS_A_BATCH, log_arrays, log_tables
 from sweeps.tracking import ensure_experiment, open_record
 from trainable.storage import SURFACE, TRACES
 
@@ -103,10 +103,13 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
 
 def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:
     origin = trial.tags.get(ORIGIN, trial.run_id)
-    if _imported(client, experiment_id, origin):
+    files = sorted((artifacts / ARRAYS_FOLDER).glob("*"))
+    if known := _imported(client, experiment_id, origin):
+        there = client.get_run(known).data.tags.get(FILES, "").split()
+        if new := [file for file in files if file.name not in there]:  # an export with more of it than the last one
+            log_arrays(client, known, new, there)
         return False
-    files = " ".join(sorted(file.name for file in (artifacts / ARRAYS_FOLDER).glob("*")))
-    tags = {**trial.tags, FILES: files, ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
+    tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, tags=tags, run_name=trial.name).info.run_id
     config = trial.config.model_dump(mode="json")
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])

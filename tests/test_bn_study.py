@@ -114,3 +114,6 @@ def test_an_import_without_what_was_measured_is_measured_again(record: Record, t
     assert planned(tmp_path, "tables")["recorded"] == 2, "the errors are there"
     assert planned(tmp_path, "smoothness")["to_run"] == 4
     assert planned(tmp_path, "surface")["to_run"] == 2
+    transfer("export", str(tmp_path / "files"), folder=home(record))
+    transfer("import", str(tmp_path / "files"), folder=tmp_path)  # the trials are there already; their files come now
+    assert planned(tmp_path, "smoothness,surface")["to_run"] == 0
