@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from analysis.asha import rungs
 from analysis.effects import effects, holm
 from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
@@ -15,6 +16,8 @@ from analysis.replicates import replicates
 from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
 from analysis.smoothness import draw_smoothness, probe_steps, summary
 from analysis.surface import draw_surfaces
+from sweeps.search import make_search
+from sweeps.suggest import make_scheduler
 from tests.test_analysis import Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
@@ -244,6 +247,13 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 9, 20, 100])
+def test_the_rungs_that_are_drawn_are_the_schedulers(epochs: int) -> None:
+    scheduler = make_scheduler(make_search({"epochs": epochs}, 4, [], "f"))
+    milestones = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
+    assert [milestone for milestone in milestones if milestone < epochs] == [r for r in rungs(epochs) if r < epochs]
 
 
 def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
