@@ -123,7 +123,7 @@ def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
             effect.differences, [place] * len(effect.differences), "x", color=COLORS[2], markersize=4,
             label=None if place else "one seed",
         )  # fmt: skip
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="upper right")
     axis.axvline(0, color="grey", linewidth=1)
     labels = [each.name if each.against == BASELINE else f"{each.name}, against {each.against}" for each in found]
     axis.set_yticks(range(len(found)), labels, fontsize=8)
@@ -134,8 +134,8 @@ def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)
     axis.set_xlabel(
-        f"{error} after the last epoch minus the baseline's, or that of what is named, paired by seed\n"
-        f"up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
+        f"{error} after the last epoch, minus the baseline's (or of what is named)\n"
+        f"paired by seed, up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
     )
     axis.grid(axis="x", alpha=0.3)
     rows = [

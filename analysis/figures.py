@@ -40,6 +40,10 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     last.set_xscale("log")  # most rows lie close together, a few far off
     last.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)))
     last.xaxis.set_major_formatter("{x:g}")
+    dots = [cell.mean for table in tables for row in table.rows if (cell := row.held_out)]
+    dots += [row.reported.test_error for table in tables for row in table.rows if row.reported and table.comparable]
+    if dots:
+        last.set_xlim(0.9 * min(dots), min(1.0, 1.2 * max(dots)))  # a wide interval must not squeeze the rest
     last.xaxis.set_minor_locator(NullLocator())
     last.set_xlabel(f"test error on {data}, minimum over the epochs, up to {seeds} seed(s)")
     handles = {

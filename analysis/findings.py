@@ -92,9 +92,9 @@ def _established(study: str, family: Sequence[Effect]) -> str:
         for lower in (False, True)
     )
     return (
-        f"Study {study}: {len(tested)} of {len(family)} changes have seeds enough for a test; established in the last "
-        f"epoch's error (paired t-test, p < {ALPHA} after Holm's correction over them) are as worse: "
-        f"{worse or 'none'}; as better: {better or 'none'}. Of the others these seeds establish nothing."
+        f"Study {study}: {len(tested)} of {len(family)} changes have seeds enough for a test. Established (paired "
+        f"t-test on the last epoch's error, p < {ALPHA} after Holm's correction) are as raising the error: {worse or 'none'}; "
+        f"as lowering it: {better or 'none'}. Of the others these seeds establish nothing."
     )
 
 

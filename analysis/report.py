@@ -6,6 +6,7 @@
 What the record lacks is said to be missing.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -263,6 +264,7 @@ def main(
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "ablations-cifar10",
 ) -> None:
     """Write the report of a record to the folder OUT."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     try:
         source: Source = Folder(folder) if folder else Record(tracking_uri, experiment)
     except (OSError, ValueError, KeyError, TypeError) as error:

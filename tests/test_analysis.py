@@ -152,7 +152,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     short = page[: page.index("## What this is made of")]
     assert "Of 1 printed test errors 1 lie in the 95% prediction interval" in short
     assert "Study tables: 2 of 2 changes have seeds enough for a test" in short
-    assert "are as worse: loss: hinge (+0.2033); as better: none." in short
+    assert "are as raising the error: loss: hinge (+0.2033); as lowering it: none." in short
     assert "search-001: validation error 0.2500, test error, read once, 0.2700." in short
     assert "| best config | search-001: bn_momentum 0.2, epochs 2 |" in page
 
