@@ -41,25 +41,36 @@ def in_short(tables: Sequence[ReproducedTable], measured: Sequence[Effect], best
 
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
-    """Where the printed test figures are not reproduced, each distinct config once, and which runs learned nothing."""
+    """Where the printed test figures are not reproduced, each distinct config once."""
     lines = []
     for table, row in _compared(tables):
         cell, printed = row.held_out, row.reported
         assert cell and printed
-        where = f"table {table.table.number}, {row.name}"
         interval = cell.next_run()
         if interval and row.verdicts and row.verdicts[1] == "no":
             lines.append(
-                f"Not reproduced: {where}: test error {cell.mean:.4f}, one more run within {interval[0]:.4f} to "
+                f"Not reproduced: {_where(table, row)}: test error {cell.mean:.4f}, one more run within {interval[0]:.4f} to "
                 f"{interval[1]:.4f}, reported {printed.test_error:.4f} ({cell.mean - printed.test_error:+.4f})."
             )
-        lost = [str(seed) for seed, error in zip(row.seeds, cell.minima, strict=True) if error >= CHANCE]
-        if lost:
-            lines.append(
-                f"In {where} the training never left chance with seed {', '.join(lost)}; the interval is so wide for "
-                "that reason, and holds almost any figure."
-            )
     return lines
+
+
+def lost_runs(tables: Sequence[ReproducedTable]) -> list[str]:
+    """Which trainings learned nothing."""
+    lines = []
+    for table in tables:
+        for row in table.rows:
+            errors = zip(row.seeds, row.held_out.minima, strict=True) if row.held_out else ()
+            if lost := [str(seed) for seed, error in errors if error >= CHANCE]:
+                lines.append(
+                    f"In {_where(table, row)} the training never left chance with seed {', '.join(lost)}; the interval "
+                    "is so wide for that reason, and holds almost any figure."
+                )
+    return lines
+
+
+def _where(table: ReproducedTable, row: ReproducedRow) -> str:
+    return f"table {table.table.number}, {row.name}"
 
 
 def _compared(tables: Sequence[ReproducedTable]) -> list[tuple[ReproducedTable, ReproducedRow]]:
@@ -93,8 +104,8 @@ def _established(study: str, family: Sequence[Effect]) -> str:
     )
     return (
         f"Study {study}: {len(tested)} of {len(family)} changes have seeds enough for a test. Established (paired "
-        f"t-test on the last epoch's error, p < {ALPHA} after Holm's correction) are as raising the error: {worse or 'none'}; "
-        f"as lowering it: {better or 'none'}. Of the others these seeds establish nothing."
+        f"t-test on the last epoch's error, p < {ALPHA} after Holm's correction) are as raising the error: "
+        f"{worse or 'none'}; as lowering it: {better or 'none'}. Of the others these seeds establish nothing."
     )
 
 

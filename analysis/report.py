@@ -19,7 +19,7 @@ import typer
 from analysis.curves import draw_curves, limits
 from analysis.effects import HEADER, Effect, as_rows, draw_effects, effects
 from analysis.figures import draw_tables
-from analysis.findings import BATCH_NORM, BIGGER, SMALLER, claims, disagreements, in_short
+from analysis.findings import BATCH_NORM, BIGGER, SMALLER, claims, disagreements, in_short, lost_runs
 from analysis.folder import Folder
 from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
@@ -168,7 +168,7 @@ def _tables(material: Material) -> list[Section]:
     if ablations := [filled for filled in material.filled if not filled.table.measure]:
         file = draw_tables(ablations, material.folder / "tables.png")
         overview.append(Picture(file, "Test errors by row, reported and reproduced."))
-    overview += [Text(line) for line in disagreements(material.filled)]
+    overview += [Text(line) for line in [*disagreements(material.filled), *lost_runs(material.filled)]]
     return [Section("Reported and reproduced", overview), *sections]
 
 
