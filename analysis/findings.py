@@ -49,8 +49,9 @@ def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
         interval = cell.next_run()
         if interval and row.verdicts and row.verdicts[1] == "no":
             lines.append(
-                f"Not reproduced: {_where(table, row)}: test error {cell.mean:.4f}, one more run within {interval[0]:.4f} to "
-                f"{interval[1]:.4f}, reported {printed.test_error:.4f} ({cell.mean - printed.test_error:+.4f})."
+                f"Not reproduced: {_where(table, row)}: test error {cell.mean:.4f}, one more run within "
+                f"{interval[0]:.4f} to {interval[1]:.4f}, reported {printed.test_error:.4f} "
+                f"({cell.mean - printed.test_error:+.4f})."
             )
     return lines
 
