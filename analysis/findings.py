@@ -20,6 +20,8 @@ BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
 SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
 MISSING = "missing: not recorded"
 ALPHA = 0.05
+OVER_FITTED = 2
+"""A test error of more than so many times the train error, for every seed, is serious over-fitting."""
 CHANCE = 0.9
 """The error of one answer for all of CIFAR-10's ten classes."""
 
@@ -174,7 +176,8 @@ def _over_fitting(baseline: Replicates | None) -> tuple[str, str]:
         return "not established", MISSING
     train, test = (baseline.curves(metric) for metric in ("train_error", "test_error"))
     rise = test[:, -1] - test.min(1)
-    return "contradicted" if (test[:, -1] > 2 * train[:, -1]).all() else "not established", (
+    over_fitted = (test[:, -1] > OVER_FITTED * train[:, -1]).all()
+    return "contradicted" if over_fitted else "not established", (
         f"baseline, last epoch: train error {as_text(train[:, -1].tolist())}, test error "
         f"{as_text(test[:, -1].tolist())}, which is {rise.mean():+.4f} above its minimum"
     )

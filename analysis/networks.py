@@ -167,7 +167,7 @@ def surface_section(
 def _where(table: PlacedTable) -> str:
     """What a table's networks were trained on, and for how long."""
     config = table.rows[0].config
-    return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}"
+    return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
 
 
 def _network(
