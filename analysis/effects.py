@@ -134,7 +134,7 @@ def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)
     axis.set_xlabel(
-        f"{error} after the last epoch, minus the baseline's (or of what is named)\n"
+        f"{error} after the last epoch,\nminus the baseline's (or of what is named),\n"
         f"paired by seed, up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
     )
     axis.grid(axis="x", alpha=0.3)

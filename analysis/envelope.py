@@ -94,10 +94,10 @@ def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: P
         axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0, alpha=0.35,
                           label="at each step")  # fmt: skip
         width = min(SMOOTHED, len(steps))
-        for bound in (each.low[0], each.high[0]):
+        for bound, label in ((each.low[0], f"mean of {width} steps"), (each.high[0], None)):
             smooth = np.convolve(bound, np.ones(width) / width, mode="valid")
             axis.plot(steps[: len(smooth)] + width // 2, smooth, color=COLORS[1 + place], linewidth=1.2,
-                      label=f"mean of {width} steps" if bound is each.low[0] else None)  # fmt: skip
+                      label=label)  # fmt: skip
         axis.legend(fontsize=8)
         axis.set_title(f"{each.name}, seed {each.seeds[0]} of {len(each.seeds)}", fontsize=9)
         axis.set(xlabel=f"step ({each.steps_an_epoch} an epoch)", ylim=(0, top))

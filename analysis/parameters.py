@@ -16,6 +16,7 @@ from analysis.style import COLORS, save
 
 LOG_FROM = 20
 """Positive values whose largest is this many times the smallest are shown on a logarithmic scale."""
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 COLUMNS = 5
 PARALLEL = 6
 """Axes of the parallel coordinates at most: those of the most important parameters."""

@@ -11,7 +11,7 @@ from trainable.config import Config
 
 @dataclass(frozen=True)
 class Replicates:
-    """All complete trials of one key."""
+    """All complete trials of one key, oldest first."""
 
     key: str
     config: Config
@@ -23,8 +23,16 @@ class Replicates:
         return tuple(sorted({seed for trial in self.trials for seed in trial.seeds}))
 
     def by_seed(self, metric: str) -> dict[int, Series]:
-        """A metric's history for each seed that has one, in ascending order of the seeds."""
-        found = {seed: series for trial in self.trials for seed, series in trial.by_seed(metric).items() if series}
+        """A metric's history for each seed that has one, in ascending order of the seeds.
+
+        Where a seed was trained again, for what is measured beside its errors, its first training counts: on other
+        hardware the second differs by rounding, and a figure must not depend on how often it was drawn.
+        """
+        found: dict[int, Series] = {}
+        for trial in self.trials:
+            for seed, series in trial.by_seed(metric).items():
+                if series:
+                    found.setdefault(seed, series)
         return dict(sorted(found.items()))
 
     def curves(self, metric: str) -> np.ndarray:

@@ -64,7 +64,7 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
     for place, (name, each) in enumerate(surfaces.items(), start=1):
         loss = np.clip(each["loss"], levels[0], levels[-1])
         flat = figure.add_subplot(2, count, place)
-        filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log", extend="both")
+        filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log")
         lines = flat.contour(each["alphas"], each["betas"], loss, levels[::2], colors="white", linewidths=0.7)
         flat.clabel(lines, fontsize=7, fmt="%.2g")
         flat.plot(0, 0, "x", color="white")
@@ -79,5 +79,5 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
             *np.meshgrid(each["alphas"], each["betas"]), np.log10(loss), cmap="viridis", vmin=low, vmax=high
         )
         solid.set(xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
-    figure.suptitle(f"Loss over the plane, {data}; the cross marks the trained weights", fontsize=10)
+    figure.suptitle(f"Loss over the plane, {data};\nthe cross marks the trained weights", fontsize=10)
     return save(figure, file, HEADER, rows)

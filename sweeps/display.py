@@ -76,10 +76,10 @@ class Display:
         self, console: Console, title: str, work: Sequence[tuple[str, float]], trials: int, epochs: int, device: str
     ) -> None:
         """`work` is the key of every planned trial with its forecast in slot seconds, empty where there is no plan;
-        `epochs` are those of one trial, and `device` what it was given to compute on."""
+        `epochs` are those of all trials together, and `device` what it was given to compute on."""
         self._device = device
         self._console, self._title, self._work = console, title, dict(work)
-        self._trials, self._epochs_total = trials, trials * epochs
+        self._trials, self._epochs_total = trials, epochs
         self._running: dict[str, _Running] = {}
         self._done = self._failed = self._epochs_ended = 0
         self._best: tuple[float, str, str] | None = None

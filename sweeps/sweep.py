@@ -105,7 +105,8 @@ class _Sweep:
                 )
                 specs.append(spec.model_dump(mode="json"))
                 work.append((planned.key, planned.trial_s))
-        with Display(self._console, "ablations", work, len(specs), self._options.epochs, self._asks.device) as display:
+        epochs = sum(spec["config"]["epochs"] for spec in specs)
+        with Display(self._console, "ablations", work, len(specs), epochs, self._asks.device) as display:
             return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
 
     def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
@@ -114,7 +115,7 @@ class _Sweep:
             known = self._with_histories(search)
             searcher = TrialSearch(known, {"seeds": (0,), **self._common})
             with Display(
-                self._console, "search", [], search.to_run, self._options.epochs, self._asks.device
+                self._console, "search", [], search.to_run, search.to_run * search.base.epochs, self._asks.device
             ) as display:
                 outcome = run_search(
                     searcher,

@@ -71,6 +71,12 @@ def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
     assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
 
 
+def test_a_seed_that_was_trained_again_counts_once_as_it_was_first() -> None:
+    first, again = (trial(name, {0: [0.5, error]}, Config()) for name, error in (("first", 0.30), ("again", 0.31)))
+    (found,) = replicates([first, again]).values()
+    assert found.by_seed("test_error") == {0: [(1, 0.5), (2, 0.30)]}
+
+
 def test_one_seed_has_an_effect_but_no_test() -> None:
     found = replicates([trial("b", {0: [0.3]}, Config()), trial("h", {0: [0.4]}, Config(loss="hinge"))])
     (effect,) = effects([table()], found)
