@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from matplotlib import pyplot
+from matplotlib.ticker import NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
@@ -47,6 +48,7 @@ def draw_slices(trials: Sequence[TrialRecord], what: str, file: Path) -> Path:
             axis.plot(values, [_last(trial) for trial in own], marker, color=color, label=label, markersize=5)
         if isinstance(distribution, FloatDistribution) and distribution.log:
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(space) :]:

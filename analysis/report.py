@@ -45,7 +45,7 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 """The report's table 1: parameters by network."""
 LOSSY = "JPEG"
 """In a data set's form: its images are not pixel for pixel the official ones."""
-SEARCHED = 2
+SEARCHED = 5
 """Complete trials that a search must have before its parameters can be weighed."""
 
 

@@ -69,6 +69,8 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
         flat.clabel(lines, fontsize=7, fmt="%.2g")
         flat.plot(0, 0, "x", color="white")
         flat.set(title=name, xlabel="first direction, filter norms", aspect="equal")
+        flat.xaxis.set_major_locator(MultipleLocator(0.5))
+        flat.yaxis.set_major_locator(MultipleLocator(0.5))
         if place == 1:
             flat.set_ylabel("second direction, filter norms")
         if place == count:
