@@ -8,7 +8,6 @@ What the record lacks is said to be missing.
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
 from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
 from analysis.record import Record, Source, TrialRecord, best_of
 from analysis.replicates import Replicates, replicates
-from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, facts, summary_of
+from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, facts, listed, summary_of
 from analysis.style import write_csv
 from analysis.tables import HELD_OUT, NUMBERS, ReproducedTable, latest_tables, reproduce
 from trainable.architecture import parameters
@@ -127,7 +126,7 @@ def _provenance(material: Material) -> list[Section]:
     epochs = sorted({trial.config.epochs for trial in trials})
     rows = [
         ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
-        ("trials", f"{len(trials)}, seeds {_listed(seeds)}, {_listed(epochs)} epochs, {hours:.1f} slot hours"),
+        ("trials", f"{len(trials)}, seeds {listed(seeds)}, {listed(epochs)} epochs, {hours:.1f} slot hours"),
         ("hardware", values("device_name")),
         (
             "versions",
@@ -251,10 +250,6 @@ def _search(material: Material) -> list[Section]:
         Picture(draw_parallel(complete, what, folder / "search-parallel.png"), f"Parallel coordinates {chosen}."),
     ]
     return [section]
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
 
 
 def main(

@@ -27,7 +27,7 @@ def base_of(trial: TrialRecord) -> tuple:
 def summary_of(trials: Sequence[TrialRecord]) -> str:
     """What the pictures of these trials are made of."""
     config = trials[0].config
-    seeds = _listed(sorted({seed for trial in trials for seed in trial.seeds}))
+    seeds = listed(sorted({seed for trial in trials for seed in trial.seeds}))
     return f"{len(trials)} trials on {config.data}, {config.epochs} epochs, seed {seeds}"
 
 
@@ -46,7 +46,7 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
     read = best.metrics.get(WINNER_METRIC)
     rows += [
         ("best config", f"{best.name}: " + ", ".join(f"{n} {_short(v)}" for n, v in found.items())),
-        ("its validation error", f"{best.metrics[VAL_ERROR][-1][1]:.4f}, seed {_listed(best.seeds)}; the lowest of "
+        ("its validation error", f"{best.metrics[VAL_ERROR][-1][1]:.4f}, seed {listed(best.seeds)}; the lowest of "
          f"{complete}, hence optimistic"),
         ("its test error, read once", f"{read[-1][1]:.4f}" if read else "missing: not read yet"),
     ]  # fmt: skip
@@ -55,7 +55,7 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
         rows.append(
             (
                 "the report's batch-norm config",
-                f"test error after the last epoch {as_text(errors)}, seeds {_listed(published.seeds)}, trained on the "
+                f"test error after the last epoch {as_text(errors)}, seeds {listed(published.seeds)}, trained on the "
                 "whole train split",
             )
         )
@@ -114,5 +114,6 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _listed(values: Sequence[int]) -> str:
+def listed(values: Sequence[int]) -> str:
+    """Numbers in a row of text."""
     return ", ".join(map(str, values))
