@@ -8,7 +8,7 @@ import numpy as np
 from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import bound_of, draw_first_layer, draw_second_layer, fold
 from analysis.page import Block, Grid, Picture, Section, Text
-from analysis.record import PROBED, SURFACE_SEED, Source, TrialRecord
+from analysis.record import PROBED, SURFACE_SEED, Source
 from analysis.replicates import Replicates
 from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, medians, probe_steps, summary
 from analysis.style import write_csv
@@ -90,12 +90,12 @@ def smoothness_section(
         for row in table.rows:
             name, _, arm = row.name.partition(", ")
             networks = arms.setdefault(arm, {})
-            for trial in found[row.key].trials if row.key in found else ():
-                if probes := _traces(source, trial, "probes"):
-                    networks.setdefault(name, {}).update(probes)
-                    losses = _traces(source, trial, "step_losses")
-                    steps_an_epoch = len(losses[trial.seeds[0]]) // row.config.epochs
-                    steps = probe_steps(int(trial.tags[PROBED]), steps_an_epoch, row.config.epochs)
+            if probes := _traced(source, found.get(row.key), "probes"):
+                networks[name] = probes
+                losses = _traced(source, found[row.key], "step_losses")
+                every = next(int(trial.tags[PROBED]) for trial in found[row.key].trials if PROBED in trial.tags)
+                steps_an_epoch = len(losses[min(probes)]) // row.config.epochs
+                steps = probe_steps(every, steps_an_epoch, row.config.epochs)
             if name not in networks:
                 section.blocks.append(Text(f"Missing: {table.title}, {row.name}; no probed training is recorded."))
         for arm, networks in arms.items():
@@ -188,16 +188,18 @@ def _network(
 
 
 def _band(source: Source, table: PlacedTable, found: Mapping[str, Replicates]) -> Envelope | None:
-    losses: list[dict[int, np.ndarray]] = []
-    for row in table.rows:
-        trials = found[row.key].trials if row.key in found else ()
-        losses.append({s: loss for trial in trials for s, loss in _traces(source, trial, "step_losses").items()})
+    losses = [_traced(source, found.get(row.key), "step_losses") for row in table.rows]
     config = table.rows[0].config
     steps = max((len(values) for each in losses for values in each.values()), default=0) // config.epochs
     return envelope(table.title.partition(", ")[2], losses, steps)
 
 
-def _traces(source: Source, trial: TrialRecord, kind: str) -> dict[int, np.ndarray]:
-    """What a trial traced of that kind, by seed; empty where the record has no traces of it."""
-    arrays = source.arrays(trial, TRACES)
-    return {seed: arrays[name] for seed in trial.seeds if (name := f"{kind}/seed_{seed}") in arrays}
+def _traced(source: Source, trained: Replicates | None, kind: str) -> dict[int, np.ndarray]:
+    """What was traced of that kind, by seed; of a seed trained again, in the first of its trainings that was traced."""
+    traced: dict[int, np.ndarray] = {}
+    for trial in trained.trials if trained else ():
+        arrays = source.arrays(trial, TRACES)
+        for seed in trial.seeds:
+            if (name := f"{kind}/seed_{seed}") in arrays:
+                traced.setdefault(seed, arrays[name])
+    return traced

@@ -22,10 +22,9 @@ from analysis.findings import BATCH_NORM, BIGGER, SMALLER, claims, disagreements
 from analysis.folder import Folder
 from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
-from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
 from analysis.record import Record, Source, TrialRecord, best_of
 from analysis.replicates import Replicates, replicates
-from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, facts, listed, summary_of
+from analysis.searching import base_of, listed, search_section
 from analysis.style import write_csv
 from analysis.tables import HELD_OUT, NUMBERS, ReproducedTable, latest_tables, reproduce
 from trainable.architecture import parameters
@@ -44,8 +43,6 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 """The report's table 1: parameters by network."""
 LOSSY = "JPEG"
 """In a data set's form: its images are not pixel for pixel the official ones."""
-SEARCHED = 5
-"""Complete trials that a search must have before its parameters can be weighed."""
 
 
 @dataclass(frozen=True)
@@ -220,36 +217,8 @@ def _landscape(material: Material) -> list[Section]:
 
 
 def _search(material: Material) -> list[Section]:
-    section = Section("The search for the best batch-norm configuration")
-    trials, folder = material.searched, material.folder
-    if not trials:
-        section.blocks.append(Text("Missing: no trial of a search is recorded."))
-        return [section]
-    complete = [trial for trial in trials if trial.complete]
     plain = (each for each in material.found.values() if each.config.ablation == BATCH_NORM)
-    section.blocks += [
-        Grid(("", ""), facts(trials, next(plain, None))),
-        Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
-        Picture(draw_best_so_far(trials, folder / "search-best.png"), "Best so far by training time."),
-    ]
-    if not varied(trials):
-        section.blocks.append(Text("Missing: the trials do not differ, so there are no parameters to compare."))
-        return [section]
-    section.blocks.append(
-        Picture(
-            draw_slices(trials, summary_of(trials), folder / "search-slices.png"), "Validation error by each parameter."
-        )
-    )
-    if len(complete) < SEARCHED or not varied(complete):
-        section.blocks.append(Text("Missing: too few trials ran to their last epoch to weigh the parameters."))
-        return [section]
-    what = summary_of(complete)
-    chosen = f"of the {len(complete)} trials that ran to their last epoch, which ASHA chose: no fair sample"
-    section.blocks += [
-        Picture(draw_importances(complete, what, folder / "search-importance.png"), f"Importance (fANOVA) {chosen}."),
-        Picture(draw_parallel(complete, what, folder / "search-parallel.png"), f"Parallel coordinates {chosen}."),
-    ]
-    return [section]
+    return [search_section(material.searched, next(plain, None), material.folder)]
 
 
 def main(

@@ -9,6 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.asha import rungs
 from analysis.intervals import as_text
+from analysis.page import Grid, Picture, Section, Text
+from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
 from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord, best_of
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
@@ -17,6 +19,38 @@ SHARED = ("data", "protocol", "batch_norm")
 """Fields that all configs of a search share."""
 BASE = ("data", "network", "channels", "hidden", "activation", "loss", "epochs", "precision")
 """Fields that a search never varies: trials that differ in one are not of the same search."""
+
+WEIGHED = 5
+"""Complete trials that a search must have before its parameters can be weighed."""
+
+
+def search_section(trials: Sequence[TrialRecord], published: Replicates | None, folder: Path) -> Section:
+    """What a search found, beside the report's own batch-norm config, and the pictures of its trials."""
+    section = Section("The search for the best batch-norm configuration")
+    if not trials:
+        section.blocks.append(Text("Missing: no trial of a search is recorded."))
+        return section
+    section.blocks += [
+        Grid(("", ""), facts(trials, published)),
+        Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
+        Picture(draw_best_so_far(trials, folder / "search-best.png"), "Best so far by training time."),
+    ]
+    if not varied(trials):
+        section.blocks.append(Text("Missing: the trials do not differ, so there are no parameters to compare."))
+        return section
+    slices = draw_slices(trials, summary_of(trials), folder / "search-slices.png")
+    section.blocks.append(Picture(slices, "Validation error by each parameter."))
+    complete = [trial for trial in trials if trial.complete]
+    if len(complete) < WEIGHED or not varied(complete):
+        section.blocks.append(Text("Missing: too few trials ran to their last epoch to weigh the parameters."))
+        return section
+    what = summary_of(complete)
+    chosen = f"of the {len(complete)} trials that ran to their last epoch, which ASHA chose: no fair sample"
+    section.blocks += [
+        Picture(draw_importances(complete, what, folder / "search-importance.png"), f"Importance (fANOVA) {chosen}."),
+        Picture(draw_parallel(complete, what, folder / "search-parallel.png"), f"Parallel coordinates {chosen}."),
+    ]
+    return section
 
 
 def base_of(trial: TrialRecord) -> tuple:

@@ -49,7 +49,7 @@ def print_forecast(console: Console, summary: Mapping[str, Any]) -> None:
     memory = f" with {asks['gpu_memory_per_trial']:g} GB" if asks["gpu_memory_per_trial"] else ""
     slots = f"{summary['slots']} slot(s) of {asks['cpus_per_trial']:g} CPU and {asks['gpus_per_trial']:g} GPU{memory}"
     console.print(
-        f"{summary['rows']} rows, {summary['distinct']} distinct configs, {summary['recorded']} recorded; "
+        f"{summary['rows']} rows, {summary['distinct']} distinct configs, {summary['recorded']} complete; "
         f"{summary['to_run']} trials to run in about {duration(summary['forecast_s'])} on {slots}, from "
         f"{summary['forecast_basis']}"
     )

@@ -236,7 +236,8 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
         PlacedTable(study="s", number=number, slug=measure, title=measure, varies="x", rows=rows, measure=measure)
         for number, measure in (("10", "probe"), ("11", "surface"))
     ]
-    record = Recorded(trials, sweep(*tables))
+    again = trial("t again", {0: [0.3, 0.2]}, configs[0], tags=trials[0].tags)
+    record = Recorded([*trials, again], sweep(*tables))
     axis = np.linspace(-1, 1, 3)
     for each, config in zip(trials, configs, strict=True):
         trained = {f"trained/{name}": tensor.numpy() for name, tensor in build(config).state_dict().items()}
@@ -249,7 +250,11 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
             "alphas": axis, "betas": axis, "loss": np.arange(1.0, 10.0).reshape(3, 3), "error": np.ones((3, 3)),
             "images": np.array(2000),
         }  # fmt: skip
+    first = record.files[trials[0].run_id, TRACES]
+    record.files[again.run_id, TRACES] = {**first, "probes/seed_0": 5 * first["probes/seed_0"]}
     page = page_of(tmp_path, record)
+    medians = (tmp_path / "probe-sgd-medians.csv").read_text()
+    assert "plain,0,0,0,1" in medians, "of a seed trained again the first training counts"
     for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
