@@ -4,49 +4,59 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import pyplot
-from matplotlib.ticker import MaxNLocator
 
 from analysis.replicates import Replicates
 from analysis.style import line_style, save
-from analysis.tables import HELD_OUT
-from trainable.study import PlacedTable
+from analysis.tables import HELD_OUT, ReproducedTable
+from trainable.study import PlacedTable, Reported
 
 HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seeds")
 
 
-def limits(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> tuple[float, float]:
+def limits(tables: Sequence[ReproducedTable], found: Mapping[str, Replicates]) -> tuple[float, float]:
     """The range of all errors of the tables, so that their figures share one axis."""
     tops = [
-        found[row.key].curves(metric).max() for table in tables for row in table.rows for metric in _metrics(table)
-        if row.key in found
+        found[row.key].curves(metric).max() for filled in tables for row in filled.rows
+        for metric in _metrics(filled.table) if row.key in found
     ]  # fmt: skip
     return 0.0, 1.05 * max(tops, default=1.0)
 
 
-def draw_curves(table: PlacedTable, found: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]) -> Path:
-    """Train and held-out error of each row: the seeds' mean, and a band from their minimum to their maximum."""
+def draw_curves(
+    filled: ReproducedTable, found: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]
+) -> Path:
+    """Train and held-out error of each row: the seeds' mean, a band from their minimum to their maximum, and a hollow
+    diamond at the minimum that was reported."""
+    table = filled.table
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     rows = []
     for axis, (metric, label) in zip(axes, _metrics(table).items(), strict=True):
-        for place, row in enumerate(table.rows):
+        for place, row in enumerate(filled.rows):
+            style = line_style(place)
             if row.key not in found:
-                axis.plot([], [], label=f"{row.name} (missing)", **line_style(place))
+                axis.plot([], [], label=f"{row.name} (missing)", **style)
                 continue
             curves = found[row.key].curves(metric)
             low, mean, high = curves.min(0), curves.mean(0), curves.max(0)
             epochs = range(1, len(mean) + 1)
-            axis.plot(epochs, mean, marker="o" if len(mean) == 1 else None, label=row.name, **line_style(place))
-            axis.fill_between(epochs, low, high, color=line_style(place)["color"], alpha=0.15, linewidth=0)
+            axis.plot(epochs, mean, label=f"{row.name} ({len(curves)})", **style)
+            axis.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            if row.reported:
+                axis.plot(*_minimum(row.reported, metric), "D", fillstyle="none", color=style["color"], markersize=6)
             rows += [
                 (table.number, row.name, metric, epoch, float(m), float(a), float(b), len(curves))
                 for epoch, m, a, b in zip(epochs, mean, low, high, strict=True)
             ]
         axis.set(xlabel="epoch", ylabel=label, ylim=y_limits)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xticks(_ticks(max(row.config.epochs for row in table.rows)))
         axis.grid(alpha=0.3)
-    seeds = sorted({len(found[row.key].seeds) for row in table.rows if row.key in found})
-    figure.suptitle(f"{table.title}: {table.rows[0].config.data}, {_counted(seeds)}, mean and range", fontsize=10)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", title=table.varies, fontsize=8)
+    if filled.comparable:
+        axes[0].plot([], [], "D", fillstyle="none", color="grey", markersize=6, label="reported minimum")
+    figure.suptitle(f"{table.title}: {filled.data}, the seeds' mean and range", fontsize=10)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside right center", title=f"{table.varies}\n(seeds)", fontsize=8,
+        title_fontsize=8,
+    )  # fmt: skip
     return save(figure, file, HEADER, rows)
 
 
@@ -55,9 +65,14 @@ def _metrics(table: PlacedTable) -> dict[str, str]:
     return {"train_error": "train error", held_out: HELD_OUT[held_out]}
 
 
-def _counted(seeds: Sequence[int]) -> str:
-    if not seeds:
-        return "missing"
-    if seeds == [1]:
-        return "1 seed"
-    return f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+def _minimum(reported: Reported, metric: str) -> tuple[int, float]:
+    """Epoch and error."""
+    if metric == "train_error":
+        return reported.train_epoch, reported.train_error
+    return reported.test_epoch, reported.test_error
+
+
+def _ticks(epochs: int) -> list[int]:
+    """The first epoch, the last, and some between."""
+    step = max(1, round(epochs / 4))
+    return sorted({1, *range(step, epochs - step // 2, step), epochs})

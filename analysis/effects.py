@@ -15,6 +15,8 @@ from analysis.style import COLORS, save
 from trainable.study import PlacedRow, PlacedTable
 
 BASELINE = "baseline"
+ALPHA = 0.05
+"""An effect is established where p is below this after Holm's correction."""
 EQUAL = 1e-9
 """Differences this close are equal: a split has far fewer images."""
 LINEAR_TO = 0.05
@@ -64,7 +66,7 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> l
     names = {key: BASELINE if row.config.is_baseline else _name(table, row) for key, (table, row) in rows.items()}
     measured: dict[str, list[Effect]] = {}
     for key, (table, row) in rows.items():
-        if row.config.is_baseline or not {key, table.reference} <= found.keys():
+        if row.config.is_baseline or key == table.reference or not {key, table.reference} <= found.keys():
             continue
         own, base = (_finals(found[each]) for each in (key, table.reference))
         if shared := sorted(base.keys() & own.keys()):
@@ -115,21 +117,25 @@ def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(found)), layout="constrained")
     for place, effect in enumerate(found):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
+        sure = effect.t_holm is not None and effect.t_holm < ALPHA
         axis.errorbar(
-            effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3,
-            label=None if place else "mean and its own 95% interval",
+            effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
+            markerfacecolor=COLORS[0] if sure else "white",
         )  # fmt: skip
-        axis.plot(
-            effect.differences, [place] * len(effect.differences), "x", color=COLORS[2], markersize=4,
-            label=None if place else "one seed",
-        )  # fmt: skip
+        axis.plot(effect.differences, [place + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
+    for mark, face, label in (
+        ("o", "white", "mean and its own 95% interval: undecided"),
+        ("o", COLORS[0], f"p < {ALPHA} after Holm's correction"),
+        ("x", None, "one seed"),
+    ):
+        axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
     axis.legend(fontsize=8, loc="upper right")
     axis.axvline(0, color="grey", linewidth=1)
     labels = [each.name if each.against == BASELINE else f"{each.name}, against {each.against}" for each in found]
     axis.set_yticks(range(len(found)), labels, fontsize=8)
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=LINEAR_TO)
-    axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.05, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
+    axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.04, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in found), default=0)

@@ -4,20 +4,22 @@ One network is trained at several learning rates with the same batches; at every
 and the largest of their losses.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
 
 from analysis.intervals import as_text
-from analysis.style import COLORS, save
+from analysis.style import line_style, save
 
 STARTS = (1, 2, 6, 11, 21, 51)
 """First epochs of the ranges over which a band's height is averaged."""
 SMOOTHED = 51
-"""Steps of the moving mean that is drawn over a band's bounds."""
+"""Steps of the moving mean of the losses that are drawn in a band."""
+LEAST = 1e-4
+"""Smaller mini-batch losses count as this in ratios."""
 HEADER = ("network", "step", "low", "high")
 
 
@@ -30,82 +32,115 @@ def ranges(epochs: int) -> list[tuple[int, int]]:
 def gaps_header(epochs: int) -> list[str]:
     """Over `gap_rows`."""
     spans = (f"epoch {a}" if a == b else f"epochs {a} to {b}" for a, b in ranges(epochs))
-    return ["network", "seeds", *spans]
+    return ["network", "band", "seeds", *spans]
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A network's band, for each seed: (seeds, steps)."""
+    """A network's mini-batch losses at every learning rate: (rates, seeds, steps)."""
 
     name: str
+    rates: tuple[str, ...]
     seeds: tuple[int, ...]
-    low: np.ndarray
-    high: np.ndarray
+    losses: np.ndarray
     steps_an_epoch: int
+
+    @property
+    def low(self) -> np.ndarray:
+        """The band's lower bound, (seeds, steps)."""
+        return self.losses.min(0)
+
+    @property
+    def high(self) -> np.ndarray:
+        """The band's upper bound, (seeds, steps)."""
+        return self.losses.max(0)
 
     @property
     def epochs(self) -> int:
         """Of the training."""
-        return self.low.shape[1] // self.steps_an_epoch
+        return self.losses.shape[2] // self.steps_an_epoch
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The learning rate whose loss is the largest most often, and at what share of the steps."""
+        counts = np.bincount(self.losses.argmax(0).ravel(), minlength=len(self.rates))
+        return self.rates[counts.argmax()], float(counts.max() / counts.sum())
+
+    def without(self, rate: str) -> "Envelope":
+        """The same without one of its learning rates."""
+        kept = [place for place, own in enumerate(self.rates) if own != rate]
+        return replace(self, rates=tuple(self.rates[place] for place in kept), losses=self.losses[kept])
 
     def gaps(self) -> list[dict[int, float]]:
         """For each of the training's `ranges` the band's mean height by seed."""
-        heights, steps = self.high - self.low, self.steps_an_epoch
-        parts = [heights[:, (first - 1) * steps : last * steps] for first, last in ranges(self.epochs)]
-        return [dict(zip(self.seeds, part.mean(1).tolist(), strict=True)) for part in parts]
+        return self._by_range(self.high - self.low, np.mean)
+
+    def ratios(self) -> list[dict[int, float]]:
+        """The same of the largest loss over the smallest, as geometric means: free of how small the losses are."""
+        bounds = (np.log(np.maximum(bound, LEAST)) for bound in (self.high, self.low))
+        return self._by_range(np.subtract(*bounds), lambda logs, axis: np.exp(logs.mean(axis)))
+
+    def _by_range(self, values: np.ndarray, average: Callable) -> list[dict[int, float]]:
+        steps = self.steps_an_epoch
+        parts = [values[:, (first - 1) * steps : last * steps] for first, last in ranges(self.epochs)]
+        return [dict(zip(self.seeds, average(part, axis=1).tolist(), strict=True)) for part in parts]
 
 
-def envelope(name: str, losses: Sequence[Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
-    """The band of one network's trainings, one a learning rate: each maps a seed to its loss at every step.
+def envelope(name: str, losses: Mapping[str, Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
+    """The band of one network's trainings: each learning rate maps a seed to its loss at every step.
 
     Seeds that not every learning rate has are left out; None where none is left.
     """
-    seeds = sorted(set.intersection(*(set(each) for each in losses))) if losses else []
+    seeds = sorted(set.intersection(*(set(each) for each in losses.values()))) if losses else []
     if not seeds:
         return None
-    stacked = np.array([[each[seed] for seed in seeds] for each in losses])
-    return Envelope(name, tuple(seeds), stacked.min(0), stacked.max(0), steps_an_epoch)
+    stacked = np.array([[each[seed] for seed in seeds] for each in losses.values()])
+    return Envelope(name, tuple(losses), tuple(seeds), stacked, steps_an_epoch)
+
+
+def difference(plain: Envelope, norm: Envelope) -> list[dict[int, float]]:
+    """The second band's mean heights minus the first's, paired by seed."""
+    by_range = zip(plain.gaps(), norm.gaps(), strict=True)
+    return [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in by_range]
 
 
 def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
-    """Under `gaps_header`: each network's mean gaps, and of a pair the second's minus the first's, paired by seed."""
-    rows = [_gap_row(each.name, each.gaps(), ".4f") for each in envelopes]
+    """Under `gaps_header`: each network's mean heights, of a pair also the difference, then the heights without the
+    learning rate that bounds the first network's band, and the ratios of the bounds."""
+    height, ratio = "mean height", "largest over smallest loss"
+    rows = [_gap_row(each.name, height, each.gaps(), ".4f") for each in envelopes]
     if len(envelopes) == 2:
-        by_range = zip(*(each.gaps() for each in envelopes), strict=True)
-        differences = [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in by_range]
-        rows.append(_gap_row("difference, paired by seed", differences, "+.4f"))
-    return rows
+        rows.append(_gap_row("difference, paired by seed", height, difference(*envelopes), "+.4f"))
+    worst, _ = envelopes[0].worst
+    rows += [_gap_row(each.name, f"{height}, without {worst}", each.without(worst).gaps(), ".4f") for each in envelopes]
+    return rows + [_gap_row(each.name, ratio, each.ratios(), ".2f") for each in envelopes]
 
 
-def _gap_row(name: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:
+def _gap_row(name: str, band: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:
     texts = [as_text(list(by_seed.values()), digits) if by_seed else "-" for by_seed in gaps]
-    return [name, str(len(gaps[0])), *texts]
+    return [name, band, str(len(gaps[0])), *texts]
 
 
-def draw_envelopes(envelopes: Sequence[Envelope], data: str, rates: str, file: Path) -> Path:
-    """The bands of the networks compared, on the same axes: the first seed's."""
-    figure, axes = pyplot.subplots(
-        1, len(envelopes), figsize=(9, 3.6), sharey=True, layout="constrained", squeeze=False
-    )
-    rows = []
+def draw_envelopes(envelopes: Sequence[Envelope], data: str, file: Path) -> Path:
+    """The bands of the networks compared, on the same axes, and in them each learning rate's loss: the first seed's."""
+    figure, axes = pyplot.subplots(1, len(envelopes), figsize=(11, 4), sharey=True, layout="constrained", squeeze=False)
+    rows: list[tuple] = []
     top = max(float(np.quantile(each.high[0], 0.999)) for each in envelopes)
-    for place, (axis, each) in enumerate(zip(axes[0], envelopes, strict=True)):
-        steps = np.arange(1, each.low.shape[1] + 1)
-        axis.fill_between(steps, each.low[0], each.high[0], color=COLORS[1 + place], linewidth=0, alpha=0.35,
-                          label="at each step")  # fmt: skip
+    for axis, each in zip(axes[0], envelopes, strict=True):
+        losses, low, high = each.losses[:, 0], each.low[0], each.high[0]
+        steps = np.arange(1, len(low) + 1)
+        axis.fill_between(steps, low, high, color="grey", linewidth=0, alpha=0.35, label="smallest to largest loss")
         width = min(SMOOTHED, len(steps))
-        for bound, label in ((each.low[0], f"mean of {width} steps"), (each.high[0], None)):
-            smooth = np.convolve(bound, np.ones(width) / width, mode="valid")
-            axis.plot(steps[: len(smooth)] + width // 2, smooth, color=COLORS[1 + place], linewidth=1.2,
-                      label=label)  # fmt: skip
-        axis.legend(fontsize=8)
-        axis.set_title(f"{each.name}, seed {each.seeds[0]} of {len(each.seeds)}", fontsize=9)
+        for place, (rate, loss) in enumerate(zip(each.rates, losses, strict=True)):
+            smooth = np.convolve(loss, np.ones(width) / width, mode="valid")
+            axis.plot(steps[: len(smooth)] + width // 2, smooth, linewidth=1.2, label=rate, **line_style(place))
+        axis.set_title(f"{each.name}, seed {each.seeds[0]}, the first of {len(each.seeds)}", fontsize=9)
         axis.set(xlabel=f"step ({each.steps_an_epoch} an epoch)", ylim=(0, top))
         axis.grid(alpha=0.3)
         rows += [
-            (each.name, int(step), float(low), float(high))
-            for step, low, high in zip(steps, each.low[0], each.high[0], strict=True)
+            (each.name, int(step), *map(float, values)) for step, *values in zip(steps, low, high, *losses, strict=True)
         ]
     axes[0, 0].set_ylabel("mini-batch loss, cut at its 99.9% quantile")
-    figure.suptitle(f"Smallest to largest loss over the learning rates {rates}, {data}", fontsize=10)
-    return save(figure, file, HEADER, rows)
+    axes[0, 0].legend(fontsize=8, title=f"learning rate, mean of {width} steps")
+    figure.suptitle(f"Mini-batch loss over the learning rates, {data}", fontsize=10)
+    return save(figure, file, (*HEADER, *envelopes[0].rates), rows)

@@ -7,7 +7,10 @@ from matplotlib import pyplot
 from matplotlib.ticker import LogLocator, NullLocator
 
 from analysis.style import COLORS, save
-from analysis.tables import ReproducedTable
+from analysis.tables import HELD_OUT, ReproducedTable
+
+LEAST = 1e-3
+"""Errors are drawn from here on."""
 
 
 def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
@@ -21,13 +24,15 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     for axis, table in zip(axes[:, 0], tables, strict=True):
         for place, row in enumerate(table.rows):
             if row.held_out is not None:
-                half = row.held_out.half_width or 0.0
+                half = 0.0 if row.held_out.lost else row.held_out.half_width or 0.0
                 axis.errorbar(row.held_out.mean, place, xerr=half, fmt="o", color=COLORS[1], capsize=3,
                               label="mean and its 95% interval")  # fmt: skip
+                axis.plot(row.held_out.minima, [place] * len(row.seeds), "|", color=COLORS[0], markersize=6, zorder=3,
+                          label="one seed")  # fmt: skip
                 if interval := row.held_out.next_run():
                     axis.hlines(place, *interval, color=COLORS[1], linewidth=0.8, alpha=0.6, zorder=1,
-                                label="95% of single runs")  # fmt: skip
-            if row.reported is not None and table.comparable:
+                                label="95% prediction interval of one more run")  # fmt: skip
+            if row.reported is not None:
                 axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color=COLORS[2],
                           label="reported")  # fmt: skip
         axis.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
@@ -37,19 +42,22 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     seeds = max((len(row.seeds) for table in tables for row in table.rows), default=0)
     data = ", ".join(sorted({table.data for table in tables}))
     last = axes[-1, 0]
-    last.set_xscale("log")  # most rows lie close together, a few far off
+    last.set_xscale("log", nonpositive="clip")  # most rows lie close together, a few far off
     last.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)))
     last.xaxis.set_major_formatter("{x:g}")
-    dots = [cell.mean for table in tables for row in table.rows if (cell := row.held_out)]
-    dots += [row.reported.test_error for table in tables for row in table.rows if row.reported and table.comparable]
+    dots = [error for table in tables for row in table.rows if (cell := row.held_out) for error in cell.minima]
+    dots += [row.reported.test_error for table in tables for row in table.rows if row.reported]
     if dots:
-        last.set_xlim(0.9 * min(dots), min(1.0, 1.2 * max(dots)))  # a wide interval must not squeeze the rest
+        last.set_xlim(
+            0.9 * max(min(dots), LEAST), min(1.0, 1.1 * max(dots))
+        )  # a wide interval must not squeeze the rest
     last.xaxis.set_minor_locator(NullLocator())
-    last.set_xlabel(f"test error on {data}, minimum over the epochs, up to {seeds} seed(s)")
+    error = HELD_OUT[tables[0].table.rows[0].config.held_out]
+    last.set_xlabel(f"{error} on {data} (logarithmic), minimum over the epochs, up to {seeds} seed(s)")
     handles = {
         label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=3, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper right", ncols=4, fontsize=8, frameon=False)
     rows = [
         (table.table.number, row.name, row.held_out.mean, row.held_out.half_width,
          *(row.held_out.next_run() or (None, None)), row.reported and row.reported.test_error)

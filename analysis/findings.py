@@ -6,12 +6,11 @@ from statistics import median
 
 from scipy import stats
 
-from analysis.effects import Effect, p_text
+from analysis.effects import ALPHA, Effect, p_text
 from analysis.intervals import as_text
-from analysis.page import Block, Grid
-from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.page import Block, Grid, Text
 from analysis.replicates import Replicates
-from analysis.tables import ReproducedRow, ReproducedTable
+from analysis.tables import CHANCE, Cell, ReproducedRow, ReproducedTable, verdict
 from trainable.study import PlacedTable
 
 BATCH_NORM = {"batch_norm": True}
@@ -19,42 +18,37 @@ HINGE = {"loss": "hinge"}
 BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
 SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
 MISSING = "missing: not recorded"
-ALPHA = 0.05
 OVER_FITTED = 2
 """A test error of more than so many times the train error, for every seed, is serious over-fitting."""
-CHANCE = 0.9
-"""The error of one answer for all of CIFAR-10's ten classes."""
 
 
-def in_short(tables: Sequence[ReproducedTable], measured: Sequence[Effect], best: TrialRecord | None) -> list[str]:
-    """The page in a few sentences: what is reproduced, which effects are established, what the search found."""
-    compared = _compared(tables)
-    lines = [_agreement([row for _, row in compared])] if compared else []
-    for study in dict.fromkeys(effect.study for effect in measured):
-        lines.append(_established(study, [effect for effect in measured if effect.study == study]))
-    if best:
-        read = best.metrics.get(WINNER_METRIC)
-        tested_once = f"test error, read once, {read[-1][1]:.4f}" if read else "test error not read yet"
-        lines.append(
-            f"The search's best batch-norm config, {best.name}: validation error "
-            f"{best.metrics[VAL_ERROR][-1][1]:.4f}, {tested_once}."
-        )
-    return lines
+def agreement(tables: Sequence[ReproducedTable]) -> list[str]:
+    """How many of the printed errors are reproduced, and whether ours lie to one side of them."""
+    rows = [row for _, row in _compared(tables)]
+    test = [(row.held_out, row.reported.test_error) for row in rows if row.held_out and row.reported]
+    train = [(row.train, row.reported.train_error) for row in rows if row.train and row.reported]
+    return [_agreement("test", test), _agreement("train", train)] if rows else []
+
+
+def established(measured: Sequence[Effect]) -> list[str]:
+    """Which effects of each study are sure."""
+    studies = dict.fromkeys(effect.study for effect in measured)
+    return [_established(study, [effect for effect in measured if effect.study == study]) for study in studies]
 
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[str]:
-    """Where the printed test figures are not reproduced, each distinct config once."""
+    """Where a printed figure is not reproduced, each distinct config once."""
     lines = []
     for table, row in _compared(tables):
-        cell, printed = row.held_out, row.reported
-        assert cell and printed
-        interval = cell.next_run()
-        if interval and row.verdicts and row.verdicts[1] == "no":
-            lines.append(
-                f"Not reproduced: {_where(table, row)}: test error {cell.mean:.4f}, one more run within "
-                f"{interval[0]:.4f} to {interval[1]:.4f}, reported {printed.test_error:.4f} "
-                f"({cell.mean - printed.test_error:+.4f})."
-            )
+        assert row.train and row.held_out and row.reported
+        figures = (("train", row.train, row.reported.train_error), ("test", row.held_out, row.reported.test_error))
+        for split, cell, printed in figures:
+            interval = cell.next_run()
+            if interval and verdict(cell, printed) == "no":
+                lines.append(
+                    f"Not reproduced: {_where(table, row)}: {split} error {cell.mean:.4f}, one more run within "
+                    f"{interval[0]:.4f} to {interval[1]:.4f}, reported {printed:.4f} ({cell.mean - printed:+.4f})."
+                )
     return lines
 
 
@@ -66,8 +60,8 @@ def lost_runs(tables: Sequence[ReproducedTable]) -> list[str]:
             errors = zip(row.seeds, row.held_out.minima, strict=True) if row.held_out else ()
             if lost := [str(seed) for seed, error in errors if error >= CHANCE]:
                 lines.append(
-                    f"In {_where(table, row)} the training never left chance with seed {', '.join(lost)}; the interval "
-                    "is so wide for that reason, and holds almost any figure."
+                    f"In {_where(table, row)}, the training never left chance with seed {', '.join(lost)}: its seeds "
+                    "are shown one by one, and nothing is judged by their interval."
                 )
     return lines
 
@@ -81,34 +75,41 @@ def _compared(tables: Sequence[ReproducedTable]) -> list[tuple[ReproducedTable, 
     rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
     for table in tables:
         for row in table.rows:
-            if table.comparable and row.verdicts:
+            if row.verdicts:
                 rows.setdefault(row.key, (table, row))
     return list(rows.values())
 
 
-def _agreement(rows: Sequence[ReproducedRow]) -> str:
-    count = Counter(row.verdicts[1] for row in rows if row.verdicts)
-    shifts = [row.held_out.mean - row.reported.test_error for row in rows if row.held_out and row.reported]
+def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> str:
+    count = Counter(verdict(cell, printed) for cell, printed in figures)
+    shifts = [cell.mean - printed for cell, printed in figures]
     higher = sum(shift > 0 for shift in shifts)
     chance = stats.binomtest(higher, len(shifts)).pvalue
+    unjudged = len(figures) - count["yes"] - count["no"]
     return (
-        f"Of {len(rows)} printed test errors {count['yes']} lie in the 95% prediction interval of one more of our "
-        f"runs, {count['no']} do not, {count['one seed']} have a single seed and no interval. Ours is higher in "
-        f"{higher} of them (sign test p {p_text(chance)}), by {median(shifts):+.4f} in the median"
-        + (": a shift of all, not of single rows." if chance < ALPHA else ".")
+        f"Of {len(figures)} printed {split} errors {count['yes']} lie in the 95% prediction interval of one more of "
+        f"our runs, {count['no']} do not"
+        + (f", {unjudged} cannot be judged (one seed, or a training lost at chance)" if unjudged else "")
+        + f". Ours are higher in {higher} (sign test p {p_text(chance)}), by {median(shifts):+.4f} in the median."
     )
 
 
 def _established(study: str, family: Sequence[Effect]) -> str:
     tested = [effect for effect in family if effect.t_holm is not None]
+    if not tested:
+        return f"Study {study}: none of {len(family)} changes has seeds enough for a test."
     worse, better = (
         ", ".join(f"{each.name} ({each.mean:+.4f})" for each in tested if _sure(each) and (each.mean < 0) == lower)
         for lower in (False, True)
     )
+    seeds = min(len(effect.differences) for effect in tested)
+    least = stats.t.isf(ALPHA / 2 / len(tested), seeds - 1)
+    undecided = sum(not _sure(effect) for effect in tested)
     return (
-        f"Study {study}: {len(tested)} of {len(family)} changes have seeds enough for a test. Established (paired "
-        f"t-test on the last epoch's error, p < {ALPHA} after Holm's correction) are as raising the error: "
-        f"{worse or 'none'}; as lowering it: {better or 'none'}. Of the others these seeds establish nothing."
+        f"Study {study}, {len(tested)} of {len(family)} changes tested (last epoch's error, paired t-test, p < {ALPHA} "
+        f"after Holm's correction): the error is raised by {worse or 'none'}; lowered by {better or 'none'}. "
+        f"{undecided} stay undecided, which is not the same as without effect: the first of {len(tested)} is decided "
+        f"from |t| = {least:.1f} on with {seeds} seeds."
     )
 
 
@@ -117,26 +118,26 @@ def _sure(effect: Effect) -> bool:
 
 
 def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:
-    """The report's sentences that its own tables contradict, each with what the record says."""
+    """The report's sentences that its own tables contradict, each with what the record says. The tables are those that
+    may be compared with the report's."""
     base = next(row.config for table in tables for row in table.rows if row.config.is_baseline)
-    by_config = {each.config: each for each in found.values()}
+    keys = {row.config: row.key for table in tables for row in table.rows}
     by_key = {effect.key: effect for effect in measured}
 
     def key_of(change: dict) -> str:
-        own = by_config.get(base.change(**change))
-        return own.key if own else ""
+        return keys.get(base.change(**change), "")
 
     bigger, smaller, norm, hinge = (by_key.get(key_of(change)) for change in (BIGGER, SMALLER, BATCH_NORM, HINGE))
     rows = [
         (
             "Errors rise with the network's size",
-            "contradicted" if bigger and _sure(bigger) and bigger.mean < 0 else "not established",
-            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}",
+            _verdict(bigger, rises=True),
+            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}. In the report's own table 2 they fall",
         ),
-        ("There is no serious over-fitting", *_over_fitting(by_config.get(base))),
+        ("There is no serious over-fitting", *_over_fitting(found.get(keys[base]))),
         (
             "Batch norm lowers the test error (by .0092, one run)",
-            "established" if norm and _sure(norm) and norm.mean < 0 else "not established",
+            _verdict(norm, rises=False),
             _difference(norm),
         ),
         (
@@ -151,13 +152,29 @@ def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measu
             "the report's own log of that run has its minimum, .44874, at epoch 20",
         ),
         (
-            "One optimizer is better than another",
+            "Table 6 shows which optimizer is better",
             "confounded",
             "they are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
             "optimizers",
         ),
     ]
-    return [Grid(("the report says", "which is", "the data say (differences of the last epoch's test error)"), rows)]
+    note = Text(
+        "Likely and unlikely: the 95% interval excludes 0, but not after Holm's correction over the whole study."
+    )
+    return [
+        note,
+        Grid(("the report says", "verdict", "the data say (differences of the last epoch's test error)"), rows),
+    ]
+
+
+def _verdict(effect: Effect | None, rises: bool) -> str:
+    """Of the sentence that a change raises (or lowers) the error."""
+    if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
+        return "not established"
+    agrees = (effect.mean > 0) == rises
+    if _sure(effect):
+        return "established" if agrees else "contradicted"
+    return "likely" if agrees else "unlikely"
 
 
 def _difference(effect: Effect | None) -> str:
@@ -179,5 +196,6 @@ def _over_fitting(baseline: Replicates | None) -> tuple[str, str]:
     over_fitted = (test[:, -1] > OVER_FITTED * train[:, -1]).all()
     return "contradicted" if over_fitted else "not established", (
         f"baseline, last epoch: train error {as_text(train[:, -1].tolist())}, test error "
-        f"{as_text(test[:, -1].tolist())}, which is {rise.mean():+.4f} above its minimum"
+        f"{as_text(test[:, -1].tolist())}, which is {rise.mean():+.4f} above its minimum; serious is a test error of "
+        f"more than {OVER_FITTED} times the train error, for every seed"
     )

@@ -73,12 +73,12 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
             trials.append(TrialRecord(**content))
     sweeps.sort(key=lambda sweep: sweep.start_time)
     order = {sweep.run_id: place for place, sweep in enumerate(sweeps)}
-    return sweeps, sorted(trials, key=lambda trial: order[trial.sweep])
+    return sweeps, sorted(trials, key=lambda trial: (order[trial.sweep], trial.start_time))
 
 
 def sweep_folder(sweep: SweepRecord) -> str:
     """A sweep's folder name: its own name made fit for a file system, and its id, because names repeat."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', sweep.name)}-{sweep.run_id[:8]}"
+    return f"{_plain(sweep.name)}-{sweep.run_id[:8]}"
 
 
 def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
@@ -88,7 +88,12 @@ def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
 
 def trial_name(trial: TrialRecord) -> str:
     """A trial's file name without its ending."""
-    return f"{trial.name}-{trial.key}-seeds-{spans(trial.seeds)}"
+    return f"{_plain(trial.name)}-{trial.key}-seeds-{spans(trial.seeds)}"
+
+
+def _plain(name: str) -> str:
+    """Fit for a file system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def _compact(content: dict) -> str:

@@ -48,6 +48,8 @@ class Section:
 
     title: str
     blocks: list[Block] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    """What it says in a sentence or two, for the page's beginning."""
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from trainable.config import Config
 from trainable.storage import SURFACE, TRACES, WEIGHTS
 from trainable.study import Measure, PlacedTable
 
+SQLITE = "sqlite:///"
+"""The URI of an embedded record begins so."""
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
 PROBED = "probe_every"
@@ -59,6 +62,8 @@ class TrialRecord:
     """By MLflow's name: the seeds' mean under `test_error`, each seed's under `test_error/seed_0`. Only the last value
     of each at step -1, until `Record.with_histories`."""
     run_id: str = ""
+    start_time: int = 0
+    """Milliseconds since 1970; 0 in an old export."""
 
     @property
     def complete(self) -> bool:
@@ -152,7 +157,10 @@ class Record:
                 return
 
     def _history(self, run_id: str, name: str) -> Series:
-        return sorted((m.step, m.value) for m in self.client.get_metric_history(run_id, name))
+        values = sorted(
+            self.client.get_metric_history(run_id, name), key=lambda metric: (metric.step, metric.timestamp)
+        )
+        return list({metric.step: metric.value for metric in values}.items())
 
     def _sweep(self, run: Run) -> SweepRecord:
         return SweepRecord(
@@ -168,9 +176,9 @@ class Record:
     def _tables(self, run_id: str) -> tuple[PlacedTable, ...]:
         if not any(file.path == PLAN_FILE for file in self.client.list_artifacts(run_id)):
             return ()
-        path = self.client.download_artifacts(run_id, PLAN_FILE)
-        with open(path, encoding="utf-8") as file:
-            return tuple(PlacedTable(**table) for table in json.load(file))
+        with tempfile.TemporaryDirectory() as folder:
+            content = Path(self.client.download_artifacts(run_id, PLAN_FILE, folder)).read_text("utf-8")
+        return tuple(PlacedTable(**table) for table in json.loads(content))
 
 
 def _trial(run: Run) -> TrialRecord:
@@ -185,6 +193,7 @@ def _trial(run: Run) -> TrialRecord:
         tags=_own_tags(run),
         metrics={name: [(-1, value)] for name, value in run.data.metrics.items()},
         run_id=run.info.run_id,
+        start_time=run.info.start_time,
     )
 
 

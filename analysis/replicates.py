@@ -25,8 +25,8 @@ class Replicates:
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed that has one, in ascending order of the seeds.
 
-        Where a seed was trained again, for what is measured beside its errors, its first training counts: on other
-        hardware the second differs by rounding, and a figure must not depend on how often it was drawn.
+        Where a seed was trained again, for what is measured beside its errors, its first training counts: a figure
+        must not depend on how often it was drawn, and on other hardware rounding grows into another training.
         """
         found: dict[int, Series] = {}
         for trial in self.trials:
@@ -34,6 +34,15 @@ class Replicates:
                 if series:
                     found.setdefault(seed, series)
         return dict(sorted(found.items()))
+
+    def spreads(self, metric: str) -> list[float]:
+        """For each seed that was trained more than once, how far apart its last values are: largest minus smallest."""
+        finals: dict[int, list[float]] = {}
+        for trial in self.trials:
+            for seed, series in trial.by_seed(metric).items():
+                if series:
+                    finals.setdefault(seed, []).append(series[-1][1])
+        return [max(values) - min(values) for values in finals.values() if len(values) > 1]
 
     def curves(self, metric: str) -> np.ndarray:
         """A metric as (seeds, epochs)."""

@@ -8,28 +8,28 @@ What the record lacks is said to be missing.
 
 import os
 import sys
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mlflow.exceptions import MlflowException
 
 from analysis.curves import draw_curves, limits
-from analysis.effects import HEADER, Effect, as_rows, draw_effects, effects
+from analysis.effects import HEADER, as_rows, draw_effects
 from analysis.figures import draw_tables
-from analysis.findings import BATCH_NORM, BIGGER, SMALLER, claims, disagreements, in_short, lost_runs
+from analysis.findings import BATCH_NORM, BIGGER, SMALLER, agreement, claims, disagreements, established, lost_runs
 from analysis.folder import Folder
-from analysis.networks import envelope_section, kernel_section, smoothness_section, surface_section
+from analysis.material import Material
+from analysis.networks import kernel_section, surface_section
 from analysis.page import HTML, Block, Grid, Picture, Section, Text, write_page
-from analysis.record import Record, Source, TrialRecord, best_of
-from analysis.replicates import Replicates, replicates
-from analysis.searching import base_of, listed, search_section
+from analysis.provenance import provenance, settings
+from analysis.record import SQLITE, Record, Source
+from analysis.searching import search_section
 from analysis.style import write_csv
-from analysis.tables import HELD_OUT, NUMBERS, ReproducedTable, latest_tables, reproduce
+from analysis.tables import HELD_OUT, NUMBERS, ReproducedTable
+from analysis.traces import envelope_section, smoothness_section
 from trainable.architecture import parameters
 from trainable.config import Config
-from trainable.study import PlacedTable
 
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "baseline": (285_162, {}),
@@ -41,105 +41,18 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
 }
 """The report's table 1: parameters by network."""
-LOSSY = "JPEG"
-"""In a data set's form: its images are not pixel for pixel the official ones."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a report is made of."""
-
-    source: Source
-    folder: Path
-
-    @cached_property
-    def histories(self) -> list[TrialRecord]:
-        """Every finished trial, with its whole history."""
-        return self.source.histories()
-
-    @cached_property
-    def found(self) -> dict[str, Replicates]:
-        """The complete trainings by key."""
-        return replicates(self.histories)
-
-    @cached_property
-    def tables(self) -> list[PlacedTable]:
-        """Every table once, as the latest sweep that ran it placed it."""
-        return latest_tables(self.source.sweeps())
-
-    @cached_property
-    def compared(self) -> list[PlacedTable]:
-        """The tables whose errors are shown: a surface's networks are those of other tables."""
-        return [table for table in self.tables if table.measure != "surface"]
-
-    @cached_property
-    def filled(self) -> list[ReproducedTable]:
-        """The tables of errors with what was reproduced."""
-        return reproduce(self.compared, self.histories)
-
-    @cached_property
-    def effects(self) -> list[Effect]:
-        """Each ablation's effect."""
-        return effects([table for table in self.tables if not table.measure], self.found)
-
-    @cached_property
-    def searched(self) -> list[TrialRecord]:
-        """The finished trials of the latest search: those that share its data and what it does not vary."""
-        trials = [trial for trial in self.histories if trial.tags.get("study") == "search"]
-        return [trial for trial in trials if base_of(trial) == base_of(trials[-1])]
-
-    @property
-    def data(self) -> str:
-        """The data set."""
-        return self.histories[0].config.data if self.histories else "no data"
 
 
 def make_report(source: Source, folder: Path) -> Path:
     """Write the report into a folder and return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     material = Material(source, folder)
-    makers = (_summary, _provenance, _tables, _curves, _effects, _kernels, _landscape, _search)
+    makers = (provenance, settings, _tables, _curves, _effects, _kernels, _landscape, _search)
     sections = [section for make in makers for section in make(material)]
-    write_page(f"Ablations on {material.data}", sections, folder)
+    findings = [Text(finding) for section in sections for finding in section.findings]
+    first = [Section("In short", list(findings))] if findings else []
+    write_page(f"Ablations on {material.data}", [*first, *sections], folder)
     return folder / HTML
-
-
-def _summary(material: Material) -> list[Section]:
-    said = in_short(material.filled, material.effects, best_of(material.searched))
-    return [Section("In short", [Text(line) for line in said])] if said else []
-
-
-def _provenance(material: Material) -> list[Section]:
-    """What the figures were made with: each distinct value of each tag."""
-    shown = {row.key for table in material.tables for row in table.rows}
-    trials = [trial for key, each in material.found.items() if key in shown for trial in each.trials]
-    trials += [trial for trial in material.searched if trial.key not in shown]
-
-    def values(tag: str) -> str:
-        return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
-
-    hours = sum(value for trial in trials for _, value in trial.metrics.get("epoch_s", [])) / 3600
-    seeds = sorted({seed for trial in trials for seed in trial.seeds})
-    epochs = sorted({trial.config.epochs for trial in trials})
-    rows = [
-        ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
-        ("trials", f"{len(trials)}, seeds {listed(seeds)}, {listed(epochs)} epochs, {hours:.1f} slot hours"),
-        ("hardware", values("device_name")),
-        (
-            "versions",
-            ", ".join(f"{name} {values(name)}" for name in ("python", "torch", "torchvision", "ray", "mlflow")),
-        ),
-        ("commit", values("git_commit")),
-    ]
-    section = Section("What this is made of", [Grid(("", ""), rows)])
-    if LOSSY in values("data_form"):
-        section.blocks.append(
-            Text(
-                "The images were read from JPEG files: lossily re-encoded copies, on which errors can differ from "
-                "those on the official files, which the report used."
-            )
-        )
-    return [section]
 
 
 def _tables(material: Material) -> list[Section]:
@@ -158,31 +71,39 @@ def _tables(material: Material) -> list[Section]:
             "the 95% interval of the mean, and the epoch of each minimum. Choosing the epoch on the test split makes "
             "that column optimistic; the error after the last epoch stands beside it. A printed figure counts as "
             "reproduced where it lies in the 95% prediction interval of one more of our runs, which by chance one in "
-            "twenty does not."
+            "twenty does not. Each row's interval rests on its own few seeds: a narrow one refutes easily, a wide one "
+            "holds much. All intervals are of training again; the test split is the same, and its "
+            "10,000 images alone leave an error of 0.3 uncertain by 0.009."
         )
     ]
     if ablations := [filled for filled in material.filled if not filled.table.measure]:
         file = draw_tables(ablations, material.folder / "tables.png")
-        overview.append(Picture(file, "Test errors by row, reported and reproduced."))
+        overview.append(Picture(file, "Errors by row, reported and reproduced."))
     overview += [Text(line) for line in [*disagreements(material.filled), *lost_runs(material.filled)]]
-    return [Section("Reported and reproduced", overview), *sections]
+    return [Section("Reported and reproduced", overview, agreement(material.filled)), *sections]
 
 
 def _curves(material: Material) -> list[Section]:
-    drawn = [table for table in material.compared if any(row.key in material.found for row in table.rows)]
+    drawn = [
+        filled
+        for filled in material.filled
+        if any(row.key in material.found and row.config.epochs > 1 for row in filled.table.rows)
+    ]
     if not drawn:
         return [Section("Errors by epoch", [Text("Missing: no training of a table is recorded.")])]
     axes = limits(drawn, material.found)
+    named = {"title": "Baseline", "number": "1", "varies": "network"}
     alone = [
-        table.model_copy(update={"title": "Baseline", "number": "1", "rows": (row,)})
-        for table in drawn[:1] for row in table.rows if row.config.is_baseline
+        ReproducedTable(filled.table.model_copy(update=named), (row,))
+        for filled in drawn[:1] for row, placed in zip(filled.rows, filled.table.rows, strict=True)
+        if placed.config.is_baseline
     ]  # fmt: skip
     blocks: list[Block] = [
         Picture(
-            draw_curves(table, material.found, material.folder / f"figure-{table.number}.png", axes),
-            f"Figure {table.number}. {table.title}: error by epoch, the seeds' mean and range.",
+            draw_curves(filled, material.found, material.folder / f"figure-{filled.table.number}.png", axes),
+            f"Figure {filled.table.number}. {filled.table.title}: error by epoch, the seeds' mean and range.",
         )
-        for table in [*alone, *drawn]
+        for filled in [*alone, *drawn]
     ]
     return [Section("Errors by epoch", blocks)]
 
@@ -200,9 +121,9 @@ def _effects(material: Material) -> list[Section]:
         "and no test; Wilcoxon's test cannot go below p = 0.25 with three seeds, 0.06 with five."
     )
     blocks: list[Block] = [text, Picture(picture, "Effect of each change."), Grid(HEADER, as_rows(found))]
-    sections = [Section("Effects, paired by seed", blocks)]
-    if any(filled.comparable for filled in material.filled):
-        said = claims(material.tables, material.found, found)
+    sections = [Section("Effects, paired by seed", blocks, established(found))]
+    if comparable := [filled.table for filled in material.filled if filled.comparable]:
+        said = claims(comparable, material.found, found)
         sections.append(Section("The report's claims against the data", said))
     return sections
 
@@ -217,27 +138,43 @@ def _landscape(material: Material) -> list[Section]:
 
 
 def _search(material: Material) -> list[Section]:
-    plain = (each for each in material.found.values() if each.config.ablation == BATCH_NORM)
-    return [search_section(material.searched, next(plain, None), material.folder)]
+    return [search_section(material.searched, material.searched_for, material.folder)]
 
 
 def main(
     out: Path,
     folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
-    tracking_uri: Annotated[str, typer.Option(help="MLflow server or store.")] = "sqlite:///mlflow.db",
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "ablations-cifar10",
+    tracking_uri: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or store.")
+    ] = "sqlite:///mlflow.db",
+    experiment: Annotated[
+        str, typer.Option(envvar="MLFLOW_EXPERIMENT_NAME", help="MLflow experiment.")
+    ] = "ablations-cifar10",
 ) -> None:
     """Write the report of a record to the folder OUT."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     try:
-        source: Source = Folder(folder) if folder else Record(tracking_uri, experiment)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"error: {folder}: not an exported record: {error}", file=sys.stderr)
+        source = _source(folder, tracking_uri, experiment)
+    except (LookupError, MlflowException) as error:
+        print(f"error: {str(error.args[0]).splitlines()[0]}", file=sys.stderr)
         raise typer.Exit(2) from error
-    if not source.sweeps():
-        print(f"error: no sweep in experiment {experiment!r} of {tracking_uri}", file=sys.stderr)
-        raise typer.Exit(2)
     print(make_report(source, out))
+
+
+def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
+    """The record to report on. Raises `LookupError` where there is none, `MlflowException` where no server answers."""
+    if folder:
+        try:
+            return Folder(folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LookupError(f"{folder}: not an exported record: {error}") from error
+    none = LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
+    if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
+        raise none  # MLflow would make the database
+    source = Record(tracking_uri, experiment)
+    if not source.sweeps():
+        raise none
+    return source
 
 
 if __name__ == "__main__":

@@ -30,6 +30,13 @@ def search_section(trials: Sequence[TrialRecord], published: Replicates | None, 
     if not trials:
         section.blocks.append(Text("Missing: no trial of a search is recorded."))
         return section
+    best = best_of(trials)
+    if best:
+        read = best.metrics.get(WINNER_METRIC)
+        section.findings.append(
+            f"The search's best batch-norm config, {best.name}: validation error {best.metrics[VAL_ERROR][-1][1]:.4f}, "
+            + (f"test error, read once, {read[-1][1]:.4f}." if read else "test error not read yet.")
+        )
     section.blocks += [
         Grid(("", ""), facts(trials, published)),
         Picture(draw_learning_curves(trials, folder / "search-curves.png"), "Learning curves under ASHA."),
@@ -41,8 +48,11 @@ def search_section(trials: Sequence[TrialRecord], published: Replicates | None, 
     slices = draw_slices(trials, summary_of(trials), folder / "search-slices.png")
     section.blocks.append(Picture(slices, "Validation error by each parameter."))
     complete = [trial for trial in trials if trial.complete]
-    if len(complete) < WEIGHED or not varied(complete):
-        section.blocks.append(Text("Missing: too few trials ran to their last epoch to weigh the parameters."))
+    differ = varied(complete) and len({trial.metrics[VAL_ERROR][-1][1] for trial in complete}) > 1
+    if len(complete) < WEIGHED or not differ:
+        section.blocks.append(
+            Text("Missing: too few different trials ran to their last epoch to weigh the parameters.")
+        )
         return section
     what = summary_of(complete)
     chosen = f"of the {len(complete)} trials that ran to their last epoch, which ASHA chose: no fair sample"

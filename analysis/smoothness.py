@@ -5,12 +5,18 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.ticker import LogFormatter
 
 from analysis.intervals import as_text
 from analysis.style import line_style, save
 
 HEADER = ("network", "step", "measure", "low", "high")
-SUMMARY_HEADER = ("median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness")
+SUMMARY_HEADER = (
+    "median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness",
+    "beta-smoothness at the longest step",
+)  # fmt: skip
+HATCHES = ("", "////")
+"""Of the bands of the networks compared: told apart in print."""
 TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
 
 
@@ -27,7 +33,10 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: 
             low, high = values.min(1), values.max(1)
             style = line_style(place)
             if column < 2:
-                axis.fill_between(steps, low, high, color=style["color"], alpha=0.3, linewidth=0.5, label=name)
+                axis.fill_between(
+                    steps, low, high, facecolor=(style["color"], 0.3), edgecolor=style["color"], linewidth=0.6,
+                    hatch=HATCHES[place], label=name,
+                )  # fmt: skip
             else:
                 axis.plot(steps, high, label=name, linewidth=1, **style)
             rows += [
@@ -36,6 +45,8 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: 
             ]
     for axis, label in zip(axes, TITLES, strict=True):
         axis.set(xlabel="step", ylabel=label, yscale="log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     axes[2].legend(fontsize=8)
@@ -50,7 +61,7 @@ def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:
 
 def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
     """Under `SUMMARY_HEADER`, for each network and its probes by seed: the median over the training of the loss range,
-    of the predictiveness range and of the largest beta-smoothness, each the seeds' mean with its interval."""
+    of the predictiveness range and of beta-smoothness, each the seeds' mean with its interval."""
     rows = []
     for name, by_seed in probes.items():
         values = [medians(measured) for measured in by_seed.values()]
@@ -61,4 +72,4 @@ def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
 def medians(measured: np.ndarray) -> list[float]:
     """Of one training's probes, what `SUMMARY_HEADER` names."""
     low, high = measured.min(1), measured.max(1)
-    return np.median([*(high - low)[:, :2].T, high[:, 2]], axis=1).tolist()
+    return np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist()

@@ -1,6 +1,6 @@
 """The report's tables beside what was reproduced: every cell is computed from recorded trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -14,6 +14,10 @@ NUMBERS = (
     "row", "seed", "train error", "epoch", "last epoch", "held-out error", "epoch", "last epoch",
     "reported train error", "reported test error",
 )  # fmt: skip
+CHANCE = 0.89
+"""About the error of one answer for all of ten classes, which a small split has not equally often: a training that
+never came below it is lost."""
+BASELINE = Config()
 HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 
 
@@ -36,10 +40,19 @@ class Cell:
         """Half the 95% confidence interval of the mean (Student's t); None for one seed."""
         return half_width(self.minima)
 
+    @property
+    def lost(self) -> bool:
+        """Whether a seed's training never left chance: with others that did, such a mix has no normal interval."""
+        return max(self.minima) >= CHANCE
+
     def next_run(self) -> tuple[float, float] | None:
-        """The 95% prediction interval of one more run; None for one seed."""
+        """The 95% prediction interval of one more run, within [0, 1]; None for one seed, and where a run is lost."""
         half = half_width(self.minima, next_run=True)
-        return None if half is None else (self.mean - half, self.mean + half)
+        return None if half is None or self.lost else (max(0.0, self.mean - half), min(1.0, self.mean + half))
+
+    def as_text(self, values: Sequence[float]) -> str:
+        """The seeds' mean of its minima or finals, with its interval; where a run is lost, each seed's."""
+        return ", ".join(f"{value:.4f}" for value in values) if self.lost else as_text(values)
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class ReproducedRow:
     name: str
     key: str
     reported: Reported | None
+    """None also where it may not be compared."""
     seeds: tuple[int, ...]
     train: Cell | None
     held_out: Cell | None
@@ -76,17 +90,15 @@ class ReproducedTable:
 
     @property
     def comparable(self) -> bool:
-        """Whether the reported figures may stand beside these: the table's baseline is the report's own, on CIFAR-10,
-        so that no other data, epochs or settings are compared with them."""
-        reports_own = any(row.config == Config() for row in self.table.rows)
-        return reports_own and any(row.reported for row in self.rows)
+        """Whether reported figures stand beside these."""
+        return any(row.reported for row in self.rows)
 
     def as_text(self) -> list[list[str]]:
         """A header and a line a row, for any renderer: what the record lacks is `missing`, never zero."""
         lines = [["", "train error", HELD_OUT[self.table.rows[0].config.held_out], "last epoch", "seeds"]]
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
-            last = "missing" if row.held_out is None else as_text(row.held_out.finals)
+            last = "missing" if row.held_out is None else row.held_out.as_text(row.held_out.finals)
             lines.append([row.name, _text(row.train), _text(row.held_out), last, seeds])
         if self.comparable:
             lines[0] += ["reported train", "reported test", "reproduced: train, test"]
@@ -103,7 +115,7 @@ class ReproducedTable:
         """Under `NUMBERS`, a line for each row and seed; what the record lacks is None."""
         lines: list[tuple] = []
         for row in self.rows:
-            printed = row.reported if self.comparable else None
+            printed = row.reported
             reported = (printed and printed.train_error, printed and printed.test_error)
             found: Iterable[tuple] = [(None,) * 7]
             if row.train and row.held_out:
@@ -113,30 +125,50 @@ class ReproducedTable:
         return lines
 
 
-def latest_tables(sweeps: Sequence[SweepRecord]) -> list[PlacedTable]:
-    """Every table once, as the latest sweep that ran it placed it, in the order of their numbers."""
-    latest = {table.number: table for sweep in sweeps for table in sweep.tables}
-    return [latest[number] for number in sorted(latest, key=lambda n: (int("".join(filter(str.isdigit, n))), n))]
+def setting(config: Config) -> str:
+    """What a network was trained on, for how long and in what precision."""
+    return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
+
+
+def latest_tables(sweeps: Sequence[SweepRecord], found: Collection[str]) -> list[PlacedTable]:
+    """Every table once, in the order of their numbers: as the sweep placed it of whose rows the record has the most
+    (`found` are the keys of the complete trainings), the latest of these. What was begun in passing, of other data or
+    for fewer epochs, must not hide what is finished."""
+    chosen: dict[str, PlacedTable] = {}
+    for table in (table for sweep in sweeps for table in sweep.tables):
+        before = chosen.get(table.number)
+        if before is None or _recorded(table, found) >= _recorded(before, found):
+            chosen[table.number] = table
+    return [chosen[number] for number in sorted(chosen, key=lambda n: (int("".join(filter(str.isdigit, n))), n))]
+
+
+def _recorded(table: PlacedTable, found: Collection[str]) -> int:
+    return sum(row.key in found for row in table.rows)
 
 
 def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
-    """Fill the tables from the complete trials; trials of one key with different seeds are taken together."""
+    """Fill the tables from the complete trials; trials of one key with different seeds are taken together.
+
+    Reported figures stand beside a table whose baseline is the report's own, on CIFAR-10: no other data, epochs or
+    settings are compared with them.
+    """
     found, filled = replicates(trials), []
     for table in tables:
-        rows = []
+        rows, reports_own = [], any(row.config == BASELINE for row in table.rows)
         for row in table.rows:
             metrics = ("train_error", row.config.held_out)
             train, held_out = (found[row.key].by_seed(each) if row.key in found else {} for each in metrics)
-            rows.append(ReproducedRow(row.name, row.key, row.reported, tuple(train), _cell(train), _cell(held_out)))
+            reported = row.reported if reports_own else None
+            rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), _cell(train), _cell(held_out)))
         filled.append(ReproducedTable(table, tuple(rows)))
     return filled
 
 
 def verdict(cell: Cell, printed: float) -> str:
-    """Whether a printed figure lies in the 95% prediction interval of one more of our runs; one seed has none."""
+    """Whether a printed figure lies in the 95% prediction interval of one more of our runs, or why there is none."""
     interval = cell.next_run()
     if interval is None:
-        return "one seed"
+        return "lost run" if cell.lost else "one seed"
     return "yes" if interval[0] <= printed <= interval[1] else "no"
 
 
@@ -144,7 +176,7 @@ def _text(cell: Cell | None) -> str:
     """The mean minimum, with its interval, and the epoch of each seed's."""
     if cell is None:
         return "missing"
-    return f"{as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
+    return f"{cell.as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
 
 
 def _cell(by_seed: Mapping[int, Series]) -> Cell | None:

@@ -57,6 +57,8 @@ class Outcome:
     """Trials given up."""
     undelivered: bool = False
     """Whether some of it could not be written to the record."""
+    broken: bool = False
+    """Whether something computed from the finished trials failed: a surface, the winner's test, the report."""
 
     def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
         """See `Observer`."""
@@ -81,6 +83,7 @@ class Outcome:
             self.ended + later.ended,
             self.failed + later.failed,
             self.undelivered or later.undelivered,
+            self.broken or later.broken,
         )
 
 

@@ -142,36 +142,38 @@ def _show_plan(options: Options, as_json: bool) -> None:
 
 
 def _sweep(options: Options) -> int:
-    """Run and report; returns the exit code: 130 after Ctrl-C, 1 where a trial failed or the record is incomplete."""
+    """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
     from sweeps.prepare import prepare
     from sweeps.report import print_report
 
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
-    if prepared.nothing_to_do:
+    plan = prepared.plan()
+    if not prepared.left_of(plan):
         progress.print("Nothing to do: the record has it all.")
-        print_report(prepared, _output())
+        print_report(prepared, plan.tables, _output())
         return 0
     from sweeps.sweep import run
 
     try:
-        outcome = run(prepared, progress)
+        outcome, tables = run(prepared, progress)
     except (
         KeyboardInterrupt
     ):  # outside the trials: while the winner is tested, surfaces are computed, the report is made
         progress.print(STOPPED, GO_ON)
         return 130
     if not outcome.undelivered:
-        print_report(prepared, _output())
+        print_report(prepared, tables, _output())
     if outcome.undelivered:
         progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
     if outcome.failed:
         progress.print(f"[red]{outcome.failed} trial(s) failed.[/red]")
     if outcome.interrupted:
         progress.print(STOPPED)
-    if outcome.interrupted or outcome.failed or outcome.undelivered:
+    incomplete = outcome.failed or outcome.undelivered or outcome.broken
+    if outcome.interrupted or incomplete:
         progress.print(GO_ON)
-    return 130 if outcome.interrupted else 1 if outcome.failed or outcome.undelivered else 0
+    return 130 if outcome.interrupted else 1 if incomplete else 0
 
 
 if __name__ == "__main__":

@@ -59,12 +59,10 @@ class Prepared:
             return None
         return make_search(self.options.base, self.options.samples, self.trials, self.fingerprint)
 
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether the record has all that was asked for."""
-        search, plan = self.search(), self.plan()
-        searched = search is None or (search.to_run == 0 and search.crowned)
-        return not plan.to_run and searched and not self.surfaces(plan)
+    def left_of(self, plan: Plan) -> bool:
+        """Whether the record lacks some of a plan, of its surfaces, or of the search."""
+        search = self.search()
+        return bool(plan.to_run or self.surfaces(plan)) or (search is not None and not search.done)
 
     @property
     def device(self) -> str:

@@ -28,7 +28,6 @@ from trainable.storage import TRACES, WEIGHTS, TrialStorage, under
 from trainable.study import PlacedTable
 
 RETRY_S = 2.0
-METRICS_A_BATCH = 1000  # MLflow's limit of one log_batch
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +68,13 @@ class Recorder:
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """See `Observer`."""
         kept = {name: result[name] for name in ("epochs", "environment") if name in result}
-        self._queue.put(lambda: self._result(trial_id, kept))
+        now = _now()  # not in the write: one that is repeated must write the same
+        self._queue.put(lambda: self._result(trial_id, kept, now))
 
     def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
         """See `Observer`."""
-        self._queue.put(lambda: self._end(trial_id, outcome, error))
+        now = _now()
+        self._queue.put(lambda: self._end(trial_id, outcome, error, now))
 
     def act(self, write: Callable[[MlflowClient, str], object]) -> None:
         """Run any other write in order with the rest: it gets the client and the sweep's run id."""
@@ -140,33 +141,31 @@ class Recorder:
         params = [Param(name, str(value)) for name, value in config.model_dump(mode="json").items()]
         self._client.log_batch(self._trials[trial_id].run_id, params=params)
 
-    def _result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+    def _result(self, trial_id: str, result: Mapping[str, Any], now: int) -> None:
         trial = self._trials[trial_id]
         last = trial.epochs[-1]["number"] if trial.epochs else 0
         new = [epoch for epoch in result["epochs"] if epoch["number"] > last]
-        now = int(time.time() * 1000)
         metrics = [
             Metric(name, value, now, epoch["number"])
             for epoch in new
             for name, value in _flat_metrics(epoch, trial.seeds).items()
         ]
         tags = [RunTag(name, value) for name, value in result.get("environment", {}).items()]
-        for start in range(0, max(len(metrics), 1), METRICS_A_BATCH):
-            self._client.log_batch(trial.run_id, metrics=metrics[start : start + METRICS_A_BATCH], tags=tags)
+        self._client.log_batch(trial.run_id, metrics=metrics, tags=tags)
         trial.epochs += new
 
-    def _end(self, trial_id: str, outcome: str, error: str) -> None:
+    def _end(self, trial_id: str, outcome: str, error: str, now: int) -> None:
         trial = self._trials.get(trial_id)
         if trial is None:
             return
         run_id = trial.run_id
         status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
-        last = trial.config.epochs if outcome == "complete" else len(trial.epochs)
-        if status == "FINISHED" and [epoch["number"] for epoch in trial.epochs] != list(range(1, last + 1)):
-            raise ValueError(f"the record of {run_id} lacks some of its {last} epochs: it is not finished")
+        epochs = trial.config.epochs if outcome == "complete" else len(trial.epochs)
+        if status == "FINISHED" and [epoch["number"] for epoch in trial.epochs] != list(range(1, epochs + 1)):
+            raise ValueError(f"the record of {run_id} lacks some of its {epochs} epochs: it is not finished")
         summary = []
         if trial.epochs:
-            now, last = int(time.time() * 1000), trial.epochs[-1]["number"]
+            last = trial.epochs[-1]["number"]
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
         self._client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
         tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
@@ -176,8 +175,8 @@ class Recorder:
         self._client.log_batch(run_id, metrics=summary, tags=tags)
         self._client.set_terminated(run_id, status)
         if status == "FINISHED":
-            trial.storage.remove()
             self._finished.append(trial.storage)
+            self._queue.put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
         del self._trials[trial_id]
 
     def _remove_finished(self) -> None:
@@ -186,6 +185,11 @@ class Recorder:
 
     def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
         files = [file for name in (WEIGHTS, TRACES) if (file := trial.storage.fetch(name, folder))]
+        if not (folder / WEIGHTS).exists():
+            raise FileNotFoundError(
+                f"the storage has no weights of {trial.run_id}: it is not finished; --storage-path must be a place "
+                "that all nodes share"
+            )
         log_arrays(self._client, trial.run_id, files)
         if (traces := folder / TRACES).exists():
             kernels = {int(epoch): array for epoch, array in under("kernels/epoch_", load_file(traces)).items()}
@@ -205,6 +209,11 @@ def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: 
 def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable]) -> None:
     """Keep a sweep's tables with the key of every row, so that the record explains itself."""
     client.log_text(run_id, json.dumps([table.model_dump(mode="json") for table in tables], indent=1), PLAN_FILE)
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -1,26 +1,27 @@
 """What a sweep says at its end: the tables, where the record is, and how to look at it."""
 
 import shlex
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.record import SQLITE, VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.tables import ReproducedTable, reproduce
 from sweeps import views
 from sweeps.prepare import Prepared
-from sweeps.tracking import SQLITE, open_record
+from sweeps.tracking import open_record
+from trainable.study import PlacedTable
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers."""
 
 
-def print_report(prepared: Prepared, console: Console) -> None:
+def print_report(prepared: Prepared, tables: Sequence[PlacedTable], console: Console) -> None:
     """Print the chosen tables from the record as it is now."""
     options = prepared.options
     record = open_record(options.tracking_uri, options.experiment)
     trials = record.trials() if record else []
-    tables = prepared.plan().tables
     keys = {row.key for table in tables for row in table.rows}
     histories = [record.with_histories(trial) for trial in trials if record and trial.complete and trial.key in keys]
     for table in reproduce(tables, histories):

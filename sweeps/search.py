@@ -87,6 +87,11 @@ class Search:
         return best_of(self.finished)
 
     @property
+    def done(self) -> bool:
+        """Whether the record has all of it."""
+        return self.to_run == 0 and self.crowned
+
+    @property
     def crowned(self) -> bool:
         """Whether the best trial's test error has been read, or there is no best trial yet."""
         return self.best is None or WINNER_METRIC in self.best.metrics

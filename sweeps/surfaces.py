@@ -56,11 +56,8 @@ def missing(tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> lis
     keys = {row.key for table in tables if table.measure == "surface" for row in table.rows}
     trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
     measured = {trial.key for trial in trained if trial.has(SURFACE)}
-    return [
-        Surface(trial, points(trial.config))
-        for trial in {trial.key: trial for trial in trained if trial.has(WEIGHTS)}.values()
-        if trial.key not in measured
-    ]
+    first = {trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)}  # as errors are the first's
+    return [Surface(trial, points(trial.config)) for trial in first.values() if trial.key not in measured]
 
 
 def compute(
@@ -80,9 +77,10 @@ def compute(
         own = under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
         held, config = ray.put(own), trial.config.model_dump(mode="json")
         axis = np.linspace(-REACH, REACH, surface.points)
-        storage = TrialStorage(options.storage_path, f"surface-{trial.key}-{surface.points}", (SURFACE_SEED,))
+        storage = TrialStorage(options.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
+        fingerprint = trial.tags["data_fingerprint"]
         waiting = {
-            task.remote(config, held, axis, line, storage, options.trial_data_dir): line
+            task.remote(config, held, axis, line, storage, options.trial_data_dir, fingerprint): line
             for line in range(surface.points)
         }
         lines: dict[int, np.ndarray] = {}
@@ -118,14 +116,16 @@ def _line(
     line: int,
     storage: TrialStorage,
     data_dir: str | None,
+    fingerprint: str,
 ) -> np.ndarray:
     """(points, 2) loss and error along one line of the grid."""
     name = f"line-{line}"
     if (kept := storage.read(name)) is not None:
         return load(kept)["line"]
+    from trainable.data import load_same
     from trainable.landscape import Evaluator, directions, moved
 
-    evaluator = Evaluator(Config(**config), data_dir, IMAGES)
+    evaluator = Evaluator(Config(**config), load_same(config["data"], data_dir, fingerprint), IMAGES)
     along = directions(weights, SURFACE_SEED)
     measured = np.array([evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis])
     storage.write(name, save({"line": measured}))

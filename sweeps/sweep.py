@@ -3,7 +3,9 @@
 import logging
 import subprocess
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from sweeps.suggest import TrialSearch, make_scheduler
 from sweeps.surfaces import compute, missing
 from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
+from trainable.study import PlacedTable
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +38,14 @@ REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
-def run(prepared: Prepared, console: Console) -> Outcome:
-    """Start or join Ray and run the sweep to its end, or to Ctrl-C.
+def run(prepared: Prepared, console: Console) -> tuple[Outcome, tuple[PlacedTable, ...]]:
+    """Start or join Ray and run the sweep to its end, or to Ctrl-C; returns how it ended and the tables that it ran.
 
     Raises `UsageError` where the storage cannot be written or the cluster cannot give what a trial asks for.
     """
     sweep = _Sweep(prepared, console)
     try:
-        return sweep.run()
+        return sweep.run(), sweep.tables
     finally:
         ray.shutdown()
 
@@ -64,16 +67,23 @@ class _Sweep:
             console.print(f"no node can run a trial yet: waiting for some with {self._asks}; see ray status")
         self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
 
+    @property
+    def tables(self) -> tuple[PlacedTable, ...]:
+        """Those of the plan, as placed for what trials run on here."""
+        return self._plan.tables
+
     def run(self) -> Outcome:
-        recorder = self._start_recorder()
         outcome = Outcome()
+        if not self._prepared.left_of(self._plan):  # on a cluster only the nodes tell what trials run on
+            return outcome
+        recorder = self._start_recorder()
         try:
             if self._plan.to_run:
                 outcome = self._run_tables(recorder)
             if self._search and not outcome.interrupted:
                 outcome = outcome.and_then(self._run_search(recorder, self._search))
             if not outcome.interrupted and recorder.flush():
-                self._look_back(recorder)
+                outcome.broken |= not self._look_back(recorder)
             status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failed else "FINISHED"
         except BaseException:
             status = "KILLED"
@@ -127,32 +137,37 @@ class _Sweep:
         if not outcome.interrupted and recorder.flush():
             record = Record(self._options.tracking_uri, self._options.experiment)
             searched = search.with_trials(record.trials())
-            if searched.best and not searched.crowned:
-                try:
-                    with self._console.status("testing the winner"):
-                        crown(searched.best, record.client, recorder, self._options)
-                except UsageError as error:  # the trials are recorded all the same
-                    self._console.print(f"[red]the winner is not tested:[/red] {error}")
+            if (best := searched.best) and not searched.crowned:
+                with self._console.status("testing the winner"):
+                    test = partial(crown, best, record.client, recorder, self._options)
+                    outcome.broken = not self._attempt("the winner is not tested", test)
         return outcome
 
-    def _look_back(self, recorder: Recorder) -> None:
-        """What is computed from the record: the loss surfaces that it lacks, and the report."""
-        record = Record(self._options.tracking_uri, self._options.experiment)
-        if surfaces := missing(self._plan.tables, record.trials()):
-            compute(surfaces, record, recorder, self._asks, self._options, self._console)
-            if not recorder.flush():
-                return
-        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
-            try:
-                make_report(record, Path(folder))
-            except Exception as error:  # a picture that fails must not make finished trials look lost
-                logger.exception("the report failed")
-                self._console.print(
-                    f"[red]no report:[/red] {error}; the record is whole, see python -m analysis.report"
-                )
-                return
-            recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+    def _attempt(self, failure: str, act: Callable[[], object]) -> bool:
+        """Whether something computed from the record succeeded. What fails must not make finished trials look lost."""
+        try:
+            act()
+        except Exception as error:
+            if not isinstance(error, UsageError):
+                logger.exception(failure)
+            cause = str(error).strip().splitlines()[-1:]
+            self._console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")
+            return False
+        return True
+
+    def _look_back(self, recorder: Recorder) -> bool:
+        """What is computed from the record: the loss surfaces that it lacks, and the report. Whether all succeeded."""
+        record, computed = Record(self._options.tracking_uri, self._options.experiment), True
+        if surfaces := missing(self.tables, record.trials()):
+            measure = partial(compute, surfaces, record, recorder, self._asks, self._options, self._console)
+            computed = self._attempt("not all loss surfaces are computed", measure)
             recorder.flush()
+        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
+            written = self._attempt("no report", partial(make_report, record, Path(folder)))
+            if written:
+                recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+                recorder.flush()
+        return computed and written
 
     def _with_histories(self, search: Search) -> Search:
         record = self._prepared.record
@@ -197,8 +212,7 @@ class _Sweep:
             "slots": self._plan.slots,
             "forecast_s": round(self._plan.wall_s),
         }
-        tables = self._plan.tables
-        return Recorder(client, experiment_id, name=self._name, tags=tags, params=params, tables=tables)
+        return Recorder(client, experiment_id, name=self._name, tags=tags, params=params, tables=self.tables)
 
 
 def _check_storage(storage_path: str) -> None:

@@ -18,13 +18,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.record import Record, SweepRecord, TrialRecord
+from analysis.record import SQLITE, Record, SweepRecord, TrialRecord
 from sweeps import views
 from sweeps.errors import UsageError
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
-SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
 REACH_S = 5.0
 

@@ -7,6 +7,7 @@ python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
-from sweeps.recorder import METRICS_A_BATCH, log_arrays, log_tables
+from sweeps.recorder import log_arrays, log_tables
 from sweeps.tracking import ensure_experiment, open_record
 from trainable.storage import SURFACE, TRACES
 
@@ -82,7 +83,10 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     client, experiment_id = ensure_experiment(uri, name)
     for sweep in sweeps:
         parent = _import_sweep(client, experiment_id, sweep)
-        own = [trial for trial in trials if trial.sweep == sweep.run_id]
+        own = [
+            replace(trial, start_time=trial.start_time or sweep.start_time + place)  # an old export has no times
+            for place, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
+        ]
         imported = sum(
             _import_trial(client, experiment_id, trial, parent, folder / artifacts_folder(sweep, trial))
             for trial in own
@@ -110,14 +114,13 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
             log_arrays(client, known, new, there)
         return False
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
-    run_id = client.create_run(experiment_id, tags=tags, run_name=trial.name).info.run_id
+    run_id = client.create_run(experiment_id, trial.start_time, tags, trial.name).info.run_id
     config = trial.config.model_dump(mode="json")
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
     client.log_dict(run_id, config, "config.json")
     now = int(time.time() * 1000)
     metrics = [Metric(name, value, now, step) for name, series in trial.metrics.items() for step, value in series]
-    for start in range(0, len(metrics), METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
+    client.log_batch(run_id, metrics=metrics)
     if artifacts.is_dir():
         client.log_artifacts(run_id, str(artifacts))
     client.set_terminated(run_id, trial.status)

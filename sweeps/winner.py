@@ -40,7 +40,12 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
         weights = Path(client.download_artifacts(best.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
         test_error = ray.get(
-            evaluate.remote(best.config.model_dump(mode="json"), weights.read_bytes(), options.trial_data_dir)
+            evaluate.remote(
+                best.config.model_dump(mode="json"),
+                weights.read_bytes(),
+                options.trial_data_dir,
+                best.tags["data_fingerprint"],
+            )
         )
         val_error = best.metrics[VAL_ERROR][-1][1]
         winner = {
@@ -63,13 +68,14 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
         recorder.flush()
 
 
-def _test_error(config: dict, weights: bytes, data_dir: str | None) -> float:
+def _test_error(config: dict, weights: bytes, data_dir: str | None, fingerprint: str) -> float:
+    from trainable.data import load_same
     from trainable.evaluate import test_error
 
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(weights)
         file.flush()
-        return test_error(Config(**config), Path(file.name), data_dir)
+        return test_error(Config(**config), Path(file.name), load_same(config["data"], data_dir, fingerprint))
 
 
 def _save_model(winner: dict, weights: Path, folder: Path) -> None:

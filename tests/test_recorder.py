@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -113,6 +114,57 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(recorder.run_id)
     assert run.data.metrics == {"good": 1.0}
     assert run.info.status == "FINISHED"
+
+
+class Lossy(MlflowClient):
+    """Writes, and then loses the answer of each first write of a kind: what follows is a repetition."""
+
+    lost: ClassVar[set[str]] = set()
+
+    def _lose(self, kind: str) -> None:
+        if kind not in self.lost:
+            self.lost.add(kind)
+            raise requests.ConnectionError("the answer is lost")
+
+    def log_batch(self, *args: Any, **kwargs: Any) -> None:
+        super().log_batch(*args, **kwargs)
+        if kwargs.get("metrics"):
+            self._lose("metrics")
+
+    def set_terminated(self, *args: Any, **kwargs: Any) -> None:
+        super().set_terminated(*args, **kwargs)
+        self._lose("end")
+
+
+def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    _, experiment = ensure_experiment(uri, "test")
+    recorder = Recorder(Lossy(uri), experiment, name="sweep", tags={}, params={}, tables=())
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    recorder.trial_result("1", {"epochs": [epoch(1)]})
+    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})
+    recorder.trial_ended("1", "complete", "")
+    assert recorder.finish("FINISHED")
+    assert Lossy.lost == {"metrics", "end"}
+    record = Record(uri, "test")
+    (recorded,) = record.trials()
+    assert recorded.complete and recorded.has(WEIGHTS)
+    history = record.client.get_metric_history(recorded.run_id, "test_error/seed_1")
+    assert [(point.step, point.value) for point in history] == [(1, 0.2), (2, 0.2)]
+    assert storage.read(WEIGHTS) is None
+
+
+def test_a_trial_whose_weights_are_elsewhere_is_not_complete(tmp_path: Path) -> None:
+    recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
+    recorder.trial_started("1", spec(tmp_path, "baseline"))
+    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})
+    recorder.trial_ended("1", "complete", "")
+    assert not recorder.finish("FINISHED")
+    (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
+    assert not recorded.complete
 
 
 def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> None:

@@ -9,23 +9,25 @@ from scipy import stats
 
 from analysis.asha import rungs
 from analysis.effects import effects, holm
-from analysis.envelope import Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
+from analysis.envelope import LEAST, Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
 from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
+from analysis.record import TrialRecord
 from analysis.replicates import replicates
 from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
 from analysis.smoothness import draw_smoothness, probe_steps, summary
 from analysis.surface import draw_surfaces
 from sweeps.search import make_search
 from sweeps.suggest import make_scheduler
-from tests.test_analysis import Recorded, page_of, sweep, table, trial
+from sweeps.surfaces import missing
+from tests.test_analysis import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
 from trainable.probes import STEP_SIZES, probe
-from trainable.storage import SURFACE, TRACES
+from trainable.storage import SURFACE, TRACES, WEIGHTS
 from trainable.study import PlacedRow, PlacedTable
 from trainable.training import Trainer
 
@@ -106,23 +108,30 @@ def test_holm_by_hand() -> None:
 def test_an_envelope_by_hand(tmp_path: Path) -> None:
     slow = {0: np.array([4.0, 3.0, 2.0, 1.0]), 1: np.array([2.0, 2.0, 2.0, 2.0])}
     fast = {0: np.array([1.0, 5.0, 2.0, 0.0]), 2: np.array([9.0, 9.0, 9.0, 9.0])}
-    band = envelope("baseline", [slow, fast], steps_an_epoch=2)
+    band = envelope("baseline", {"slow": slow, "fast": fast}, steps_an_epoch=2)
     assert band is not None
     assert band.low.tolist() == [[1.0, 3.0, 2.0, 0.0]], "only the seed that all learning rates have"
     assert band.high.tolist() == [[4.0, 5.0, 2.0, 1.0]]
     assert band.gaps() == [{0: (3 + 2) / 2}, {0: (0 + 1) / 2}]
-    assert gaps_header(band.epochs) == ["network", "seeds", "epoch 1", "epoch 2"]
+    assert band.ratios() == [{0: pytest.approx(np.sqrt(4 * 5 / 3))}, {0: pytest.approx(np.sqrt(1 * 1 / LEAST))}]
+    assert band.worst == ("slow", 0.75), "of equal losses the first"
+    assert gaps_header(band.epochs) == ["network", "band", "seeds", "epoch 1", "epoch 2"]
     assert ranges(20) == [(1, 1), (2, 5), (6, 10), (11, 20)]
     assert ranges(3) == [(1, 1), (2, 3)]
-    assert envelope("baseline", [slow, {}], 2) is None
-    flat = Envelope("with batch norm", (0, 1), 0 * np.ones((2, 4)), np.ones((2, 4)), 2)
-    assert gap_rows([band, flat]) == [
-        ["baseline", "1", "2.5000", "0.5000"],
-        ["with batch norm", "2", "1.0000 ± 0.0000", "1.0000 ± 0.0000"],
-        ["difference, paired by seed", "1", "-1.5000", "+0.5000"],
+    assert envelope("baseline", {"slow": slow, "fast": {}}, 2) is None
+    flat = Envelope("with batch norm", ("slow", "fast"), (0, 1), np.array([0 * np.ones((2, 4)), np.ones((2, 4))]), 2)
+    height, ratio = "mean height", "largest over smallest loss"
+    assert gap_rows([band, flat])[:4] == [
+        ["baseline", height, "1", "2.5000", "0.5000"],
+        ["with batch norm", height, "2", "1.0000 ± 0.0000", "1.0000 ± 0.0000"],
+        ["difference, paired by seed", height, "1", "-1.5000", "+0.5000"],
+        ["baseline", f"{height}, without slow", "1", "0.0000", "0.0000"],
     ]
-    file = draw_envelopes([band], "digits", "1, 2", tmp_path / "envelope.png")
-    assert file.with_suffix(".csv").read_text().splitlines()[1] == "baseline,1,1,4"
+    assert [row[:2] for row in gap_rows([band, flat])[5:]] == [["baseline", ratio], ["with batch norm", ratio]]
+    file = draw_envelopes([band], "digits", tmp_path / "envelope.png")
+    assert file.with_suffix(".csv").read_text().splitlines()[:2] == [
+        "network,step,low,high,slow,fast", "baseline,1,1,4,4,1"
+    ]  # fmt: skip
 
 
 def test_folding_is_what_the_network_applies() -> None:
@@ -201,7 +210,7 @@ def test_a_surface_of_a_linear_layer_in_closed_form() -> None:
     weights = {name: tensor.numpy() for name, tensor in build(Config(data="digits")).state_dict().items()}
     shift = {name: np.zeros_like(array) for name, array in weights.items()}
     shift["linear5.weight"] = np.ones_like(weights["linear5.weight"])
-    evaluator = Evaluator(Config(data="digits"), None, images=100)
+    evaluator = Evaluator(Config(data="digits"), load("digits"), images=100)
     here = evaluator.loss_and_error(weights)
     assert evaluator.loss_and_error(moved(weights, [shift], [0.7])) == pytest.approx(here, rel=1e-4)
     zero = {name: np.zeros_like(array) for name, array in weights.items()}
@@ -215,8 +224,8 @@ def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     file = draw_smoothness(probes, steps[:3], "title", tmp_path / "smoothness.png")
     assert "plain,50,loss after the step,1,3" in file.with_suffix(".csv").read_text()
     seeds = {0: probes["plain"], 1: 2 * probes["plain"]}
-    assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9"]]
-    assert summary({"plain": seeds}) == [["plain", "2", "3 ± 12.71", "4.5 ± 19.06", "13.5 ± 57.18"]]
+    assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9", "9"]]
+    assert summary({"plain": seeds}) == [["plain", "2", "3 ± 12.71", "4.5 ± 19.06", *["13.5 ± 57.18"] * 2]]
     axis = np.linspace(-1, 1, 3)
     bowl = {"alphas": axis, "betas": axis, "loss": 1 + axis[:, None] ** 2 + axis**2, "error": np.zeros((3, 3))}
     files = draw_surfaces({"baseline": bowl}, "digits", tmp_path / "surface")
@@ -254,10 +263,42 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     record.files[again.run_id, TRACES] = {**first, "probes/seed_0": 5 * first["probes/seed_0"]}
     page = page_of(tmp_path, record)
     medians = (tmp_path / "probe-sgd-medians.csv").read_text()
-    assert "plain,0,0,0,1" in medians, "of a seed trained again the first training counts"
+    assert "plain,0,0,0,1,1" in medians, "of a seed trained again the first training counts"
     for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
+
+
+def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
+    config = Config(data="digits")
+    own = table("digits").model_copy(update={"measure": "surface"})
+    names = ("no weights", "first", "second")
+    trials = [trial(name, {0: [0.3]}, config, tags=TAGS | {"files": WEIGHTS * (name != names[0])}) for name in names]
+    assert [surface.trial.name for surface in missing([own], trials)] == ["first"]
+
+
+def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -> None:
+    trials: list[TrialRecord] = []
+    tables, files = [], {}
+    for number, slug, norm, epochs in (("9", "envelope-x", False, 3), ("9b", "envelope-x-batch-norm", True, 5)):
+        rows = []
+        for lr in (0.1, 0.2):
+            config = Config(data="digits", batch_norm=norm, epochs=epochs, lr=lr)
+            rows.append(PlacedRow(name=str(lr), key=config.key("abc"), config=config))
+            each = trial(f"{slug}-{lr}", {0: [0.3] * epochs}, config)
+            trials.append(each)
+            files[each.run_id, TRACES] = {"step_losses/seed_0": np.full(4 * epochs, lr)}
+        tables.append(
+            PlacedTable(
+                study="s", number=number, slug=slug, title=slug, varies="lr", rows=tuple(rows), measure="losses"
+            )
+        )
+    record = Recorded(trials, sweep(*tables))
+    record.files = files
+    page = page_of(tmp_path, record)
+    assert "(envelope-x.png)" in page and "(envelope-x-2.png)" in page
+    assert "difference, paired by seed" not in page
+    assert "| envelope-x | mean height | 1 | 0.1000 | 0.1000 |" in page
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 9, 20, 100])

@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,17 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     about = json.loads((folder / "about.json").read_text())
     arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _PARTS}
     return Dataset(name=name, form=about["form"], fingerprint=about["fingerprint"], **arrays)
+
+
+def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Dataset:
+    """The data set of that name and fingerprint. Raises `DataError` as `load`, and where this node has another."""
+    found = load(name, data_dir)
+    if found.fingerprint != fingerprint:
+        raise DataError(
+            f"{platform.node()}: the data here has fingerprint {found.fingerprint}, the sweep's has {fingerprint}; "
+            "give every node the same data"
+        )
+    return found
 
 
 def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = True) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import load
+from trainable.data import Dataset
 from trainable.model import build
 from trainable.storage import under
 
@@ -30,10 +30,8 @@ def error_rates(model: nn.Module, batches: Batches, count: int) -> list[float]:
     return [number / batches.size for number in wrong.tolist()]
 
 
-def test_error(config: Config, weights: Path, data_dir: str | None = None, seed: int = 0) -> float:
+def test_error(config: Config, weights: Path, data: Dataset, seed: int = 0) -> float:
     """Error rate on the test split, which protocol B keeps for the one chosen model."""
     device = torch.device("cpu")
-    (error,) = error_rates(
-        load_model(config, weights, seed), Batches(load(config.data, data_dir).test, config, device), 1
-    )
+    (error,) = error_rates(load_model(config, weights, seed), Batches(data.test, config, device), 1)
     return error

@@ -12,8 +12,8 @@ import torch
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import load
-from trainable.model import build
+from trainable.data import Dataset
+from trainable.model import build, prepare_torch
 from trainable.optim import make_loss
 
 Weights = Mapping[str, np.ndarray]
@@ -45,9 +45,10 @@ def moved(weights: Weights, along: Sequence[Weights], by: Sequence[float]) -> di
 class Evaluator:
     """Losses of one network with other weights, over a fixed, evenly spread part of the train split."""
 
-    def __init__(self, config: Config, data_dir: str | None, images: int) -> None:
+    def __init__(self, config: Config, data: Dataset, images: int) -> None:
+        prepare_torch()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        split = load(config.data, data_dir).splits(config.protocol)["train"]
+        split = data.splits(config.protocol)["train"]
         spread = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
         self._batches = list(Batches(replace(split, index=split.index[spread]), config, device).in_order())
         self._model = build(config).to(device).to(memory_format=torch.channels_last).eval()

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_safetensors
 
-from trainable.data import load
-from trainable.sources import DataError
+from trainable.data import load_same
 from trainable.storage import CHECKPOINT, TRACES, WEIGHTS, TrialSpec, TrialStorage
 from trainable.training import Trainer
 
@@ -27,12 +26,7 @@ class Session:
     """A trial in this process. Raises `DataError` where this node's data is not the sweep's."""
 
     def __init__(self, spec: TrialSpec) -> None:
-        data = load(spec.config.data, spec.data_dir)
-        if data.fingerprint != spec.fingerprint:
-            raise DataError(
-                f"{platform.node()}: the data here has fingerprint {data.fingerprint}, the sweep's has "
-                f"{spec.fingerprint}; give every node the same data"
-            )
+        data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
         self._reported, self._saved, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S

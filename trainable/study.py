@@ -1,8 +1,8 @@
 """What a study is: named configs with their place in a table and, where there is one, the reported figure."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.config import Config
 
@@ -39,7 +39,7 @@ class Table(_Data):
     are the epochs where trials run on a CPU and none were asked for: the networks are too large for it.
     """
 
-    number: str
+    number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
     slug: str
     title: str
     varies: str

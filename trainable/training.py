@@ -20,6 +20,7 @@ from trainable.config import Config
 from trainable.data import Dataset
 from trainable.fused import separate
 from trainable.learner import Learner
+from trainable.model import prepare_torch
 from trainable.storage import under
 
 
@@ -68,7 +69,7 @@ class Trainer:
     ) -> None:
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        _prepare_torch()
+        prepare_torch()
         self._batches = {
             name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
         }
@@ -154,9 +155,3 @@ class Trainer:
         self.kernels = list(state["kernels"])
         for learner, saved in zip(self._learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
-
-
-def _prepare_torch() -> None:
-    torch.set_flush_denormal(True)  # a strong penalty shrinks weights to denormals: 10 times slower on a CPU
-    torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: lower precision is a config's choice
-    torch.backends.cudnn.benchmark = True
