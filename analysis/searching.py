@@ -6,12 +6,13 @@ from typing import Any
 
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from analysis.asha import rungs
 from analysis.intervals import as_text
 from analysis.page import Grid, Picture, Section, Text
 from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
-from analysis.record import VAL_ERROR, WINNER_METRIC, TrialRecord, best_of
+from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, TrialRecord, best_of
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
 
@@ -80,9 +81,16 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
     complete = sum(trial.complete for trial in trials)
     hours = sum(seconds for trial in trials for _, seconds in trial.metrics.get("epoch_s", [])) / 3600
     rows = [
+        (
+            "protocol",
+            "B: a tenth of the train split is held out, its error after the last epoch decides; the test split is read "
+            "once, for the winner",
+        ),
         ("trials", f"{len(trials)}: {complete} ran to their last epoch, {len(trials) - complete} stopped by ASHA"),
         ("training", f"{sum(len(trial.metrics[VAL_ERROR]) for trial in trials)} epochs, {hours:.2f} slot hours"),
     ]
+    space = {name: values for name, values in varied(trials).items() if name not in SHARED}
+    rows.append(("tried", "; ".join(f"{name} {_tried(values)}" for name, values in space.items()) or "one config"))
     best = best_of(trials)
     if best is None:
         return [*rows, ("best config", "missing: no trial has run to its last epoch")]
@@ -94,11 +102,15 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
          f"{complete}, hence optimistic"),
         ("its test error, read once", f"{read[-1][1]:.4f}" if read else "missing: not read yet"),
     ]  # fmt: skip
+    if start := next((trial for trial in trials if REFERENCE in trial.tags), None):
+        epoch, error = start.metrics[VAL_ERROR][-1]
+        how = "its last" if start.complete else f"epoch {epoch}, where ASHA stopped it"
+        rows.append(("the report's batch-norm config, here", f"{start.name}: validation error {error:.4f} after {how}"))
     if published:
         errors = [series[-1][1] for series in published.by_seed("test_error").values()]
         rows.append(
             (
-                "the report's batch-norm config",
+                "the report's batch-norm config, in table 7",
                 f"test error after the last epoch {as_text(errors)}, seeds {listed(published.seeds)}, trained on the "
                 "whole train split",
             )
@@ -152,6 +164,13 @@ def draw_best_so_far(trials: Sequence[TrialRecord], file: Path) -> Path:
     axis.set_title(summary_of(trials), fontsize=10)
     axis.grid(alpha=0.3)
     return save(figure, file, ("trial", "training_s", "best_val_error"), points)
+
+
+def _tried(values: BaseDistribution) -> str:
+    if isinstance(values, CategoricalDistribution):
+        return ", ".join(map(str, values.choices))
+    assert isinstance(values, FloatDistribution)
+    return f"{_short(values.low)} to {_short(values.high)}"
 
 
 def _short(value: Any) -> str:

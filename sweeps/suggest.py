@@ -11,8 +11,8 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from analysis.asha import REDUCTION, grace
-from analysis.record import VAL_ERROR
-from sweeps.search import SPACE, STUDY, Search, point
+from analysis.record import REFERENCE, VAL_ERROR
+from sweeps.search import SPACE, START, STUDY, Search, point
 from trainable.storage import TrialSpec
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -23,12 +23,13 @@ class TrialSearch(OptunaSearch):
 
     def __init__(self, search: Search, spec: Mapping[str, Any]) -> None:
         """`spec` is a `TrialSpec`'s fields but for the key, name, config and tags."""
+        points, known = ([point(trial.config) for trial in each] for each in (search.interrupted, search.known))
         super().__init__(
             SPACE,
             metric=VAL_ERROR,
             mode="min",
             sampler=TPESampler(seed=len(search.known), multivariate=True, constant_liar=True),
-            points_to_evaluate=[point(trial.config) for trial in search.interrupted],
+            points_to_evaluate=[*points, START] if START not in known else points,
         )
         self._search, self._spec = search, dict(spec)
         self._names = {trial.key: trial.name for trial in search.known}
@@ -51,7 +52,7 @@ class TrialSearch(OptunaSearch):
         config = self._search.base.change(**values)
         key = config.key(self._search.fingerprint)
         name = self._names.setdefault(key, f"search-{len(self._names) + 1:03d}")
-        tags = {"study": STUDY, "table": STUDY, "row": name}
+        tags = {"study": STUDY, "table": STUDY, "row": name} | ({REFERENCE: "yes"} if point(config) == START else {})
         return {"trial": TrialSpec(key=key, name=name, config=config, tags=tags, **self._spec).model_dump_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
