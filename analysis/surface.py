@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MultipleLocator
 
 from analysis.style import line_style, save
@@ -66,7 +67,8 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
         flat = figure.add_subplot(2, count, place)
         filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log")
         lines = flat.contour(each["alphas"], each["betas"], loss, levels[::2], colors="white", linewidths=0.7)
-        flat.clabel(lines, fontsize=7, fmt="%.2g")
+        for label in flat.clabel(lines, fontsize=8, fmt="%.2g", colors="black"):
+            label.set_path_effects([withStroke(linewidth=2, foreground="white")])
         flat.plot(0, 0, "x", color="white")
         flat.set(title=name, xlabel="first direction, filter norms", aspect="equal")
         flat.xaxis.set_major_locator(MultipleLocator(0.5))
@@ -80,6 +82,8 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
         solid.plot_surface(
             *np.meshgrid(each["alphas"], each["betas"]), np.log10(loss), cmap="viridis", vmin=low, vmax=high
         )
-        solid.set(xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high))
+        solid.set(
+            title=name, xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high)
+        )
     figure.suptitle(f"Loss over the plane, {data};\nthe cross marks the trained weights", fontsize=10)
     return save(figure, file, HEADER, rows)
