@@ -125,7 +125,8 @@ def draw_envelopes(envelopes: Sequence[Envelope], data: str, file: Path) -> Path
     """The bands of the networks compared, on the same axes, and in them each learning rate's loss: the first seed's."""
     figure, axes = pyplot.subplots(1, len(envelopes), figsize=(11, 4), sharey=True, layout="constrained", squeeze=False)
     rows: list[tuple] = []
-    top = max(float(np.quantile(each.high[0], 0.999)) for each in envelopes)
+    highs = np.concatenate([each.high[0] for each in envelopes])
+    top = float(np.quantile(highs[np.isfinite(highs)], 0.999)) if np.isfinite(highs).any() else 1.0  # or all diverged
     for axis, each in zip(axes[0], envelopes, strict=True):
         losses, low, high = each.losses[:, 0], each.low[0], each.high[0]
         steps = np.arange(1, len(low) + 1)

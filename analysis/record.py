@@ -129,9 +129,7 @@ class Record:
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
-        finished = [trial for trial in self.trials() if trial.status == "FINISHED"]
-        with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self.with_histories, finished))
+        return self.with_histories(trial for trial in self.trials() if trial.status == "FINISHED")
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""
@@ -140,8 +138,12 @@ class Record:
         with tempfile.TemporaryDirectory() as folder:
             return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
 
-    def with_histories(self, trial: TrialRecord) -> TrialRecord:
-        """The trial with every value of each metric."""
+    def with_histories(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """The trials with every value of each metric."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self._with_history, trials))
+
+    def _with_history(self, trial: TrialRecord) -> TrialRecord:
         return replace(trial, metrics={name: self._history(trial.run_id, name) for name in trial.metrics})
 
     def sweeps(self) -> list[SweepRecord]:

@@ -23,7 +23,8 @@ def print_report(prepared: Prepared, tables: Sequence[PlacedTable], console: Con
     record = open_record(options.tracking_uri, options.experiment)
     trials = record.trials() if record else []
     keys = {row.key for table in tables for row in table.rows}
-    histories = [record.with_histories(trial) for trial in trials if record and trial.complete and trial.key in keys]
+    own = [trial for trial in trials if trial.complete and trial.key in keys]
+    histories = record.with_histories(own) if record else []
     for table in reproduce(tables, histories):
         console.print(_rendered(table))
     if search := prepared.search():

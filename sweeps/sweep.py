@@ -171,7 +171,7 @@ class _Sweep:
 
     def _with_histories(self, search: Search) -> Search:
         record = self._prepared.record
-        return search.with_trials([record.with_histories(trial) for trial in search.known]) if record else search
+        return search.with_trials(record.with_histories(search.known)) if record else search
 
     def _where(self, part: str) -> dict[str, Any]:
         storage = self._options.storage_path

@@ -51,7 +51,7 @@ def export(
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for found in sweeps:
-        own = [record.with_histories(trial) for trial in trials if trial.sweep == found.run_id]
+        own = record.with_histories(trial for trial in trials if trial.sweep == found.run_id)
         files = write_sweep(folder, found, own)
         for trial in own:
             _export_artifacts(record.client, trial, folder / artifacts_folder(found, trial), models)

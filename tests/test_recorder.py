@@ -100,7 +100,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Pat
     record = Record(server.uri, "test")
     (recorded,) = record.trials()
     assert recorded.complete
-    histories = record.with_histories(recorded).metrics
+    histories = record.with_histories([recorded])[0].metrics
     assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
     assert histories["train_error/seed_1"] == [(1, 0.3), (2, 0.15)]
 

@@ -80,7 +80,7 @@ def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> 
 
 def test_metrics_have_every_epoch_the_mean_and_each_seed(record: Record) -> None:
     baseline = next(trial for trial in record.trials() if trial.name == "baseline")
-    metrics = record.with_histories(baseline).metrics
+    metrics = record.with_histories([baseline])[0].metrics
     for name in ("train_loss", "train_error", "test_error", "train_error/seed_0"):
         assert [step for step, _ in metrics[name]] == [1, 2, 3]
     assert metrics["test_error"] == metrics["test_error/seed_0"]
@@ -155,8 +155,9 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, tmp_pa
         assert done.returncode == 0, done.stderr
     assert "0 trials imported, 6 were there already" in done.stdout
     here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
-    ours, theirs = ({t.key: record.with_histories(t).metrics for t in record.trials()} for record in (here, there))
+    ours, theirs = ({t.key: t.metrics for t in record.histories()} for record in (here, there))
     assert ours == theirs
+    assert [t.start_time for t in here.trials()] == [t.start_time for t in there.trials()], "what is first stays first"
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
     assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
     assert "Nothing to do" in run(away, *ARGUMENTS).stderr
