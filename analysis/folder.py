@@ -78,7 +78,7 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
 
 def sweep_folder(sweep: SweepRecord) -> str:
     """A sweep's folder name: its own name made fit for a file system, and its id, because names repeat."""
-    return f"{_plain(sweep.name)}-{sweep.run_id[:8]}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', sweep.name)}-{sweep.run_id[:8]}"
 
 
 def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
@@ -87,13 +87,8 @@ def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
 
 
 def trial_name(trial: TrialRecord) -> str:
-    """A trial's file name without its ending."""
-    return f"{_plain(trial.name)}-{trial.key}-seeds-{spans(trial.seeds)}"
-
-
-def _plain(name: str) -> str:
-    """Fit for a file system."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    """A trial's file name without its ending: it is one name, not a path."""
+    return f"{trial.name.replace('/', '-')}-{trial.key}-seeds-{spans(trial.seeds)}"
 
 
 def _compact(content: dict) -> str:

@@ -236,7 +236,8 @@ def test_what_was_begun_in_passing_hides_no_finished_table(tmp_path: Path) -> No
 
 
 def test_a_record_in_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
-    trials = [trial("baseline", {0: [0.3, 1 / 3], 1: [0.4, 0.2]}, Config(channels=(4, 8)))]
+    errors = {0: [0.3, 1 / 3], 1: [0.4, 0.2]}
+    trials = [trial(name, errors, Config(channels=(4, 8))) for name in ("1/2", "plain, SGD 0.1")]
     write_sweep(tmp_path, sweep(table()), trials)
     assert read_folder(tmp_path) == ([sweep(table())], trials)
     with pytest.raises(FileNotFoundError, match="no exported sweep here"):
