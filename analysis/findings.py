@@ -108,8 +108,8 @@ def _established(study: str, family: Sequence[Effect]) -> str:
     return (
         f"Study {study}, {len(tested)} of {len(family)} changes tested (last epoch's error, paired t-test, p < {ALPHA} "
         f"after Holm's correction): the error is raised by {worse or 'none'}; lowered by {better or 'none'}. "
-        f"{undecided} stay undecided, which is not the same as without effect: the first of {len(tested)} is decided "
-        f"from |t| = {least:.1f} on with {seeds} seeds."
+        f"{undecided} stay undecided, which is not the same as without effect: with {seeds} seeds the strongest of "
+        f"{len(tested)} has to reach |t| = {least:.1f}."
     )
 
 

@@ -156,7 +156,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert "Of 1 printed test errors 1 lie in the 95% prediction interval" in short
     assert "Study tables, 2 of 2 changes tested" in short
     assert "the error is raised by loss: hinge (+0.2033); lowered by none. 1 stay undecided" in short
-    assert f"from |t| = {stats.t.isf(0.05 / 4, 2):.1f} on with 3 seeds" in short
+    assert f"with 3 seeds the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 2):.1f}." in short
     assert "search-001: validation error 0.2500, test error, read once, 0.2700." in short
     assert "| best config | search-001: bn_momentum 0.2, epochs 2 |" in page
 
