@@ -15,6 +15,8 @@ from optuna.trial import TrialState, create_trial
 from analysis.record import VAL_ERROR, TrialRecord
 from analysis.style import COLORS, save
 
+WEIGHED = 5
+"""Trials that a search must have before its parameters can be weighed."""
 LOG_FROM = 20
 """Positive values whose largest is this many times the smallest are shown on a logarithmic scale."""
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -61,40 +63,46 @@ def draw_slices(trials: Sequence[TrialRecord], what: str, file: Path) -> Path:
     return save(figure, file, ("trial", "complete", VAL_ERROR, *space), rows)
 
 
-def draw_importances(complete: Sequence[TrialRecord], what: str, file: Path) -> Path:
-    """Each parameter's share of the error's variance (Hutter et al. 2014, fANOVA), by Optuna."""
-    shares = _importances(_study(complete))
+def draw_importances(trials: Sequence[TrialRecord], epoch: int, what: str, file: Path) -> Path:
+    """Each parameter's share of the variance of the error after that epoch (Hutter et al. 2014, fANOVA), by Optuna."""
+    shares = _importances(_study(trials, epoch))
     figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(shares)), layout="constrained")
     axis.barh(list(shares), list(shares.values()), color=COLORS[1])
     axis.invert_yaxis()
-    axis.set(xlabel="share of the variance of the validation error", xlim=(0, 1))
+    axis.set(xlabel=f"share of the variance of the validation error after epoch {epoch}", xlim=(0, 1))
     axis.set_title(what, fontsize=10)
     return save(figure, file, ("parameter", "share"), shares.items())
 
 
-def draw_parallel(complete: Sequence[TrialRecord], what: str, file: Path) -> Path:
-    """Every trial as a line through its values of the most important parameters, by Optuna."""
-    study = _study(complete)
+def draw_parallel(trials: Sequence[TrialRecord], epoch: int, what: str, file: Path) -> Path:
+    """Every trial as a line from its error after that epoch through its values of the most important parameters, by
+    Optuna."""
+    study = _study(trials, epoch)
     chosen = list(_importances(study))[:PARALLEL]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axis = optuna.visualization.matplotlib.plot_parallel_coordinate(
-            study, params=chosen, target_name="validation error"
+            study, params=chosen, target_name=f"error after epoch {epoch}"
         )
     axis.set_title(what, fontsize=10)
     figure = axis.get_figure(root=True)
     assert figure is not None
     figure.set_size_inches(12, 4.5)
     figure.tight_layout()
-    rows = [(trial.name, _last(trial), *(_value(trial, name) for name in chosen)) for trial in complete]
-    return save(figure, file, ("trial", VAL_ERROR, *chosen), rows)
+    rows = [(trial.name, _after(trial, epoch), *(_value(trial, name) for name in chosen)) for trial in trials]
+    return save(figure, file, ("trial", f"{VAL_ERROR} after epoch {epoch}", *chosen), rows)
 
 
-def _study(complete: Sequence[TrialRecord]) -> optuna.Study:
-    study, space = optuna.create_study(), varied(complete)
-    for trial in complete:
+def weighable(trials: Sequence[TrialRecord], epoch: int) -> bool:
+    """Whether there are trials enough, and different ones, to weigh their parameters by the error after that epoch."""
+    return len(trials) >= WEIGHED and bool(varied(trials)) and len({_after(trial, epoch) for trial in trials}) > 1
+
+
+def _study(trials: Sequence[TrialRecord], epoch: int) -> optuna.Study:
+    study, space = optuna.create_study(), varied(trials)
+    for trial in trials:
         params = {name: _value(trial, name) for name in space}
-        told = create_trial(state=TrialState.COMPLETE, value=_last(trial), params=params, distributions=space)
+        told = create_trial(state=TrialState.COMPLETE, value=_after(trial, epoch), params=params, distributions=space)
         study.add_trial(told)
     return study
 
@@ -108,6 +116,10 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
         return CategoricalDistribution(sorted({_plain(value) for value in values}, key=str))
     low, high = float(min(values)), float(max(values))
     return FloatDistribution(low, high, log=low > 0 and high / low > LOG_FROM)
+
+
+def _after(trial: TrialRecord, epoch: int) -> float:
+    return dict(trial.metrics[VAL_ERROR])[epoch]
 
 
 def _last(trial: TrialRecord) -> float:

@@ -8,10 +8,10 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.asha import rungs
+from analysis.asha import grace, rungs
 from analysis.intervals import as_text
 from analysis.page import Grid, Picture, Section, Text
-from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
+from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied, weighable
 from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, TrialRecord, best_of
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
@@ -20,9 +20,6 @@ SHARED = ("data", "protocol", "batch_norm")
 """Fields that all configs of a search share."""
 BASE = ("data", "network", "channels", "hidden", "activation", "loss", "epochs", "precision")
 """Fields that a search never varies: trials that differ in one are not of the same search."""
-
-WEIGHED = 5
-"""Complete trials that a search must have before its parameters can be weighed."""
 
 
 def search_section(trials: Sequence[TrialRecord], published: Replicates | None, folder: Path) -> Section:
@@ -48,18 +45,22 @@ def search_section(trials: Sequence[TrialRecord], published: Replicates | None, 
         return section
     slices = draw_slices(trials, summary_of(trials), folder / "search-slices.png")
     section.blocks.append(Picture(slices, "Validation error by each parameter."))
-    complete = [trial for trial in trials if trial.complete]
-    differ = varied(complete) and len({trial.metrics[VAL_ERROR][-1][1] for trial in complete}) > 1
-    if len(complete) < WEIGHED or not differ:
-        section.blocks.append(
-            Text("Missing: too few different trials ran to their last epoch to weigh the parameters.")
-        )
+    epoch = grace(trials[0].config.epochs)
+    reached = [trial for trial in trials if len(trial.metrics[VAL_ERROR]) >= epoch]
+    if not weighable(reached, epoch):
+        section.blocks.append(Text("Missing: too few different trials to weigh the parameters."))
         return section
-    what = summary_of(complete)
-    chosen = f"of the {len(complete)} trials that ran to their last epoch, which ASHA chose: no fair sample"
+    what = f"{summary_of(reached)}, error after epoch {epoch}"
+    where = f"after epoch {epoch}, ASHA's first rung, which every trial reaches: of those that go on it chose"
     section.blocks += [
-        Picture(draw_importances(complete, what, folder / "search-importance.png"), f"Importance (fANOVA) {chosen}."),
-        Picture(draw_parallel(complete, what, folder / "search-parallel.png"), f"Parallel coordinates {chosen}."),
+        Picture(
+            draw_importances(reached, epoch, what, folder / "search-importance.png"),
+            f"Importance (fANOVA) for the error {where}.",
+        ),
+        Picture(
+            draw_parallel(reached, epoch, what, folder / "search-parallel.png"),
+            f"Parallel coordinates of the error {where}.",
+        ),
     ]
     return section
 
@@ -102,6 +103,9 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
          f"{complete}, hence optimistic"),
         ("its test error, read once", f"{read[-1][1]:.4f}" if read else "missing: not read yet"),
     ]  # fmt: skip
+    if earlier := [trial for trial in trials if WINNER_METRIC in trial.metrics and trial is not best]:
+        read_before = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC][-1][1]:.4f}" for trial in earlier)
+        rows.append(("test errors of earlier winners, of fewer trials", read_before))
     if start := next((trial for trial in trials if REFERENCE in trial.tags), None):
         epoch, error = start.metrics[VAL_ERROR][-1]
         how = "its last" if start.complete else f"epoch {epoch}, where ASHA stopped it"

@@ -11,7 +11,7 @@ from analysis.asha import rungs
 from analysis.effects import effects, holm
 from analysis.envelope import LEAST, Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
-from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied
+from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied, weighable
 from analysis.record import TrialRecord
 from analysis.replicates import replicates
 from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
@@ -322,11 +322,14 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     assert "search-1,1,0.6,False" in curves
     best = draw_best_so_far(trials, tmp_path / "best.png").with_suffix(".csv").read_text().splitlines()
     assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
-    complete = [each for each in trials if each.complete]
     slices = draw_slices(trials, summary_of(trials), tmp_path / "slices.png").with_suffix(".csv").read_text()
     assert "search-1,False,0.6,adamw,0.01" in slices, "a trial that ASHA stopped is shown where it stopped"
-    shares = draw_importances(complete, "3 trials", tmp_path / "importance.png").with_suffix(".csv").read_text()
+    shares = draw_importances(trials, 1, "4 trials", tmp_path / "importance.png").with_suffix(".csv").read_text()
     assert sum(float(line.split(",")[1]) for line in shares.splitlines()[1:]) == pytest.approx(1)
-    assert draw_parallel(complete, "3 trials", tmp_path / "parallel.png").stat().st_size > 5000
+    parallel = draw_parallel(trials, 1, "4 trials", tmp_path / "parallel.png")
+    assert parallel.stat().st_size > 5000
+    assert "search-1,0.6," in parallel.with_suffix(".csv").read_text(), "a stopped trial counts as it was there"
+    assert (weighable(trials, 1), weighable([*trials, trials[1]], 1)) == (False, True)
+    assert not weighable(trials[:1] * 5, 1), "equal trials weigh nothing"
     assert len({base_of(each) for each in trials}) == 1
     assert base_of(trial("longer", {}, trials[0].config.change(epochs=9))) != base_of(trials[0])
