@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator
 
 from analysis.intervals import as_text
 from analysis.style import line_style, save
@@ -17,6 +17,8 @@ SUMMARY_HEADER = (
 )  # fmt: skip
 HATCHES = ("", "////")
 """Of the bands of the networks compared: told apart in print."""
+NARROW = 100
+"""A logarithmic axis that ends at less than this many times its start has figures between the powers of ten."""
 TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
 
 
@@ -46,7 +48,10 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: 
     for axis, label in zip(axes, TITLES, strict=True):
         axis.set(xlabel="step", ylabel=label, yscale="log")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+        low, high = axis.get_ylim()
+        if high < NARROW * low:
+            axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            axis.yaxis.set_minor_formatter("{x:g}")
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     axes[2].legend(fontsize=8)

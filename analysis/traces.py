@@ -12,12 +12,13 @@ from analysis.record import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, medians, probe_steps, summary
 from analysis.style import write_csv
-from analysis.tables import setting
+from analysis.tables import CHANCE, setting
 from trainable.storage import TRACES
 from trainable.study import PlacedTable
 
 NORMED = "-batch-norm"
 """The end of the slug of a pair's second table."""
+LOST = " (lost at chance)"
 ABOUT_ENVELOPE = (
     "One network is trained at each learning rate with the same batches; at every step the band reaches from the "
     "smallest to the largest of their losses on that mini-batch. A narrow band means that the learning rate matters "
@@ -109,6 +110,7 @@ def smoothness_section(
         for row in table.rows:
             name, _, arm = row.name.partition(", ")
             arm = arm or row.config.optimizer
+            name += LOST * _lost(found.get(row.key))
             if probes := _traced(source, found.get(row.key), "probes"):
                 arms.setdefault(arm, {})[name] = probes
                 steps[arm] = _steps(source, found[row.key])
@@ -125,6 +127,12 @@ def smoothness_section(
     if not probed:
         section.blocks.append(Text("Missing: no sweep with the study `smoothness` is recorded."))
     return section
+
+
+def _lost(trained: Replicates | None) -> bool:
+    """Whether a training of these never left chance: what is measured along it says nothing of one that learns."""
+    errors = trained.by_seed(trained.config.held_out).values() if trained else ()
+    return any(min(value for _, value in series) >= CHANCE for series in errors)
 
 
 def _arm(what: str, networks: Probes, steps: np.ndarray, stem: Path) -> list[Block]:
