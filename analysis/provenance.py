@@ -64,7 +64,7 @@ def settings(material: Material) -> list[Section]:
     if base is None:
         return []
     fields = [
-        (name, _plain(getattr(base, name)), " ".join((field.description or "").split()))
+        (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()
     ]
     changes = [

@@ -47,7 +47,7 @@ def make_report(source: Source, folder: Path) -> Path:
     """Write the report into a folder and return the page."""
     folder.mkdir(parents=True, exist_ok=True)
     material = Material(source, folder)
-    makers = (provenance, settings, _tables, _curves, _effects, _kernels, _landscape, _search)
+    makers = (provenance, _tables, _curves, _effects, _kernels, _landscape, _search, settings)
     sections = [section for make in makers for section in make(material)]
     findings = [Text(finding) for section in sections for finding in section.findings]
     first = [Section("In short", list(findings))] if findings else []
