@@ -50,6 +50,11 @@ class Effect:
         """The mean difference; above 0 the config errs more than its reference."""
         return float(np.mean(self.differences))
 
+    @property
+    def established(self) -> bool:
+        """Whether it is sure after the correction for all that was tested beside it."""
+        return self.t_holm is not None and self.t_holm < ALPHA
+
 
 def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> list[Effect]:
     """Effects of every distinct config on the last epoch's error on what the training does not see, the largest gain
@@ -117,10 +122,9 @@ def draw_effects(found: Sequence[Effect], error: str, file: Path) -> Path:
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(found)), layout="constrained")
     for place, effect in enumerate(found):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
-        sure = effect.t_holm is not None and effect.t_holm < ALPHA
         axis.errorbar(
             effect.mean, place, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
-            markerfacecolor=COLORS[0] if sure else "white",
+            markerfacecolor=COLORS[0] if effect.established else "white",
         )  # fmt: skip
         axis.plot(effect.differences, [place + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
     for mark, face, label in (

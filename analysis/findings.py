@@ -99,22 +99,18 @@ def _established(study: str, family: Sequence[Effect]) -> str:
     if not tested:
         return f"Study {study}: none of {len(family)} changes has seeds enough for a test."
     worse, better = (
-        ", ".join(f"{each.name} ({each.mean:+.4f})" for each in tested if _sure(each) and (each.mean < 0) == lower)
+        ", ".join(f"{each.name} ({each.mean:+.4f})" for each in tested if each.established and (each.mean < 0) == lower)
         for lower in (False, True)
     )
     seeds = min(len(effect.differences) for effect in tested)
     least = stats.t.isf(ALPHA / 2 / len(tested), seeds - 1)
-    undecided = sum(not _sure(effect) for effect in tested)
+    undecided = sum(not effect.established for effect in tested)
     return (
         f"Study {study}, {len(tested)} of {len(family)} changes tested (last epoch's error, paired t-test, p < {ALPHA} "
         f"after Holm's correction): the error is raised by {worse or 'none'}; lowered by {better or 'none'}. "
         f"{undecided} stay undecided, which is not the same as without effect: with {seeds} seeds the strongest of "
         f"{len(tested)} has to reach |t| = {least:.1f}."
     )
-
-
-def _sure(effect: Effect) -> bool:
-    return effect.t_holm is not None and effect.t_holm < ALPHA
 
 
 def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:
@@ -172,7 +168,7 @@ def _verdict(effect: Effect | None, rises: bool) -> str:
     if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
         return "not established"
     agrees = (effect.mean > 0) == rises
-    if _sure(effect):
+    if effect.established:
         return "established" if agrees else "contradicted"
     return "likely" if agrees else "unlikely"
 

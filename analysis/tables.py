@@ -159,7 +159,7 @@ def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> l
             metrics = ("train_error", row.config.held_out)
             train, held_out = (found[row.key].by_seed(each) if row.key in found else {} for each in metrics)
             reported = row.reported if reports_own else None
-            rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), _cell(train), _cell(held_out)))
+            rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), cell_of(train), cell_of(held_out)))
         filled.append(ReproducedTable(table, tuple(rows)))
     return filled
 
@@ -179,7 +179,8 @@ def _text(cell: Cell | None) -> str:
     return f"{cell.as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
 
 
-def _cell(by_seed: Mapping[int, Series]) -> Cell | None:
+def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
+    """An error's cell from its history by seed; None where there is none."""
     if not by_seed:
         return None
     best = [min(series, key=lambda point: (point[1], point[0])) for series in by_seed.values()]

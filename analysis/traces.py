@@ -12,7 +12,7 @@ from analysis.record import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, medians, probe_steps, summary
 from analysis.style import write_csv
-from analysis.tables import CHANCE, setting
+from analysis.tables import cell_of, setting
 from trainable.storage import TRACES
 from trainable.study import PlacedTable
 
@@ -32,6 +32,7 @@ ABOUT_SMOOTHNESS = (
     "set alone: where the gradient turns at once it is about one over that step. That of the longest step stands "
     "beside it."
 )
+NOT_THE_STEP = "With Adam the gradient is not the step that is taken: compare the SGD arm with the paper."
 Probes = Mapping[str, Mapping[int, np.ndarray]]
 """By network and seed: (probes, step sizes, what is measured)."""
 
@@ -118,10 +119,14 @@ def smoothness_section(
                 section.blocks.append(Text(f"Missing: {table.title}, {row.name}; no probed training is recorded."))
         for arm, networks in arms.items():
             what = f"{table.title}, {arm}, {setting(table.rows[0].config)}"
-            section.blocks += _arm(what, networks, steps[arm], folder / f"{table.slug}-{arm.split()[0].lower()}")
+            optimizer, rows = arm.split()[0].lower(), summary(networks)
+            section.blocks += _arm(what, networks, steps[arm], folder / f"{table.slug}-{optimizer}")
+            section.blocks.append(Grid(SUMMARY_HEADER, rows))
+            if optimizer != "sgd":
+                section.blocks.append(Text(NOT_THE_STEP))
             section.findings.append(
                 f"{what}: range of the loss over the steps along the gradient, median over the training: "
-                + ", ".join(f"{name} {loss}" for name, _, loss, *_ in summary(networks))
+                + ", ".join(f"{name} {loss}" for name, _, loss, *_ in rows)
                 + "."
             )
     if not probed:
@@ -131,25 +136,22 @@ def smoothness_section(
 
 def _lost(trained: Replicates | None) -> bool:
     """Whether a training of these never left chance: what is measured along it says nothing of one that learns."""
-    errors = trained.by_seed(trained.config.held_out).values() if trained else ()
-    return any(min(value for _, value in series) >= CHANCE for series in errors)
+    errors = cell_of(trained.by_seed(trained.config.held_out)) if trained else None
+    return errors is not None and errors.lost
 
 
 def _arm(what: str, networks: Probes, steps: np.ndarray, stem: Path) -> list[Block]:
-    """One optimizer's measurements: the picture of the lowest seed that all networks have, and all seeds' medians."""
+    """One optimizer's measurements: the picture of the lowest seed that all networks have; all medians as a file."""
     values = [
         (name, seed, *medians(measured)) for name, by_seed in networks.items() for seed, measured in by_seed.items()
     ]
     write_csv(stem.with_name(f"{stem.name}-medians.csv"), ("network", "seed", *SUMMARY_HEADER[2:]), values)
-    blocks: list[Block] = []
-    if common := sorted(set.intersection(*(set(by_seed) for by_seed in networks.values()))):
-        title = f"{what}, seed {common[0]}, the first of {len(common)}; {len(steps)} steps probed"
-        first = {name: by_seed[common[0]] for name, by_seed in networks.items()}
-        blocks.append(Picture(draw_smoothness(first, steps, title, stem.with_suffix(".png")), f"{title}."))
-    blocks.append(Grid(SUMMARY_HEADER, summary(networks)))
-    if "SGD" not in what:
-        blocks.append(Text("With Adam the gradient is not the step that is taken: compare the SGD arm with the paper."))
-    return blocks
+    common = sorted(set.intersection(*(set(by_seed) for by_seed in networks.values())))
+    if not common:
+        return []
+    title = f"{what}, seed {common[0]}, the first of {len(common)}; {len(steps)} steps probed"
+    first = {name: by_seed[common[0]] for name, by_seed in networks.items()}
+    return [Picture(draw_smoothness(first, steps, title, stem.with_suffix(".png")), f"{title}.")]
 
 
 def _steps(source: Source, trained: Replicates) -> np.ndarray:

@@ -68,12 +68,12 @@ class Recorder:
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """See `Observer`."""
         kept = {name: result[name] for name in ("epochs", "environment") if name in result}
-        now = _now()  # not in the write: one that is repeated must write the same
+        now = now_ms()  # not in the write: one that is repeated must write the same
         self._queue.put(lambda: self._result(trial_id, kept, now))
 
     def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
         """See `Observer`."""
-        now = _now()
+        now = now_ms()
         self._queue.put(lambda: self._end(trial_id, outcome, error, now))
 
     def act(self, write: Callable[[MlflowClient, str], object]) -> None:
@@ -211,7 +211,7 @@ def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable])
     client.log_text(run_id, json.dumps([table.model_dump(mode="json") for table in tables], indent=1), PLAN_FILE)
 
 
-def _now() -> int:
+def now_ms() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)
 

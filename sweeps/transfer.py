@@ -6,7 +6,6 @@ python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 
 import shutil
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +20,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
-from sweeps.recorder import log_arrays, log_tables
+from sweeps.recorder import log_arrays, log_tables, now_ms
 from sweeps.tracking import ensure_experiment, open_record
 from trainable.storage import SURFACE, TRACES
 
@@ -118,7 +117,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     config = trial.config.model_dump(mode="json")
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
     client.log_dict(run_id, config, "config.json")
-    now = int(time.time() * 1000)
+    now = now_ms()
     metrics = [Metric(name, value, now, step) for name, series in trial.metrics.items() for step, value in series]
     client.log_batch(run_id, metrics=metrics)
     if artifacts.is_dir():
