@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from analysis.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE
 from trainable.config import Config
-from trainable.storage import TRACES, WEIGHTS, TrialStorage, under
+from trainable.storage import CORRECT, TRACES, WEIGHTS, TrialStorage, under
 from trainable.study import PlacedTable
 
 RETRY_S = 2.0
@@ -184,7 +184,7 @@ class Recorder:
             storage.remove()
 
     def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
-        files = [file for name in (WEIGHTS, TRACES) if (file := trial.storage.fetch(name, folder))]
+        files = [file for name in (WEIGHTS, TRACES, CORRECT) if (file := trial.storage.fetch(name, folder))]
         if not (folder / WEIGHTS).exists():
             raise FileNotFoundError(
                 f"the storage has no weights of {trial.run_id}: it is not finished; --storage-path must be a place "

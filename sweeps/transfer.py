@@ -22,10 +22,10 @@ from sweeps.errors import UsageError
 from sweeps.options import default_experiment, default_tracking_uri
 from sweeps.recorder import log_arrays, log_tables, now_ms
 from sweeps.tracking import ensure_experiment, open_record
-from trainable.storage import SURFACE, TRACES
+from trainable.storage import CORRECT, SURFACE, TRACES
 
-MEASURED = (TRACES, SURFACE)
-"""Files that are always exported: the pictures are drawn from them."""
+MEASURED = (TRACES, CORRECT, SURFACE)
+"""Files that are always exported: what the report is drawn and computed from."""
 ORIGIN = "origin_run_id"
 """Tag of an imported run: the id that it had where it was recorded. What is there already is not imported again."""
 

@@ -107,6 +107,9 @@ def test_weights_traces_and_kernel_images_are_kept(record: Record) -> None:
     traces = load_file(record.client.download_artifacts(trial.run_id, "model/traces.safetensors"))
     assert traces["step_losses/seed_0"].shape == (3 * 12,)
     assert np.array_equal(traces["kernels/epoch_3"], weights["seed_0/conv1.weight"])
+    correct = load_file(record.client.download_artifacts(trial.run_id, "model/correct.safetensors"))
+    wrong = 1 - np.unpackbits(correct["seed_0"], count=359)
+    assert wrong.mean() == pytest.approx(trial.metrics["test_error"][-1][1])
     images = [file.path for file in record.client.list_artifacts(trial.run_id, "images") if file.path.endswith(".png")]
     assert sorted(int(path.split("step+")[1].split("+")[0]) for path in images) == [0, 1, 2, 3]
 

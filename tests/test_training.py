@@ -17,7 +17,7 @@ from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
 from trainable.session import Session
-from trainable.storage import TrialSpec
+from trainable.storage import TrialSpec, under
 from trainable.training import Epoch, Trainer, train
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
@@ -40,6 +40,22 @@ def test_it_learns_and_yields_what_the_protocol_says(digits: Dataset) -> None:
     assert epochs[-1].mean("test_error") == pytest.approx(sum(epochs[-1].metrics["test_error"]) / 2)
     held_out = list(train(Config(**SMALL, protocol="B", epochs=1), digits))
     assert set(held_out[0].metrics) == {"train_loss", "train_error", "val_error"}
+
+
+def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) -> None:
+    """Computed once more here, from the trained weights and in plain torch."""
+    trainer = Trainer(Config(**SMALL, epochs=2), digits, (0, 4))
+    while not trainer.done:
+        trainer.run_epoch()
+    correct, weights = trainer.correct(), trainer.weights()
+    assert list(correct) == ["seed_0", "seed_4"]
+    images = torch.from_numpy(np.array(digits.test_images)).permute(0, 3, 1, 2) / 127.5 - 1
+    for seed, error in zip((0, 4), trainer.history[-1].metrics["test_error"], strict=True):
+        model = build(trainer.config).eval()
+        model.load_state_dict(under(f"seed_{seed}/", weights))
+        right = model(images).argmax(1).numpy() == digits.test_labels
+        assert np.array_equal(np.unpackbits(correct[f"seed_{seed}"].numpy(), count=len(right)), right)
+        assert error == pytest.approx(1 - right.mean())
 
 
 def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Dataset) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.evaluate import error_rates
+from trainable.evaluate import correct_images
 from trainable.fused import fuse
 from trainable.graphs import GraphedStep
 from trainable.model import build
@@ -75,11 +75,11 @@ class Learner:
         self.losses.append(torch.stack(losses).cpu())
         return np.average(self.losses[-1].double().numpy(), axis=0, weights=sizes).tolist()
 
-    def errors(self, batches: Batches) -> list[float]:
-        """Each seed's error rate over a whole split, in evaluation mode."""
+    def correct_images(self, batches: Batches) -> Tensor:
+        """Whether each seed's network, in evaluation mode, is right about each image of a split: bool (N, S)."""
         self.model.eval()
         with self._precision():
-            return error_rates(self.model, batches, len(self.seeds))
+            return correct_images(self.model, batches, len(self.seeds))
 
     def kernels(self) -> Tensor:
         """A copy of the first seed's first-layer kernels (outputs, 3, 3, 3), float32 on the CPU."""

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
-from trainable.storage import CHECKPOINT, TRACES, WEIGHTS, TrialSpec, TrialStorage
+from trainable.storage import CHECKPOINT, CORRECT, TRACES, WEIGHTS, TrialSpec, TrialStorage
 from trainable.training import Trainer
 
 CHECKPOINT_S = 2.0
@@ -83,6 +83,7 @@ class Session:
         probes = {f"probes/{seed}": values for seed, values in self._trainer.probes().items()}
         layers = {f"trained/{name}": values for name, values in self._trainer.first_layers().items()}
         self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
+        self._storage.write(CORRECT, to_safetensors(self._trainer.correct()))
         self._storage.write(TRACES, to_safetensors(kernels | layers | losses | probes))
 
 

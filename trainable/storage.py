@@ -21,6 +21,8 @@ WEIGHTS = "weights.safetensors"
 TRACES = "traces.safetensors"
 """What a training leaves for pictures: by seed the loss of every mini-batch and the probes along the gradient; of the
 first seed the first layer's kernels by epoch and the first two layers when trained."""
+CORRECT = "correct.safetensors"
+"""Which images of the held-out split the last epoch of each seed classified correctly: packed bits as `seed_0`."""
 SURFACE = "surface.safetensors"
 """Of a trial whose loss surface was computed: `alphas`, `betas`, `loss` and `error` by beta and alpha, and `images`."""
 

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
+from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
 from trainable.model import prepare_torch
@@ -77,6 +79,7 @@ class Trainer:
         groups = [self.seeds] if together else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
         self.history: list[Epoch] = []
+        self._correct_ns = torch.empty(0, len(self.seeds), dtype=torch.bool)
         self.kernels = [self._learners[0].kernels()]
         """First-layer kernels (outputs, 3, 3, 3) of the first seed: at the start, then after every epoch."""
 
@@ -91,17 +94,26 @@ class Trainer:
         metrics: dict[str, list[float]] = {}
         for learner in self._learners:
             metrics.setdefault("train_loss", []).extend(learner.train(number))
-        metrics |= self.errors()
+        metrics |= self._evaluate()
         self.kernels.append(self._learners[0].kernels())
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
 
-    def errors(self) -> dict[str, list[float]]:
+    def _evaluate(self) -> dict[str, list[float]]:
         """Every seed's error rates as they are now, as `test_error`."""
-        return {
-            f"{name}_error": [rate for learner in self._learners for rate in learner.errors(batches)]
-            for name, batches in self._batches.items()
-        }
+        errors = {}
+        for name, batches in self._batches.items():
+            correct_ns = torch.cat([learner.correct_images(batches) for learner in self._learners], 1)
+            errors[f"{name}_error"] = error_rates(correct_ns)
+            if name != "train":
+                self._correct_ns = correct_ns
+        return errors
+
+    def correct(self) -> dict[str, Tensor]:
+        """For every seed, which images of the held-out split the last epoch classified correctly, in the split's
+        order: one bit an image, packed eight to a byte as by `numpy.packbits`, as `seed_0`."""
+        bits_sn = torch.from_numpy(np.packbits(self._correct_ns.numpy(), axis=0)).T
+        return {f"seed_{seed}": bits_n for seed, bits_n in zip(self.seeds, bits_sn.contiguous(), strict=True)}
 
     def weights(self) -> dict[str, Tensor]:
         """Every seed's parameters and buffers on the CPU, as `seed_0/conv1.weight`."""
@@ -142,6 +154,7 @@ class Trainer:
             "probe_every": self._probe_every,
             "history": [asdict(epoch) for epoch in self.history],
             "kernels": self.kernels,
+            "correct": self._correct_ns,
             "learners": [learner.state_dict() for learner in self._learners],
         }
 
@@ -153,5 +166,6 @@ class Trainer:
             raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['groups']}")
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.kernels = list(state["kernels"])
+        self._correct_ns = state["correct"]
         for learner, saved in zip(self._learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
