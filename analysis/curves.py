@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from analysis.replicates import Replicates
 from analysis.style import line_style, save
 from analysis.tables import HELD_OUT, ReproducedTable
-from trainable.study import PlacedTable, Reported
+from trainable.study import ResolvedTable, Reported
 
 HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seeds")
 
@@ -60,7 +60,7 @@ def draw_curves(
     return save(figure, file, HEADER, rows)
 
 
-def _metrics(table: PlacedTable) -> dict[str, str]:
+def _metrics(table: ResolvedTable) -> dict[str, str]:
     held_out = table.rows[0].config.held_out
     return {"train_error": "train error", held_out: HELD_OUT[held_out]}
 

@@ -12,7 +12,7 @@ from scipy import stats
 from analysis.intervals import CONFIDENCE
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
-from trainable.study import PlacedRow, PlacedTable
+from trainable.study import ResolvedRow, ResolvedTable
 
 BASELINE = "baseline"
 ALPHA = 0.05
@@ -56,7 +56,7 @@ class Effect:
         return self.t_holm is not None and self.t_holm < ALPHA
 
 
-def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> list[Effect]:
+def effects(tables: Sequence[ResolvedTable], found: Mapping[str, Replicates]) -> list[Effect]:
     """Effects of every distinct config on the last epoch's error on what the training does not see, the largest gain
     first. The last epoch's, because a minimum over the epochs on the test split is optimistic.
 
@@ -64,7 +64,7 @@ def effects(tables: Sequence[PlacedTable], found: Mapping[str, Replicates]) -> l
     values are Holm's (1979) over the configs of a study that have one, for the paired t-test and for Wilcoxon's
     signed-rank test apart.
     """
-    rows: dict[str, tuple[PlacedTable, PlacedRow]] = {}
+    rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
         for row in table.rows:
             rows.setdefault(row.key, (table, row))
@@ -168,7 +168,7 @@ def _corrected(family: Sequence[Effect]) -> list[Effect]:
     ]
 
 
-def _name(table: PlacedTable, row: PlacedRow) -> str:
+def _name(table: ResolvedTable, row: ResolvedRow) -> str:
     return f"{table.slug}: {row.name}"
 
 

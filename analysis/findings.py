@@ -11,7 +11,7 @@ from analysis.intervals import as_text
 from analysis.page import Block, Grid, Text
 from analysis.replicates import Replicates
 from analysis.tables import CHANCE, Cell, ReproducedRow, ReproducedTable, verdict
-from trainable.study import PlacedTable
+from trainable.study import ResolvedTable
 
 BATCH_NORM = {"batch_norm": True}
 HINGE = {"loss": "hinge"}
@@ -113,7 +113,7 @@ def _established(study: str, family: Sequence[Effect]) -> str:
     )
 
 
-def claims(tables: Sequence[PlacedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:
+def claims(tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], measured: Sequence[Effect]) -> list[Block]:
     """The report's sentences that its own tables contradict, each with what the record says. The tables are those that
     may be compared with the report's."""
     base = next(row.config for table in tables for row in table.rows if row.config.is_baseline)

@@ -16,8 +16,9 @@ from safetensors.numpy import load_file
 
 from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from trainable.config import Config
-from trainable.storage import spans
-from trainable.study import PlacedTable
+from trainable.storage import format_seeds
+from trainable.search_space import ResolvedSearch
+from trainable.study import ResolvedTable
 
 
 class Folder:
@@ -46,12 +47,16 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
     """Write one sweep and its trials, with their histories; returns the files."""
     home = folder / sweep_folder(sweep)
     (home / "trials").mkdir(parents=True, exist_ok=True)
-    content = asdict(sweep) | {"tables": [table.model_dump(mode="json") for table in sweep.tables]}
+    content = asdict(sweep) | {
+        "tables": [table.model_dump(mode="json") for table in sweep.tables],
+        "searches": [search.model_dump(mode="json") for search in sweep.searches],
+    }
     files = [home / "sweep.json"]
     files[0].write_text(json.dumps(content, indent=1) + "\n")
     for trial in trials:
         files.append(home / "trials" / f"{trial_name(trial)}.json")
         content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
+        content["metrics"] = content.pop("histories")  # whose last values the other field has
         files[-1].write_text(_compact(content) + "\n")
     return files
 
@@ -64,12 +69,15 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
     sweeps, trials = [], []
     for home in homes:
         content = json.loads((home / "sweep.json").read_text())
-        content["tables"] = tuple(PlacedTable(**table) for table in content["tables"])
+        content["tables"] = tuple(ResolvedTable(**table) for table in content["tables"])
+        content["searches"] = tuple(ResolvedSearch(**search) for search in content.get("searches", ()))
         sweeps.append(SweepRecord(**content))
         for file in sorted((home / "trials").glob("*.json")):
             content = json.loads(file.read_text())
             content["config"], content["seeds"] = Config(**content["config"]), tuple(content["seeds"])
-            content["metrics"] = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
+            histories = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
+            content["histories"] = histories
+            content["metrics"] = {name: series[-1][1] for name, series in histories.items() if series}
             trials.append(TrialRecord(**content))
     sweeps.sort(key=lambda sweep: sweep.start_time)
     order = {sweep.run_id: place for place, sweep in enumerate(sweeps)}
@@ -88,7 +96,7 @@ def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
 
 def trial_name(trial: TrialRecord) -> str:
     """A trial's file name without its ending: it is one name, not a path."""
-    return f"{trial.name.replace('/', '-')}-{trial.key}-seeds-{spans(trial.seeds)}"
+    return f"{trial.name.replace('/', '-')}-{trial.key}-seeds-{format_seeds(trial.seeds)}"
 
 
 def _compact(content: dict) -> str:

@@ -11,7 +11,7 @@ from analysis.replicates import Replicates, replicates
 from analysis.searching import base_of
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.config import Config
-from trainable.study import PlacedTable
+from trainable.study import ResolvedTable
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Material:
         return replicates(self.histories)
 
     @cached_property
-    def tables(self) -> list[PlacedTable]:
+    def tables(self) -> list[ResolvedTable]:
         """Every table once, see `latest_tables`."""
         return latest_tables(self.source.sweeps(), self.found)
 
     @cached_property
-    def compared(self) -> list[PlacedTable]:
+    def compared(self) -> list[ResolvedTable]:
         """The tables whose errors are shown: a surface's networks are those of other tables."""
-        return [table for table in self.tables if table.measure != "surface"]
+        return [table for table in self.tables if not table.measures.after_training]
 
     @cached_property
     def filled(self) -> list[ReproducedTable]:

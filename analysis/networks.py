@@ -7,12 +7,13 @@ import numpy as np
 
 from analysis.kernels import bound_of, draw_first_layer, draw_second_layer, fold
 from analysis.page import Picture, Section, Text
-from analysis.record import SURFACE_SEED, Source
+from analysis.record import Source
 from analysis.replicates import Replicates
 from analysis.surface import draw_surfaces
 from analysis.tables import setting
-from trainable.storage import SURFACE, TRACES, under
-from trainable.study import PlacedTable
+from trainable.measures import LOSS_SURFACE, SURFACE_SEED
+from trainable.storage import SURFACE, TRACES, entries_under
+from trainable.study import ResolvedTable
 
 ABOUT_KERNELS = (
     "On one scale for all, a kernel that has died is grey; each on its own scale shows the shape of weak ones. The "
@@ -28,7 +29,7 @@ ABOUT_SURFACES = (
 
 
 def kernel_section(
-    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+    source: Source, tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], folder: Path
 ) -> Section:
     """First and second layer of the baseline and of the network with batch norm, at the start and trained."""
     section = Section("Kernels", [Text(ABOUT_KERNELS)])
@@ -56,11 +57,11 @@ def kernel_section(
 
 
 def surface_section(
-    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+    source: Source, tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], folder: Path
 ) -> Section:
     """The loss around the trained weights of the networks compared."""
     section = Section("Loss surfaces", [Text(ABOUT_SURFACES)])
-    for table in (table for table in tables if table.measure == "surface"):
+    for table in (table for table in tables if table.measure == LOSS_SURFACE.name):
         surfaces = {}
         for row in table.rows:
             own = (source.arrays(trial, SURFACE) for trial in (found[row.key].trials if row.key in found else ()))
@@ -81,13 +82,13 @@ def surface_section(
         for row in table.rows:
             if row.name not in surfaces:
                 section.blocks.append(Text(f"Missing: the surface of {row.name} is not recorded."))
-    if not any(table.measure == "surface" for table in tables):
+    if not any(table.measure == LOSS_SURFACE.name for table in tables):
         section.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return section
 
 
 def _network(
-    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], batch_norm: bool
+    source: Source, tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], batch_norm: bool
 ) -> tuple[np.ndarray, dict[str, np.ndarray], str] | None:
     """Of the lowest seed whose traces are recorded: first-layer kernels at the start, the first layers when trained
     (by name, as `conv1.weight`), and what was trained."""
@@ -98,6 +99,6 @@ def _network(
     for key, table in own.items():
         for trial in sorted(found[key].trials, key=lambda trial: trial.seeds):
             traces = source.arrays(trial, TRACES)
-            if layers := under("trained/", traces):
+            if layers := entries_under("trained/", traces):
                 return traces["kernels/epoch_0"], layers, f"{setting(table.rows[0].config)}, seed {trial.seeds[0]}"
     return None

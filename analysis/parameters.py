@@ -119,11 +119,11 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
 
 
 def _after(trial: TrialRecord, epoch: int) -> float:
-    return dict(trial.metrics[VAL_ERROR])[epoch]
+    return dict(trial.histories[VAL_ERROR])[epoch]
 
 
 def _last(trial: TrialRecord) -> float:
-    return trial.metrics[VAL_ERROR][-1][1]
+    return trial.metrics[VAL_ERROR]
 
 
 def _value(trial: TrialRecord, name: str) -> Any:

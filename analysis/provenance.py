@@ -22,7 +22,7 @@ def provenance(material: Material) -> list[Section]:
         return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
 
     spreads = [s for each in material.found.values() for s in each.spreads(each.config.held_out) if each.key in shown]
-    hours = sum(value for trial in trials for _, value in trial.metrics.get("epoch_s", [])) / 3600
+    hours = sum(value for trial in trials for _, value in trial.histories.get("epoch_s", [])) / 3600
     seeds = sorted({seed for trial in trials for seed in trial.seeds})
     epochs = sorted({trial.config.epochs for trial in trials})
     rows = [

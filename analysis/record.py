@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from mlflow import MlflowClient
@@ -15,8 +15,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from safetensors.numpy import load_file
 
 from trainable.config import Config
-from trainable.storage import SURFACE, TRACES, WEIGHTS
-from trainable.study import Measure, PlacedTable
+from trainable.measures import Measure
+from trainable.search_space import ResolvedSearch
+from trainable.study import ResolvedTable
+from trainable.trial import TrialEnd
 
 SQLITE = "sqlite:///"
 """The URI of an embedded record begins so."""
@@ -32,10 +34,10 @@ VAL_ERROR = "val_error"
 """Metric that a search minimises: the error on what protocol B holds out, after the last epoch."""
 WINNER_METRIC = "winner_test_error"
 """Metric of a search's winner alone, recorded once: its error on the test split."""
-SURFACE_SEED = 0
-"""Of the trained weights that a loss surface is taken around, and of its directions."""
 PLAN_FILE = "plan.json"
 """Artifact of a sweep: its tables with the key of every row."""
+SEARCHES_FILE = "searches.json"
+"""Artifact of a sweep: the definitions of its searches."""
 
 ARRAYS_FOLDER = "model"
 """Folder of a trial's artifacts with its files of arrays."""
@@ -60,9 +62,11 @@ class TrialRecord:
     sweep: str
     """The run id of its sweep."""
     tags: dict[str, str]
-    metrics: dict[str, Series] = field(default_factory=dict)
-    """By MLflow's name: the seeds' mean under `test_error`, each seed's under `test_error/seed_0`. Only the last value
-    of each at step -1, until `Record.with_histories`."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under
+    `test_error/seed_0`."""
+    histories: dict[str, Series] = field(default_factory=dict)
+    """Every value of each metric, by the same names; empty until `Record.with_histories` has read them."""
     run_id: str = ""
     start_time: int = 0
     """Milliseconds since 1970; 0 in an old export."""
@@ -70,7 +74,7 @@ class TrialRecord:
     @property
     def complete(self) -> bool:
         """Whether every epoch ran and is recorded."""
-        return self.status == "FINISHED" and self.tags.get("outcome") == "complete"
+        return self.status == "FINISHED" and self.tags.get("outcome") == TrialEnd.COMPLETE
 
     @property
     def files(self) -> list[str]:
@@ -83,7 +87,7 @@ class TrialRecord:
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
-        return {seed: self.metrics.get(f"{metric}/seed_{seed}", []) for seed in self.seeds}
+        return {seed: self.histories.get(f"{metric}/seed_{seed}", []) for seed in self.seeds}
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class SweepRecord:
     status: str
     tags: dict[str, str]
     params: dict[str, str]
-    tables: tuple[PlacedTable, ...]
+    tables: tuple[ResolvedTable, ...]
+    searches: tuple[ResolvedSearch, ...] = ()
 
 
 class Source(Protocol):
@@ -144,7 +149,7 @@ class Record:
             return list(pool.map(self._with_history, trials))
 
     def _with_history(self, trial: TrialRecord) -> TrialRecord:
-        return replace(trial, metrics={name: self._history(trial.run_id, name) for name in trial.metrics})
+        return replace(trial, histories={name: self._history(trial.run_id, name) for name in trial.metrics})
 
     def sweeps(self) -> list[SweepRecord]:
         """All recorded sweeps with their tables, oldest first."""
@@ -174,15 +179,16 @@ class Record:
             status=run.info.status,
             tags=_own_tags(run),
             params=run.data.params,
-            tables=self._tables(run.info.run_id),
+            tables=tuple(ResolvedTable(**table) for table in self._listed(run.info.run_id, PLAN_FILE)),
+            searches=tuple(ResolvedSearch(**search) for search in self._listed(run.info.run_id, SEARCHES_FILE)),
         )
 
-    def _tables(self, run_id: str) -> tuple[PlacedTable, ...]:
-        if not any(file.path == PLAN_FILE for file in self.client.list_artifacts(run_id)):
-            return ()
+    def _listed(self, run_id: str, name: str) -> list[dict[str, Any]]:
+        """The content of a sweep's artifact that is a JSON list; empty where there is no such artifact."""
+        if not any(file.path == name for file in self.client.list_artifacts(run_id)):
+            return []
         with tempfile.TemporaryDirectory() as folder:
-            content = Path(self.client.download_artifacts(run_id, PLAN_FILE, folder)).read_text("utf-8")
-        return tuple(PlacedTable(**table) for table in json.loads(content))
+            return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_text("utf-8"))
 
 
 def _trial(run: Run) -> TrialRecord:
@@ -195,7 +201,7 @@ def _trial(run: Run) -> TrialRecord:
         status=run.info.status,
         sweep=tags[MLFLOW_PARENT_RUN_ID],
         tags=_own_tags(run),
-        metrics={name: [(-1, value)] for name, value in run.data.metrics.items()},
+        metrics=dict(run.data.metrics),
         run_id=run.info.run_id,
         start_time=run.info.start_time,
     )
@@ -208,26 +214,15 @@ def _own_tags(run: Run) -> dict[str, str]:
 def best_of(searched: Iterable[TrialRecord]) -> TrialRecord | None:
     """The trial of a search that ran to its last epoch with the lowest validation error there."""
     complete = [trial for trial in searched if trial.complete]
-    return min(complete, key=lambda trial: trial.metrics[VAL_ERROR][-1][1], default=None)
+    return min(complete, key=lambda trial: trial.metrics[VAL_ERROR], default=None)
 
 
-def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure = "") -> dict[str, set[int]]:
-    """The seeds that the record has of every key: trials that ran to their last epoch and left what is measured."""
+def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure) -> dict[str, set[int]]:
+    """By key, the seeds whose training the record has to its last epoch, with what is measured of it."""
     seeds: dict[str, set[int]] = {}
     for trial in trials:
         if trial.complete:
-            seeds.setdefault(trial.key, set()).update(_measured(trial, measure))
+            probed = PROBED in trial.tags
+            measured = {seed for seed in trial.seeds if measure.is_recorded(seed, trial.files, probed)}
+            seeds.setdefault(trial.key, set()).update(measured)
     return seeds
-
-
-def _measured(trial: TrialRecord, measure: Measure) -> set[int]:
-    seeds = set(trial.seeds)
-    match measure:
-        case "losses":
-            return seeds if trial.has(TRACES) else set()
-        case "probe":
-            return seeds if trial.has(TRACES) and PROBED in trial.tags else set()
-        case "surface":
-            return seeds if trial.has(SURFACE) or trial.has(WEIGHTS) else seeds - {SURFACE_SEED}
-        case _:
-            return seeds

@@ -32,8 +32,8 @@ def search_section(trials: Sequence[TrialRecord], published: Replicates | None, 
     if best:
         read = best.metrics.get(WINNER_METRIC)
         section.findings.append(
-            f"The search's best batch-norm config, {best.name}: validation error {best.metrics[VAL_ERROR][-1][1]:.4f}, "
-            + (f"test error, read once, {read[-1][1]:.4f}." if read else "test error not read yet.")
+            f"The search's best batch-norm config, {best.name}: validation error {best.metrics[VAL_ERROR]:.4f}, "
+            + (f"test error, read once, {read:.4f}." if read is not None else "test error not read yet.")
         )
     section.blocks += [
         Grid(("", ""), facts(trials, published)),
@@ -46,7 +46,7 @@ def search_section(trials: Sequence[TrialRecord], published: Replicates | None, 
     slices = draw_slices(trials, summary_of(trials), folder / "search-slices.png")
     section.blocks.append(Picture(slices, "Validation error by each parameter."))
     epoch = grace(trials[0].config.epochs)
-    reached = [trial for trial in trials if len(trial.metrics[VAL_ERROR]) >= epoch]
+    reached = [trial for trial in trials if len(trial.histories[VAL_ERROR]) >= epoch]
     if not weighable(reached, epoch):
         section.blocks.append(Text("Missing: too few different trials to weigh the parameters."))
         return section
@@ -80,7 +80,7 @@ def summary_of(trials: Sequence[TrialRecord]) -> str:
 def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[tuple[str, str]]:
     """What a search spent and found, beside the report's own batch-norm config where that is recorded."""
     complete = sum(trial.complete for trial in trials)
-    hours = sum(seconds for trial in trials for _, seconds in trial.metrics.get("epoch_s", [])) / 3600
+    hours = sum(seconds for trial in trials for _, seconds in trial.histories.get("epoch_s", [])) / 3600
     rows = [
         (
             "protocol",
@@ -88,7 +88,7 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
             "once, for the winner",
         ),
         ("trials", f"{len(trials)}: {complete} ran to their last epoch, {len(trials) - complete} stopped by ASHA"),
-        ("training", f"{sum(len(trial.metrics[VAL_ERROR]) for trial in trials)} epochs, {hours:.2f} slot hours"),
+        ("training", f"{sum(len(trial.histories[VAL_ERROR]) for trial in trials)} epochs, {hours:.2f} slot hours"),
     ]
     space = {name: values for name, values in varied(trials).items() if name not in SHARED}
     rows.append(("tried", "; ".join(f"{name} {_tried(values)}" for name, values in space.items()) or "one config"))
@@ -99,15 +99,15 @@ def facts(trials: Sequence[TrialRecord], published: Replicates | None) -> list[t
     read = best.metrics.get(WINNER_METRIC)
     rows += [
         ("best config", f"{best.name}: " + ", ".join(f"{n} {_short(v)}" for n, v in found.items())),
-        ("its validation error", f"{best.metrics[VAL_ERROR][-1][1]:.4f}, seed {listed(best.seeds)}; the lowest of "
+        ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {listed(best.seeds)}; the lowest of "
          f"{complete}, hence optimistic"),
-        ("its test error, read once", f"{read[-1][1]:.4f}" if read else "missing: not read yet"),
+        ("its test error, read once", f"{read:.4f}" if read is not None else "missing: not read yet"),
     ]  # fmt: skip
     if earlier := [trial for trial in trials if WINNER_METRIC in trial.metrics and trial is not best]:
-        read_before = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC][-1][1]:.4f}" for trial in earlier)
+        read_before = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
         rows.append(("test errors of earlier winners, of fewer trials", read_before))
     if start := next((trial for trial in trials if REFERENCE in trial.tags), None):
-        epoch, error = start.metrics[VAL_ERROR][-1]
+        epoch, error = start.histories[VAL_ERROR][-1]
         how = "its last" if start.complete else f"epoch {epoch}, where ASHA stopped it"
         rows.append(("the report's batch-norm config, here", f"{start.name}: validation error {error:.4f} after {how}"))
     if published:
@@ -127,7 +127,7 @@ def draw_learning_curves(trials: Sequence[TrialRecord], file: Path) -> Path:
     figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
     rows = []
     for trial in trials:
-        series = trial.metrics.get(VAL_ERROR, [])
+        series = trial.histories.get(VAL_ERROR, [])
         if not series:
             continue
         epochs, errors = zip(*series, strict=True)
@@ -151,9 +151,9 @@ def draw_best_so_far(trials: Sequence[TrialRecord], file: Path) -> Path:
     """The best validation error of the trials that ran to their end, by the training time that the search had spent."""
     spent, best, points = 0.0, float("inf"), []
     for trial in trials:
-        spent += sum(seconds for _, seconds in trial.metrics.get("epoch_s", []))
+        spent += sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
         if trial.complete:
-            best = min(best, trial.metrics[VAL_ERROR][-1][1])
+            best = min(best, trial.metrics[VAL_ERROR])
             points.append((trial.name, spent, best))
     figure, axis = pyplot.subplots(figsize=(8, 3.4), layout="constrained")
     axis.step(

@@ -8,7 +8,7 @@ from analysis.intervals import as_text, half_width
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
 from trainable.config import Config
-from trainable.study import PlacedTable, Reported
+from trainable.study import ResolvedTable, Reported
 
 NUMBERS = (
     "row", "seed", "train error", "epoch", "last epoch", "held-out error", "epoch", "last epoch",
@@ -80,7 +80,7 @@ class ReproducedRow:
 class ReproducedTable:
     """A table with its rows filled in."""
 
-    table: PlacedTable
+    table: ResolvedTable
     rows: tuple[ReproducedRow, ...]
 
     @property
@@ -130,11 +130,11 @@ def setting(config: Config) -> str:
     return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
 
 
-def latest_tables(sweeps: Sequence[SweepRecord], found: Collection[str]) -> list[PlacedTable]:
+def latest_tables(sweeps: Sequence[SweepRecord], found: Collection[str]) -> list[ResolvedTable]:
     """Every table once, in the order of their numbers: as the sweep placed it of whose rows the record has the most
     (`found` are the keys of the complete trainings), the latest of these. What was begun in passing, of other data or
     for fewer epochs, must not hide what is finished."""
-    chosen: dict[str, PlacedTable] = {}
+    chosen: dict[str, ResolvedTable] = {}
     for table in (table for sweep in sweeps for table in sweep.tables):
         before = chosen.get(table.number)
         if before is None or _recorded(table, found) >= _recorded(before, found):
@@ -142,11 +142,11 @@ def latest_tables(sweeps: Sequence[SweepRecord], found: Collection[str]) -> list
     return [chosen[number] for number in sorted(chosen, key=lambda n: (int("".join(filter(str.isdigit, n))), n))]
 
 
-def _recorded(table: PlacedTable, found: Collection[str]) -> int:
+def _recorded(table: ResolvedTable, found: Collection[str]) -> int:
     return sum(row.key in found for row in table.rows)
 
 
-def reproduce(tables: Sequence[PlacedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
+def reproduce(tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
     """Fill the tables from the complete trials; trials of one key with different seeds are taken together.
 
     Reported figures stand beside a table whose baseline is the report's own, on CIFAR-10: no other data, epochs or

@@ -13,8 +13,9 @@ from analysis.replicates import Replicates
 from analysis.smoothness import SUMMARY_HEADER, draw_smoothness, medians, probe_steps, summary
 from analysis.style import write_csv
 from analysis.tables import cell_of, setting
+from trainable.measures import LOSSES, PROBE
 from trainable.storage import TRACES
-from trainable.study import PlacedTable
+from trainable.study import ResolvedTable
 
 NORMED = "-batch-norm"
 """The end of the slug of a pair's second table."""
@@ -38,13 +39,13 @@ Probes = Mapping[str, Mapping[int, np.ndarray]]
 
 
 def envelope_section(
-    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+    source: Source, tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], folder: Path
 ) -> Section:
     """The envelopes of each pair of networks, and their bands by range of epochs."""
     section = Section("Loss envelope: sensitivity to the learning rate", [Text(ABOUT_ENVELOPE)])
-    pairs: dict[str, list[PlacedTable]] = {}
+    pairs: dict[str, list[ResolvedTable]] = {}
     for table in tables:
-        if table.measure == "losses":
+        if table.measure == LOSSES.name:
             pairs.setdefault(table.slug.removesuffix(NORMED), []).append(table)
     for slug, pair in pairs.items():
         alike: dict[str, list[Envelope]] = {}
@@ -100,11 +101,11 @@ def _compared(plain: Envelope, norm: Envelope, how: str) -> str:
 
 
 def smoothness_section(
-    source: Source, tables: Sequence[PlacedTable], found: Mapping[str, Replicates], folder: Path
+    source: Source, tables: Sequence[ResolvedTable], found: Mapping[str, Replicates], folder: Path
 ) -> Section:
     """Santurkar's measurements of each pair of networks, the SGD arm and the Adam arm apart."""
     section = Section("Smoothness of the loss along the gradient", [Text(ABOUT_SMOOTHNESS)])
-    probed = [table for table in tables if table.measure == "probe"]
+    probed = [table for table in tables if table.measure == PROBE.name]
     for table in probed:
         arms: dict[str, dict[str, Mapping[int, np.ndarray]]] = {}
         steps: dict[str, np.ndarray] = {}
@@ -161,7 +162,7 @@ def _steps(source: Source, trained: Replicates) -> np.ndarray:
     return probe_steps(every, len(losses) // trained.config.epochs, trained.config.epochs)
 
 
-def _band(source: Source, table: PlacedTable, found: Mapping[str, Replicates]) -> Envelope | None:
+def _band(source: Source, table: ResolvedTable, found: Mapping[str, Replicates]) -> Envelope | None:
     losses = {row.name: _traced(source, found.get(row.key), "step_losses") for row in table.rows}
     steps = max((len(values) for each in losses.values() for values in each.values()), default=0)
     return envelope(table.title.partition(", ")[2] or table.title, losses, steps // table.rows[0].config.epochs)

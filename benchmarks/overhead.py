@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.machine import ROOT, alone, save, spread
 from trainable.config import Config
-from trainable.storage import TrialSpec
+from trainable.trial import TrialSpec
 from trainable.tune_trainable import TuneTrainable
 
 COUNTS = (10, 100, 1000, 5000)

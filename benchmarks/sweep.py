@@ -17,7 +17,7 @@ import typer
 
 from benchmarks.machine import alone, save, spread
 from trainable.config import Config
-from trainable.storage import TrialSpec
+from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
 """`trials`, `epochs`, `device`, `data`, `data_dir`."""

@@ -118,7 +118,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
     client.log_dict(run_id, config, "config.json")
     now = now_ms()
-    metrics = [Metric(name, value, now, step) for name, series in trial.metrics.items() for step, value in series]
+    metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
     client.log_batch(run_id, metrics=metrics)
     if artifacts.is_dir():
         client.log_artifacts(run_id, str(artifacts))

@@ -16,7 +16,7 @@ from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.report import make_report
 from analysis.tables import latest_tables, reproduce
 from trainable.config import Config
-from trainable.study import PlacedRow, PlacedTable, Reported
+from trainable.study import ResolvedRow, ResolvedTable, Reported
 
 TAGS = {"outcome": "complete", "data": "cifar10", "data_fingerprint": "abc", "torch": "2.15.0", "git_commit": "c0ffee"}
 
@@ -34,15 +34,15 @@ def trial(name: str, errors: dict[int, list[float]], config: Config, **changes: 
     return TrialRecord(**(fields | changes))  # type: ignore[arg-type]
 
 
-def table(data: str = "cifar10") -> PlacedTable:
+def table(data: str = "cifar10") -> ResolvedTable:
     base, hinge = Config(data=data), Config(data=data, loss="hinge")
     printed = Reported(train_error=0.0586, train_epoch=19, test_error=0.3016, test_epoch=8)
     rows = (
-        PlacedRow(name="cross-entropy", key=base.key("abc"), config=base, reported=printed),
-        PlacedRow(name="hinge", key=hinge.key("abc"), config=hinge, reported=printed),
+        ResolvedRow(name="cross-entropy", key=base.key("abc"), config=base, reported=printed),
+        ResolvedRow(name="hinge", key=hinge.key("abc"), config=hinge, reported=printed),
     )
     reference = base.key("abc")
-    return PlacedTable(
+    return ResolvedTable(
         study="tables", number="3", slug="loss", title="Loss", varies="loss", rows=rows, reference=reference
     )
 
@@ -121,7 +121,7 @@ def test_what_is_missing_or_unfinished_is_missing(tmp_path: Path) -> None:
     ]
 
 
-def sweep(*tables: PlacedTable, name: str = "first") -> SweepRecord:
+def sweep(*tables: ResolvedTable, name: str = "first") -> SweepRecord:
     return SweepRecord(
         run_id="s", name=name, start_time=1, status="FINISHED", tags={}, params={"epochs": "3"}, tables=tables
     )
@@ -144,7 +144,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     near, far = ({s: [e] for s, e in enumerate(errors)} for errors in ((0.31, 0.30, 0.34), (0.50, 0.51, 0.53)))
     trials = [trial("baseline", {0: [0.30], 1: [0.31], 2: [0.32]}, Config())]
     placed = {"hinge": (Config(loss="hinge"), far), "tanh": (Config(activation="tanh"), near)}
-    rows = tuple(PlacedRow(name=name, key=config.key("abc"), config=config) for name, (config, _) in placed.items())
+    rows = tuple(ResolvedRow(name=name, key=config.key("abc"), config=config) for name, (config, _) in placed.items())
     trials += [trial(name, errors, config) for name, (config, errors) in placed.items()]
     searched = {"outcome": "complete", "study": "search"}
     best = {"val_error": [(2, 0.25)], "winner_test_error": [(0, 0.27)]}
@@ -181,7 +181,7 @@ def test_protocol_b_shows_the_validation_error(tmp_path: Path) -> None:
     for name, config in (("baseline", Config(protocol="B")), ("hinge", Config(protocol="B", loss="hinge"))):
         series = {f"{metric}/seed_0": [(1, 0.4), (2, 0.3)] for metric in ("train_error", "val_error")}
         trials.append(trial(name, {}, config, seeds=(0,), metrics=series))
-        rows.append(PlacedRow(name=name, key=config.key("abc"), config=config))
+        rows.append(ResolvedRow(name=name, key=config.key("abc"), config=config))
     own = table().model_copy(update={"rows": tuple(rows), "reference": rows[0].key})
     page = page_of(tmp_path, Recorded(trials, sweep(own)))
     assert "|  | train error | validation error | last epoch | seeds |" in page
@@ -228,7 +228,7 @@ def test_a_table_is_taken_from_the_latest_sweep() -> None:
 
 
 def test_what_was_begun_in_passing_hides_no_finished_table(tmp_path: Path) -> None:
-    short = [PlacedRow(name="cross-entropy", key="short", config=Config(epochs=2))]
+    short = [ResolvedRow(name="cross-entropy", key="short", config=Config(epochs=2))]
     stopped = sweep(table().model_copy(update={"rows": tuple(short)}))
     done = [trial("baseline", {0: [0.30], 1: [0.32]}, Config())]
     page = page_of(tmp_path, Recorded(done, sweep(table()), stopped))

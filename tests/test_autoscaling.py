@@ -79,7 +79,7 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
     trials = record.trials()
     assert len(trials) == len({trial.key for trial in trials}) == 5
     for trial in trials:
-        epochs = [epoch for epoch, _ in record.with_histories([trial])[0].metrics["test_error"]]
+        epochs = [epoch for epoch, _ in record.with_histories([trial])[0].histories["test_error"]]
         assert (trial.status, epochs) == ("FINISHED", list(range(1, 61)))
 
 

@@ -13,7 +13,7 @@ from analysis.folder import Folder
 from analysis.record import Record, TrialRecord
 from analysis.report import make_report
 from tests.conftest import ROOT, sweep_command
-from trainable.probes import STEP_SIZES
+from trainable.measures import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
 
 ARGUMENTS = ["--data", "digits", "--epochs", "1"]
@@ -43,7 +43,7 @@ def test_a_training_without_probes_runs_again_to_the_same_errors(record: Record)
     plain, probed = named(record, "baseline")
     assert ("probe_every" in plain.tags, "probe_every" in probed.tags) == (False, True)
     for metric in ("train_loss", "train_error", "test_error"):
-        assert plain.metrics[metric] == probed.metrics[metric]
+        assert plain.histories[metric] == probed.histories[metric]
     traces = load_file(record.client.download_artifacts(probed.run_id, f"model/{TRACES}"))
     assert traces["probes/seed_0"].shape == (1, len(STEP_SIZES), 3)
     assert np.isfinite(traces["probes/seed_0"]).all()
@@ -58,7 +58,7 @@ def test_surfaces_lie_with_their_trainings_and_agree_with_them(record: Record) -
         assert surface["loss"].shape == (len(surface["betas"]), len(surface["alphas"]))
         assert surface["alphas"][middle] == 0
         # all 1,438 train images are the subset, so the middle is the recorded train error
-        assert surface["error"][middle, middle] == pytest.approx(trial.metrics["train_error"][-1][1], abs=2e-3)
+        assert surface["error"][middle, middle] == pytest.approx(trial.metrics["train_error"], abs=2e-3)
 
 
 def test_the_report_is_attached_to_the_sweep(record: Record) -> None:

@@ -56,7 +56,7 @@ def test_a_job_is_submitted_followed_stopped_and_goes_on(tmp_path: Path) -> None
     complete = [trial for trial in own.trials() if trial.complete]
     assert sorted(trial.name for trial in complete if trial.config.epochs == 150) == ["baseline", "batch-norm-yes"]
     for trial in complete:
-        epochs = [epoch for epoch, _ in own.with_histories([trial])[0].metrics["test_error"]]
+        epochs = [epoch for epoch, _ in own.with_histories([trial])[0].histories["test_error"]]
         assert epochs == list(range(1, trial.config.epochs + 1))
 
 

@@ -12,7 +12,8 @@ from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.fused import fuse, separate
 from trainable.model import build
-from trainable.training import Epoch, Trainer
+from trainable.training import Trainer
+from trainable.trial import Epoch
 
 
 @pytest.fixture(scope="module")

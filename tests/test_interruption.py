@@ -43,7 +43,7 @@ def checkpoints(folder: Path) -> dict[str, int]:
 def histories(folder: Path) -> dict[str, list]:
     """Test errors by epoch of every complete trial."""
     record = Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits")
-    return {t.name: t.metrics["test_error"] for t in record.histories() if t.complete}
+    return {t.name: t.histories["test_error"] for t in record.histories() if t.complete}
 
 
 def kill_family(process: subprocess.Popen) -> None:

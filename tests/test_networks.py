@@ -18,9 +18,10 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
-from trainable.probes import STEP_SIZES, probe
+from trainable.measures import STEP_SIZES
+from trainable.probes import probe
 from trainable.storage import SURFACE, TRACES, WEIGHTS
-from trainable.study import PlacedRow, PlacedTable
+from trainable.study import ResolvedRow, ResolvedTable
 from trainable.training import Trainer
 
 
@@ -157,11 +158,11 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     trials = [trial(f"t{config.batch_norm}", {0: [0.3, 0.2]}, config) for config in configs]
     trials = [trial.__class__(**{**vars(trial), "tags": {**trial.tags, "probe_every": "50"}}) for trial in trials]
     rows = tuple(
-        PlacedRow(name=name, key=config.key("abc"), config=config)
+        ResolvedRow(name=name, key=config.key("abc"), config=config)
         for name, config in zip(("plain, SGD 0.1", "batch norm, SGD 0.1"), configs, strict=True)
     )
     tables = [
-        PlacedTable(study="s", number=number, slug=measure, title=measure, varies="x", rows=rows, measure=measure)
+        ResolvedTable(study="s", number=number, slug=measure, title=measure, varies="x", rows=rows, measure=measure)
         for number, measure in (("10", "probe"), ("11", "surface"))
     ]
     again = trial("t again", {0: [0.3, 0.2]}, configs[0], tags=trials[0].tags)
@@ -203,12 +204,12 @@ def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -
         rows = []
         for lr in (0.1, 0.2):
             config = Config(data="digits", batch_norm=norm, epochs=epochs, lr=lr)
-            rows.append(PlacedRow(name=str(lr), key=config.key("abc"), config=config))
+            rows.append(ResolvedRow(name=str(lr), key=config.key("abc"), config=config))
             each = trial(f"{slug}-{lr}", {0: [0.3] * epochs}, config)
             trials.append(each)
             files[each.run_id, TRACES] = {"step_losses/seed_0": np.full(4 * epochs, lr)}
         tables.append(
-            PlacedTable(
+            ResolvedTable(
                 study="s", number=number, slug=slug, title=slug, varies="lr", rows=tuple(rows), measure="losses"
             )
         )

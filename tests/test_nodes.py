@@ -162,7 +162,7 @@ def test_a_trial_of_a_lost_node_goes_on_elsewhere_from_the_shared_storage(nodes:
     assert sweep.wait(timeout=280) == 0, (tmp_path / "sweep.log").read_text()
     trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     for trial in trials.trials():
-        epochs = [epoch for epoch, _ in trials.with_histories([trial])[0].metrics["test_error"]]
+        epochs = [epoch for epoch, _ in trials.with_histories([trial])[0].histories["test_error"]]
         assert (trial.status, epochs) == ("FINISHED", list(range(1, 81)))
 
 

@@ -18,7 +18,8 @@ from analysis.record import Record
 from sweeps.recorder import Recorder, summarise
 from sweeps.tracking import ensure_experiment
 from trainable.config import Config
-from trainable.storage import WEIGHTS, TrialSpec, TrialStorage
+from trainable.storage import WEIGHTS, TrialStorage
+from trainable.trial import Environment, Epoch, TrialEnd, TrialReport, TrialSpec
 
 
 class Server:
@@ -100,7 +101,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Pat
     record = Record(server.uri, "test")
     (recorded,) = record.trials()
     assert recorded.complete
-    histories = record.with_histories([recorded])[0].metrics
+    histories = record.with_histories([recorded])[0].histories
     assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
     assert histories["train_error/seed_1"] == [(1, 0.3), (2, 0.15)]
 

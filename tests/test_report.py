@@ -14,7 +14,7 @@ from sweeps.search import make_search
 from sweeps.suggest import make_scheduler
 from tests.test_analysis import table, trial
 from trainable.config import Config
-from trainable.study import PlacedRow
+from trainable.study import ResolvedRow
 
 
 def test_effects_are_paired_and_agree_with_scipy() -> None:
@@ -40,7 +40,7 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
         trial("hinge", {0: [0.40], 1: [0.42]}, hinge),
         trial("penalty", {0: [0.45], 1: [0.44]}, penalty),
     ])  # fmt: skip
-    rows = tuple(PlacedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
+    rows = tuple(ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
     penalties = table().model_copy(
         update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
     )
@@ -76,7 +76,7 @@ def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
     errors = {"baseline": [0.30, 0.32, 0.31], "hinge": [0.33, 0.34, 0.36], "lr": [0.41, 0.45, 0.40]}
     configs = {"baseline": Config(), "hinge": Config(loss="hinge"), "lr": Config(lr=0.5)}
     found = replicates([trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors])
-    row = PlacedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
+    row = ResolvedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
     rates = table().model_copy(update={"study": "rates", "number": "9", "slug": "rates", "rows": (row,)})
     apart = {effect.name: effect for effect in effects([table(), rates], found)}
     assert all(effect.t_holm == effect.t_p for effect in apart.values())

@@ -80,7 +80,7 @@ def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> 
 
 def test_metrics_have_every_epoch_the_mean_and_each_seed(record: Record) -> None:
     baseline = next(trial for trial in record.trials() if trial.name == "baseline")
-    metrics = record.with_histories([baseline])[0].metrics
+    metrics = record.with_histories([baseline])[0].histories
     for name in ("train_loss", "train_error", "test_error", "train_error/seed_0"):
         assert [step for step, _ in metrics[name]] == [1, 2, 3]
     assert metrics["test_error"] == metrics["test_error/seed_0"]
@@ -109,7 +109,7 @@ def test_weights_traces_and_kernel_images_are_kept(record: Record) -> None:
     assert np.array_equal(traces["kernels/epoch_3"], weights["seed_0/conv1.weight"])
     correct = load_file(record.client.download_artifacts(trial.run_id, "model/correct.safetensors"))
     wrong = 1 - np.unpackbits(correct["seed_0"], count=359)
-    assert wrong.mean() == pytest.approx(trial.metrics["test_error"][-1][1])
+    assert wrong.mean() == pytest.approx(trial.metrics["test_error"])
     images = [file.path for file in record.client.list_artifacts(trial.run_id, "images") if file.path.endswith(".png")]
     assert sorted(int(path.split("step+")[1].split("+")[0]) for path in images) == [0, 1, 2, 3]
 
@@ -118,7 +118,7 @@ def test_the_winner_is_tested_once_recorded_and_served(record: Record, folder: P
     (sweep,) = record.sweeps()
     winner = json.loads(Path(record.client.download_artifacts(sweep.run_id, "best_bn_config.json")).read_text())
     complete = [trial for trial in record.trials() if trial.tags["study"] == "search" and trial.complete]
-    best = min(complete, key=lambda trial: trial.metrics["val_error"][-1][1])
+    best = min(complete, key=lambda trial: trial.metrics["val_error"])
     assert winner["key"] == best.key
     assert [t.name for t in record.trials() if "winner_test_error" in t.metrics] == [best.name]
     client = MlflowClient(uri(folder), registry_uri=uri(folder))
@@ -158,7 +158,7 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, tmp_pa
         assert done.returncode == 0, done.stderr
     assert "0 trials imported, 6 were there already" in done.stdout
     here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
-    ours, theirs = ({t.key: t.metrics for t in record.histories()} for record in (here, there))
+    ours, theirs = ({t.key: t.histories for t in record.histories()} for record in (here, there))
     assert ours == theirs
     assert [t.start_time for t in here.trials()] == [t.start_time for t in there.trials()], "what is first stays first"
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id

@@ -17,8 +17,9 @@ from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
 from trainable.session import Session
-from trainable.storage import TrialSpec, under
-from trainable.training import Epoch, Trainer, train
+from trainable.storage import entries_under
+from trainable.training import Trainer, train
+from trainable.trial import Epoch, TrialSpec
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -52,7 +53,7 @@ def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) 
     images = torch.from_numpy(np.array(digits.test_images)).permute(0, 3, 1, 2) / 127.5 - 1
     for seed, error in zip((0, 4), trainer.history[-1].metrics["test_error"], strict=True):
         model = build(trainer.config).eval()
-        model.load_state_dict(under(f"seed_{seed}/", weights))
+        model.load_state_dict(entries_under(f"seed_{seed}/", weights))
         right = model(images).argmax(1).numpy() == digits.test_labels
         assert np.array_equal(np.unpackbits(correct[f"seed_{seed}"].numpy(), count=len(right)), right)
         assert error == pytest.approx(1 - right.mean())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from trainable.config import Config
 
@@ -57,10 +58,13 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
     """The config's layers, from the image to the class scores."""
     channels: tuple[int, ...]
     pooled: tuple[bool, ...]
-    if config.network == "cnn":
-        channels, pooled, hidden = config.channels, (True, True), config.hidden
-    else:
-        channels, pooled, hidden = _VGG_A_CHANNELS, _VGG_A_POOLED, _VGG_A_HIDDEN
+    match config.network:
+        case "cnn":
+            channels, pooled, hidden = config.channels, (True, True), config.hidden
+        case "vgg-a":
+            channels, pooled, hidden = _VGG_A_CHANNELS, _VGG_A_POOLED, _VGG_A_HIDDEN
+        case unknown:
+            assert_never(unknown)
     inputs, size = 3, IMAGE_SIZE
     for outputs, pool in zip(channels, pooled, strict=True):
         yield Conv(inputs, outputs, size, pool)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 RECIPE = 1
 """Version of the training recipe: raise it when the same config would train to other numbers."""
 
+Protocol = Literal["A", "B"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -25,7 +26,7 @@ class Config(BaseModel):
 
     data: Literal["cifar10", "digits"] = "cifar10"
     """The data set."""
-    protocol: Literal["A", "B"] = "A"
+    protocol: Protocol = "A"
     """A: train on the whole train split and watch the test error, as the report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
     network: Literal["cnn", "vgg-a"] = "cnn"
@@ -100,7 +101,7 @@ class Config(BaseModel):
     @property
     def held_out(self) -> str:
         """The metric on what the training does not see: protocol B leaves the test split alone."""
-        return "test_error" if self.protocol == "A" else "val_error"
+        return {"A": "test_error", "B": "val_error"}[self.protocol]
 
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""

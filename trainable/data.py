@@ -11,13 +11,15 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 from filelock import FileLock
 
 from trainable import sources
+from trainable.config import Protocol
 from trainable.fetch import fetch
-from trainable.once import made_once
+from trainable.create_once import create_once
 from trainable.sources import DataError, Decoded
 
 NAMES = ("cifar10", "digits")
@@ -54,16 +56,20 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def splits(self, protocol: str) -> dict[str, Split]:
+    def splits(self, protocol: Protocol) -> dict[str, Split]:
         """Protocol A: `train` (all of it) and `test`. Protocol B: `train` and `val`, the test split left alone."""
         everything = np.arange(len(self.train_labels))
-        if protocol == "A":
-            return {"train": Split(self.train_images, self.train_labels, everything), "test": self.test}
-        kept, held = sources.stratified_split(self.train_labels, VALIDATION_FRACTION)
-        return {
-            "train": Split(self.train_images, self.train_labels, kept),
-            "val": Split(self.train_images, self.train_labels, held),
-        }
+        match protocol:
+            case "A":
+                return {"train": Split(self.train_images, self.train_labels, everything), "test": self.test}
+            case "B":
+                kept, held = sources.stratified_split(self.train_labels, VALIDATION_FRACTION)
+                return {
+                    "train": Split(self.train_images, self.train_labels, kept),
+                    "val": Split(self.train_images, self.train_labels, held),
+                }
+            case unknown:
+                assert_never(unknown)
 
     @property
     def test(self) -> Split:
@@ -166,7 +172,7 @@ def _prepare(source: str, read: Callable[[], Decoded]) -> Path:
         about = {"form": decoded.form, "fingerprint": _fingerprint(arrays)}
         (folder / "about.json").write_text(json.dumps(about))
 
-    return made_once(cache() / "prepared" / f"{source}-v{_FORMAT}", write)
+    return create_once(cache() / "prepared" / f"{source}-v{_FORMAT}", write)
 
 
 def _fingerprint(arrays: list[np.ndarray]) -> str:

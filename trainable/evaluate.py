@@ -10,13 +10,13 @@ from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
 from trainable.model import build
-from trainable.storage import under
+from trainable.storage import entries_under
 
 
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:
     """One seed's network in evaluation mode. `weights` is a recorded safetensors file of all the trial's seeds."""
     model = build(config)
-    model.load_state_dict(under(f"seed_{seed}/", load_file(weights)))
+    model.load_state_dict(entries_under(f"seed_{seed}/", load_file(weights)))
     return model.eval()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyarrow import ArrowException, fs
 
-from trainable.once import made_once
+from trainable.create_once import create_once
 from trainable.sources import DataError
 
 
@@ -28,6 +28,6 @@ def fetch(uri: str, cache: Path) -> Path:
             local = fs.LocalFileSystem()
             fs.copy_files(root, str(folder), source_filesystem=filesystem, destination_filesystem=local)
 
-        return made_once(cache / name, copy)
+        return create_once(cache / name, copy)
     except (OSError, ArrowException) as error:
         raise DataError(f"--data-dir {uri}: cannot be read: {str(error).splitlines()[0]}") from error

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""Times the learning rate."""
+from trainable.measures import STEP_SIZES
+
 MEASURED = ("loss", "predictiveness", "smoothness")
 
 Step = Callable[..., tuple[Tensor, ...]]

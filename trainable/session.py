@@ -4,15 +4,14 @@ import io
 import logging
 import platform
 import time
-from dataclasses import asdict
-from typing import Any
 
 import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
-from trainable.storage import CHECKPOINT, CORRECT, TRACES, WEIGHTS, TrialSpec, TrialStorage
+from trainable.storage import CHECKPOINT, CORRECT, TRACES, WEIGHTS, TrialStorage
 from trainable.training import Trainer
+from trainable.trial import Environment, TrialReport, TrialSpec
 
 CHECKPOINT_S = 2.0
 """Seconds between checkpoints at least, so that a killed trial loses about as much, or one epoch."""
@@ -39,12 +38,8 @@ class Session:
                 self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
             self._saved = len(self._trainer.history)
 
-    def advance(self, budget_s: float) -> dict[str, Any]:
-        """Train until the budget is spent, for one epoch at least unless all are done, and report.
-
-        The report has `epochs` (all since the last report, from the first epoch on where this is the first), `epoch`,
-        the seeds' mean of each metric, `done`, and in the first report `environment`.
-        """
+    def advance(self, budget_s: float) -> TrialReport:
+        """Train until the budget is spent, for at least one epoch unless all are done, and report."""
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
             try:
@@ -57,12 +52,11 @@ class Session:
             self._publish()
         if trainer.done or time.monotonic() > self._save_due:
             self.save()
-        last = trainer.history[-1]
-        report: dict[str, Any] = {name: last.mean(name) for name in last.metrics}
-        report |= {"epoch": last.number, "done": trainer.done}
-        report["epochs"] = [asdict(epoch) for epoch in trainer.history[self._reported :]]
-        if not self._reported:
-            report["environment"] = environment(trainer.device)
+        report = TrialReport(
+            epochs=tuple(trainer.history[self._reported :]),
+            done=trainer.done,
+            environment=None if self._reported else environment(trainer.device),
+        )
         self._reported = len(trainer.history)
         return report
 
@@ -97,19 +91,19 @@ def too_large(trainer: Trainer) -> str:
     )
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """What a trial ran on, for its record."""
+def environment(device: torch.device) -> Environment:
+    """What this process trains on, for the record."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
         name = f"{_processor()}, {torch.get_num_threads()} thread(s)"
-    return {
-        "device": device.type,
-        "device_name": name,
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    return Environment(
+        device=device.type,
+        device_name=name,
+        host=platform.node(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )
 
 
 def _processor() -> str:

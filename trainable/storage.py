@@ -1,7 +1,7 @@
-"""A trial to run, and where its files live until the record has it. No torch and no Ray here.
+"""Where a trial's files live until the record has them. No torch and no Ray here.
 
-One folder a trial, named by its key and seeds, in any file system that pyarrow knows (a local or shared folder, s3://,
-gs://). One class owns every file name.
+Each trial has one folder, named by its key and seeds, in any file system that pyarrow knows (a local or shared folder,
+s3://, gs://). `TrialStorage` is the one class that makes these names.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pyarrow import fs
-from pydantic import BaseModel
-
-from trainable.config import Config
 
 T = TypeVar("T")
 
@@ -27,23 +24,7 @@ SURFACE = "surface.safetensors"
 """Of a trial whose loss surface was computed: `alphas`, `betas`, `loss` and `error` by beta and alpha, and `images`."""
 
 
-class TrialSpec(BaseModel):
-    """All that a process on any node needs to run a trial."""
-
-    key: str
-    name: str
-    config: Config
-    seeds: tuple[int, ...]
-    fingerprint: str
-    data_dir: str | None
-    storage_path: str
-    probe_every: int | None = None
-    """Probe the loss along the gradient once in so many steps; changes nothing else."""
-    tags: dict[str, str] = {}
-    """What the record says of the trial beside its config."""
-
-
-def spans(seeds: tuple[int, ...]) -> str:
+def format_seeds(seeds: tuple[int, ...]) -> str:
     """Ascending seeds as a short name: (0, 1, 2, 5) is `0to2_5`."""
     runs: list[list[int]] = []
     for seed in seeds:
@@ -54,8 +35,8 @@ def spans(seeds: tuple[int, ...]) -> str:
     return "_".join(f"{run[0]}to{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
-def under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:
-    """Those whose names start with the prefix, by the rest of their names."""
+def entries_under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:
+    """The entries whose names start with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
 
 
@@ -64,7 +45,7 @@ class TrialStorage:
 
     def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
         self._filesystem, root = open_storage(storage_path)
-        self._folder = f"{root}/trials/{key}-seeds-{spans(seeds)}"
+        self._folder = f"{root}/trials/{key}-seeds-{format_seeds(seeds)}"
 
     def read(self, name: str) -> bytes | None:
         """A file's content, or None where there is no such file."""

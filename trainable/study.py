@@ -1,12 +1,12 @@
 """What a study is: named configs with their place in a table and, where there is one, the reported figure."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.config import Config
-
-Measure = Literal["", "losses", "probe", "surface"]
+from trainable.measures import MEASURES, Measure, MeasureName
+from trainable.search_space import SearchDefinition
 
 
 class _Data(BaseModel):
@@ -34,9 +34,9 @@ class Table(_Data):
     """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table.
 
     `reference` is the change from the baseline that its rows are compared with, where it is not the baseline itself.
-    `measure` names what is measured of its trainings beside their errors: `losses` the loss of every mini-batch,
-    `probe` the smoothness of the loss along the gradient, `surface` the loss around the trained weights. `cpu_epochs`
-    are the epochs where trials run on a CPU and none were asked for: the networks are too large for it.
+    `measure` names what is measured of its trainings beside their errors, one of `trainable.measures.MEASURES`.
+    `cpu_epochs` is how many epochs its trainings take on a CPU, where the networks are too large for one and
+    `--epochs` does not say otherwise.
     """
 
     number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
@@ -46,19 +46,20 @@ class Table(_Data):
     rows: tuple[Row, ...]
     note: str = ""
     reference: dict[str, Any] = {}
-    measure: Measure = ""
+    measure: MeasureName = ""
     cpu_epochs: int | None = None
 
 
 class Study(_Data):
-    """Tables that are planned and run together."""
+    """Tables, a search, or both, that are planned and run together."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     title: str
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...] = ()
+    search: SearchDefinition | None = None
 
 
-class PlacedRow(_Data):
+class ResolvedRow(_Data):
     """A row with the config that it means in one sweep and that config's key: what the record keeps of a study."""
 
     name: str
@@ -67,7 +68,7 @@ class PlacedRow(_Data):
     reported: Reported | None = None
 
 
-class PlacedTable(_Data):
+class ResolvedTable(_Data):
     """A table of a study with its rows' keys. `reference` is the key of the config that its rows are compared with;
     empty where they are not."""
 
@@ -76,7 +77,13 @@ class PlacedTable(_Data):
     slug: str
     title: str
     varies: str
-    rows: tuple[PlacedRow, ...]
+    rows: tuple[ResolvedRow, ...]
     note: str = ""
     reference: str = ""
-    measure: Measure = ""
+    measure: MeasureName = ""
+
+    @property
+    def measures(self) -> Measure:
+        """What is measured of its trainings, beside their errors."""
+        return MEASURES[self.measure]
+

@@ -9,7 +9,7 @@ configs with the same seed see the same batches in the same order.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,24 +23,8 @@ from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
 from trainable.model import prepare_torch
-from trainable.storage import under
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch measured."""
-
-    number: int
-    """1-based."""
-    seconds: float
-    """Of training and evaluating all seeds."""
-    metrics: dict[str, list[float]]
-    """Name to one value a seed. `train_loss`: mean loss of the epoch's batches while training. `train_error`,
-    `val_error`, `test_error`: error rate over the whole split in evaluation mode, as the protocol says."""
-
-    def mean(self, name: str) -> float:
-        """The seeds' mean of a metric."""
-        return sum(self.metrics[name]) / len(self.metrics[name])
+from trainable.storage import entries_under
+from trainable.trial import Epoch
 
 
 def train(
@@ -126,7 +110,7 @@ class Trainer:
 
     def first_layers(self) -> dict[str, Tensor]:
         """The first seed's first two convolutions and the first one's batch norm, as `conv1.weight`."""
-        own = under(f"seed_{self.seeds[0]}/", self.weights())
+        own = entries_under(f"seed_{self.seeds[0]}/", self.weights())
         return {name: tensor for name, tensor in own.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")}
 
     def step_losses(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A folder that many processes of a node want at once and one of them makes."""
+"""A folder that several processes of a node want at the same time and one of them makes."""
 
 import shutil
 import tempfile
@@ -8,8 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 
 
-def made_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder `target`, filled first by the one process that finds it missing; nobody ever sees a part of it."""
+def create_once(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Return the folder `target`; the first process that finds it missing fills it. Nobody ever sees a part of it."""
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

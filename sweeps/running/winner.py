@@ -47,7 +47,7 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
                 best.tags["data_fingerprint"],
             )
         )
-        val_error = best.metrics[VAL_ERROR][-1][1]
+        val_error = best.metrics[VAL_ERROR]
         winner = {
             "name": best.name,
             "key": best.key,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.plan import Plan
-from trainable.storage import spans
+from trainable.storage import format_seeds
 
 LINE_EVERY_S = 30.0
 """Seconds between progress lines where there is no terminal."""
@@ -99,7 +99,7 @@ class Display:
 
     def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
         """See `Observer`."""
-        name = spec["name"] if spec["seeds"] == [0] else f"{spec['name']}, seed {spans(tuple(spec['seeds']))}"
+        name = spec["name"] if spec["seeds"] == [0] else f"{spec['name']}, seed {format_seeds(tuple(spec['seeds']))}"
         self._running[trial_id] = _Running(name, spec["config"]["epochs"], self._work.get(spec["key"], 1.0))
 
     def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:

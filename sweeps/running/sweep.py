@@ -30,7 +30,7 @@ from sweeps.suggest import TrialSearch, make_scheduler
 from sweeps.surfaces import compute, missing
 from sweeps.winner import crown
 from trainable.storage import TrialSpec, check_writable
-from trainable.study import PlacedTable
+from trainable.study import ResolvedTable
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
-def run(prepared: Prepared, console: Console) -> tuple[Outcome, tuple[PlacedTable, ...]]:
+def run(prepared: Prepared, console: Console) -> tuple[Outcome, tuple[ResolvedTable, ...]]:
     """Start or join Ray and run the sweep to its end, or to Ctrl-C; returns how it ended and the tables that it ran.
 
     Raises `UsageError` where the storage cannot be written or the cluster cannot give what a trial asks for.
@@ -68,7 +68,7 @@ class _Sweep:
         self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
 
     @property
-    def tables(self) -> tuple[PlacedTable, ...]:
+    def tables(self) -> tuple[ResolvedTable, ...]:
         """Those of the plan, as placed for what trials run on here."""
         return self._plan.tables
 

@@ -98,7 +98,7 @@ class Prepared:
     def forecaster(self, device: str) -> Forecaster:
         """Forecasts for slots on a device (`cpu` or `cuda`), learnt from the record."""
         timings = (
-            Timing(trial.config, trial.tags.get("device", ""), trial.metrics["seed_epoch_s"][-1][1])
+            Timing(trial.config, trial.tags.get("device", ""), trial.metrics["seed_epoch_s"])
             for trial in self.trials
             if "seed_epoch_s" in trial.metrics
         )

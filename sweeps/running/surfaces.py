@@ -20,8 +20,8 @@ from sweeps.forecast import SPLIT_SIZES, images_seconds
 from sweeps.options import Options
 from sweeps.resources import Resources
 from trainable.config import Config
-from trainable.storage import SURFACE, WEIGHTS, TrialStorage, under
-from trainable.study import PlacedTable
+from trainable.storage import SURFACE, WEIGHTS, TrialStorage, entries_under
+from trainable.study import ResolvedTable
 
 if TYPE_CHECKING:
     from sweeps.recorder import Recorder
@@ -51,7 +51,7 @@ def points(config: Config) -> int:
     return POINTS if config.data == "cifar10" else QUICK_POINTS
 
 
-def missing(tables: Sequence[PlacedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
+def missing(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> list[Surface]:
     """The surfaces that the tables ask for and the record lacks, of the trainings whose weights it has."""
     keys = {row.key for table in tables if table.measure == "surface" for row in table.rows}
     trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
@@ -74,7 +74,7 @@ def compute(
     task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_line)
     for surface in surfaces:
         trial = surface.trial
-        own = under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
+        own = entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
         held, config = ray.put(own), trial.config.model_dump(mode="json")
         axis = np.linspace(-REACH, REACH, surface.points)
         storage = TrialStorage(options.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))

@@ -13,7 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 from analysis.asha import REDUCTION, grace
 from analysis.record import REFERENCE, VAL_ERROR
 from sweeps.search import SPACE, START, STUDY, Search, point
-from trainable.storage import TrialSpec
+from trainable.trial import TrialSpec
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -24,8 +24,8 @@ from safetensors.numpy import load_file
 from analysis.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE
 from trainable.config import Config
-from trainable.storage import CORRECT, TRACES, WEIGHTS, TrialStorage, under
-from trainable.study import PlacedTable
+from trainable.storage import CORRECT, TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.study import ResolvedTable
 
 RETRY_S = 2.0
 
@@ -43,7 +43,7 @@ class Recorder:
         name: str,
         tags: Mapping[str, str],
         params: Mapping[str, Any],
-        tables: tuple[PlacedTable, ...],
+        tables: tuple[ResolvedTable, ...],
     ) -> None:
         self._client, self._experiment_id = client, experiment_id
         parent = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: "sweep"})
@@ -192,7 +192,7 @@ class Recorder:
             )
         log_arrays(self._client, trial.run_id, files)
         if (traces := folder / TRACES).exists():
-            kernels = {int(epoch): array for epoch, array in under("kernels/epoch_", load_file(traces)).items()}
+            kernels = {int(epoch): array for epoch, array in entries_under("kernels/epoch_", load_file(traces)).items()}
             bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
             for epoch, array in kernels.items():
                 if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
@@ -206,7 +206,7 @@ def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: 
     client.set_tag(run_id, FILES, " ".join(dict.fromkeys([*known, *(file.name for file in files)])))
 
 
-def log_tables(client: MlflowClient, run_id: str, tables: Sequence[PlacedTable]) -> None:
+def log_tables(client: MlflowClient, run_id: str, tables: Sequence[ResolvedTable]) -> None:
     """Keep a sweep's tables with the key of every row, so that the record explains itself."""
     client.log_text(run_id, json.dumps([table.model_dump(mode="json") for table in tables], indent=1), PLAN_FILE)
 

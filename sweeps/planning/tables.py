@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, first_error
 from sweeps.forecast import PROBE_COST, Forecaster, makespan
 from trainable.config import Config
-from trainable.study import Measure, PlacedRow, PlacedTable, Study
+from trainable.study import Measure, ResolvedRow, ResolvedTable, Study
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PlannedConfig:
     """Where it stands, as `table/row`."""
     forecast_s: float
     """Slot seconds of the seeds still to run."""
-    tables: tuple[PlacedTable, ...] = ()
+    tables: tuple[ResolvedTable, ...] = ()
     fused: bool = True
     """Whether the seeds train as one program, or apart: then each is a trial of its own."""
 
@@ -52,7 +52,7 @@ class PlannedConfig:
 class Plan:
     """What a sweep of these studies has to do."""
 
-    tables: tuple[PlacedTable, ...]
+    tables: tuple[ResolvedTable, ...]
     configs: tuple[PlannedConfig, ...]
     slots: int
     """Trials that run at the same time."""
@@ -121,7 +121,7 @@ def make_plan(
         for table in study.tables
         if not chosen or table.number in chosen
     )
-    placed: dict[str, list[tuple[PlacedTable, PlacedRow]]] = {}
+    placed: dict[str, list[tuple[ResolvedTable, ResolvedRow]]] = {}
     for table in tables:
         for row in table.rows:
             placed.setdefault(row.key, []).append((table, row))
@@ -148,15 +148,15 @@ def make_plan(
     return Plan(tables=tables, configs=tuple(configs), slots=slots)
 
 
-def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> PlacedTable:
+def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
     """A table with its rows' configs and keys."""
     rows = []
     for row in table.rows:
         config = config_of(row.change, base, f"table {table.number}, row {row.name}")
-        rows.append(PlacedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
+        rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = config_of(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
     same = table.model_dump(exclude={"rows", "reference", "cpu_epochs"})
-    return PlacedTable(study=study, rows=tuple(rows), reference=reference, **same)
+    return ResolvedTable(study=study, rows=tuple(rows), reference=reference, **same)
 
 
 def config_of(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:

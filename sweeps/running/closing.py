@@ -11,13 +11,13 @@ from analysis.tables import ReproducedTable, reproduce
 from sweeps import views
 from sweeps.prepare import Prepared
 from sweeps.tracking import open_record
-from trainable.study import PlacedTable
+from trainable.study import ResolvedTable
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers."""
 
 
-def print_report(prepared: Prepared, tables: Sequence[PlacedTable], console: Console) -> None:
+def print_report(prepared: Prepared, tables: Sequence[ResolvedTable], console: Console) -> None:
     """Print the chosen tables from the record as it is now."""
     options = prepared.options
     record = open_record(options.tracking_uri, options.experiment)
@@ -52,7 +52,7 @@ def _print_search(best: TrialRecord | None, console: Console) -> None:
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
-    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[VAL_ERROR][-1][1]:.4f}")
+    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
     if WINNER_METRIC in best.metrics:
-        console.print(f"  test error, read once: {best.metrics[WINNER_METRIC][-1][1]:.4f}")
+        console.print(f"  test error, read once: {best.metrics[WINNER_METRIC]:.4f}")

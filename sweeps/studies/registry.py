@@ -1,0 +1,7 @@
+"""Every built-in study by name. A new one is a new entry here."""
+
+from sweeps.studies.ablations import CORRECTIONS, TABLES
+from sweeps.studies.batch_norm import BATCH_NORM_STUDIES
+from sweeps.studies.search import SEARCH
+
+STUDIES = {study.name: study for study in (TABLES, CORRECTIONS, *BATCH_NORM_STUDIES, SEARCH)}
