@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from analysis.replicates import Replicates
 from analysis.style import line_style, save
 from analysis.tables import HELD_OUT, ReproducedTable
-from trainable.study import ResolvedTable, Reported
+from trainable.study import Reported, ResolvedTable
 
 HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seeds")
 

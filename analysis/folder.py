@@ -16,9 +16,9 @@ from safetensors.numpy import load_file
 
 from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from trainable.config import Config
-from trainable.storage import format_seeds
 from trainable.search_space import ResolvedSearch
-from trainable.study import ResolvedTable
+from trainable.storage import format_seeds
+from trainable.study import ResolvedTable, StudyFile
 
 
 class Folder:
@@ -70,6 +70,7 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
     for home in homes:
         content = json.loads((home / "sweep.json").read_text())
         content["tables"] = tuple(ResolvedTable(**table) for table in content["tables"])
+        content["study_file"] = StudyFile(**content["study_file"]) if content.get("study_file") else None
         content["searches"] = tuple(ResolvedSearch(**search) for search in content.get("searches", ()))
         sweeps.append(SweepRecord(**content))
         for file in sorted((home / "trials").glob("*.json")):

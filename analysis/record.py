@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from trainable.config import Config
 from trainable.measures import Measure
 from trainable.search_space import ResolvedSearch
-from trainable.study import ResolvedTable
+from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
 
 SQLITE = "sqlite:///"
@@ -36,6 +36,8 @@ WINNER_METRIC = "winner_test_error"
 """Metric of a search's winner alone, recorded once: its error on the test split."""
 PLAN_FILE = "plan.json"
 """Artifact of a sweep: its tables with the key of every row."""
+STUDY_FOLDER = "study"
+"""Folder of a sweep's artifacts with the file that its study was read from, where it was."""
 SEARCHES_FILE = "searches.json"
 """Artifact of a sweep: the definitions of its searches."""
 
@@ -103,6 +105,7 @@ class SweepRecord:
     params: dict[str, str]
     tables: tuple[ResolvedTable, ...]
     searches: tuple[ResolvedSearch, ...] = ()
+    study_file: StudyFile | None = None
 
 
 class Source(Protocol):
@@ -181,7 +184,15 @@ class Record:
             params=run.data.params,
             tables=tuple(ResolvedTable(**table) for table in self._listed(run.info.run_id, PLAN_FILE)),
             searches=tuple(ResolvedSearch(**search) for search in self._listed(run.info.run_id, SEARCHES_FILE)),
+            study_file=self._study_file(run.info.run_id),
         )
+
+    def _study_file(self, run_id: str) -> StudyFile | None:
+        for file in self.client.list_artifacts(run_id, STUDY_FOLDER):
+            with tempfile.TemporaryDirectory() as folder:
+                text = Path(self.client.download_artifacts(run_id, file.path, folder)).read_text("utf-8")
+            return StudyFile(Path(file.path).name, text)
+        return None
 
     def _listed(self, run_id: str, name: str) -> list[dict[str, Any]]:
         """The content of a sweep's artifact that is a JSON list; empty where there is no such artifact."""

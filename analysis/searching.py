@@ -8,14 +8,16 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from analysis.asha import grace, rungs
 from analysis.intervals import as_text
 from analysis.page import Grid, Picture, Section, Text
 from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied, weighable
 from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, TrialRecord, best_of
 from analysis.replicates import Replicates
 from analysis.style import COLORS, save
+from trainable.search_space import Scheduler
 
+rungs = Scheduler().rungs
+grace = lambda epochs: rungs(epochs)[0]  # noqa: E731
 SHARED = ("data", "protocol", "batch_norm")
 """Fields that all configs of a search share."""
 BASE = ("data", "network", "channels", "hidden", "activation", "loss", "epochs", "precision")

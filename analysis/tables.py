@@ -8,7 +8,7 @@ from analysis.intervals import as_text, half_width
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
 from trainable.config import Config
-from trainable.study import ResolvedTable, Reported
+from trainable.study import Reported, ResolvedTable
 
 NUMBERS = (
     "row", "seed", "train error", "epoch", "last epoch", "held-out error", "epoch", "last epoch",

@@ -60,7 +60,6 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     runs trials and at the end.
     """
     import ray
-
     from sweeps.cluster import connect
     from sweeps.execute import run_trials
     from sweeps.recorder import Recorder

@@ -1,0 +1,3 @@
+"""The sweep service. `analysis` is imported first: it sets up the environment before Ray and MLflow are imported."""
+
+import analysis  # noqa: F401

@@ -1,7 +1,9 @@
 """The batch-norm study as a command:
 
-    python sweeps/bn_study.py                 # the same as: python sweeps/full.py --studies envelope,smoothness,surface,vgg
+    python sweeps/bn_study.py
     python sweeps/bn_study.py --studies vgg
+
+It is `python sweeps/full.py` with the studies of `sweeps/studies/batch_norm.py` as the default.
 """
 
 import sys

@@ -5,7 +5,6 @@
 It plans the chosen studies, runs what the record lacks and reports. Running it again is the resume.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,9 @@ from rich.console import Console
 
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.options import DEFAULT_STUDIES, DEFAULTS, QUICK, STUDY_NAMES, Options, parse
+from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
+from sweeps.running.cluster import check_address
+from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 
@@ -45,8 +46,13 @@ def full(
         typer.Option(help="Folder or s3:// URI of CIFAR-10. Default: $CIFAR10_DIR, the user's cache, a download."),
     ] = None,
     studies: Annotated[
-        str, typer.Option(help=f"Studies to run, joined by commas: {', '.join(STUDY_NAMES)}.")
-    ] = DEFAULT_STUDIES,
+        str | None,
+        typer.Option(help=f"Studies to run, joined by commas: {', '.join(STUDIES)}. Default: {DEFAULT_STUDIES}."),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="A study of your own, YAML or Python. It runs alone, unless --studies names others too."),
+    ] = None,
     only: Annotated[str, typer.Option(help="Only these table numbers, joined by commas. Default: all.")] = "",
     epochs: Annotated[int | None, typer.Option(help=f"Epochs a training. {_default('epochs')}")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a table row: 0, 1, ... More of them extend the record.")] = 1,
@@ -98,6 +104,7 @@ def full(
     options = parse(
         quick=quick,
         studies=studies,
+        study=study,
         only=only,
         change=change or [],
         address=address,
@@ -131,49 +138,53 @@ def _output() -> Console:
 
 
 def _show_plan(options: Options, as_json: bool) -> None:
-    from sweeps.display import print_plan
-    from sweeps.prepare import prepare
+    from sweeps.planning.forecast import make_forecast
+    from sweeps.planning.prepare import dry_allocation, plan_sweep, prepare
+    from sweeps.planning.show import print_plan
 
-    plan, summary = prepare(options, download=False).dry_run()
+    if options.address:
+        check_address(options.address)
+    prepared, allocation = prepare(options, download=False), dry_allocation(options)
+    forecast = make_forecast(prepared, plan_sweep(prepared, allocation.trial.device), allocation)
     if as_json:
-        print(json.dumps(summary, indent=2))
+        print(forecast.as_json())
     else:
-        print_plan(_output(), plan, summary)
+        print_plan(_output(), forecast)
 
 
 def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
-    from sweeps.prepare import prepare
-    from sweeps.report import print_report
+    from sweeps.planning.prepare import expected_device, plan_sweep, prepare
+    from sweeps.running.results import print_results
 
+    if options.address:
+        check_address(options.address)
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
-    plan = prepared.plan()
-    if not prepared.left_of(plan):
+    plan = plan_sweep(prepared, expected_device(options))
+    if plan.complete:
         progress.print("Nothing to do: the record has it all.")
-        print_report(prepared, plan.tables, _output())
+        print_results(options, plan.tables.tables, plan.search, _output())
         return 0
-    from sweeps.sweep import run
+    from sweeps.running.sweep import run
 
     try:
-        outcome, tables = run(prepared, progress)
-    except (
-        KeyboardInterrupt
-    ):  # outside the trials: while the winner is tested, surfaces are computed, the report is made
+        result = run(prepared, progress)
+    except KeyboardInterrupt:  # after the trials: while the winner is tested, surfaces are computed, the report is made
         progress.print(STOPPED, GO_ON)
         return 130
-    if not outcome.undelivered:
-        print_report(prepared, tables, _output())
-    if outcome.undelivered:
+    if not result.undelivered:
+        print_results(options, result.plan.tables.tables, result.plan.search, _output())
+    if result.undelivered:
         progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
-    if outcome.failed:
-        progress.print(f"[red]{outcome.failed} trial(s) failed.[/red]")
-    if outcome.interrupted:
+    if result.failed:
+        progress.print(f"[red]{result.failed} trial(s) failed.[/red]")
+    if result.interrupted:
         progress.print(STOPPED)
-    incomplete = outcome.failed or outcome.undelivered or outcome.broken
-    if outcome.interrupted or incomplete:
+    incomplete = result.failed or result.undelivered or result.broken
+    if result.interrupted or incomplete:
         progress.print(GO_ON)
-    return 130 if outcome.interrupted else 1 if incomplete else 0
+    return 130 if result.interrupted else 1 if incomplete else 0
 
 
 if __name__ == "__main__":

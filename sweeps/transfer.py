@@ -19,9 +19,9 @@ from analysis.folder import artifacts_folder, read_folder, write_sweep
 from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.options import default_experiment, default_tracking_uri
-from sweeps.recorder import log_arrays, log_tables, now_ms
-from sweeps.tracking import ensure_experiment, open_record
+from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
+from sweeps.recording.tracking import ensure_experiment, open_record
 from trainable.storage import CORRECT, SURFACE, TRACES
 
 MEASURED = (TRACES, CORRECT, SURFACE)
@@ -99,7 +99,7 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
         return known
     run = client.create_run(experiment_id, sweep.start_time, {**sweep.tags, ORIGIN: origin}, sweep.name)
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
-    log_tables(client, run.info.run_id, sweep.tables)
+    log_studies(client, run.info.run_id, sweep.tables, sweep.searches, sweep.study_file)
     client.set_terminated(run.info.run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
     return run.info.run_id
 
@@ -114,9 +114,8 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         return False
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, trial.start_time, tags, trial.name).info.run_id
-    config = trial.config.model_dump(mode="json")
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in config.items()])
-    client.log_dict(run_id, config, "config.json")
+    client.log_batch(run_id, params=config_params(trial.config))
+    client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
     now = now_ms()
     metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
     client.log_batch(run_id, metrics=metrics)

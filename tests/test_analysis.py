@@ -16,7 +16,7 @@ from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.report import make_report
 from analysis.tables import latest_tables, reproduce
 from trainable.config import Config
-from trainable.study import ResolvedRow, ResolvedTable, Reported
+from trainable.study import Reported, ResolvedRow, ResolvedTable
 
 TAGS = {"outcome": "complete", "data": "cifar10", "data_fingerprint": "abc", "torch": "2.15.0", "git_commit": "c0ffee"}
 

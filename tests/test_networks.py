@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sweeps.surfaces import missing
 
 from analysis.envelope import LEAST, Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
 from analysis.record import TrialRecord
 from analysis.smoothness import draw_smoothness, probe_steps, summary
 from analysis.surface import draw_surfaces
-from sweeps.surfaces import missing
 from tests.test_analysis import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
 from trainable.landscape import Evaluator, directions, moved
-from trainable.model import build
 from trainable.measures import STEP_SIZES
+from trainable.model import build
 from trainable.probes import probe
 from trainable.storage import SURFACE, TRACES, WEIGHTS
 from trainable.study import ResolvedRow, ResolvedTable

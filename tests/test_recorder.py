@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import pytest
 import requests
 from mlflow import MlflowClient
-
-from analysis.record import Record
 from sweeps.recorder import Recorder, summarise
 from sweeps.tracking import ensure_experiment
+
+from analysis.record import Record
 from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
-from trainable.trial import Environment, Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import TrialSpec
 
 
 class Server:

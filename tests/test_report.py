@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from scipy import stats
-
 from analysis.asha import rungs
+from scipy import stats
+from sweeps.search import make_search
+from sweeps.suggest import make_scheduler
+
 from analysis.effects import effects, holm
 from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied, weighable
 from analysis.replicates import replicates
 from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
-from sweeps.search import make_search
-from sweeps.suggest import make_scheduler
 from tests.test_analysis import table, trial
 from trainable.config import Config
 from trainable.study import ResolvedRow

@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from trainable import sources
 from trainable.config import Protocol
-from trainable.fetch import fetch
 from trainable.create_once import create_once
+from trainable.fetch import fetch
 from trainable.sources import DataError, Decoded
 
 NAMES = ("cifar10", "digits")

@@ -50,6 +50,8 @@ class Evaluator:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = data.splits(config.protocol)["train"]
         spread = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
+        self.images = len(spread)
+        """Over how many images losses are taken."""
         self._batches = list(Batches(replace(split, index=split.index[spread]), config, device).in_order())
         self._model = build(config).to(device).to(memory_format=torch.channels_last).eval()
         self._loss = make_loss(config)

@@ -1,4 +1,4 @@
-"""What a search is: the space that it samples, what it fixes, where it starts and what stops its trials. Data, no logic.
+"""What a search is: the space that it samples, what it fixes, where it starts and what stops its trials. Data alone.
 
 The record keeps a `ResolvedSearch` on the run of each sweep that searched, so that a report knows the whole space and
 not only what was tried.
@@ -37,6 +37,11 @@ class Choice(_Data):
         """The last choice."""
         return self.choices[-1]
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values to check: where these are allowed, all are."""
+        return self.choices
+
     def __str__(self) -> str:
         return ", ".join(map(str, self.choices))
 
@@ -68,6 +73,11 @@ class Range(_Data):
     def largest(self) -> Any:
         """The upper bound."""
         return self.high
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values to check: where these are allowed, all are."""
+        return (self.low, self.high)
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
@@ -108,6 +118,8 @@ class SearchDefinition(_Data):
     """Fields of `Config` that every trial shares, beside what the sweep changes."""
     start: tuple[StartPoint, ...] = ()
     scheduler: Scheduler = Scheduler()
+    winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
+    """Names the winner's files and registered model. Default: `best_` and the study's name."""
 
     @model_validator(mode="after")
     def _fields_exist(self) -> "SearchDefinition":
@@ -143,6 +155,8 @@ class ResolvedSearch(_Data):
     """Each config is trained for these."""
     samples: int
     """Configs to try, recorded ones included."""
+    winner: str = "best_bn"
+    """Names the winner's files and registered model."""
 
     def point(self, config: Config) -> dict[str, Any]:
         """A config's values of the space's parameters."""

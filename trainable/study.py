@@ -1,5 +1,6 @@
 """What a study is: named configs with their place in a table and, where there is one, the reported figure."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,6 +60,14 @@ class Study(_Data):
     search: SearchDefinition | None = None
 
 
+@dataclass(frozen=True)
+class StudyFile:
+    """The file that a study was read from, as it was."""
+
+    name: str
+    text: str
+
+
 class ResolvedRow(_Data):
     """A row with the config that it means in one sweep and that config's key: what the record keeps of a study."""
 
@@ -86,4 +95,3 @@ class ResolvedTable(_Data):
     def measures(self) -> Measure:
         """What is measured of its trainings, beside their errors."""
         return MEASURES[self.measure]
-

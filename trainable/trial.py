@@ -1,4 +1,4 @@
-"""What the driver and a worker say to each other about a trial: the spec, its reports, how it ended. No torch, no Ray."""
+"""What the driver and a worker say to each other about a trial: its spec, its reports, how it ended. No torch here."""
 
 from dataclasses import dataclass
 from enum import StrEnum

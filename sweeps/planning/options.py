@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import UsageError
-from sweeps.forecast import PRICED
-from sweeps.resources import Resources
-from sweeps.studies import STUDIES
+from sweeps.planning.rates import PRICED
+from sweeps.planning.resources import Resources
+from sweeps.studies.registry import STUDIES
+from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
+from trainable.study import Study, StudyFile
 
-SEARCH = "search"
-STUDY_NAMES = (*STUDIES, SEARCH)
 DEFAULT_STUDIES = "tables,corrections,search"
 QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4}
 """What `--quick` puts in the place of the defaults."""
@@ -32,6 +32,10 @@ class Options(BaseModel):
     data: str
     data_dir: str | None = None
     studies: tuple[str, ...]
+    """Names of built-in studies, and of the one in `study_file`."""
+    study_file: StudyFile | None = None
+    own_study: Study | None = None
+    """The study in `study_file`."""
     only: tuple[str, ...] = ()
     epochs: int = Field(ge=1)
     epochs_given: bool
@@ -58,13 +62,18 @@ class Options(BaseModel):
             raise ValueError(f"--data {self.data!r} is unknown; allowed: {', '.join(NAMES)}")
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(f"--precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
-        for study in self.studies:
-            if study not in STUDY_NAMES:
-                raise ValueError(f"--studies {study!r} is unknown; allowed: {', '.join(STUDY_NAMES)}")
-        for number, count in Counter(t.number for study in STUDIES.values() for t in study.tables).items():
+        own = (self.own_study,) if self.own_study else ()
+        if self.own_study and self.own_study.name in STUDIES:
+            raise ValueError(f"--study: name {self.own_study.name!r} is a built-in study's")
+        for name in self.studies:
+            if name not in STUDIES and name not in (study.name for study in own):
+                raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(STUDIES)}")
+        for number, count in Counter(t.number for study in (*STUDIES.values(), *own) for t in study.tables).items():
             if count > 1:
                 raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
-        numbers = [table.number for name in self.studies if name in STUDIES for table in STUDIES[name].tables]
+        if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
+            raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
+        numbers = [table.number for study in self.chosen_studies for table in study.tables]
         for number in self.only:
             if number not in numbers:
                 allowed = ", ".join(numbers) or "none"
@@ -82,8 +91,19 @@ class Options(BaseModel):
         return named if not named or "://" in named else str(Path(named).expanduser().absolute())
 
     @property
-    def asks(self) -> Resources:
-        """What a trial asks for, with no GPU where nothing was said."""
+    def chosen_studies(self) -> tuple[Study, ...]:
+        """The studies to run, in the order in which they were named."""
+        known = STUDIES | ({self.own_study.name: self.own_study} if self.own_study else {})
+        return tuple(known[name] for name in self.studies)
+
+    @property
+    def search(self) -> Study | None:
+        """The one of the chosen studies that has a search."""
+        return next((study for study in self.chosen_studies if study.search), None)
+
+    @property
+    def requested(self) -> Resources:
+        """What a trial was asked to get, with no GPU where nothing was said."""
         return Resources(self.cpus_per_trial, self.gpus_per_trial or 0, self.gpu_memory_per_trial or 0)
 
     @property
@@ -93,9 +113,19 @@ class Options(BaseModel):
         return {"data": self.data, "epochs": self.epochs, **precision, **self.changes}
 
 
-def parse(*, quick: bool, studies: str, only: str, change: list[str], prices: str, **given: Any) -> Options:
+def parse(
+    *,
+    quick: bool,
+    studies: str | None,
+    study: Path | None,
+    only: str,
+    change: list[str],
+    prices: str,
+    **given: Any,
+) -> Options:
     """Options from the command line's values, with `--quick`, the environment and the defaults filled in.
 
+    The study of a file runs alone, unless `studies` names others beside it.
     Raises `UsageError` naming the option, the value and what is allowed.
     """
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -108,9 +138,13 @@ def parse(*, quick: bool, studies: str, only: str, change: list[str], prices: st
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = str(Path(values[path]).expanduser().absolute())
+    own = read_study(study) if study else None
+    named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     try:
         return Options(
-            studies=_names(studies) or ("",),
+            studies=(*named, *([own.name] if own else [])) or ("",),
+            study_file=StudyFile(study.name, study.read_text(encoding="utf-8")) if study else None,
+            own_study=own,
             only=_names(only),
             changes=dict(map(_change, change)),
             prices=dict(map(_price, _names(prices))),

@@ -1,4 +1,5 @@
-"""What a training will cost, before anything is spent: its arithmetic over the rate that slots have shown."""
+"""How long a training takes and what it costs, before anything is spent: its arithmetic over the rate that slots have
+shown."""
 
 import heapq
 from collections.abc import Iterable, Mapping
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 from statistics import median
 
-from sweeps.resources import Resources
+from sweeps.planning.resources import Resources
 from trainable.architecture import layers
 from trainable.config import Config
 
@@ -17,16 +18,12 @@ SPLIT_SIZES = {
 """Images that an epoch trains on, and images outside the train split that it evaluates, by data and protocol."""
 
 RATES = {"cpu": 60e9, "cuda": 2e12}
-"""Floating-point operations a second of one slot where the record has no finished trial to learn from: the baseline on
-one core of a 2.3 GHz Xeon (measured), and a cautious guess for a GPU (not measured)."""
+"""Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
+baseline on one core of a 2.3 GHz Xeon (measured), for a GPU a cautious guess (not measured)."""
 
 PRICED = ("gpu", "cpu", "head")
 """What has a price; see `cost`."""
 TRIAL_OVERHEAD_S = 1.0
-PROBE_EVERY = 50
-"""Steps between probes along the gradient, each of which takes as many gradients as there are step sizes (eight)."""
-PROBE_COST = 1 + 8 / PROBE_EVERY
-"""How much longer a probed training takes, at most."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +34,36 @@ class Timing:
     device: str
     """`cpu` or `cuda`."""
     seed_epoch_s: float
-    """Seconds of one epoch of one seed, evaluations included."""
+    """Seconds of one epoch of one seed."""
 
 
 @dataclass(frozen=True)
-class Forecaster:
-    """Seconds of slot time for a config, learnt from recorded timings on that device, else from the built-in rate."""
+class Rates:
+    """How fast slots of one device train: learnt from recorded timings on it, else the built-in rate."""
 
     device: str
     timings: tuple[Timing, ...] = ()
+    """Those of other devices are not used."""
 
     @property
     def basis(self) -> str:
-        """Where the forecast comes from, for the person who reads it."""
+        """Where the rates come from, for the person who reads a forecast."""
         known = len(self._on_device)
         return f"{known} recorded trials on {self.device}" if known else f"a built-in rate for a {self.device} slot"
 
-    def seconds(self, config: Config, seeds: int) -> float:
+    def training_s(self, config: Config, seeds: int) -> float:
         """Slot seconds of a whole training of that many seeds."""
         if not seeds:
             return 0.0
-        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.rate(config)
+        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
 
-    def rate(self, config: Config) -> float:
-        """Floating-point operations a second of a slot on that network: the median of its own timings where there are
-        any, else of those of the network nearest in size, since large ones use a slot better than small ones."""
+    def evaluation_s(self, config: Config, images: int) -> float:
+        """Slot seconds of evaluating one network on that many images."""
+        return images * image_flops(config) / self.flops(config)
+
+    def flops(self, config: Config) -> float:
+        """Floating-point operations a second of a slot on that network: the median of the network's own timings. Where
+        it has none, those of the network nearest in size, since large networks use a slot better than small ones."""
         timings = self._on_device
         if not timings:
             return RATES[self.device]
@@ -78,32 +80,33 @@ class Forecaster:
         return [timing for timing in self.timings if timing.device == self.device and timing.seed_epoch_s > 0]
 
 
+def image_flops(config: Config) -> float:
+    """Floating-point operations of one image's forward pass."""
+    return 2.0 * sum(layer.multiply_adds for layer in layers(config))
+
+
 def epoch_flops(config: Config) -> float:
-    """Floating-point operations of one seed's epoch: three forward passes' worth a train image, one an evaluation."""
+    """Floating-point operations of one seed's epoch: a train image takes three forward passes' worth in training and
+    one in evaluation, a held-out image one."""
     train, held_out = SPLIT_SIZES[config.data][config.protocol]
-    return 2.0 * sum(layer.multiply_adds for layer in layers(config)) * (4 * train + held_out)
-
-
-def images_seconds(config: Config, images: int, rate: float) -> float:
-    """Seconds of evaluating that many images at that many floating-point operations a second."""
-    return 2.0 * images * sum(layer.multiply_adds for layer in layers(config)) / rate
+    return image_flops(config) * (4 * train + held_out)
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
-    """Wall seconds of trials started longest first on that many equal slots."""
+    """Wall seconds of trials that start longest first on that many equal slots."""
     busy_until = [0.0] * max(slots, 1)
     for duration in sorted(seconds, reverse=True):
         heapq.heapreplace(busy_until, busy_until[0] + duration)
     return max(busy_until)
 
 
-def cost(prices: Mapping[str, float], asks: Resources, slot_s: float, wall_s: float) -> float:
-    """Money for that many slot seconds within that many wall seconds.
+def cost(prices: Mapping[str, float], trial: Resources, slot_s: float, wall_s: float) -> float:
+    """Money for that many slot seconds of trials within that many wall seconds.
 
     `prices` are those of an hour: `gpu` of one GPU with its part of a node, `cpu` of one core of a node without GPUs,
-    `head` of what runs from the start to the end. Nodes that start, or wait to be let go, are not in it.
+    `head` of the node that runs from start to end. The time in which nodes start, or wait to be let go, is not in it.
     """
-    slot = asks.gpus * prices.get("gpu", 0) if asks.gpus else asks.cpus * prices.get("cpu", 0)
+    slot = trial.gpus * prices.get("gpu", 0) if trial.gpus else trial.cpus * prices.get("cpu", 0)
     return (slot_s * slot + wall_s * prices.get("head", 0)) / 3600
 
 

@@ -10,12 +10,13 @@ from sweeps.errors import UsageError
 GPU_MEMORY = "gpu_memory_gb"
 """The custom resource by which a node tells the memory of all its GPUs together; Ray finds the others by itself."""
 GPU_SHARE = 0.25
-"""GPUs a trial where there are any and nothing was asked for: one small network does not fill a GPU (not measured)."""
+"""GPUs a trial, where there are any and the user asked for nothing: one small network does not fill a GPU (not
+measured)."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one trial, or of one node."""
+    """The resources of one trial or of one node."""
 
     cpus: float
     gpus: float = 0
@@ -27,53 +28,76 @@ class Resources:
         return "cuda" if self.gpus else "cpu"
 
     def slots(self, trial: "Resources") -> int:
-        """How many trials that ask for so much run on this node at the same time."""
+        """How many trials with these resources run on this node at the same time."""
         pairs = ((self.cpus, trial.cpus), (self.gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))
-        return int(min(has // asks for has, asks in pairs if asks))
+        return int(min(has // needs for has, needs in pairs if needs))
 
     def __str__(self) -> str:
         memory = f" with {self.gpu_memory_gb:g} GB" if self.gpu_memory_gb else ""
         return f"{self.cpus:g} CPU and {self.gpus:g} GPU{memory}"
 
 
+@dataclass(frozen=True)
+class Allocation:
+    """What each trial of a sweep gets, and how many of them run at the same time."""
+
+    trial: Resources
+    slots: int
+
+
+class NoGpusError(UsageError):
+    """GPUs were asked for and no node has one."""
+
+
 def count_slots(nodes: Iterable[Resources], trial: Resources) -> int:
-    """How many trials that ask for so much run on these nodes at the same time."""
+    """How many trials with these resources run on these nodes at the same time."""
     return sum(node.slots(trial) for node in nodes)
 
 
 def local_resources() -> Resources:
-    """This machine's, found without starting anything."""
+    """This machine's resources, found without starting anything."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(glob.glob("/dev/nvidia[0-9]*")) if visible is None else len([g for g in visible.split(",") if g.strip()])
     return Resources(len(os.sched_getaffinity(0)), gpus)
 
 
-def trial_resources(nodes: Sequence[Resources], asks: Resources, default_gpus: bool, grows: bool = False) -> Resources:
-    """What a trial asks for; with `default_gpus`, a share of a GPU where any node has one.
+def trial_resources(
+    nodes: Sequence[Resources], requested: Resources, default_gpus: bool, grows: bool = False
+) -> Resources:
+    """What a trial gets on these nodes: what was requested, and with `default_gpus` a share of a GPU where a node has
+    one.
 
-    Raises `UsageError` where no node has as much, unless the cluster `grows`, and where a GPU that trials share is too
-    small for all who would share it.
+    Raises `NoGpusError` where GPUs were requested and there are none, and `UsageError` where no node has as much (both
+    unless the cluster `grows`) or where the GPU that trials share is too small for all of them.
     """
     if default_gpus:
-        asks = Resources(asks.cpus, GPU_SHARE if any(node.gpus for node in nodes) else 0, asks.gpu_memory_gb)
+        share = GPU_SHARE if any(node.gpus for node in nodes) else 0
+        requested = Resources(requested.cpus, share, requested.gpu_memory_gb)
     for node in nodes:
-        if asks.gpu_memory_gb and asks.gpus < 1 and node.gpus > 1:
-            share = asks.gpu_memory_gb * node.gpus / node.gpu_memory_gb if node.gpu_memory_gb else 1
-            if asks.gpus < share:  # Ray fills one GPU after another and counts the memory of all together
-                raise UsageError(
-                    f"--gpus-per-trial {asks.gpus:g}: {asks.gpu_memory_gb:g} GB are {share:.2g} of one of the GPUs of "
-                    f"a node with {node.gpus:g} of them; ask for that share at least"
-                )
-    if grows or count_slots(nodes, asks):
-        return asks
+        _check_gpu_share(node, requested)
+    if grows or count_slots(nodes, requested):
+        return requested
     for option, has, wants in (
-        ("cpus-per-trial", [node.cpus for node in nodes], asks.cpus),
-        ("gpus-per-trial", [node.gpus for node in nodes], asks.gpus),
-        ("gpu-memory-per-trial", [node.gpu_memory_gb for node in nodes], asks.gpu_memory_gb),
+        ("cpus-per-trial", [node.cpus for node in nodes], requested.cpus),
+        ("gpus-per-trial", [node.gpus for node in nodes], requested.gpus),
+        ("gpu-memory-per-trial", [node.gpu_memory_gb for node in nodes], requested.gpu_memory_gb),
     ):
         if wants > max(has, default=0):
-            raise UsageError(f"--{option} {wants:g}: the largest node has {max(has, default=0):g}{_hint(option)}")
-    raise UsageError(f"no node has {asks} together")
+            kind = NoGpusError if requested.gpus and not any(node.gpus for node in nodes) else UsageError
+            raise kind(f"--{option} {wants:g}: the largest node has {max(has, default=0):g}{_hint(option)}")
+    raise UsageError(f"no node has {requested} together")
+
+
+def _check_gpu_share(node: Resources, requested: Resources) -> None:
+    """Raises `UsageError` where trials would overfill one GPU of a node: Ray fills one GPU after another, and counts
+    the memory of all together."""
+    if requested.gpu_memory_gb and requested.gpus < 1 and node.gpus > 1:
+        share = requested.gpu_memory_gb * node.gpus / node.gpu_memory_gb if node.gpu_memory_gb else 1
+        if requested.gpus < share:
+            raise UsageError(
+                f"--gpus-per-trial {requested.gpus:g}: {requested.gpu_memory_gb:g} GB are {share:.2g} of one of the "
+                f"GPUs of a node with {node.gpus:g} of them; ask for that share at least"
+            )
 
 
 def _hint(option: str) -> str:

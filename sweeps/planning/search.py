@@ -1,65 +1,44 @@
-"""The search for the best batch-norm configuration as data: its space, and how far the record has it. No Ray here.
+"""The search of a sweep, and how far the record has it. No Ray here.
 
-All of it is on protocol B: the validation error decides, and the test split is read once, for the winner. A search is
-continued, not repeated: what the record has of it is told to Optuna, and interrupted trials are taken up first.
+A search runs on protocol B: the validation error decides, and the test split is read once, for the winner. A search is
+continued, not repeated: Optuna is told what the record has of it, and interrupted trials are taken up first.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-
 from analysis.record import WINNER_METRIC, TrialRecord, best_of
-from sweeps.forecast import Forecaster
-from trainable.config import Config
+from sweeps.errors import UsageError
+from sweeps.planning.rates import Rates
+from sweeps.planning.tables import make_config
+from trainable.search_space import PROTOCOL, ResolvedSearch
+from trainable.study import Study
 
-STUDY = "search"
-FIXED: dict[str, Any] = {"protocol": "B", "batch_norm": True}
-SPACE: dict[str, BaseDistribution] = {
-    "optimizer": CategoricalDistribution(["adam", "adamw"]),
-    "lr": FloatDistribution(1e-4, 3e-2, log=True),
-    "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-    "schedule": CategoricalDistribution(["constant", "cosine", "one_cycle"]),
-    "batch_size": CategoricalDistribution([64, 128, 256]),
-    "label_smoothing": FloatDistribution(0.0, 0.2),
-    "dropout": FloatDistribution(0.0, 0.3),
-    "bn_momentum": FloatDistribution(0.01, 0.5, log=True),
-    "flip": CategoricalDistribution([False, True]),
-    "shift": IntDistribution(0, 4),
-}
-
-EXTREME: dict[str, Any] = {
-    name: space.choices[-1] if isinstance(space, CategoricalDistribution) else space.high  # type: ignore[attr-defined]
-    for name, space in SPACE.items()
-}
-"""One corner of the space: what does not go together with it does not go together with the search."""
+SAMPLER = "Optuna's TPE, multivariate, with a constant liar for running trials"
+SEED = 0
+"""Every config of a search is trained for this seed alone."""
 ASHA_SHARE = 0.5
 """Share of all the epochs that a search under ASHA trains, about; the forecast's assumption."""
 
 
 @dataclass(frozen=True)
-class Search:
-    """A search and how far the record has it."""
+class SearchPlan:
+    """A search and the trials that the record has of it."""
 
-    base: Config
-    """What every suggestion shares."""
-    samples: int
-    fingerprint: str
-    """The data's."""
-    known: Sequence[TrialRecord] = field(default=())
+    search: ResolvedSearch
+    known: tuple[TrialRecord, ...] = ()
     """The record's trials of this search."""
 
-    def with_trials(self, trials: Sequence[TrialRecord]) -> "Search":
-        """The same search, knowing those of a record's trials that are its own."""
-        own = [
+    def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
+        """The same search with its own trials among those of a record."""
+        own = (
             trial
             for trial in trials
-            if trial.tags.get("study") == STUDY
-            and trial.tags.get("data_fingerprint") == self.fingerprint
-            and trial.config.change(**point(self.base)) == self.base
-        ]
-        return replace(self, known=own)
+            if trial.tags.get("study") == self.search.study
+            and self.search.covers(trial.config, trial.tags.get("data_fingerprint", ""))
+        )
+        return replace(self, known=tuple(own))
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -74,12 +53,12 @@ class Search:
 
     @property
     def to_run(self) -> int:
-        """Samples that the record lacks."""
-        return max(0, self.samples - len(self.finished))
+        """How many samples the record lacks."""
+        return max(0, self.search.samples - len(self.finished))
 
-    def forecast_s(self, forecaster: Forecaster, slots: int) -> float:
-        """Wall seconds of what is to run: ASHA stops most trials, so they are taken to cost `ASHA_SHARE` of a whole."""
-        return self.to_run * ASHA_SHARE * forecaster.seconds(self.base, 1) / slots
+    def wall_s(self, rates: Rates, slots: int) -> float:
+        """Wall seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
+        return self.to_run * ASHA_SHARE * rates.training_s(self.search.base, 1) / slots
 
     @property
     def best(self) -> TrialRecord | None:
@@ -87,27 +66,45 @@ class Search:
         return best_of(self.finished)
 
     @property
-    def done(self) -> bool:
-        """Whether the record has all of it."""
-        return self.to_run == 0 and self.crowned
-
-    @property
-    def crowned(self) -> bool:
+    def winner_recorded(self) -> bool:
         """Whether the best trial's test error has been read, or there is no best trial yet."""
         return self.best is None or WINNER_METRIC in self.best.metrics
 
-
-def make_search(base: Mapping[str, Any], samples: int, trials: Sequence[TrialRecord], fingerprint: str) -> Search:
-    """The search over that base, with what the record has of it: the search's trials on the same data and base."""
-    search = Search(Config(**{**base, **FIXED}), samples, fingerprint)
-    return search.with_trials(trials)
-
-
-def point(config: Config) -> dict[str, Any]:
-    """A config's place in the search space."""
-    return {name: getattr(config, name) for name in SPACE}
+    @property
+    def complete(self) -> bool:
+        """Whether the record has all of it."""
+        return self.to_run == 0 and self.winner_recorded
 
 
-START: dict[str, Any] = point(Config(**FIXED)) | {"weight_decay": SPACE["weight_decay"].low}  # type: ignore[attr-defined]
-"""Where a search starts: the report's own batch-norm config, so that what is found can be compared with it on the same
-terms. It has no weight decay; the space's smallest is next to none."""
+def plan_search(
+    study: Study, *, base: Mapping[str, Any], samples: int, fingerprint: str, trials: Sequence[TrialRecord]
+) -> SearchPlan:
+    """A study's search on that base, with what the record has of it.
+
+    Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
+    """
+    definition = study.search
+    assert definition is not None, f"study {study.name} has no search"
+    fixed = {**PROTOCOL, **definition.fixed}
+    if changed := (base.keys() & {*definition.space, *fixed}):
+        raise UsageError(
+            f"--set {min(changed)}: the search {study.name} decides it; leave out either of them"
+        )
+    largest = {name: parameter.largest for name, parameter in definition.space.items()}
+    make_config({**fixed, **largest}, base, f"search {study.name}, the largest values of its space")
+    for point in definition.start:
+        make_config({**fixed, **point.values}, base, f"search {study.name}, a start point")
+    resolved = ResolvedSearch(
+        study=study.name,
+        title=study.title,
+        fingerprint=fingerprint,
+        base=make_config(fixed, base, f"search {study.name}"),
+        space=definition.space,
+        start=definition.start,
+        scheduler=definition.scheduler,
+        sampler=SAMPLER,
+        seeds=(SEED,),
+        samples=samples,
+        winner=definition.winner or f"best_{study.name.replace('-', '_')}",
+    )
+    return SearchPlan(resolved).with_trials(trials)

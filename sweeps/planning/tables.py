@@ -1,4 +1,4 @@
-"""The plan: the distinct configs of the chosen studies, minus what the record has. Pure: no Ray, no torch."""
+"""What the tables of the chosen studies need: their distinct configs, minus what the record has. No Ray, no torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError, first_error
-from sweeps.forecast import PROBE_COST, Forecaster, makespan
+from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
-from trainable.study import Measure, ResolvedRow, ResolvedTable, Study
+from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
 @dataclass(frozen=True)
 class PlannedConfig:
-    """A distinct config of the plan: its identity, what is left of it and the rows it serves."""
+    """A distinct config of the plan: its identity, the rows that it serves and what is left of it."""
 
     key: str
     name: str
@@ -28,12 +28,12 @@ class PlannedConfig:
     """Slot seconds of the seeds still to run."""
     tables: tuple[ResolvedTable, ...] = ()
     fused: bool = True
-    """Whether the seeds train as one program, or apart: then each is a trial of its own."""
+    """Whether the seeds train as one program. Else each seed is a trial of its own."""
 
     @property
-    def probed(self) -> bool:
-        """Whether the loss is to be probed along the gradient."""
-        return any(table.measure == "probe" for table in self.tables)
+    def probe_every(self) -> int | None:
+        """Steps between probes along the gradient; None where no table asks for probes."""
+        return next((table.measures.probe_every for table in self.tables if table.measures.probe_every), None)
 
     @property
     def trials(self) -> list[tuple[int, ...]]:
@@ -49,13 +49,11 @@ class PlannedConfig:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a sweep of these studies has to do."""
+class TablePlan:
+    """The tables of a sweep, and what the record lacks of them."""
 
     tables: tuple[ResolvedTable, ...]
     configs: tuple[PlannedConfig, ...]
-    slots: int
-    """Trials that run at the same time."""
 
     @property
     def to_run(self) -> list[PlannedConfig]:
@@ -63,75 +61,53 @@ class Plan:
         return sorted((config for config in self.configs if config.seeds), key=lambda config: -config.trial_s)
 
     @property
-    def wall_s(self) -> float:
-        """Forecast seconds from start to end on the slots."""
-        return makespan((config.trial_s for config in self.to_run for _ in config.trials), self.slots)
+    def slot_s(self) -> float:
+        """Forecast slot seconds of all that is to run."""
+        return sum(config.forecast_s for config in self.to_run)
 
-    def summary(self) -> dict[str, Any]:
-        """The plan as plain JSON values."""
-        return {
-            "rows": sum(len(table.rows) for table in self.tables),
-            "distinct": len(self.configs),
-            "recorded": len(self.configs) - len(self.to_run),
-            "to_run": sum(len(config.trials) for config in self.to_run),
-            "slots": self.slots,
-            "forecast_s": round(self.wall_s, 1),
-            "configs": [
-                {
-                    "key": config.key,
-                    "name": config.name,
-                    "config": config.config.model_dump(mode="json"),
-                    "seeds": list(config.seeds),
-                    "recorded_seeds": list(config.recorded_seeds),
-                    "trials": len(config.trials),
-                    "rows": list(config.rows),
-                    "forecast_s": round(config.forecast_s, 1),
-                }
-                for config in self.configs
-            ],
-        }
+    def wall_s(self, slots: int) -> float:
+        """Forecast seconds from start to end on that many slots."""
+        return makespan((config.trial_s for config in self.to_run for _ in config.trials), slots)
 
 
-def make_plan(
+def plan_tables(
     studies: Sequence[Study],
     *,
     base: Mapping[str, Any],
     fingerprint: str,
     seeds: int,
-    recorded: Mapping[Measure, Mapping[str, set[int]]],
-    forecaster: Forecaster,
-    slots: int = 1,
+    recorded: Mapping[str, Mapping[str, set[int]]],
+    rates: Rates,
     only: Iterable[str] = (),
     short: bool = False,
     fused: bool = True,
-) -> Plan:
+) -> TablePlan:
     """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`.
 
-    `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps, for each measure, keys to the
-    seeds that the record has with what is measured: a table runs the others again, to the same errors. `short` lets
-    tables take their `cpu_epochs`; `fused` trains a config's seeds as one program. Raises `UsageError` for a row whose
-    config is not valid.
+    `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps a measure's name and a key to
+    the seeds whose training the record has with what is measured; where it has only the errors, the seed runs again.
+    `short` lets tables take their `cpu_epochs`. `fused` trains a config's seeds as one program. Raises `UsageError` for
+    a row whose config is not valid.
     """
     chosen = set(only)
     tables = tuple(
-        place(
-            study.name, table, {**base, "epochs": table.cpu_epochs} if short and table.cpu_epochs else base, fingerprint
-        )
+        resolve_table(study.name, table, _base_of(table, base, short), fingerprint)
         for study in studies
         for table in study.tables
         if not chosen or table.number in chosen
     )
-    placed: dict[str, list[tuple[ResolvedTable, ResolvedRow]]] = {}
+    by_key: dict[str, list[tuple[ResolvedTable, ResolvedRow]]] = {}
     for table in tables:
         for row in table.rows:
-            placed.setdefault(row.key, []).append((table, row))
+            by_key.setdefault(row.key, []).append((table, row))
+    baseline = make_config({}, base, "the baseline").key(fingerprint)
     configs = []
-    baseline = config_of({}, base, "the baseline").key(fingerprint)
-    for key, places in placed.items():
-        table, row = places[0]
-        measures = {table.measure for table, _ in places}
-        done = set(range(seeds)).intersection(*(recorded.get(each, {}).get(key, set()) for each in measures))
+    for key, rows in by_key.items():
+        table, row = rows[0]
+        measures = {table.measures for table, _ in rows}
+        done = set(range(seeds)).intersection(*(recorded.get(each.name, {}).get(key, set()) for each in measures))
         missing = tuple(sorted(set(range(seeds)) - done))
+        time_factor = max(measure.time_factor for measure in measures)
         configs.append(
             PlannedConfig(
                 key=key,
@@ -139,29 +115,33 @@ def make_plan(
                 config=row.config,
                 seeds=missing,
                 recorded_seeds=tuple(sorted(done)),
-                rows=tuple(f"{table.number}/{row.name}" for table, row in places),
-                forecast_s=forecaster.seconds(row.config, len(missing)) * (PROBE_COST if "probe" in measures else 1),
-                tables=tuple(table for table, _ in places),
+                rows=tuple(f"{table.number}/{row.name}" for table, row in rows),
+                forecast_s=rates.training_s(row.config, len(missing)) * time_factor,
+                tables=tuple(table for table, _ in rows),
                 fused=fused,
             )
         )
-    return Plan(tables=tables, configs=tuple(configs), slots=slots)
+    return TablePlan(tables=tables, configs=tuple(configs))
 
 
-def place(study: str, table: Any, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
-    """A table with its rows' configs and keys."""
+def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
+    """The table with the config and the key of every row. Raises `UsageError` for a config that is not valid."""
     rows = []
     for row in table.rows:
-        config = config_of(row.change, base, f"table {table.number}, row {row.name}")
+        config = make_config(row.change, base, f"table {table.number}, row {row.name}")
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
-    reference = config_of(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
+    reference = make_config(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
     same = table.model_dump(exclude={"rows", "reference", "cpu_epochs"})
     return ResolvedTable(study=study, rows=tuple(rows), reference=reference, **same)
 
 
-def config_of(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
-    """The baseline with the sweep's changes and then the row's."""
+def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
+    """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`."""
     try:
         return Config(**{**base, **change})
     except ValidationError as error:
         raise UsageError(f"{where}: {first_error(error)}") from error
+
+
+def _base_of(table: Table, base: Mapping[str, Any], short: bool) -> Mapping[str, Any]:
+    return {**base, "epochs": table.cpu_epochs} if short and table.cpu_epochs else base

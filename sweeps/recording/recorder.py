@@ -22,17 +22,27 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
 from analysis.kernels import bound_of, kernel_grid
-from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE
+from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
+from sweeps.observer import Observer
 from trainable.config import Config
+from trainable.search_space import ResolvedSearch
 from trainable.storage import CORRECT, TRACES, WEIGHTS, TrialStorage, entries_under
-from trainable.study import ResolvedTable
+from trainable.study import ResolvedTable, StudyFile
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 RETRY_S = 2.0
+_STATUS = {
+    TrialEnd.COMPLETE: "FINISHED",
+    TrialEnd.STOPPED: "FINISHED",
+    TrialEnd.INTERRUPTED: "KILLED",
+    TrialEnd.FAILED: "FAILED",
+}
+"""MLflow's status of a trial's run."""
 
 logger = logging.getLogger(__name__)
 
 
-class Recorder:
+class Recorder(Observer):
     """Writes one sweep: a parent run, and a child run for every trial. The methods return at once."""
 
     def __init__(
@@ -43,13 +53,15 @@ class Recorder:
         name: str,
         tags: Mapping[str, str],
         params: Mapping[str, Any],
-        tables: tuple[ResolvedTable, ...],
+        tables: Sequence[ResolvedTable] = (),
+        searches: Sequence[ResolvedSearch] = (),
+        study_file: StudyFile | None = None,
     ) -> None:
         self._client, self._experiment_id = client, experiment_id
         parent = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: "sweep"})
         self.run_id = parent.info.run_id
         client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
-        log_tables(client, self.run_id, tables)
+        log_studies(client, self.run_id, tables, searches, study_file)
         self._tags = dict(tags)
         self._trials: dict[str, _TrialRun] = {}
         self._finished: list[TrialStorage] = []
@@ -61,20 +73,19 @@ class Recorder:
         """Writes that no repetition would deliver."""
         self._thread.start()
 
-    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
         self._queue.put(lambda: self._start(trial_id, spec))
 
-    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        kept = {name: result[name] for name in ("epochs", "environment") if name in result}
         now = now_ms()  # not in the write: one that is repeated must write the same
-        self._queue.put(lambda: self._result(trial_id, kept, now))
+        self._queue.put(lambda: self._report(trial_id, report, now))
 
-    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         now = now_ms()
-        self._queue.put(lambda: self._end(trial_id, outcome, error, now))
+        self._queue.put(lambda: self._end(trial_id, end, error, now))
 
     def act(self, write: Callable[[MlflowClient, str], object]) -> None:
         """Run any other write in order with the rest: it gets the client and the sweep's run id."""
@@ -123,53 +134,52 @@ class Recorder:
         self.failing_since = None
         return True
 
-    def _start(self, trial_id: str, spec: Mapping[str, Any]) -> None:
-        config, seeds = Config(**spec["config"]), tuple(spec["seeds"])
-        all_tags = {
+    def _start(self, trial_id: str, spec: TrialSpec) -> None:
+        tags = {
             **self._tags,
-            **spec["tags"],
+            **spec.tags,
             ROLE: "trial",
-            "key": spec["key"],
-            "config": json.dumps(config.canonical()),
-            "seeds": json.dumps(seeds),
+            "key": spec.key,
+            "config": json.dumps(spec.config.canonical()),
+            "seeds": json.dumps(spec.seeds),
             MLFLOW_PARENT_RUN_ID: self.run_id,
         }
         if trial_id not in self._trials:  # else Tune restarted the actor, or this write is being repeated
-            run = self._client.create_run(self._experiment_id, run_name=spec["name"], tags=all_tags)
-            storage = TrialStorage(spec["storage_path"], spec["key"], seeds)
-            self._trials[trial_id] = _TrialRun(run.info.run_id, config, seeds, storage)
-        params = [Param(name, str(value)) for name, value in config.model_dump(mode="json").items()]
-        self._client.log_batch(self._trials[trial_id].run_id, params=params)
+            run = self._client.create_run(self._experiment_id, run_name=spec.name, tags=tags)
+            storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+            self._trials[trial_id] = _TrialRun(run.info.run_id, spec.config, spec.seeds, storage)
+        self._client.log_batch(self._trials[trial_id].run_id, params=config_params(spec.config))
 
-    def _result(self, trial_id: str, result: Mapping[str, Any], now: int) -> None:
+    def _report(self, trial_id: str, report: TrialReport, now: int) -> None:
         trial = self._trials[trial_id]
-        last = trial.epochs[-1]["number"] if trial.epochs else 0
-        new = [epoch for epoch in result["epochs"] if epoch["number"] > last]
+        last = trial.epochs[-1].number if trial.epochs else 0
+        new = [epoch for epoch in report.epochs if epoch.number > last]
         metrics = [
-            Metric(name, value, now, epoch["number"])
+            Metric(name, value, now, epoch.number)
             for epoch in new
-            for name, value in _flat_metrics(epoch, trial.seeds).items()
+            for name, value in _metrics_of(epoch, trial.seeds).items()
         ]
-        tags = [RunTag(name, value) for name, value in result.get("environment", {}).items()]
+        environment = report.environment.model_dump() if report.environment else {}
+        tags = [RunTag(name, value) for name, value in environment.items()]
         self._client.log_batch(trial.run_id, metrics=metrics, tags=tags)
         trial.epochs += new
 
-    def _end(self, trial_id: str, outcome: str, error: str, now: int) -> None:
+    def _end(self, trial_id: str, end: TrialEnd, error: str, now: int) -> None:
         trial = self._trials.get(trial_id)
         if trial is None:
             return
         run_id = trial.run_id
-        status = {"interrupted": "KILLED", "failed": "FAILED"}.get(outcome, "FINISHED")
-        epochs = trial.config.epochs if outcome == "complete" else len(trial.epochs)
-        if status == "FINISHED" and [epoch["number"] for epoch in trial.epochs] != list(range(1, epochs + 1)):
+        status, complete = _STATUS[end], end == TrialEnd.COMPLETE
+        epochs = trial.config.epochs if complete else len(trial.epochs)
+        if status == "FINISHED" and [epoch.number for epoch in trial.epochs] != list(range(1, epochs + 1)):
             raise ValueError(f"the record of {run_id} lacks some of its {epochs} epochs: it is not finished")
         summary = []
         if trial.epochs:
-            last = trial.epochs[-1]["number"]
+            last = trial.epochs[-1].number
             summary = [Metric(name, value, now, last) for name, value in summarise(trial.epochs).items()]
         self._client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
-        tags = [RunTag("outcome", outcome)] + ([RunTag("error", error[-5000:])] if error else [])
-        if outcome == "complete":
+        tags = [RunTag("outcome", end)] + ([RunTag("error", error[-5000:])] if error else [])
+        if complete:
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
         self._client.log_batch(run_id, metrics=summary, tags=tags)
@@ -206,9 +216,24 @@ def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: 
     client.set_tag(run_id, FILES, " ".join(dict.fromkeys([*known, *(file.name for file in files)])))
 
 
-def log_tables(client: MlflowClient, run_id: str, tables: Sequence[ResolvedTable]) -> None:
-    """Keep a sweep's tables with the key of every row, so that the record explains itself."""
-    client.log_text(run_id, json.dumps([table.model_dump(mode="json") for table in tables], indent=1), PLAN_FILE)
+def log_studies(
+    client: MlflowClient,
+    run_id: str,
+    tables: Sequence[ResolvedTable],
+    searches: Sequence[ResolvedSearch],
+    study_file: StudyFile | None,
+) -> None:
+    """Keep on a sweep's run its tables with the key of every row, its searches, and the file that a study was read
+    from, so that the record explains itself."""
+    for name, parts in ((PLAN_FILE, tables), (SEARCHES_FILE, searches)):
+        client.log_text(run_id, json.dumps([part.model_dump(mode="json") for part in parts], indent=1), name)
+    if study_file:
+        client.log_text(run_id, study_file.text, f"{STUDY_FOLDER}/{study_file.name}")
+
+
+def config_params(config: Config) -> list[Param]:
+    """A config as MLflow's parameters."""
+    return [Param(name, str(value)) for name, value in config.model_dump(mode="json").items()]
 
 
 def now_ms() -> int:
@@ -230,26 +255,26 @@ class _TrialRun:
 
     def __init__(self, run_id: str, config: Config, seeds: tuple[int, ...], storage: TrialStorage) -> None:
         self.run_id, self.config, self.seeds, self.storage = run_id, config, seeds, storage
-        self.epochs: list[dict[str, Any]] = []
+        self.epochs: list[Epoch] = []
 
 
-def _flat_metrics(epoch: Mapping[str, Any], seeds: tuple[int, ...]) -> dict[str, float]:
+def _metrics_of(epoch: Epoch, seeds: tuple[int, ...]) -> dict[str, float]:
     """One epoch's metrics by MLflow name: the seeds' mean under the plain name, each seed's beside it."""
-    flat = {"epoch_s": epoch["seconds"]}
-    for name, values in epoch["metrics"].items():
-        flat[name] = sum(values) / len(values)
-        flat |= {f"{name}/seed_{seed}": value for seed, value in zip(seeds, values, strict=True)}
-    return flat
+    metrics = {"epoch_s": epoch.seconds}
+    for name, values in epoch.metrics.items():
+        metrics[name] = epoch.mean(name)
+        metrics |= {f"{name}/seed_{seed}": value for seed, value in zip(seeds, values, strict=True)}
+    return metrics
 
 
-def summarise(epochs: list[dict[str, Any]]) -> dict[str, float]:
+def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
     """A trial's headline numbers: `best_test_error` is the mean over the seeds of each one's minimum over the epochs,
     `seed_epoch_s` the seconds of one epoch of one seed."""
     summary: dict[str, float] = {}
-    for name in epochs[0]["metrics"]:
+    for name in epochs[0].metrics:
         if name.endswith("_error"):
-            best = [min(values) for values in zip(*(epoch["metrics"][name] for epoch in epochs), strict=True)]
+            best = [min(values) for values in zip(*(epoch.metrics[name] for epoch in epochs), strict=True)]
             summary[f"best_{name}"] = sum(best) / len(best)
-    seeds = len(epochs[0]["metrics"]["train_loss"])
-    summary["seed_epoch_s"] = sum(epoch["seconds"] for epoch in epochs) / len(epochs) / seeds
+    seeds = len(epochs[0].metrics["train_loss"])
+    summary["seed_epoch_s"] = sum(epoch.seconds for epoch in epochs) / len(epochs) / seeds
     return summary

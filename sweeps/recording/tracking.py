@@ -1,6 +1,5 @@
 """The tracking server or store: reached, checked and given its experiment."""
 
-import logging
 import os
 import platform
 import sqlite3
@@ -8,19 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the recorder tries again itself, without blocking
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-for noisy in ("mlflow", "alembic"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
-
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import SQLITE, Record, SweepRecord, TrialRecord
-from sweeps import views
 from sweeps.errors import UsageError
+from sweeps.recording import views
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""

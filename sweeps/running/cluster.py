@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sweeps.errors import UsageError
-from sweeps.resources import GPU_MEMORY, Resources, local_resources
+from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0
 KEPT_BYTES = str(1 << 30)
 WORKER_ENVIRONMENT = {
@@ -21,8 +21,8 @@ WORKER_ENVIRONMENT = {
 }
 
 
-def ready_to_join(address: str) -> None:
-    """Settle, before Ray is imported, how a cluster will be joined.
+def check_address(address: str) -> None:
+    """Check that a cluster can be joined, and choose how to authenticate there. Ray must not be imported before.
 
     Raises `UsageError` where nothing answers at an explicit address within a few seconds.
     """
@@ -40,7 +40,7 @@ def ready_to_join(address: str) -> None:
 
 
 def _stop(*_: Any) -> None:
-    """Stop as after Ctrl-C. A script's background job ignores that signal, until Tune's loop takes it."""
+    """Stop as after Ctrl-C. In a script's background job that signal is ignored until Tune's loop handles it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,8 +1,7 @@
-"""What a person sees of a sweep: the plan before it, one live display or plain lines while it runs."""
+"""What a person sees of a sweep while it runs: one live display, or plain lines where there is no terminal."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,82 +9,42 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.plan import Plan
+from sweeps.observer import Observer
+from sweeps.planning.show import duration
+from trainable.config import Config
 from trainable.storage import format_seeds
+from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 LINE_EVERY_S = 30.0
 """Seconds between progress lines where there is no terminal."""
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42s, 3m 20s, 2h 05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-
-
-def print_plan(console: Console, plan: Plan, summary: Mapping[str, Any]) -> None:
-    """Each distinct config with the rows that it serves and what is left of it, then the forecast."""
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for column in ("config", "key", "rows", "seeds to run", "recorded", "forecast"):
-        table.add_column(column, no_wrap=column in ("config", "key"), overflow="fold")
-    for config in plan.configs:
-        seeds, recorded = (", ".join(map(str, some)) or "-" for some in (config.seeds, config.recorded_seeds))
-        forecast = duration(config.forecast_s) if config.seeds else "-"
-        table.add_row(config.name, config.key, ", ".join(config.rows), seeds, recorded, forecast)
-    if plan.configs:
-        console.print(table)
-    print_forecast(console, summary)
-    data = summary["data"]
-    console.print(f"data: {data['name']}, {data['form']}, fingerprint {data['fingerprint']}")
-
-
-def print_forecast(console: Console, summary: Mapping[str, Any]) -> None:
-    """What is to run, for how long, on what and for how much money."""
-    asks, search = summary["resources"], summary.get("search")
-    memory = f" with {asks['gpu_memory_per_trial']:g} GB" if asks["gpu_memory_per_trial"] else ""
-    slots = f"{summary['slots']} slot(s) of {asks['cpus_per_trial']:g} CPU and {asks['gpus_per_trial']:g} GPU{memory}"
-    console.print(
-        f"{summary['rows']} rows, {summary['distinct']} distinct configs, {summary['recorded']} complete; "
-        f"{summary['to_run']} trials to run in about {duration(summary['forecast_s'])} on {slots}, from "
-        f"{summary['forecast_basis']}"
-    )
-    if not asks["gpus_per_trial"]:
-        console.print("no GPU is asked for or in sight: trials run on CPUs")
-    if surfaces := summary.get("surfaces"):
-        console.print(
-            f"loss surfaces: {surfaces['to_run']} to compute in about {duration(surfaces['forecast_s'])}; more follow "
-            "their trainings"
-        )
-    if search:
-        console.print(
-            f"search: {search['samples']} samples, {search['recorded']} recorded, {search['to_run']} to run in about "
-            f"{duration(search['forecast_s'])}"
-        )
-    if "cost" in summary:
-        console.print(f"all of it: about {duration(summary['total_s'])} and {summary['cost']:.2f} at the given prices")
-
-
-class Display:
-    """Follows trials: an `Observer`. Use it as a context manager while they run."""
+class Display(Observer):
+    """Shows the progress of trials. Use it as a context manager while they run."""
 
     def __init__(
-        self, console: Console, title: str, work: Sequence[tuple[str, float]], trials: int, epochs: int, device: str
+        self,
+        console: Console,
+        title: str,
+        *,
+        trials: int,
+        epochs: int,
+        device: str,
+        trial_s: Mapping[str, float] | None = None,
+        total_s: float | None = None,
     ) -> None:
-        """`work` is the key of every planned trial with its forecast in slot seconds, empty where there is no plan;
-        `epochs` are those of all trials together, and `device` what it was given to compute on."""
-        self._device = device
-        self._console, self._title, self._work = console, title, dict(work)
+        """`epochs` are those of all trials together. `device` is what the trials were given to compute on. `trial_s` is
+        the forecast of one trial in slot seconds by its key, `total_s` that of all trials; without them all weigh the
+        same."""
+        self._console, self._title, self._device = console, title, device
+        self._trial_s = trial_s or {}
         self._trials, self._epochs_total = trials, epochs
         self._running: dict[str, _Running] = {}
         self._done = self._failed = self._epochs_ended = 0
         self._best: tuple[float, str, str] | None = None
         self._started = self._line_at = time.monotonic()
-        self._work_ended = self._work_found = 0.0
-        self._work_total = sum(seconds for _, seconds in work) if work else float(trials)
+        self._work_ended = self._work_resumed = 0.0
+        self._work_total = float(trials) if total_s is None else total_s
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
@@ -97,43 +56,42 @@ class Display:
         if self._console.is_terminal:
             self._live.stop()
 
-    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
-        name = spec["name"] if spec["seeds"] == [0] else f"{spec['name']}, seed {format_seeds(tuple(spec['seeds']))}"
-        self._running[trial_id] = _Running(name, spec["config"]["epochs"], self._work.get(spec["key"], 1.0))
+        name = spec.name if spec.seeds == (0,) else f"{spec.name}, seed {format_seeds(spec.seeds)}"
+        self._running[trial_id] = _Running(name, spec.config, self._trial_s.get(spec.key, 1.0))
 
-    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        running = self._running[trial_id]
+        running, last = self._running[trial_id], report.last
         if not running.epoch:
-            self._work_found += running.work * (result["epoch"] - 1) / running.epochs
-        running.epoch = result["epoch"]
-        environment = result.get("environment", {})
-        if environment.get("device", self._device) != self._device:
-            self._say(f"{running.name} was given a GPU of {environment['host']} that torch cannot use there", "red")
-        metric = "val_error" if "val_error" in result else "test_error"
-        running.error = result[metric]
-        if self._best is None or result[metric] < self._best[0]:
-            self._best = (result[metric], running.name, metric)
+            self._work_resumed += running.work * (last.number - 1) / running.epochs
+        running.epoch = last.number
+        if report.environment and report.environment.device != self._device:
+            host = report.environment.host
+            self._say(f"{running.name} was given a GPU of {host} that torch cannot use there", "red")
+        running.error = last.mean(running.metric)
+        if self._best is None or running.error < self._best[0]:
+            self._best = (running.error, running.name, running.metric)
         if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
             self._say(self._summary())
 
-    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         running = self._running.pop(trial_id, None)
-        if running is None or outcome == "interrupted":
+        if running is None or end == TrialEnd.INTERRUPTED:
             return
         self._work_ended += running.work
         self._epochs_ended += running.epochs
-        if outcome == "failed":
+        if end == TrialEnd.FAILED:
             self._failed += 1
             reason = error.splitlines()[-1] if error else "no reason given"
             self._say(f"{running.name} failed after {running.epoch} epochs: {reason}", style="red")
             return
         self._done += 1
         if not self._console.is_terminal:
-            ended = "" if outcome == "complete" else f" ({outcome} at epoch {running.epoch})"
+            ended = "" if end == TrialEnd.COMPLETE else f" ({end} at epoch {running.epoch})"
             self._say(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
 
     def _say(self, line: str, style: str | None = None) -> None:
@@ -162,10 +120,11 @@ class Display:
         return (self._work_ended + partial) / self._work_total if self._work_total else 1.0
 
     def _seconds_left(self) -> float | None:
-        """At the pace so far, without what was found done; the forecasts only weigh the trials against each other."""
-        fraction, found = self._fraction(), self._work_found / self._work_total
+        """At the pace so far, without what an earlier process had done of resumed trials. The forecasts only weigh the
+        trials against each other."""
+        fraction, resumed = self._fraction(), self._work_resumed / self._work_total
         gone = time.monotonic() - self._started
-        return gone * (1 - fraction) / (fraction - found) if fraction - found > 0.01 else None
+        return gone * (1 - fraction) / (fraction - resumed) if fraction - resumed > 0.01 else None
 
     def _render(self) -> RenderableType:
         bar = Table.grid()  # a row of its own: a bar ends no line
@@ -178,7 +137,9 @@ class Display:
 
 
 class _Running:
-    def __init__(self, name: str, epochs: int, work: float) -> None:
-        self.name, self.epochs, self.work = name, epochs, work
+    """A trial that runs, as the display shows it."""
+
+    def __init__(self, name: str, config: Config, work: float) -> None:
+        self.name, self.epochs, self.metric, self.work = name, config.epochs, config.held_out, work
         self.epoch = 0
         self.error: float | None = None

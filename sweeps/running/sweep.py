@@ -1,14 +1,14 @@
-"""One sweep, executed: what the record lacks of the chosen studies is run on Ray and recorded."""
+"""One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
 import logging
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import ray
 from pyarrow import ArrowException
@@ -16,21 +16,25 @@ from rich.console import Console
 
 from analysis.record import PROBED, Record
 from analysis.report import make_report
-from sweeps import cluster, tracking
-from sweeps.cluster import ROOT
-from sweeps.display import Display, print_forecast
 from sweeps.errors import UsageError
-from sweeps.execute import Outcome, run_search, run_trials
-from sweeps.forecast import PROBE_EVERY
-from sweeps.prepare import Prepared
-from sweeps.recorder import Recorder
-from sweeps.resources import count_slots, local_resources
-from sweeps.search import Search
-from sweeps.suggest import TrialSearch, make_scheduler
-from sweeps.surfaces import compute, missing
-from sweeps.winner import crown
-from trainable.storage import TrialSpec, check_writable
-from trainable.study import ResolvedTable
+from sweeps.planning.forecast import make_forecast
+from sweeps.planning.prepare import Prepared, SweepPlan, allocate, plan_sweep
+from sweeps.planning.resources import Allocation, NoGpusError, Resources, count_slots
+from sweeps.planning.search import SearchPlan
+from sweeps.planning.show import duration, print_forecast
+from sweeps.planning.surfaces import plan_surfaces
+from sweeps.recording import tracking
+from sweeps.recording.recorder import Recorder
+from sweeps.running import cluster
+from sweeps.running.cluster import ROOT
+from sweeps.running.context import TrialContext
+from sweeps.running.display import Display
+from sweeps.running.searcher import TrialSearch, make_scheduler
+from sweeps.running.surfaces import compute_surfaces
+from sweeps.running.trials import TrialCount, run_search, run_trials
+from sweeps.running.winner import record_winner
+from trainable.storage import check_writable
+from trainable.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
 
@@ -38,163 +42,205 @@ REPORT_FOLDER = "report"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
-def run(prepared: Prepared, console: Console) -> tuple[Outcome, tuple[ResolvedTable, ...]]:
-    """Start or join Ray and run the sweep to its end, or to Ctrl-C; returns how it ended and the tables that it ran.
+@dataclass
+class SweepResult:
+    """How a sweep ended."""
 
-    Raises `UsageError` where the storage cannot be written or the cluster cannot give what a trial asks for.
+    plan: SweepPlan
+    """What it was to run, on the devices that it found."""
+    failed: int = 0
+    """Trials given up."""
+    interrupted: bool = False
+    """Whether it was stopped before all trials had ended."""
+    undelivered: bool = False
+    """Whether some of it could not be written to the record."""
+    broken: bool = False
+    """Whether something computed from the finished trials failed: a surface, the winner's test, the report."""
+
+    def add(self, count: TrialCount) -> None:
+        """Add how some of its trials ended."""
+        self.failed += count.failed
+        self.interrupted |= count.interrupted
+
+
+def run(prepared: Prepared, console: Console) -> SweepResult:
+    """Start or join Ray and run the sweep to its end, or to Ctrl-C.
+
+    Raises `UsageError` where the storage cannot be written or no node has what a trial asks for.
     """
-    sweep = _Sweep(prepared, console)
+    options = prepared.options
+    _check_storage(options.storage_path)
+    with console.status("starting Ray"):
+        nodes = cluster.connect(options.address)
     try:
-        return sweep.run(), sweep.tables
+        try:
+            allocation = allocate(options, nodes)
+        except NoGpusError as error:
+            raise UsageError(f"{error}; {_on_cpus(prepared, nodes)}") from error
+        plan = plan_sweep(prepared, allocation.trial.device)
+        print_forecast(console, make_forecast(prepared, plan, allocation))
+        if not count_slots(nodes, allocation.trial):
+            console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
+        return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
 
 
+def _check_storage(storage_path: str) -> None:
+    try:
+        check_writable(storage_path)
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
+
+
+def _on_cpus(prepared: Prepared, nodes: list[Resources]) -> str:
+    """How long the sweep would take without GPUs."""
+    trial = Resources(prepared.options.cpus_per_trial)
+    allocation = Allocation(trial, max(count_slots(nodes, trial), 1))
+    forecast = make_forecast(prepared, plan_sweep(prepared, trial.device), allocation)
+    return (
+        f"without GPUs (--gpus-per-trial 0) the sweep takes about {duration(forecast.total_s)} on "
+        f"{allocation.slots} CPU slot(s)"
+    )
+
+
 class _Sweep:
-    def __init__(self, prepared: Prepared, console: Console) -> None:
-        self._prepared, self._options, self._console = prepared, prepared.options, console
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our display says it once, in a line
-        _check_storage(self._options.storage_path)
-        if self._options.address is None:
-            prepared.asks([local_resources()])
-        with console.status("starting Ray"):
-            nodes = cluster.connect(self._options.address)
-        self._asks = prepared.asks(nodes)
-        self._plan, summary = prepared.forecast(self._asks, prepared.slots(nodes, self._asks))
-        self._search = prepared.search()
-        print_forecast(console, summary)
-        if not count_slots(nodes, self._asks):
-            console.print(f"no node can run a trial yet: waiting for some with {self._asks}; see ray status")
+    def __init__(self, prepared: Prepared, allocation: Allocation, plan: SweepPlan, console: Console) -> None:
+        self._options, self._prepared, self._console = prepared.options, prepared, console
+        self._allocation, self._plan = allocation, plan
         self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
+        self._context = TrialContext(
+            prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path
+        )
+        self._result = SweepResult(plan)
 
-    @property
-    def tables(self) -> tuple[ResolvedTable, ...]:
-        """Those of the plan, as placed for what trials run on here."""
-        return self._plan.tables
-
-    def run(self) -> Outcome:
-        outcome = Outcome()
-        if not self._prepared.left_of(self._plan):  # on a cluster only the nodes tell what trials run on
-            return outcome
+    def run(self) -> SweepResult:
+        result, plan = self._result, self._plan
+        if plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
+            return result
         recorder = self._start_recorder()
+        status = "KILLED"
         try:
-            if self._plan.to_run:
-                outcome = self._run_tables(recorder)
-            if self._search and not outcome.interrupted:
-                outcome = outcome.and_then(self._run_search(recorder, self._search))
-            if not outcome.interrupted and recorder.flush():
-                outcome.broken |= not self._look_back(recorder)
-            status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failed else "FINISHED"
-        except BaseException:
-            status = "KILLED"
-            raise
+            if plan.tables.to_run:
+                result.add(self._run_tables(recorder))
+            if plan.search and not result.interrupted:
+                self._run_search(recorder, plan.search)
+            if not result.interrupted and recorder.flush():
+                self._compute_surfaces(recorder)
+                self._write_report(recorder)
+            status = "KILLED" if result.interrupted else "FAILED" if result.failed else "FINISHED"
         finally:
             with self._console.status("finishing the record"):
-                outcome.undelivered = not recorder.finish(status)
-        return outcome
+                result.undelivered = not recorder.finish(status)
+        return result
 
-    def _run_tables(self, recorder: Recorder) -> Outcome:
-        specs, work = [], []
-        for planned in self._plan.to_run:
+    def _run_tables(self, recorder: Recorder) -> TrialCount:
+        specs: list[TrialSpec] = []
+        for planned in self._plan.tables.to_run:
             tags = {
                 "study": _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
                 "row": _joined(planned.rows),
             }
-            if planned.probed:
-                tags[PROBED] = str(PROBE_EVERY)
-            for seeds in planned.trials:
-                spec = TrialSpec(
-                    key=planned.key,
-                    name=planned.name,
-                    config=planned.config,
-                    seeds=seeds,
-                    tags=tags,
-                    probe_every=PROBE_EVERY if planned.probed else None,
-                    **self._common,
+            if planned.probe_every:
+                tags[PROBED] = str(planned.probe_every)
+            specs += [
+                self._context.spec(
+                    planned.config, name=planned.name, seeds=seeds, tags=tags, probe_every=planned.probe_every
                 )
-                specs.append(spec.model_dump(mode="json"))
-                work.append((planned.key, planned.trial_s))
-        epochs = sum(spec["config"]["epochs"] for spec in specs)
-        with Display(self._console, "ablations", work, len(specs), epochs, self._asks.device) as display:
-            return run_trials(specs, observers=[recorder, display], **self._where("ablations"))
+                for seeds in planned.trials
+            ]
+        display = Display(
+            self._console,
+            "ablations",
+            trials=len(specs),
+            epochs=sum(spec.config.epochs for spec in specs),
+            device=self._allocation.trial.device,
+            trial_s={planned.key: planned.trial_s for planned in self._plan.tables.to_run},
+            total_s=self._plan.tables.slot_s,
+        )
+        with display:
+            return run_trials(
+                specs,
+                resources=self._allocation.trial,
+                observers=[recorder, display],
+                storage_path=self._options.storage_path,
+                name=f"{self._name}-ablations",
+            )
 
-    def _run_search(self, recorder: Recorder, search: Search) -> Outcome:
-        outcome = Outcome()
-        if search.to_run:
-            known = self._with_histories(search)
-            searcher = TrialSearch(known, {"seeds": (0,), **self._common})
-            with Display(
-                self._console, "search", [], search.to_run, search.to_run * search.base.epochs, self._asks.device
-            ) as display:
-                outcome = run_search(
-                    searcher,
-                    make_scheduler(known),
-                    search.to_run,
-                    observers=[recorder, display],
-                    **self._where("search"),
+    def _run_search(self, recorder: Recorder, plan: SearchPlan) -> None:
+        if plan.to_run:
+            self._result.add(self._run_search_trials(recorder, plan))
+        if self._result.interrupted or not recorder.flush():
+            return
+        record = self._read_record()
+        plan = plan.with_trials(record.trials())
+        if plan.best and not plan.winner_recorded:
+            with self._console.status("testing the winner"), self._reported("the winner is not tested"):
+                record_winner(
+                    plan.best, plan.search.winner, self._options.experiment, record.client, recorder, self._context
                 )
-        if not outcome.interrupted and recorder.flush():
-            record = Record(self._options.tracking_uri, self._options.experiment)
-            searched = search.with_trials(record.trials())
-            if (best := searched.best) and not searched.crowned:
-                with self._console.status("testing the winner"):
-                    test = partial(crown, best, record.client, recorder, self._options)
-                    outcome.broken = not self._attempt("the winner is not tested", test)
-        return outcome
 
-    def _attempt(self, failure: str, act: Callable[[], object]) -> bool:
-        """Whether something computed from the record succeeded. What fails must not make finished trials look lost."""
+    def _run_search_trials(self, recorder: Recorder, plan: SearchPlan) -> TrialCount:
+        if self._prepared.record:
+            plan = plan.with_trials(self._prepared.record.with_histories(plan.known))
+        display = Display(
+            self._console,
+            "search",
+            trials=plan.to_run,
+            epochs=plan.to_run * plan.search.base.epochs,
+            device=self._allocation.trial.device,
+        )
+        with display:
+            return run_search(
+                TrialSearch(plan, self._context),
+                make_scheduler(plan),
+                plan.to_run,
+                resources=self._allocation.trial,
+                observers=[recorder, display],
+                storage_path=self._options.storage_path,
+                name=f"{self._name}-search",
+            )
+
+    def _compute_surfaces(self, recorder: Recorder) -> None:
+        record = self._read_record()
+        if surfaces := plan_surfaces(self._plan.tables.tables, record.trials()):
+            with self._reported("not all loss surfaces are computed"):
+                compute_surfaces(surfaces, record, recorder, self._allocation.trial, self._context, self._console)
+            recorder.flush()
+
+    def _write_report(self, recorder: Recorder) -> None:
+        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
+            with self._reported("no report"):
+                make_report(self._read_record(), Path(folder))
+                recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+            recorder.flush()
+
+    @contextmanager
+    def _reported(self, failure: str) -> Iterator[None]:
+        """Report, and do not raise, what fails in computing something from the record: the finished trials must not
+        look lost."""
         try:
-            act()
+            yield
         except Exception as error:
             if not isinstance(error, UsageError):
                 logger.exception(failure)
             cause = str(error).strip().splitlines()[-1:]
             self._console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")
-            return False
-        return True
+            self._result.broken = True
 
-    def _look_back(self, recorder: Recorder) -> bool:
-        """What is computed from the record: the loss surfaces that it lacks, and the report. Whether all succeeded."""
-        record, computed = Record(self._options.tracking_uri, self._options.experiment), True
-        if surfaces := missing(self.tables, record.trials()):
-            measure = partial(compute, surfaces, record, recorder, self._asks, self._options, self._console)
-            computed = self._attempt("not all loss surfaces are computed", measure)
-            recorder.flush()
-        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
-            written = self._attempt("no report", partial(make_report, record, Path(folder)))
-            if written:
-                recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
-                recorder.flush()
-        return computed and written
-
-    def _with_histories(self, search: Search) -> Search:
-        record = self._prepared.record
-        return search.with_trials(record.with_histories(search.known)) if record else search
-
-    def _where(self, part: str) -> dict[str, Any]:
-        storage = self._options.storage_path
-        return {"resources": self._asks, "storage_path": storage, "name": f"{self._name}-{part}"}
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        """What all trial specs of the sweep share."""
-        return {
-            "fingerprint": self._prepared.fingerprint,
-            "data_dir": self._options.trial_data_dir,
-            "storage_path": self._options.storage_path,
-        }
+    def _read_record(self) -> Record:
+        return Record(self._options.tracking_uri, self._options.experiment)
 
     def _start_recorder(self) -> Recorder:
-        options = self._options
+        options, trial, plan = self._options, self._allocation.trial, self._plan
         client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
         if self._prepared.record:
             tracking.end_abandoned(self._prepared.record)
         tags = {
             "data": options.data,
-            "data_form": self._prepared.form,
-            "data_fingerprint": self._prepared.fingerprint,
+            "data_form": self._prepared.data.form,
+            "data_fingerprint": self._prepared.data.fingerprint,
             "git_commit": _commit(),
             tracking.DRIVER: tracking.this_driver(),
             **{package: version(package) for package in PACKAGES},
@@ -206,23 +252,25 @@ class _Sweep:
             "seeds": options.seeds,
             "samples": options.samples,
             "changes": options.changes,
-            "cpus_per_trial": self._asks.cpus,
-            "gpus_per_trial": self._asks.gpus,
-            "gpu_memory_per_trial": self._asks.gpu_memory_gb,
-            "slots": self._plan.slots,
-            "forecast_s": round(self._plan.wall_s),
+            "cpus_per_trial": trial.cpus,
+            "gpus_per_trial": trial.gpus,
+            "gpu_memory_per_trial": trial.gpu_memory_gb,
+            "slots": self._allocation.slots,
+            "forecast_s": round(plan.tables.wall_s(self._allocation.slots)),
         }
-        return Recorder(client, experiment_id, name=self._name, tags=tags, params=params, tables=self.tables)
+        return Recorder(
+            client,
+            experiment_id,
+            name=self._name,
+            tags=tags,
+            params=params,
+            tables=plan.tables.tables,
+            searches=[plan.search.search] if plan.search else [],
+            study_file=options.study_file,
+        )
 
 
-def _check_storage(storage_path: str) -> None:
-    try:
-        check_writable(storage_path)
-    except (OSError, ArrowException) as error:
-        raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
-
-
-def _joined(words: Any) -> str:
+def _joined(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 

@@ -1,21 +1,12 @@
-"""Runs planned trials on Ray: Tune schedules them, and what it says goes to the recorder and to the display."""
+"""Runs trials on Ray: Tune schedules them, and what they report goes to observers."""
 
-import json
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # nothing reads them: MLflow is the record
-os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the display says them, in a line each
-os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # after Ctrl-C; what an epoch has begun is lost anyway
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")  # Tune's own state is not what a sweep resumes from
+from typing import Any
 
 import ray
 from ray import tune
@@ -24,30 +15,19 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
-from sweeps.resources import GPU_MEMORY, Resources
+from sweeps.observer import Observer
+from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import tune_folder
-from trainable.tune_trainable import TuneTrainable
+from trainable.trial import TrialEnd, TrialSpec
+from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
-"""Times that a trial is tried again after its actor or node was lost; it goes on from its checkpoint."""
-
-
-class Observer(Protocol):
-    """What a recorder and a display have in common. `spec` is a `TrialSpec` as plain values."""
-
-    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
-        """A trial was handed to an actor, for the first time or again."""
-
-    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """A trial reported epochs."""
-
-    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
-        """A trial is over: `complete`, `stopped` by the scheduler, `interrupted`, or `failed`."""
+"""How often a trial is tried again after its actor or node was lost; it goes on from its checkpoint."""
 
 
 @dataclass
-class Outcome:
-    """How a run of trials ended: an `Observer` that counts."""
+class TrialCount(Observer):
+    """How many trials ended, and how."""
 
     expected: int = 0
     """Trials to run."""
@@ -55,52 +35,32 @@ class Outcome:
     """Trials that ran to their end, were stopped by the scheduler, or were given up."""
     failed: int = 0
     """Trials given up."""
-    undelivered: bool = False
-    """Whether some of it could not be written to the record."""
-    broken: bool = False
-    """Whether something computed from the finished trials failed: a surface, the winner's test, the report."""
 
-    def trial_started(self, trial_id: str, spec: Mapping[str, Any]) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
-
-    def trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """See `Observer`."""
-
-    def trial_ended(self, trial_id: str, outcome: str, error: str) -> None:
-        """See `Observer`."""
-        self.ended += outcome != "interrupted"
-        self.failed += outcome == "failed"
+        self.ended += end != TrialEnd.INTERRUPTED
+        self.failed += end == TrialEnd.FAILED
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was stopped before all trials had ended."""
+        """Whether the run was stopped before all trials had ended."""
         return self.ended < self.expected
-
-    def and_then(self, later: "Outcome") -> "Outcome":
-        """Both runs as one."""
-        return Outcome(
-            self.expected + later.expected,
-            self.ended + later.ended,
-            self.failed + later.failed,
-            self.undelivered or later.undelivered,
-            self.broken or later.broken,
-        )
 
 
 def run_trials(
-    specs: Sequence[dict[str, Any]],
+    specs: Sequence[TrialSpec],
     *,
     resources: Resources,
     observers: Sequence[Observer],
     storage_path: str,
     name: str,
     trainable: type[TuneTrainable] = TuneTrainable,
-) -> Outcome:
+) -> TrialCount:
     """Run every spec to its last epoch, in the order given."""
     # a grid of specs would do the same, but Tune copies a grid whole for every trial in it: 5,000 take hours
-    in_order = BasicVariantGenerator(points_to_evaluate=[{"trial": json.dumps(spec)} for spec in specs])
+    in_order = BasicVariantGenerator(points_to_evaluate=[tune_config(spec) for spec in specs])
     config = tune.TuneConfig(search_alg=in_order, num_samples=len(specs))
-    return _fit(trainable, {"trial": ""}, config, len(specs), resources, observers, storage_path, name)
+    return _fit(trainable, {SPEC: ""}, config, len(specs), resources, observers, storage_path, name)
 
 
 def run_search(
@@ -112,7 +72,7 @@ def run_search(
     observers: Sequence[Observer],
     storage_path: str,
     name: str,
-) -> Outcome:
+) -> TrialCount:
     """Run that many of a searcher's suggestions under a scheduler that may stop them early."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
     return _fit(TuneTrainable, {}, config, samples, resources, observers, storage_path, name)
@@ -127,11 +87,11 @@ def _fit(
     observers: Sequence[Observer],
     storage_path: str,
     name: str,
-) -> Outcome:
+) -> TrialCount:
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = lambda trial: trial.trial_id
-    outcome = Outcome(expected=trials)
-    listeners = [outcome, *observers]
+    count = TrialCount(expected=trials)
+    listeners = [count, *observers]
     queue = Queue() if ray.util.client.ray.is_connected() else None
     tuner = tune.Tuner(
         tune.with_resources(
@@ -154,11 +114,11 @@ def _fit(
             tuner.fit()
     finally:
         signal.signal(signal.SIGINT, interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
-    return outcome
+    return count
 
 
 class _Events(tune.Callback):
-    """Tune's callbacks as observers' calls: `tell` takes a method's name and its arguments. Nothing here may wait."""
+    """Tune's callbacks as observers' calls: `tell` takes the name of an observer's method and its arguments."""
 
     def __init__(self, tell: Callable[[tuple], None]) -> None:
         self._tell = tell
@@ -166,29 +126,29 @@ class _Events(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
-        self._tell(("trial_started", trial.trial_id, json.loads(trial.config["trial"])))
+        self._tell(("trial_started", trial.trial_id, spec_of(trial.config)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._tell(("trial_result", trial.trial_id, result))
+        self._tell(("trial_reported", trial.trial_id, report_of(result)))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        ended = trial.last_result.get("epoch") == json.loads(trial.config["trial"])["config"]["epochs"]
-        self._end(trial, "complete" if ended else "stopped")
+        complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
+        self._end(trial, TrialEnd.COMPLETE if complete else TrialEnd.STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-        self._end(trial, "failed", error.strip())
+        self._end(trial, TrialEnd.FAILED, error.strip())
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
             if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
-                self._end(trial, "interrupted")
+                self._end(trial, TrialEnd.INTERRUPTED)
 
-    def _end(self, trial: Trial, outcome: str, error: str = "") -> None:
+    def _end(self, trial: Trial, end: TrialEnd, error: str = "") -> None:
         self._running.discard(trial.trial_id)
-        self._tell(("trial_ended", trial.trial_id, outcome, error))
+        self._tell(("trial_ended", trial.trial_id, end, error))
 
 
 class _Direct:

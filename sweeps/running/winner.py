@@ -1,6 +1,5 @@
 """The search's winner: its test error, read once; its config on the sweep's run; its model in the registry."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -13,15 +12,13 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from analysis.record import ARRAYS_FOLDER, VAL_ERROR, WINNER_METRIC, TrialRecord
-from sweeps.cluster import ROOT
 from sweeps.errors import UsageError
-from sweeps.options import Options
-from sweeps.recorder import Recorder
+from sweeps.recording.recorder import Recorder
+from sweeps.running.cluster import ROOT
+from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.storage import WEIGHTS
 
-CONFIG_FILE = "best_bn_config.json"
-MODEL_FOLDER = "best_bn_model"
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
@@ -29,24 +26,20 @@ SIGNATURE = ModelSignature(
 )
 
 
-def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: Options) -> None:
+def record_winner(
+    best: TrialRecord, name: str, experiment: str, client: MlflowClient, recorder: Recorder, context: TrialContext
+) -> None:
     """Test the best trial's model and hand its config, figures and registered model to the recorder.
 
-    Raises `UsageError` where the winner was imported without its weights.
+    `name` is the search's name for its winner: the config is `NAME_config.json`, the model `NAME_model`. Raises
+    `UsageError` where the winner was imported without its weights.
     """
     if not best.has(WEIGHTS):
         raise UsageError(f"the record has no weights of the winner {best.name}: import it again from --models")
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(client.download_artifacts(best.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
-        test_error = ray.get(
-            evaluate.remote(
-                best.config.model_dump(mode="json"),
-                weights.read_bytes(),
-                options.trial_data_dir,
-                best.tags["data_fingerprint"],
-            )
-        )
+        test_error = ray.get(evaluate.remote(best.config, weights.read_bytes(), context))
         val_error = best.metrics[VAL_ERROR]
         winner = {
             "name": best.name,
@@ -54,38 +47,40 @@ def crown(best: TrialRecord, client: MlflowClient, recorder: Recorder, options: 
             "config": best.config.model_dump(mode="json"),
             VAL_ERROR: val_error,
             "test_error": test_error,
-            "data": options.data,
-            "data_fingerprint": best.tags["data_fingerprint"],
+            "data": best.config.data,
+            "data_fingerprint": context.fingerprint,
         }
-        model = Path(folder) / MODEL_FOLDER
-        _save_model(winner, weights, model)
-        recorder.act(lambda client, run_id: client.log_dict(run_id, winner, CONFIG_FILE))
+        config_file, model_folder = f"{name}_config.json", f"{name}_model"
+        model = Path(folder) / model_folder
+        _save_model(best.config, weights, model)
+        recorder.act(lambda client, run_id: client.log_dict(run_id, winner, config_file))
         recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{VAL_ERROR}", val_error))
         recorder.act(lambda client, run_id: client.log_metric(run_id, WINNER_METRIC, test_error))
-        recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), MODEL_FOLDER))
-        recorder.act(lambda client, run_id: _register(client, run_id, f"{options.experiment}-best-bn"))
+        recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), model_folder))
+        registered = f"{experiment}-{name.replace('_', '-')}"
+        recorder.act(lambda client, run_id: _register(client, run_id, registered, model_folder))
         recorder.act(lambda client, _: client.log_metric(best.run_id, WINNER_METRIC, test_error))
         recorder.flush()
 
 
-def _test_error(config: dict, weights: bytes, data_dir: str | None, fingerprint: str) -> float:
+def _test_error(config: Config, weights: bytes, context: TrialContext) -> float:
     from trainable.data import load_same
     from trainable.evaluate import test_error
 
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(weights)
         file.flush()
-        return test_error(Config(**config), Path(file.name), load_same(config["data"], data_dir, fingerprint))
+        return test_error(config, Path(file.name), load_same(config.data, context.data_dir, context.fingerprint))
 
 
-def _save_model(winner: dict, weights: Path, folder: Path) -> None:
+def _save_model(config: Config, weights: Path, folder: Path) -> None:
     """An MLflow model from code and plain weights: nothing in it is pickled."""
-    config = weights.with_name(CONFIG_FILE)
-    config.write_text(json.dumps(winner["config"]))
+    config_file = weights.with_name("config.json")
+    config_file.write_text(config.model_dump_json())
     mlflow.pyfunc.save_model(
         folder,
-        python_model=str(ROOT / "sweeps" / "served_model.py"),
-        artifacts={"weights": str(weights), "config": str(config)},
+        python_model=str(ROOT / "sweeps" / "recording" / "served_model.py"),
+        artifacts={"weights": str(weights), "config": str(config_file)},
         code_paths=[str(ROOT / "trainable")],
         pip_requirements=REQUIREMENTS,
         signature=SIGNATURE,
@@ -93,12 +88,12 @@ def _save_model(winner: dict, weights: Path, folder: Path) -> None:
     )
 
 
-def _register(client: MlflowClient, run_id: str, name: str) -> None:
+def _register(client: MlflowClient, run_id: str, name: str, model_folder: str) -> None:
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+    source = f"{client.get_run(run_id).info.artifact_uri}/{model_folder}"
     if not client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
         client.create_model_version(name, source, run_id)

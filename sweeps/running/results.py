@@ -8,26 +8,28 @@ from rich.table import Table
 
 from analysis.record import SQLITE, VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.tables import ReproducedTable, reproduce
-from sweeps import views
-from sweeps.prepare import Prepared
-from sweeps.tracking import open_record
+from sweeps.planning.options import Options
+from sweeps.planning.search import SearchPlan
+from sweeps.recording import views
+from sweeps.recording.tracking import open_record
 from trainable.study import ResolvedTable
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` answers."""
 
 
-def print_report(prepared: Prepared, tables: Sequence[ResolvedTable], console: Console) -> None:
-    """Print the chosen tables from the record as it is now."""
-    options = prepared.options
+def print_results(
+    options: Options, tables: Sequence[ResolvedTable], search: SearchPlan | None, console: Console
+) -> None:
+    """Print the tables and the search's winner from the record as it is now, and where to look at it."""
     record = open_record(options.tracking_uri, options.experiment)
     trials = record.trials() if record else []
     keys = {row.key for table in tables for row in table.rows}
-    own = [trial for trial in trials if trial.complete and trial.key in keys]
-    histories = record.with_histories(own) if record else []
+    complete = [trial for trial in trials if trial.complete and trial.key in keys]
+    histories = record.with_histories(complete) if record else []
     for table in reproduce(tables, histories):
         console.print(_rendered(table))
-    if search := prepared.search():
+    if search:
         _print_search(search.with_trials(trials).best, console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
     server = options.tracking_uri
@@ -38,9 +40,9 @@ def print_report(prepared: Prepared, tables: Sequence[ResolvedTable], console: C
         console.print(f"  and open {server.rstrip('/')}{views.link(record.experiment_id)}", soft_wrap=True)
 
 
-def _rendered(filled: ReproducedTable) -> Table:
-    header, *rows = filled.as_text()
-    title = f"\nTable {filled.table.number}. {filled.table.title} ({filled.data})"
+def _rendered(reproduced: ReproducedTable) -> Table:
+    header, *rows = reproduced.as_text()
+    title = f"\nTable {reproduced.table.number}. {reproduced.table.title} ({reproduced.data})"
     table = Table(*header, title=title, title_justify="left", box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)

@@ -1,0 +1,16 @@
+"""Who follows the trials of a sweep while they run: the recorder, the display, the count of how they ended."""
+
+from trainable.trial import TrialEnd, TrialReport, TrialSpec
+
+
+class Observer:
+    """Follows trials. A subclass overrides what it wants to hear of; nothing in it may wait."""
+
+    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
+        """A trial was handed to an actor, for the first time or again."""
+
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
+        """A trial reported epochs."""
+
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+        """A trial is over. `error` is the text of what made it fail, else empty."""

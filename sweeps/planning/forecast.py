@@ -1,0 +1,134 @@
+"""The forecast of a sweep: what is to run, for how long, on what and for how much money. Also as one JSON object."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeps.planning.prepare import DataSource, Prepared, SweepPlan, rates_on
+from sweeps.planning.rates import cost
+from sweeps.planning.resources import Allocation, Resources
+from sweeps.planning.tables import PlannedConfig
+
+
+class ResourcesForecast(BaseModel):
+    """What each trial gets."""
+
+    cpus_per_trial: float
+    gpus_per_trial: float
+    gpu_memory_per_trial: float
+
+
+class ConfigForecast(BaseModel):
+    """One distinct config of the tables."""
+
+    key: str
+    name: str
+    config: dict[str, Any]
+    seeds: list[int]
+    recorded_seeds: list[int]
+    trials: int
+    rows: list[str]
+    forecast_s: float
+
+
+class SurfacesForecast(BaseModel):
+    """The loss surfaces whose trainings are recorded."""
+
+    to_run: int
+    forecast_s: float
+
+
+class SearchForecast(BaseModel):
+    """The search."""
+
+    samples: int
+    recorded: int
+    to_run: int
+    forecast_s: float
+
+
+class Forecast(BaseModel):
+    """What a sweep will do, and what that takes. Seconds are wall seconds on the slots, unless said otherwise."""
+
+    data: DataSource
+    resources: ResourcesForecast
+    forecast_basis: str
+    """What the times are learnt from."""
+    rows: int
+    distinct: int
+    """Distinct configs."""
+    recorded: int
+    """Distinct configs that the record has with all seeds."""
+    to_run: int
+    """Trials of the tables."""
+    slots: int
+    forecast_s: float
+    """The trials of the tables."""
+    configs: list[ConfigForecast]
+    """With slot seconds."""
+    surfaces: SurfacesForecast | None = None
+    search: SearchForecast | None = None
+    total_s: float
+    cost: float | None = None
+    """Money at the given prices; see `rates.cost`."""
+
+    def as_json(self) -> str:
+        """One JSON object, without what does not apply."""
+        return self.model_dump_json(indent=2, exclude_none=True)
+
+
+def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -> Forecast:
+    """Forecast a plan on an allocation."""
+    slots, trial = allocation.slots, allocation.trial
+    rates, tables = rates_on(trial.device, prepared.trials), plan.tables
+    slot_s, wall_s = tables.slot_s, tables.wall_s(slots)
+    surfaces = search = None
+    if plan.surfaces:
+        surfaces_s = sum(surface.slot_s(rates) for surface in plan.surfaces)
+        surfaces = SurfacesForecast(to_run=len(plan.surfaces), forecast_s=round(surfaces_s / slots, 1))
+        slot_s, wall_s = slot_s + surfaces_s, wall_s + surfaces_s / slots
+    if plan.search:
+        search_s = plan.search.wall_s(rates, slots)
+        search = SearchForecast(
+            samples=plan.search.search.samples,
+            recorded=len(plan.search.finished),
+            to_run=plan.search.to_run,
+            forecast_s=round(search_s, 1),
+        )
+        slot_s, wall_s = slot_s + search_s * slots, wall_s + search_s
+    prices = prepared.options.prices
+    return Forecast(
+        data=prepared.data,
+        resources=_resources(trial),
+        forecast_basis=rates.basis,
+        rows=sum(len(table.rows) for table in tables.tables),
+        distinct=len(tables.configs),
+        recorded=len(tables.configs) - len(tables.to_run),
+        to_run=sum(len(config.trials) for config in tables.to_run),
+        slots=slots,
+        forecast_s=round(tables.wall_s(slots), 1),
+        configs=[_config(config) for config in tables.configs],
+        surfaces=surfaces,
+        search=search,
+        total_s=round(wall_s, 1),
+        cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
+    )
+
+
+def _resources(trial: Resources) -> ResourcesForecast:
+    return ResourcesForecast(
+        cpus_per_trial=trial.cpus, gpus_per_trial=trial.gpus, gpu_memory_per_trial=trial.gpu_memory_gb
+    )
+
+
+def _config(planned: PlannedConfig) -> ConfigForecast:
+    return ConfigForecast(
+        key=planned.key,
+        name=planned.name,
+        config=planned.config.model_dump(mode="json"),
+        seeds=list(planned.seeds),
+        recorded_seeds=list(planned.recorded_seeds),
+        trials=len(planned.trials),
+        rows=list(planned.rows),
+        forecast_s=round(planned.forecast_s, 1),
+    )

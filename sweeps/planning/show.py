@@ -1,0 +1,58 @@
+"""What a person sees of a sweep before it runs: the plan and its forecast."""
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.planning.forecast import Forecast
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42s, 3m 20s, 2h 05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def print_plan(console: Console, forecast: Forecast) -> None:
+    """Each distinct config with the rows that it serves and what is left of it, then the forecast."""
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for column in ("config", "key", "rows", "seeds to run", "recorded", "forecast"):
+        table.add_column(column, no_wrap=column in ("config", "key"), overflow="fold")
+    for config in forecast.configs:
+        seeds, recorded = (", ".join(map(str, some)) or "-" for some in (config.seeds, config.recorded_seeds))
+        time = duration(config.forecast_s) if config.seeds else "-"
+        table.add_row(config.name, config.key, ", ".join(config.rows), seeds, recorded, time)
+    if forecast.configs:
+        console.print(table)
+    print_forecast(console, forecast)
+    data = forecast.data
+    console.print(f"data: {data.name}, {data.form}, fingerprint {data.fingerprint}")
+
+
+def print_forecast(console: Console, forecast: Forecast) -> None:
+    """What is to run, for how long, on what and for how much money."""
+    trial = forecast.resources
+    memory = f" with {trial.gpu_memory_per_trial:g} GB" if trial.gpu_memory_per_trial else ""
+    slots = f"{forecast.slots} slot(s) of {trial.cpus_per_trial:g} CPU and {trial.gpus_per_trial:g} GPU{memory}"
+    console.print(
+        f"{forecast.rows} rows, {forecast.distinct} distinct configs, {forecast.recorded} complete; "
+        f"{forecast.to_run} trials to run in about {duration(forecast.forecast_s)} on {slots}, from "
+        f"{forecast.forecast_basis}"
+    )
+    if not trial.gpus_per_trial:
+        console.print("no GPU is asked for or in sight: trials run on CPUs")
+    if surfaces := forecast.surfaces:
+        console.print(
+            f"loss surfaces: {surfaces.to_run} to compute in about {duration(surfaces.forecast_s)}; more follow "
+            "their trainings"
+        )
+    if search := forecast.search:
+        console.print(
+            f"search: {search.samples} samples, {search.recorded} recorded, {search.to_run} to run in about "
+            f"{duration(search.forecast_s)}"
+        )
+    if forecast.cost is not None:
+        console.print(f"all of it: about {duration(forecast.total_s)} and {forecast.cost:.2f} at the given prices")

@@ -1,0 +1,40 @@
+"""The loss surfaces that a sweep's tables ask for and the record lacks. No Ray, no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.record import TrialRecord
+from sweeps.planning.rates import Rates
+from trainable.measures import SURFACE_SEED
+from trainable.storage import SURFACE, WEIGHTS
+from trainable.study import ResolvedTable
+
+IMAGES = 2000
+"""Train images that the loss is taken over, spread evenly over the split."""
+POINTS = {"cifar10": 51, "digits": 7}
+"""Points along each axis by data: odd, so that the middle one is the trained weights."""
+
+
+@dataclass(frozen=True)
+class PlannedSurface:
+    """The loss surface of one recorded training, to be computed."""
+
+    trial: TrialRecord
+
+    @property
+    def points(self) -> int:
+        """Points along each axis."""
+        return POINTS[self.trial.config.data]
+
+    def slot_s(self, rates: Rates) -> float:
+        """Forecast slot seconds."""
+        return self.points**2 * rates.evaluation_s(self.trial.config, IMAGES)
+
+
+def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> tuple[PlannedSurface, ...]:
+    """The surfaces of the tables' trainings that the record lacks, of those whose weights it has."""
+    keys = {row.key for table in tables if table.measures.after_training for row in table.rows}
+    trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
+    computed = {trial.key for trial in trained if trial.has(SURFACE)}
+    first = {trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)}  # as errors are the first's
+    return tuple(PlannedSurface(trial) for trial in first.values() if trial.key not in computed)
