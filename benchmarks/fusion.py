@@ -10,7 +10,7 @@ import torch
 import typer
 
 from benchmarks.machine import save, spread
-from sweeps.ablations import TABLES
+from sweeps.studies.ablations import TABLES
 from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.training import Trainer

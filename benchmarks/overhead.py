@@ -60,11 +60,12 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     runs trials and at the end.
     """
     import ray
-    from sweeps.cluster import connect
-    from sweeps.execute import run_trials
-    from sweeps.recorder import Recorder
-    from sweeps.resources import Resources
-    from sweeps.tracking import ensure_experiment
+
+    from sweeps.planning.resources import Resources
+    from sweeps.recording.recorder import Recorder
+    from sweeps.recording.tracking import ensure_experiment
+    from sweeps.running.cluster import connect
+    from sweeps.running.trials import run_trials
 
     slots = sum(node.cpus for node in connect(address))
     folder = tempfile.mkdtemp()

@@ -27,9 +27,9 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
     """Seconds that the peer takes."""
     import ray
     from ray import tune
-    from sweeps.cluster import connect
 
     from benchmarks.peer import train_cifar
+    from sweeps.running.cluster import connect
 
     connect("local")
     with tempfile.TemporaryDirectory() as folder:
@@ -51,12 +51,12 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
 def run_ours(work: Work) -> float:
     """Seconds that this project takes: one seed a trial on a CPU, all of them fused in one trial on a GPU."""
     import ray
-    from sweeps.cluster import connect
-    from sweeps.execute import run_trials
-    from sweeps.recorder import Recorder
-    from sweeps.resources import Resources
-    from sweeps.tracking import ensure_experiment
 
+    from sweeps.planning.resources import Resources
+    from sweeps.recording.recorder import Recorder
+    from sweeps.recording.tracking import ensure_experiment
+    from sweeps.running.cluster import connect
+    from sweeps.running.trials import run_trials
     from trainable.data import load
 
     connect("local")

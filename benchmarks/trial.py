@@ -22,7 +22,7 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.machine import save, spread
-from sweeps.forecast import epoch_flops
+from sweeps.planning.rates import epoch_flops
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import load

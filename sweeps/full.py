@@ -138,13 +138,15 @@ def _output() -> Console:
 
 
 def _show_plan(options: Options, as_json: bool) -> None:
+    from sweeps.planning.allocate import allocate_dry
     from sweeps.planning.forecast import make_forecast
-    from sweeps.planning.prepare import dry_allocation, plan_sweep, prepare
+    from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.planning.show import print_plan
 
     if options.address:
         check_address(options.address)
-    prepared, allocation = prepare(options, download=False), dry_allocation(options)
+    prepared = prepare(options, download=False)
+    allocation = allocate_dry(prepared)
     forecast = make_forecast(prepared, plan_sweep(prepared, allocation.trial.device), allocation)
     if as_json:
         print(forecast.as_json())
@@ -154,14 +156,15 @@ def _show_plan(options: Options, as_json: bool) -> None:
 
 def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
-    from sweeps.planning.prepare import expected_device, plan_sweep, prepare
+    from sweeps.planning.allocate import expected_device
+    from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.running.results import print_results
 
     if options.address:
         check_address(options.address)
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
-    plan = plan_sweep(prepared, expected_device(options))
+    plan = plan_sweep(prepared, expected_device(prepared))
     if plan.complete:
         progress.print("Nothing to do: the record has it all.")
         print_results(options, plan.tables.tables, plan.search, _output())

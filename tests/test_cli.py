@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ablations import TABLES
 from sweeps.commands import run_command
 from sweeps.full import app
-from sweeps.studies import STUDIES
+from sweeps.studies.ablations import TABLES
+from sweeps.studies.registry import STUDIES
 from tests.conftest import ROOT
 
 Sweep = Callable[..., subprocess.CompletedProcess]
@@ -115,8 +115,11 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--storage-path", "/proc/nowhere"], "--storage-path /proc/nowhere: cannot be written"),
         (["--set", "optimizer=adamm"], "config field 'optimizer': 'adamm' should be 'adam', 'adamw'"),
         (["--set", "learning_rate=1"], "config field 'learning_rate' is unknown"),
-        (["--set", "batch_size=64"], "--set batch_size: the search decides it"),
-        (["--set", "loss=hinge"], "the search: config field label_smoothing: 0.2 has no effect here"),
+        (["--set", "batch_size=64"], "--set batch_size: the search of study search decides it"),
+        (
+            ["--set", "loss=hinge"],
+            "the largest values of its search space: config field label_smoothing: 0.2 has no effect here",
+        ),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
         (["--precision", "fp16"], "--precision 'fp16' is unknown; allowed: fp32, bf16"),
         (["--set", "precision=bf16"], "--set 'precision=bf16': use --precision"),

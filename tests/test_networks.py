@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sweeps.surfaces import missing
 
 from analysis.envelope import LEAST, Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
 from analysis.kernels import fold, own_scale, shared_scale
 from analysis.record import TrialRecord
 from analysis.smoothness import draw_smoothness, probe_steps, summary
 from analysis.surface import draw_surfaces
+from sweeps.planning.surfaces import plan_surfaces
 from tests.test_analysis import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
@@ -194,7 +194,7 @@ def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
     own = table("digits").model_copy(update={"measure": "surface"})
     names = ("no weights", "first", "second")
     trials = [trial(name, {0: [0.3]}, config, tags=TAGS | {"files": WEIGHTS * (name != names[0])}) for name in names]
-    assert [surface.trial.name for surface in missing([own], trials)] == ["first"]
+    assert [surface.trial.name for surface in plan_surfaces([own], trials)] == ["first"]
 
 
 def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 import pytest
 
-from sweeps.ablations import CORRECTIONS, TABLES
-from sweeps.bn_study import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from sweeps.errors import UsageError
-from sweeps.forecast import Forecaster, Timing, epoch_flops, makespan
-from sweeps.plan import Plan, make_plan
+from sweeps.planning.rates import Rates, Timing, epoch_flops, makespan
+from sweeps.planning.tables import TablePlan, plan_tables
+from sweeps.studies.ablations import CORRECTIONS, TABLES
+from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
 from trainable.study import Row, Study, Table
 
 
-def plan(*studies: Study, **changes: object) -> Plan:
-    arguments = {"base": {}, "fingerprint": "f", "seeds": 1, "recorded": {}, "forecaster": Forecaster("cpu")} | changes
-    return make_plan(list(studies), **arguments)  # type: ignore[arg-type]
+def plan(*studies: Study, **changes: object) -> TablePlan:
+    arguments = {"base": {}, "fingerprint": "f", "seeds": 1, "recorded": {}, "rates": Rates("cpu")} | changes
+    return plan_tables(list(studies), **arguments)  # type: ignore[arg-type]
+
+
+def trials_of(made: TablePlan) -> int:
+    return sum(len(config.trials) for config in made.to_run)
 
 
 def errors_of(seeds: dict[str, set[int]]) -> dict[str, dict[str, set[int]]]:
@@ -22,11 +26,12 @@ def errors_of(seeds: dict[str, set[int]]) -> dict[str, dict[str, set[int]]]:
 
 
 def test_the_reports_tables_are_24_rows_of_18_configs() -> None:
-    summary = plan(TABLES).summary()
-    assert (summary["rows"], summary["distinct"], summary["recorded"], summary["to_run"]) == (24, 18, 0, 18)
-    baseline = next(config for config in summary["configs"] if config["name"] == "baseline")
-    assert len(baseline["rows"]) == 7
-    assert baseline["config"] == Config().model_dump(mode="json")
+    made = plan(TABLES)
+    assert sum(len(table.rows) for table in made.tables) == 24
+    assert (len(made.configs), len(made.to_run), trials_of(made)) == (18, 18, 18)
+    baseline = next(config for config in made.configs if config.name == "baseline")
+    assert len(baseline.rows) == 7
+    assert baseline.config == Config()
 
 
 def test_corrections_and_envelope_add_six_configs_each() -> None:
@@ -51,22 +56,23 @@ def test_the_record_is_not_run_again_and_seeds_extend() -> None:
     assert extended.configs[0].recorded_seeds == (0,)
     assert extended.configs[1].seeds == ()
     assert extended.configs[2].seeds == (0, 1, 2, 3, 4)
-    assert extended.summary()["recorded"] == 1
+    assert len(extended.configs) - len(extended.to_run) == 1
 
 
 def test_seeds_that_gain_nothing_from_each_other_fill_more_slots() -> None:
-    arguments = {"seeds": 3, "recorded": errors_of({plan(TABLES).configs[0].key: {0}}), "only": ["2"], "slots": 8}
+    arguments = {"seeds": 3, "recorded": errors_of({plan(TABLES).configs[0].key: {0}}), "only": ["2"]}
     together, apart = (plan(TABLES, fused=fused, **arguments) for fused in (True, False))
-    assert (together.summary()["to_run"], apart.summary()["to_run"]) == (3, 8)
+    assert (trials_of(together), trials_of(apart)) == (3, 8)
     assert together.configs[0].trials == [(1, 2)]
     assert apart.configs[0].trials == [(1,), (2,)]
-    assert apart.wall_s == pytest.approx(together.wall_s / 3, rel=0.01), "the longest config's seeds run side by side"
+    three = together.wall_s(8) / 3
+    assert apart.wall_s(8) == pytest.approx(three, rel=0.01), "the longest config's seeds run side by side"
 
 
 def test_the_batch_norm_study_shares_its_trainings() -> None:
     made = plan(TABLES, ENVELOPE, SMOOTHNESS, SURFACE)
     assert len(made.configs) == 18 + 6 + 2
-    assert {config.name for config in made.configs if config.probed} == {
+    assert {config.name for config in made.configs if config.probe_every} == {
         "baseline", "batch-norm-yes", "smoothness-cnn-plain, SGD 0.1", "smoothness-cnn-batch norm, SGD 0.1",
     }  # fmt: skip
 
@@ -117,21 +123,21 @@ def test_reported_figures_are_the_printed_ones() -> None:
 def test_forecasts_learn_from_the_record() -> None:
     baseline, bigger = Config(), Config(channels=(64, 128), hidden=(512, 512))
     assert epoch_flops(baseline) == pytest.approx(0.80e12, rel=0.01)
-    blind = Forecaster("cpu")
-    assert blind.seconds(bigger, 1) > 10 * blind.seconds(baseline, 1)
-    taught = Forecaster("cpu", (Timing(baseline, "cpu", 10.0), Timing(bigger, "cuda", 0.1)))
-    assert taught.seconds(baseline, 3) == pytest.approx(600, rel=0.01)
+    blind = Rates("cpu")
+    assert blind.training_s(bigger, 1) > 10 * blind.training_s(baseline, 1)
+    taught = Rates("cpu", (Timing(baseline, "cpu", 10.0), Timing(bigger, "cuda", 0.1)))
+    assert taught.training_s(baseline, 3) == pytest.approx(600, rel=0.01)
     assert "1 recorded trials" in taught.basis
-    assert taught.seconds(baseline, 0) == 0
+    assert taught.training_s(baseline, 0) == 0
 
 
 def test_a_network_that_never_ran_is_forecast_from_the_one_nearest_in_size() -> None:
     baseline, bigger = Config(), Config(channels=(64, 128), hidden=(512, 512))
     vgg = Config(network="vgg-a", epochs=1)
-    taught = Forecaster("cpu", (*[Timing(baseline, "cpu", 10.0)] * 3, Timing(bigger, "cpu", 100.0)))
-    assert taught.rate(vgg) == pytest.approx(epoch_flops(bigger) / 100.0)
-    assert taught.rate(Config(batch_norm=True)) == pytest.approx(epoch_flops(baseline) / 10.0)
-    assert Forecaster("cpu", (Timing(vgg, "cpu", 600.0),)).seconds(vgg, 1) == pytest.approx(601.0)
+    taught = Rates("cpu", (*[Timing(baseline, "cpu", 10.0)] * 3, Timing(bigger, "cpu", 100.0)))
+    assert taught.flops(vgg) == pytest.approx(epoch_flops(bigger) / 100.0)
+    assert taught.flops(Config(batch_norm=True)) == pytest.approx(epoch_flops(baseline) / 10.0)
+    assert Rates("cpu", (Timing(vgg, "cpu", 600.0),)).training_s(vgg, 1) == pytest.approx(601.0)
 
 
 def test_makespan_packs_the_longest_first() -> None:

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import pytest
 import requests
 from mlflow import MlflowClient
-from sweeps.recorder import Recorder, summarise
-from sweeps.tracking import ensure_experiment
 
 from analysis.record import Record
+from sweeps.recording.recorder import Recorder, summarise
+from sweeps.recording.tracking import ensure_experiment
 from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
-from trainable.trial import TrialSpec
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 
 class Server:
@@ -67,31 +67,35 @@ def start_recorder(uri: str) -> Recorder:
     return Recorder(client, experiment, name="sweep", tags={"data": "digits"}, params={"epochs": 2}, tables=())
 
 
-def spec(storage: Path, name: str) -> dict:
+def spec(storage: Path, name: str) -> TrialSpec:
     config = Config(data="digits", epochs=2)
     return TrialSpec(
         key=config.key(name), name=name, config=config, seeds=(0, 1), fingerprint="f", data_dir=None,
         storage_path=str(storage), tags={"study": "tables"},
-    ).model_dump(mode="json")  # fmt: skip
+    )  # fmt: skip
 
 
-def epoch(number: int) -> dict:
+def epoch(number: int) -> Epoch:
     metrics = {"train_loss": [1.0, 2.0], "train_error": [0.5, 0.3 / number], "test_error": [0.4, 0.2]}
-    return {"number": number, "seconds": 0.5, "metrics": metrics}
+    return Epoch(number, 0.5, metrics)
+
+
+def report(*numbers: int) -> TrialReport:
+    return TrialReport(epochs=tuple(map(epoch, numbers)), done=2 in numbers)
 
 
 def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Path) -> None:
     recorder = start_recorder(server.uri)
     trial = spec(tmp_path, "baseline")
-    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
     recorder.trial_started("1", trial)
-    recorder.trial_result("1", {"epochs": [epoch(1)]})
+    recorder.trial_reported("1", report(1))
     assert recorder.flush()
     server.kill()
     start = time.monotonic()
-    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})  # with history, as after a resume
-    recorder.trial_ended("1", "complete", "")
+    recorder.trial_reported("1", report(1, 2))  # with history, as after a resume
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
     assert time.monotonic() - start < 0.1
     assert not recorder.flush(patience_s=3)
     assert storage.read(WEIGHTS), "nothing is removed before the record has it"
@@ -142,12 +146,12 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
     _, experiment = ensure_experiment(uri, "test")
     recorder = Recorder(Lossy(uri), experiment, name="sweep", tags={}, params={}, tables=())
     trial = spec(tmp_path, "baseline")
-    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
     recorder.trial_started("1", trial)
-    recorder.trial_result("1", {"epochs": [epoch(1)]})
-    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})
-    recorder.trial_ended("1", "complete", "")
+    recorder.trial_reported("1", report(1))
+    recorder.trial_reported("1", report(1, 2))
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
     assert recorder.finish("FINISHED")
     assert Lossy.lost == {"metrics", "end"}
     record = Record(uri, "test")
@@ -161,8 +165,8 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
 def test_a_trial_whose_weights_are_elsewhere_is_not_complete(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
     recorder.trial_started("1", spec(tmp_path, "baseline"))
-    recorder.trial_result("1", {"epochs": [epoch(1), epoch(2)]})
-    recorder.trial_ended("1", "complete", "")
+    recorder.trial_reported("1", report(1, 2))
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
     assert not recorder.finish("FINISHED")
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
     assert not recorded.complete
@@ -171,11 +175,11 @@ def test_a_trial_whose_weights_are_elsewhere_is_not_complete(tmp_path: Path) -> 
 def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
     trial = spec(tmp_path, "baseline")
-    storage = TrialStorage(str(tmp_path), trial["key"], (0, 1))
+    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
     recorder.trial_started("1", trial)
-    recorder.trial_result("1", {"epochs": [epoch(2)]})
-    recorder.trial_ended("1", "complete", "")
+    recorder.trial_reported("1", report(2))
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
     assert not recorder.finish("FINISHED")
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
     assert not recorded.complete
@@ -183,21 +187,22 @@ def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status"), [("stopped", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")]
+    ("end", "status"),
+    [(TrialEnd.STOPPED, "FINISHED"), (TrialEnd.INTERRUPTED, "KILLED"), (TrialEnd.FAILED, "FAILED")],
 )
-def test_how_a_trial_ended_is_its_status(outcome: str, status: str, tmp_path: Path) -> None:
+def test_how_a_trial_ended_is_its_status(end: TrialEnd, status: str, tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
     recorder.trial_started("1", spec(tmp_path, "baseline"))
-    recorder.trial_result("1", {"epochs": [epoch(1)]})
-    recorder.trial_ended("1", outcome, "out of memory")
+    recorder.trial_reported("1", report(1))
+    recorder.trial_ended("1", end, "out of memory")
     assert recorder.finish("FINISHED")
     (trial,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
-    assert (trial.status, trial.complete, trial.tags["outcome"]) == (status, False, outcome)
+    assert (trial.status, trial.complete, trial.tags["outcome"]) == (status, False, end)
     assert trial.tags["error"] == "out of memory"
 
 
 def test_summaries_are_of_each_seeds_own_best() -> None:
     epochs = [epoch(1), epoch(2)]
-    epochs[1]["metrics"]["test_error"] = [0.1, 0.6]
+    epochs[1].metrics["test_error"] = [0.1, 0.6]
     assert summarise(epochs)["best_test_error"] == pytest.approx((0.1 + 0.2) / 2)
     assert summarise(epochs)["seed_epoch_s"] == pytest.approx(0.25)

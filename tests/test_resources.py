@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.simulation import Costs, simulate
 from sweeps.errors import UsageError
-from sweeps.forecast import cost
-from sweeps.resources import Resources, count_slots, trial_resources
+from sweeps.planning.rates import cost
+from sweeps.planning.resources import Resources, count_slots, trial_resources
 
 HEAD = Resources(0)
 A10G = Resources(4, 1, 24)

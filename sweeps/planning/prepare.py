@@ -1,7 +1,7 @@
 """What is checked and read before anything is started: the options, the data, the record, and the plan from them.
 
-The way of a sweep is straight: `prepare` what was asked for, connect to Ray, `allocate` its nodes' resources, `plan`
-what the record lacks, forecast it, run it. No Ray and no torch here.
+A sweep goes one way: `prepare` the request, connect to Ray, `allocate` what its nodes have, plan what the record lacks,
+forecast it, run it. No Ray and no torch here.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps.planning.options import Options
 from sweeps.planning.rates import Rates, Timing
-from sweeps.planning.resources import Allocation, Resources, count_slots, local_resources, trial_resources
 from sweeps.planning.search import SearchPlan, plan_search
 from sweeps.planning.surfaces import PlannedSurface, plan_surfaces
 from sweeps.planning.tables import TablePlan, make_config, plan_tables
@@ -71,26 +70,6 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     fingerprint, form = known or ("unknown", "to be downloaded")
     source = DataSource(name=options.data, fingerprint=fingerprint, form=form)
     return Prepared(options, source, record, tuple(record.trials() if record else ()))
-
-
-def expected_device(options: Options) -> str:
-    """What trials will compute on, `cpu` or `cuda`, as far as is known before a cluster is joined."""
-    if options.address is None:
-        return allocate(options, [local_resources()]).trial.device
-    return "cpu" if options.gpus_per_trial == 0 else "cuda"
-
-
-def allocate(options: Options, nodes: Sequence[Resources]) -> Allocation:
-    """What each trial gets on these nodes, and how many run at the same time. Raises as `trial_resources` does."""
-    trial = trial_resources(nodes, options.requested, options.gpus_per_trial is None, options.slots is not None)
-    return Allocation(trial, options.slots or count_slots(nodes, trial))
-
-
-def dry_allocation(options: Options) -> Allocation:
-    """The same without joining a cluster: its nodes are not known, so that it counts as `--slots`, or one slot."""
-    if options.address or options.slots:
-        return Allocation(options.requested, options.slots or 1)
-    return allocate(options, [local_resources()])
 
 
 def plan_sweep(prepared: Prepared, device: str) -> SweepPlan:

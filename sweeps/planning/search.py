@@ -87,18 +87,16 @@ def plan_search(
     assert definition is not None, f"study {study.name} has no search"
     fixed = {**PROTOCOL, **definition.fixed}
     if changed := (base.keys() & {*definition.space, *fixed}):
-        raise UsageError(
-            f"--set {min(changed)}: the search {study.name} decides it; leave out either of them"
-        )
+        raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
     largest = {name: parameter.largest for name, parameter in definition.space.items()}
-    make_config({**fixed, **largest}, base, f"search {study.name}, the largest values of its space")
+    make_config({**fixed, **largest}, base, f"study {study.name}, the largest values of its search space")
     for point in definition.start:
-        make_config({**fixed, **point.values}, base, f"search {study.name}, a start point")
+        make_config({**fixed, **point.values}, base, f"study {study.name}, a start point of its search")
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=make_config(fixed, base, f"search {study.name}"),
+        base=make_config(fixed, base, f"study {study.name}, its search"),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,

@@ -17,11 +17,12 @@ from rich.console import Console
 from analysis.record import PROBED, Record
 from analysis.report import make_report
 from sweeps.errors import UsageError
+from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
-from sweeps.planning.prepare import Prepared, SweepPlan, allocate, plan_sweep
-from sweeps.planning.resources import Allocation, NoGpusError, Resources, count_slots
+from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
+from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search import SearchPlan
-from sweeps.planning.show import duration, print_forecast
+from sweeps.planning.show import print_forecast
 from sweeps.planning.surfaces import plan_surfaces
 from sweeps.recording import tracking
 from sweeps.recording.recorder import Recorder
@@ -73,10 +74,7 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
     with console.status("starting Ray"):
         nodes = cluster.connect(options.address)
     try:
-        try:
-            allocation = allocate(options, nodes)
-        except NoGpusError as error:
-            raise UsageError(f"{error}; {_on_cpus(prepared, nodes)}") from error
+        allocation = allocate(prepared, nodes)
         plan = plan_sweep(prepared, allocation.trial.device)
         print_forecast(console, make_forecast(prepared, plan, allocation))
         if not count_slots(nodes, allocation.trial):
@@ -91,17 +89,6 @@ def _check_storage(storage_path: str) -> None:
         check_writable(storage_path)
     except (OSError, ArrowException) as error:
         raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
-
-
-def _on_cpus(prepared: Prepared, nodes: list[Resources]) -> str:
-    """How long the sweep would take without GPUs."""
-    trial = Resources(prepared.options.cpus_per_trial)
-    allocation = Allocation(trial, max(count_slots(nodes, trial), 1))
-    forecast = make_forecast(prepared, plan_sweep(prepared, trial.device), allocation)
-    return (
-        f"without GPUs (--gpus-per-trial 0) the sweep takes about {duration(forecast.total_s)} on "
-        f"{allocation.slots} CPU slot(s)"
-    )
 
 
 class _Sweep:

@@ -1,0 +1,52 @@
+"""What each trial of a sweep gets of the nodes that there are, and how many trials run at the same time."""
+
+from collections.abc import Sequence
+
+from sweeps.errors import UsageError
+from sweeps.planning.forecast import make_forecast
+from sweeps.planning.options import Options
+from sweeps.planning.prepare import Prepared, plan_sweep
+from sweeps.planning.resources import (
+    Allocation,
+    NoGpusError,
+    Resources,
+    count_slots,
+    local_resources,
+    trial_resources,
+)
+from sweeps.planning.show import duration
+
+
+def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:
+    """The resources of each trial on these nodes, and how many trials run at the same time.
+
+    Raises `UsageError` where no node has what a trial asks for. Where that is GPUs, it says how long CPUs would take.
+    """
+    options = prepared.options
+    try:
+        trial = trial_resources(nodes, options.requested, options.gpus_per_trial is None, options.slots is not None)
+    except NoGpusError as error:
+        on_cpus = Resources(options.cpus_per_trial)
+        allocation = Allocation(on_cpus, max(count_slots(nodes, on_cpus), 1))
+        forecast = make_forecast(prepared, plan_sweep(prepared, on_cpus.device), allocation)
+        raise UsageError(
+            f"{error}; without GPUs (--gpus-per-trial 0) the sweep takes about {duration(forecast.total_s)} on "
+            f"{allocation.slots} CPU slot(s)"
+        ) from error
+    return Allocation(trial, options.slots or count_slots(nodes, trial))
+
+
+def allocate_dry(prepared: Prepared) -> Allocation:
+    """The same without joining a cluster, whose nodes are therefore not known: it counts as `--slots`, or one slot."""
+    options = prepared.options
+    if options.address or options.slots:
+        return Allocation(options.requested, options.slots or 1)
+    return allocate(prepared, [local_resources()])
+
+
+def expected_device(prepared: Prepared) -> str:
+    """What trials will compute on, `cpu` or `cuda`, as far as that is known before a cluster is joined."""
+    options: Options = prepared.options
+    if options.address is None:
+        return allocate(prepared, [local_resources()]).trial.device
+    return "cpu" if options.gpus_per_trial == 0 else "cuda"
