@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 
@@ -83,6 +83,14 @@ class Range(_Data):
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
 
 
+def _kind(value: Any) -> str:
+    return "Choice" if isinstance(value, Choice) or (isinstance(value, Mapping) and "choices" in value) else "Range"
+
+
+Parameter = Annotated[Annotated[Choice, Tag("Choice")] | Annotated[Range, Tag("Range")], Discriminator(_kind)]
+"""What a search may do with one field of `Config`."""
+
+
 class StartPoint(_Data):
     """A config that a search tries first: `values` of the space's parameters. A parameter that is not named keeps the
     baseline's value."""
@@ -112,7 +120,7 @@ class Scheduler(_Data):
 class SearchDefinition(_Data):
     """A search as a study holds it."""
 
-    space: Annotated[dict[str, Choice | Range], Field(min_length=1)]
+    space: Annotated[dict[str, Parameter], Field(min_length=1)]
     """Parameters by the field of `Config` that each one varies."""
     fixed: dict[str, Any] = {}
     """Fields of `Config` that every trial shares, beside what the sweep changes."""
@@ -146,7 +154,7 @@ class ResolvedSearch(_Data):
     """The data's."""
     base: Config
     """What every trial shares: the baseline with the sweep's changes and what the search fixes."""
-    space: dict[str, Choice | Range]
+    space: dict[str, Parameter]
     start: tuple[StartPoint, ...] = ()
     scheduler: Scheduler
     sampler: str

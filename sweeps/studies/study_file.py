@@ -60,8 +60,8 @@ def _parse_yaml(file: Path, text: str) -> Study:
         if first["type"] == "extra_forbidden":
             raise problem(location, "unknown field") from error
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        shown = "" if isinstance(first["input"], dict) else f"{first['input']!r} "
-        raise problem(location, f"{shown}{message}") from error
+        says_itself = first["type"] == "value_error" or isinstance(first["input"], dict)
+        raise problem(location, message if says_itself else f"{first['input']!r} {message}") from error
     except TypeError as error:
         raise UsageError(f"--study {file}: {error}") from error
     _check(study, problem)

@@ -1,0 +1,124 @@
+"""A study of one's own from a file: it runs like a built-in one, and a bad file is one line before anything starts."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.record import Record
+from analysis.report import make_report
+from sweeps.commands import run_command
+from sweeps.errors import UsageError
+from sweeps.full import app
+from sweeps.studies.study_file import read_study
+from tests.conftest import ROOT
+
+TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
+ROW = "tables:\n- number: '20'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
+SPACE = "search:\n  space:\n"
+
+
+def run_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["full.py", "--data", "digits", *arguments])
+    with pytest.raises(SystemExit) as end:
+        run_command(app)
+    return end.value.code
+
+
+def test_a_file_runs_alone_or_beside_other_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = []
+    for more in ([], ["--studies", "tables"]):
+        assert run_here(tmp_path, monkeypatch, "--study", str(TABLES), "--dry-run", "--json", *more) in (0, None)
+        plans.append(json.loads(capsys.readouterr().out))
+    assert [plan["rows"] for plan in plans] == [3, 27]
+    assert [plan["distinct"] for plan in plans] == [3, 20], "its first row is the baseline"
+
+
+def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(sweep, tmp_path: Path) -> None:
+    arguments = ("--data", "digits", "--epochs", "2", "--study", str(SEARCH), "--samples", "3")
+    first = sweep(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "Best batch-norm config: activation-search-0" in first.stdout
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    (recorded,) = record.sweeps()
+    (search,) = recorded.searches
+    assert set(search.space) == {"activation", "lr"}
+    assert recorded.study_file is not None and recorded.study_file.text == SEARCH.read_text()
+    assert {trial.config.activation for trial in record.trials()} == {"relu", "tanh", "softplus"}, "the start points"
+    page = (make_report(record, tmp_path / "report").with_name("README.md")).read_text()
+    assert "0.0001 to 0.03, logarithmic" in page and "relu, tanh, softplus" in page
+    again = sweep(*arguments)
+    assert "Nothing to do" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("x.yaml", "tables: [", "x.yaml, line 1: not YAML: "),
+        ("x.yaml", "- 3", "x.yaml: must be a mapping with tables or a search, found list"),
+        ("x.yaml", "name: mine", "x.yaml, line 1, top level: must have tables or a search"),
+        ("x.yaml", "name: my study\ntables: []", "x.yaml, line 1, name: 'my study' "),
+        ("x.yaml", "tabels: []", "x.yaml, line 1, tabels: unknown field"),
+        ("x.yaml", ROW + "  - name: a\n    chnage: {}", "x.yaml, line 8, tables[0].rows[0].chnage: unknown field"),
+        ("x.yaml", ROW + "  - name: a\n    change: {lr: -1}",
+         "x.yaml, line 8, tables[0].rows[0].change.lr: config field 'lr': -1 should be greater than 0"),
+        ("x.yaml", ROW + "  - name: a\n    change:\n      optimiser: sgd",
+         "x.yaml, line 9, tables[0].rows[0].change.optimiser: config field 'optimiser' is unknown"),
+        ("x.yaml", "tables:\n- number: seven\n  slug: x\n  title: x\n  varies: x\n  rows: []",
+         "x.yaml, line 2, tables[0].number: 'seven' "),
+        ("x.yaml", ROW.replace("  rows:\n", "  rows: []\n"),
+         "x.yaml, line 6, tables[0].rows: must have at least one row"),
+        ("x.yaml", ROW.replace("varies: x", "varies: x\n  measure: heat") + "  - name: a",
+         "x.yaml, line 6, tables[0].measure: 'heat' is unknown; allowed: losses, probe, surface"),
+        ("x.yaml", SPACE + "    learning_rate: {low: 1, high: 2}", "x.yaml, line 1, search: learning_rate: unknown; "),
+        ("x.yaml", SPACE + "    lr: {low: 2, high: 1}", "line 3, search.space.lr: low 2 must not be above high 1"),
+        ("x.yaml", SPACE + "    lr: {low: 0, high: 1, log: true}", "low 0 must be above 0 on a logarithmic scale"),
+        ("x.yaml", SPACE + "    lr: {low: -1.0, high: 1.0}",
+         "x.yaml, line 3, search.space.lr: config field 'lr': -1.0 should be greater than 0"),
+        ("x.yaml", SPACE + "    optimizer: {choices: [adam, lion]}",
+         "search.space.optimizer: config field 'optimizer': 'lion'"),
+        ("x.yaml", SPACE + "    epochs: {low: 1, high: 9}", "epochs: options of the sweep decide it"),
+        ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  fixed: {lr: 1.5}", "lr: it is fixed and searched"),
+        ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  start: [{values: {dropout: 0.1}}]",
+         "start: dropout is not in the space"),
+        ("x.py", "STUDY = 3", "x.py: must define STUDY, a trainable.study.Study; found int"),
+        ("x.py", "a = 1\nraise RuntimeError('no')", "x.py, line 2: RuntimeError: no"),
+        ("x.py", "a = (", "x.py"),
+        ("x.toml", "", "x.toml: the name must end in one of .yaml, .yml, .py"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
+    name: str, text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / name).write_text(text)
+    assert run_here(tmp_path, monkeypatch, "--study", name) == 2
+    output, error = capsys.readouterr()
+    assert (output, len(error.splitlines())) == ("", 1)
+    assert error.startswith("error: --study ")
+    assert problem in error
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
+
+
+def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_study(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--studies", "search"], "a sweep runs one search; search and activation-search are two"),
+        (["--set", "lr=0.1"], "--set lr: the search of study activation-search decides it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert run_here(tmp_path, monkeypatch, "--study", str(SEARCH), *arguments) == 2
+    assert problem in capsys.readouterr().err
