@@ -1,5 +1,6 @@
 # Two commands do everything on a machine with python3, pip and make: `make sweep` and `make test`.
 PYTHON := .venv/bin/python
+INSTALL := $(PYTHON) -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: sweep test lint
 
@@ -7,15 +8,21 @@ PYTHON := .venv/bin/python
 sweep: .venv/.installed
 	$(PYTHON) sweeps/full.py --data digits --samples 8
 
-test: .venv/.installed lint
+test: .venv/.installed-dev lint
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
-lint: .venv/.installed
+lint: .venv/.installed-dev
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
+# What a sweep needs, and no more.
 .venv/.installed: pyproject.toml constraints.txt
 	python3 -m venv .venv
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) .
+	touch $@
+
+# The rest: linters, test runners, a browser driver, stand-ins for clouds.
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) '.[dev]'
 	touch $@

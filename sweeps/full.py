@@ -190,5 +190,10 @@ def _sweep(options: Options) -> int:
     return 130 if result.interrupted else 1 if incomplete else 0
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The console script `ablation-sweeps`: the same as `python sweeps/full.py`."""
     run_command(app)
+
+
+if __name__ == "__main__":
+    main()
