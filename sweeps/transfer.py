@@ -1,4 +1,4 @@
-"""The record travels: sweeps to a folder of plain files, and from there into any tracking server, keys intact.
+"""Moves the record: exports sweeps to a folder of plain files, and imports them into any tracking server.
 
 python -m sweeps.transfer export docs/record --experiment ablations-cifar10
 python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
@@ -25,9 +25,9 @@ from sweeps.recording.tracking import ensure_experiment, open_record
 from trainable.storage import CORRECT, SURFACE, TRACES
 
 MEASURED = (TRACES, CORRECT, SURFACE)
-"""Files that are always exported: what the report is drawn and computed from."""
+"""Files that every export has: the report is drawn and computed from them."""
 ORIGIN = "origin_run_id"
-"""Tag of an imported run: the id that it had where it was recorded. What is there already is not imported again."""
+"""Tag of an imported run: the id that the run had where it was recorded. An import skips what is there already."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow server or store. Default: as for a sweep.")]
@@ -45,16 +45,16 @@ def export(
     """Write sweeps and their finished trials to a folder, with what the pictures of a report need."""
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
-    sweeps = [found for found in record.sweeps() if not sweep or found.name in sweep] if record else []
+    sweeps = [each for each in record.sweeps() if not sweep or each.name in sweep] if record else []
     if record is None or not sweeps:
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
-    for found in sweeps:
-        own = record.with_histories(trial for trial in trials if trial.sweep == found.run_id)
-        files = write_sweep(folder, found, own)
-        for trial in own:
-            _export_artifacts(record.client, trial, folder / artifacts_folder(found, trial), models)
-        typer.echo(f"{found.name}: {len(files) - 1} trials")
+    for chosen in sweeps:
+        exported = record.with_histories(trial for trial in trials if trial.sweep == chosen.run_id)
+        write_sweep(folder, chosen, exported)
+        for trial in exported:
+            _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
+        typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
 def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
@@ -82,15 +82,15 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     client, experiment_id = ensure_experiment(uri, name)
     for sweep in sweeps:
         parent = _import_sweep(client, experiment_id, sweep)
-        own = [
-            replace(trial, start_time=trial.start_time or sweep.start_time + place)  # an old export has no times
-            for place, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
+        exported = [
+            replace(trial, start_time=trial.start_time or sweep.start_time + index)  # an old export has no times
+            for index, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
         ]
         imported = sum(
             _import_trial(client, experiment_id, trial, parent, folder / artifacts_folder(sweep, trial))
-            for trial in own
+            for trial in exported
         )
-        typer.echo(f"{sweep.name}: {imported} trials imported, {len(own) - imported} were there already")
+        typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
@@ -126,15 +126,17 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
 
 
 def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | None:
-    """The id here of a run with that id where it was recorded: an imported one, or the very same. What a killed
-    import left half made is deleted."""
-    found = list(client.search_runs([experiment_id], f"attributes.run_id = '{origin}'"))
+    """The id here of the run whose id was `origin` where it was recorded; None where it is not here.
+
+    Deletes what a killed import left half made.
+    """
+    known = list(client.search_runs([experiment_id], f"attributes.run_id = '{origin}'"))
     for run in client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'"):
         if run.info.status == "RUNNING":
             client.delete_run(run.info.run_id)
         else:
-            found.append(run)
-    return found[0].info.run_id if found else None
+            known.append(run)
+    return known[0].info.run_id if known else None
 
 
 if __name__ == "__main__":

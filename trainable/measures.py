@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from trainable.storage import SURFACE, TRACES, WEIGHTS
 
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""Of a probe along the gradient: times the learning rate (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""
+"""Step sizes of a probe along the gradient, in learning rates (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""
 SURFACE_SEED = 0
 """The seed of the training whose loss surface is computed, and of the surface's random directions."""
 

@@ -19,7 +19,7 @@ from trainable.study import Study, StudyFile
 
 DEFAULT_STUDIES = "tables,corrections,search"
 QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4}
-"""What `--quick` puts in the place of the defaults."""
+"""What `--quick` changes in the defaults."""
 DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20}
 
 
@@ -62,13 +62,13 @@ class Options(BaseModel):
             raise ValueError(f"--data {self.data!r} is unknown; allowed: {', '.join(NAMES)}")
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(f"--precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
-        own = (self.own_study,) if self.own_study else ()
+        studies = self._known_studies
         if self.own_study and self.own_study.name in STUDIES:
             raise ValueError(f"--study: name {self.own_study.name!r} is a built-in study's")
         for name in self.studies:
-            if name not in STUDIES and name not in (study.name for study in own):
-                raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(STUDIES)}")
-        for number, count in Counter(t.number for study in (*STUDIES.values(), *own) for t in study.tables).items():
+            if name not in studies:
+                raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
+        for number, count in Counter(table.number for study in studies.values() for table in study.tables).items():
             if count > 1:
                 raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
@@ -93,8 +93,11 @@ class Options(BaseModel):
     @property
     def chosen_studies(self) -> tuple[Study, ...]:
         """The studies to run, in the order in which they were named."""
-        known = STUDIES | ({self.own_study.name: self.own_study} if self.own_study else {})
-        return tuple(known[name] for name in self.studies)
+        return tuple(self._known_studies[name] for name in self.studies)
+
+    @property
+    def _known_studies(self) -> dict[str, Study]:
+        return STUDIES | ({self.own_study.name: self.own_study} if self.own_study else {})
 
     @property
     def search(self) -> Study | None:

@@ -55,7 +55,7 @@ def count_slots(nodes: Iterable[Resources], trial: Resources) -> int:
 
 
 def local_resources() -> Resources:
-    """This machine's resources, found without starting anything."""
+    """What this machine has, without starting anything."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(glob.glob("/dev/nvidia[0-9]*")) if visible is None else len([g for g in visible.split(",") if g.strip()])
     return Resources(len(os.sched_getaffinity(0)), gpus)

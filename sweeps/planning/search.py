@@ -32,13 +32,13 @@ class SearchPlan:
 
     def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record."""
-        own = (
+        known = (
             trial
             for trial in trials
             if trial.tags.get("study") == self.search.study
             and self.search.covers(trial.config, trial.tags.get("data_fingerprint", ""))
         )
-        return replace(self, known=tuple(own))
+        return replace(self, known=tuple(known))
 
     @property
     def finished(self) -> list[TrialRecord]:

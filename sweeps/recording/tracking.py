@@ -1,4 +1,4 @@
-"""The tracking server or store: reached, checked and given its experiment."""
+"""Reaches and checks the tracking server or store, and makes its experiment."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ REACH_S = 5.0
 
 
 def open_record(tracking_uri: str, experiment: str) -> Record | None:
-    """The record to read; None where an embedded one does not exist yet. Writes nothing.
+    """Open the record to read it; None where an embedded one does not exist yet. Writes nothing.
 
     Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
     """
@@ -53,7 +53,8 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
 
 
 def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """A client and the experiment's id. Makes what is missing: the database, its artifact folder, the experiment."""
+    """Return a client and the experiment's id, and make what is missing: the database, its artifact folder, the
+    experiment."""
     location = None
     if tracking_uri.startswith(SQLITE):
         database = Path(tracking_uri.removeprefix(SQLITE)).absolute()
@@ -62,20 +63,21 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
             _write_ahead(database)
         location = (database.parent / "mlartifacts" / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
-    found = client.get_experiment_by_name(experiment)
+    existing = client.get_experiment_by_name(experiment)
     tags = {
         "mlflow.experimentKind": "custom_model_development",  # the UI opens on training runs, not on traces
         views.TAG: views.study_view(),
     }
-    if not found:
+    if not existing:
         return client, client.create_experiment(experiment, location, tags=tags)
-    for name in tags.keys() - found.tags.keys():
-        client.set_experiment_tag(found.experiment_id, name, tags[name])
-    return client, found.experiment_id
+    for name in tags.keys() - existing.tags.keys():
+        client.set_experiment_tag(existing.experiment_id, name, tags[name])
+    return client, existing.experiment_id
 
 
 def _write_ahead(database: Path) -> None:
-    """SQLite's write-ahead log, which stays set: commits take half the time, and the UI reads while a sweep writes."""
+    """Turn on SQLite's write-ahead log for good: commits take half the time, and the UI can read while a sweep
+    writes."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 

@@ -1,7 +1,7 @@
-"""A study of one's own, read from a file: YAML, or Python that defines `STUDY`. See docs/studies/ for examples.
+"""Reads a study from a file of the user: YAML, or Python that defines `STUDY`. docs/studies/ has examples.
 
-A YAML file has the fields of `trainable.study.Study`: `tables` with their `rows`, and a `search`. The name is the
-file's own where the file does not say another.
+A YAML file has the fields of `trainable.study.Study`: `tables` with their `rows`, and a `search`. A file that says no
+`name` is named after itself.
 """
 
 import re
