@@ -52,7 +52,8 @@ def judge_claims(
             "Table 4 shows the effect of the penalty against a zero row",
             "confounded",
             "its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
-            f"{_difference(hinge)}. The effects above compare its rows with hinge; table 4b is the ablation that it states",
+            f"{_difference(hinge)}. The effects above compare its rows with hinge; table 4b is the ablation that the "
+            "report states",
         ),
         Claim(
             "Table 4's row 0.01: train error .45312 at epoch 16",

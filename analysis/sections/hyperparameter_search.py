@@ -15,11 +15,12 @@ from trainable.config import Config
 from trainable.search_space import OPTIONS, Choice, Range, ResolvedSearch
 
 TITLE = "Hyperparameter search"
+BASELINE_VALUES = "the baseline's values"
 ABOUT = (
-    "A search trains one configuration after another, each suggested by a sampler that learns from the earlier ones. It "
-    "follows protocol B: a tenth of the train split is held out, the error on it after the last epoch decides, and the "
-    "test split is read once, for the winner. The scheduler ASHA (Li et al. 2020) compares the trials after a few epochs, "
-    "its rungs, and stops those that are behind."
+    "A search trains one configuration after another, each suggested by a sampler that learns from the earlier ones. "
+    "It follows protocol B: a tenth of the train split is held out, the error on it after the last epoch decides, and "
+    "the test split is read once, for the winner. The scheduler ASHA (Li et al. 2020) compares the trials after a few "
+    "epochs, its rungs, and stops those that are behind."
 )
 
 
@@ -89,7 +90,7 @@ def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
     changed = search.base.canonical().keys() - search.space.keys()
     fixed = [name for name in Config.model_fields if name in changed or name in OPTIONS]
     starts = [
-        f"{_values(point.values) or 'the baseline’s values'}" + (f" ({point.source})" if point.source else "")
+        f"{_values(point.values) or BASELINE_VALUES}" + (f" ({point.source})" if point.source else "")
         for point in search.start
     ]
     rungs = ", ".join(map(str, search.rungs))
