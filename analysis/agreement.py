@@ -21,7 +21,7 @@ class Agreement:
     reproduced: int
     not_reproduced: int
     higher: int
-    """Of how many ours is above the printed one."""
+    """How many of ours are above the printed one."""
     sign_test_p: float
     """Two-sided sign test of ours being above or below equally often."""
     median_shift: float
@@ -66,15 +66,15 @@ def agreements(tables: Sequence[ReproducedTable]) -> list[Agreement]:
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:
     """The printed errors that are not reproduced, each distinct config once."""
-    found = []
+    outside = []
     for table, row in _comparable_rows(tables):
         assert row.train and row.held_out and row.reported
         figures = (("train", row.train, row.reported.train_error), ("test", row.held_out, row.reported.test_error))
         for split, cell, printed in figures:
             interval = cell.next_run()
             if interval and verdict(cell, printed) == "no":
-                found.append(Disagreement(table.table.number, row.name, split, cell.mean, interval, printed))
-    return found
+                outside.append(Disagreement(table.table.number, row.name, split, cell.mean, interval, printed))
+    return outside
 
 
 def lost_trainings(tables: Sequence[ReproducedTable]) -> list[LostTraining]:

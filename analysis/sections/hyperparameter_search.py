@@ -1,6 +1,7 @@
 """The searches: what each sampled, what it spent and found, and what its parameters did to the error."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from analysis.intervals import as_text
@@ -44,7 +45,11 @@ def section(data: ReportData) -> Section:
 
 
 def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
-    search, stem = recorded.search, data.folder / f"{recorded.search.study}-"
+    search = recorded.search
+
+    def file(kind: str) -> Path:
+        return data.folder / f"{search.study}-{kind}.png"
+
     blocks: list[Block] = [Grid(("", ""), _definition(search)), Grid(*_space(recorded))]
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
@@ -53,17 +58,17 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     blocks += [
         Grid(("", ""), _result(recorded, _published(data, recorded))),
         Picture(
-            draw_learning_curves(recorded, stem.with_name(f"{stem.name}curves.png")),
+            draw_learning_curves(recorded, file("curves")),
             "The validation error of each trial by epoch.",
         ),
         Picture(
-            draw_best_so_far(recorded, stem.with_name(f"{stem.name}best.png")),
+            draw_best_so_far(recorded, file("best")),
             "The best validation error so far by the training time spent.",
         ),
     ]
     if not recorded.varied:
         return [*blocks, Text("Missing: the trials do not differ, so there are no parameters to compare.")]
-    slices = draw_slices(recorded, stem.with_name(f"{stem.name}slices.png"))
+    slices = draw_slices(recorded, file("slices"))
     blocks.append(Picture(slices, "The validation error by each parameter, over the whole space."))
     if not can_weigh_parameters(recorded):
         return [*blocks, Text("Missing: too few different trials to weigh the parameters.")]
@@ -74,11 +79,11 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
             "reaches it; ASHA chose those that go on, so later errors would compare unlike trials."
         ),
         Picture(
-            draw_importances(recorded, stem.with_name(f"{stem.name}importance.png")),
+            draw_importances(recorded, file("importance")),
             f"The importance of each parameter (fANOVA) for the error after epoch {recorded.first_rung}.",
         ),
         Picture(
-            draw_parallel(recorded, stem.with_name(f"{stem.name}parallel.png")),
+            draw_parallel(recorded, file("parallel")),
             f"The error after epoch {recorded.first_rung} and the values of the most important parameters, a line for "
             "each trial.",
         ),

@@ -34,7 +34,9 @@ def section(data: ReportData) -> Section:
                 Picture(file, f"The loss around the trained weights along {kind}: {what} for training and directions.")
                 for file, kind in zip(files, ("one direction", "two directions"), strict=True)
             ]
-        made.blocks += [Text(f"Missing: the surface of {name} is not recorded.") for name in recorded.keys() - surfaces]
+        made.blocks += [
+            Text(f"Missing: the surface of {name} is not recorded.") for name in recorded if name not in surfaces
+        ]
     if not tables:
         made.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return made

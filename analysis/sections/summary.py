@@ -27,7 +27,7 @@ NAMED = 4
 
 
 def section(data: ReportData) -> Section:
-    """At most a sentence on each subject. What the record lacks is left out."""
+    """At most one sentence on each subject, with a link to its section. What the record lacks is left out."""
     subjects: tuple[tuple[Callable[[ReportData], str], str], ...] = (
         (_reproduction, reproduced_tables.TITLE),
         (_changes, effects_and_claims.TITLE),
@@ -60,10 +60,11 @@ def _changes(data: ReportData) -> str:
         for lower in (False, True)
     )
     undecided = len(tested) - len(raised) - len(lowered)
+    seeds = max(len(effect.differences) for effect in tested)
     return (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} surely raise{_s(raised)} the "
-        f"error and {_counted(lowered)} surely lower{_s(lowered)} it; {undecided} stay undecided with so few "
-        "seeds."
+        f"error and {_counted(lowered)} surely lower{_s(lowered)} it"
+        + (f"; {undecided} cannot be decided with {seeds} seeds." if undecided else ".")
     )
 
 
@@ -81,7 +82,7 @@ def _batch_norm(data: ReportData) -> str:
         return ""
     error = HELD_OUT[effect.config.held_out]
     verb = "lowers" if effect.mean < 0 else "raises"
-    certainty = "beyond doubt" if effect.established else "too little to be sure"
+    certainty = "more than chance" if effect.established else "too little to exclude chance"
     seeds = len(effect.differences)
     return (
         f"Batch norm {verb} the {error} by {abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, "
@@ -94,6 +95,8 @@ def _envelope(data: ReportData) -> str:
     if pair is None:
         return ""
     plain, norm = (float(np.mean(list(band.gaps()[-1].values()))) for band in pair)
+    if not np.isfinite([plain, norm]).all():  # a training diverged
+        return ""
     return (
         f"The losses at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} apart with it "
         f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
@@ -123,12 +126,9 @@ def _smoothness(data: ReportData) -> str:
 def _search(data: ReportData) -> str:
     for recorded in reversed(data.searches):
         if best := recorded.best:
-            name, error = WINNER_METRIC, best.metrics.get(WINNER_METRIC)
-            if error is None:
-                name, error = VAL_ERROR, best.metrics[VAL_ERROR]
-            split = "test" if name == WINNER_METRIC else "validation"
-            return (
-                f"The best of the {len(recorded.trials)} configurations that the search tried is {best.name}, with a "
-                f"{split} error of {error:.4f}."
-            )
+            test_error = best.metrics.get(WINNER_METRIC)
+            error = f"validation error of {best.metrics[VAL_ERROR]:.4f}"
+            if test_error is not None:
+                error = f"test error of {test_error:.4f}"
+            return f"The best of the {len(recorded.trials)} configurations that the search tried has a {error}."
     return ""
