@@ -57,9 +57,9 @@ def section(data: ReportData) -> Section:
             Text(
                 f"{len(spreads)} pairs of a config and a seed were trained more than once: some to measure more than "
                 f"errors, some on other hardware. Their last errors lie {median(spreads):.4f} apart in the median and "
-                f"{max(spreads):.4f} at most: a seed fixes the initial weights and the order of the batches, but not "
-                "the rounding. The report uses the errors of the first training, and each other measurement from the "
-                "first training that has it."
+                f"{max(spreads):.4f} at most. A seed fixes the initial weights and the order of the batches, and no "
+                "more. The report uses the errors of the first training, and each other measurement from the first "
+                "training that has it."
             )
         )
     return made
