@@ -127,7 +127,7 @@ def test_several_searches_are_a_subsection_each(tmp_path: Path) -> None:
 def test_trials_of_a_search_without_a_definition_are_named_as_missing(tmp_path: Path) -> None:
     trials = trials_of(search(SPACE))
     page = page_of(tmp_path, Recorded(trials, sweep()))
-    assert "Missing: the definition of the search search, of which 4 trials are recorded." in page
+    assert "Missing: the definition of the search in the study `search`, of which 4 trials are recorded." in page
 
 
 def test_a_trial_outside_the_bounds_widens_them() -> None:

@@ -30,7 +30,7 @@ def section(data: ReportData) -> Section:
     are a subsection each."""
     undefined = undefined_searches(data.source.sweeps(), data.trials)
     missing = [
-        f"Missing: the definition of the search {study}, of which {count} trials are recorded."
+        f"Missing: the definition of the search in the study `{study}`, of which {count} trials are recorded."
         for study, count in undefined.items()
     ]
     if not data.searches and not undefined:
