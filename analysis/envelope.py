@@ -1,82 +1,90 @@
 """The loss envelope (the report's section 1.3.2): how much the mini-batch loss depends on the learning rate.
 
-One network is trained at several learning rates with the same batches; at every step the band lies between the smallest
-and the largest of their losses.
+One network is trained at several learning rates with the same batches. At every step the band reaches from the smallest
+to the largest of their losses.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot
 
+from analysis.arrays import STEP_LOSSES, traced
 from analysis.intervals import as_text
-from analysis.style import line_style, save
+from analysis.record import Source
+from analysis.replicates import Replicates
+from analysis.tables import network_name, setting
+from trainable.measures import LOSSES
+from trainable.study import ResolvedTable
 
-STARTS = (1, 2, 6, 11, 21, 51)
-"""First epochs of the ranges over which a band's height is averaged."""
-SMOOTHED = 51
-"""Steps of the moving mean of the losses that are drawn in a band."""
+RANGE_STARTS = (1, 2, 6, 11, 21, 51)
+"""The first epochs of the ranges over which a band's height is averaged."""
 LEAST = 1e-4
-"""Smaller mini-batch losses count as this in ratios."""
-HEADER = ("network", "step", "low", "high")
+"""A smaller mini-batch loss counts as this in ratios."""
+NORMED = "-batch-norm"
+"""The slug of a pair's second table is that of the first with this at its end."""
 
 
 def ranges(epochs: int) -> list[tuple[int, int]]:
-    """First and last epoch of each range of a training of so many epochs."""
-    starts = [start for start in STARTS if start <= epochs]
+    """The first and the last epoch of each range of a training of so many epochs."""
+    starts = [start for start in RANGE_STARTS if start <= epochs]
     return list(zip(starts, [*(start - 1 for start in starts[1:]), epochs], strict=True))
 
 
 def gaps_header(epochs: int) -> list[str]:
-    """Over `gap_rows`."""
-    spans = (f"epoch {a}" if a == b else f"epochs {a} to {b}" for a, b in ranges(epochs))
-    return ["network", "band", "seeds", *spans]
+    """The header of `gap_rows`."""
+    return ["network", "band", "seeds", *(range_text(*each) for each in ranges(epochs))]
+
+
+def range_text(first: int, last: int) -> str:
+    """A range of epochs in words."""
+    return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A network's mini-batch losses at every learning rate: (rates, seeds, steps)."""
+    """A network's mini-batch losses at every learning rate."""
 
     name: str
     rates: tuple[str, ...]
     seeds: tuple[int, ...]
     losses: np.ndarray
+    """(rates, seeds, steps)."""
     steps_an_epoch: int
 
     @property
     def low(self) -> np.ndarray:
-        """The band's lower bound, (seeds, steps)."""
+        """The lower bound of the band, (seeds, steps)."""
         return self.losses.min(0)
 
     @property
     def high(self) -> np.ndarray:
-        """The band's upper bound, (seeds, steps)."""
+        """The upper bound of the band, (seeds, steps)."""
         return self.losses.max(0)
 
     @property
     def epochs(self) -> int:
-        """Of the training."""
+        """How many epochs each training ran."""
         return self.losses.shape[2] // self.steps_an_epoch
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The learning rate whose loss is the largest most often, and at what share of the steps."""
+        """The learning rate that has the largest loss most often, and at what share of the steps."""
         counts = np.bincount(self.losses.argmax(0).ravel(), minlength=len(self.rates))
         return self.rates[counts.argmax()], float(counts.max() / counts.sum())
 
     def without(self, rate: str) -> "Envelope":
-        """The same without one of its learning rates."""
-        kept = [place for place, own in enumerate(self.rates) if own != rate]
-        return replace(self, rates=tuple(self.rates[place] for place in kept), losses=self.losses[kept])
+        """The envelope without one of its learning rates."""
+        kept = [index for index, each in enumerate(self.rates) if each != rate]
+        return replace(self, rates=tuple(self.rates[index] for index in kept), losses=self.losses[kept])
 
     def gaps(self) -> list[dict[int, float]]:
-        """For each of the training's `ranges` the band's mean height by seed."""
+        """The band's mean height by seed, for each of the training's `ranges`."""
         return self._by_range(self.high - self.low, np.mean)
 
     def ratios(self) -> list[dict[int, float]]:
-        """The same of the largest loss over the smallest, as geometric means: free of how small the losses are."""
+        """The geometric mean of the largest loss over the smallest by seed, for each of the training's `ranges`. Unlike
+        the height it does not depend on how small the losses are."""
         bounds = (np.log(np.maximum(bound, LEAST)) for bound in (self.high, self.low))
         return self._by_range(np.subtract(*bounds), lambda logs, axis: np.exp(logs.mean(axis)))
 
@@ -87,9 +95,9 @@ class Envelope:
 
 
 def envelope(name: str, losses: Mapping[str, Mapping[int, np.ndarray]], steps_an_epoch: int) -> Envelope | None:
-    """The band of one network's trainings: each learning rate maps a seed to its loss at every step.
+    """The envelope of one network. `losses` maps each learning rate to the seeds' losses, (steps,) each.
 
-    Seeds that not every learning rate has are left out; None where none is left.
+    A seed that a learning rate lacks is left out. None where no seed is left.
     """
     seeds = sorted(set.intersection(*(set(each) for each in losses.values()))) if losses else []
     if not seeds:
@@ -98,15 +106,18 @@ def envelope(name: str, losses: Mapping[str, Mapping[int, np.ndarray]], steps_an
     return Envelope(name, tuple(losses), tuple(seeds), stacked, steps_an_epoch)
 
 
-def difference(plain: Envelope, norm: Envelope) -> list[dict[int, float]]:
-    """The second band's mean heights minus the first's, paired by seed."""
-    by_range = zip(plain.gaps(), norm.gaps(), strict=True)
+def difference(first: Envelope, second: Envelope) -> list[dict[int, float]]:
+    """The mean height of the second band minus that of the first by seed, for each of the training's `ranges`."""
+    by_range = zip(first.gaps(), second.gaps(), strict=True)
     return [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in by_range]
 
 
 def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
-    """Under `gaps_header`: each network's mean heights, of a pair also the difference, then the heights without the
-    learning rate that bounds the first network's band, and the ratios of the bounds."""
+    """The cells of a table whose header is `gaps_header`.
+
+    The rows are each network's mean heights, the difference where there are two networks, the heights without the
+    learning rate that most often bounds the first network's band, and the ratios of the bounds.
+    """
     height, ratio = "mean height", "largest over smallest loss"
     rows = [_gap_row(each.name, height, each.gaps(), ".4f") for each in envelopes]
     if len(envelopes) == 2:
@@ -121,27 +132,40 @@ def _gap_row(name: str, band: str, gaps: Sequence[Mapping[int, float]], digits: 
     return [name, band, str(len(gaps[0])), *texts]
 
 
-def draw_envelopes(envelopes: Sequence[Envelope], data: str, file: Path) -> Path:
-    """The bands of the networks compared, on the same axes, and in them each learning rate's loss: the first seed's."""
-    figure, axes = pyplot.subplots(1, len(envelopes), figsize=(11, 4), sharey=True, layout="constrained", squeeze=False)
-    rows: list[tuple] = []
-    highs = np.concatenate([each.high[0] for each in envelopes])
-    top = float(np.quantile(highs[np.isfinite(highs)], 0.999)) if np.isfinite(highs).any() else 1.0  # or all diverged
-    for axis, each in zip(axes[0], envelopes, strict=True):
-        losses, low, high = each.losses[:, 0], each.low[0], each.high[0]
-        steps = np.arange(1, len(low) + 1)
-        axis.fill_between(steps, low, high, color="grey", linewidth=0, alpha=0.35, label="smallest to largest loss")
-        width = min(SMOOTHED, len(steps))
-        for place, (rate, loss) in enumerate(zip(each.rates, losses, strict=True)):
-            smooth = np.convolve(loss, np.ones(width) / width, mode="valid")
-            axis.plot(steps[: len(smooth)] + width // 2, smooth, linewidth=1.2, label=rate, **line_style(place))
-        axis.set_title(f"{each.name}, seed {each.seeds[0]}, the first of {len(each.seeds)}", fontsize=9)
-        axis.set(xlabel=f"step ({each.steps_an_epoch} an epoch)", ylim=(0, top))
-        axis.grid(alpha=0.3)
-        rows += [
-            (each.name, int(step), *map(float, values)) for step, *values in zip(steps, low, high, *losses, strict=True)
-        ]
-    axes[0, 0].set_ylabel("mini-batch loss, cut at its 99.9% quantile")
-    axes[0, 0].legend(fontsize=8, title=f"learning rate, mean of {width} steps")
-    figure.suptitle(f"Mini-batch loss over the learning rates, {data}", fontsize=10)
-    return save(figure, file, (*HEADER, *envelopes[0].rates), rows)
+@dataclass(frozen=True)
+class EnvelopeComparison:
+    """The envelopes of networks that were trained alike: one, or a network without and with batch norm."""
+
+    slug: str
+    """For file names."""
+    setting: str
+    """The data, the epochs and the precision."""
+    envelopes: tuple[Envelope, ...]
+
+    @property
+    def pair(self) -> tuple[Envelope, Envelope] | None:
+        """Without and with batch norm; None where one of the two is not recorded."""
+        return (self.envelopes[0], self.envelopes[1]) if len(self.envelopes) == 2 else None
+
+
+def compare_envelopes(
+    source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
+) -> list[EnvelopeComparison]:
+    """The recorded envelopes. Two networks stand together where they differ in batch norm alone."""
+    pairs: dict[str, dict[str, list[Envelope]]] = {}
+    for table in sorted((t for t in tables if t.measure == LOSSES.name), key=lambda t: t.slug.endswith(NORMED)):
+        if band := table_envelope(source, table, trainings):
+            by_setting = pairs.setdefault(table.slug.removesuffix(NORMED), {})
+            by_setting.setdefault(setting(table.rows[0].config), []).append(band)
+    return [
+        EnvelopeComparison(slug if index == 1 else f"{slug}-{index}", alike, tuple(envelopes))
+        for slug, by_setting in pairs.items()
+        for index, (alike, envelopes) in enumerate(by_setting.items(), start=1)
+    ]
+
+
+def table_envelope(source: Source, table: ResolvedTable, trainings: Mapping[str, Replicates]) -> Envelope | None:
+    """The envelope of a table whose rows are learning rates; None where its trainings are not all recorded."""
+    losses = {row.name: traced(source, trainings.get(row.key), STEP_LOSSES) for row in table.rows}
+    steps = max((len(values) for each in losses.values() for values in each.values()), default=0)
+    return envelope(network_name(table), losses, steps // table.rows[0].config.epochs)

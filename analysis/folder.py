@@ -81,7 +81,7 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
             content["metrics"] = {name: series[-1][1] for name, series in histories.items() if series}
             trials.append(TrialRecord(**content))
     sweeps.sort(key=lambda sweep: sweep.start_time)
-    order = {sweep.run_id: place for place, sweep in enumerate(sweeps)}
+    order = {sweep.run_id: index for index, sweep in enumerate(sweeps)}
     return sweeps, sorted(trials, key=lambda trial: (order[trial.sweep], trial.start_time))
 
 

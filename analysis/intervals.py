@@ -1,4 +1,4 @@
-"""How far off a mean over seeds may be."""
+"""Intervals of a mean over seeds."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -10,8 +10,10 @@ CONFIDENCE = 0.95
 
 
 def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
-    """Half the 95% confidence interval of the mean (Student's t), or the prediction interval of one more value; None
-    for fewer than two values."""
+    """Half the width of the 95% confidence interval of the mean (Student's t).
+
+    With `next_run` it is half the 95% prediction interval of one more value. None for fewer than two values.
+    """
     if len(values) < 2:
         return None
     factor = next_run + 1 / len(values)
@@ -19,6 +21,6 @@ def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
 
 
 def as_text(values: Sequence[float], digits: str = ".4f") -> str:
-    """The mean, with half its interval where there is one."""
+    """The mean in that format, as `0.3071 ± 0.0139` where there are values enough for an interval."""
     half = half_width(values)
     return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")

@@ -1,6 +1,7 @@
-"""A report as sections of text, tables and pictures, written as one self-contained HTML page and as Markdown."""
+"""The form of the report: sections of text, tables and pictures, written as one HTML file and as Markdown."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,13 @@ class Text:
     """A paragraph."""
 
     text: str
+    details: str = ""
+    """The title of the section that says more, if there is one: the paragraph ends with a link to it."""
+
+    @property
+    def anchor(self) -> str:
+        """Where that link leads."""
+        return anchor_of(self.details)
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that lies beside the page, with its numbers as CSV under the same name."""
+    """A picture beside the page, with its numbers in a CSV file of the same name."""
 
     file: Path
     caption: str
 
     @property
     def data_uri(self) -> str:
-        """The picture inside the page."""
+        """The picture's bytes, to be embedded in the HTML page."""
         return "data:image/png;base64," + base64.b64encode(self.file.read_bytes()).decode()
 
 
@@ -44,12 +52,21 @@ Block = Text | Grid | Picture
 
 @dataclass
 class Section:
-    """A part of the report."""
+    """A part of the report with its own heading. A subsection has no subsections of its own."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-    """What it says in a sentence or two, for the page's beginning."""
+    subsections: list["Section"] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """The heading's anchor in both forms of the page."""
+        return anchor_of(self.title)
+
+
+def anchor_of(title: str) -> str:
+    """The anchor that GitHub gives a Markdown heading: lower case, no punctuation, hyphens for spaces."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path) -> None:
@@ -67,17 +84,34 @@ def write_page(title: str, sections: Sequence[Section], folder: Path) -> None:
 def _markdown(title: str, sections: Sequence[Section]) -> str:
     lines = [f"# {title}", ""]
     for section in sections:
-        lines += [f"## {section.title}", ""]
-        for block in section.blocks:
-            match block:
-                case Text():
-                    lines += [block.text, ""]
-                case Picture():
-                    lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
-                case Grid():
-                    lines += [_line(block.header), "|" + "---|" * len(block.header), *map(_line, block.rows), ""]
+        lines.append(_contents_line(section))
+        lines += [f"  {_contents_line(subsection)}" for subsection in section.subsections]
+    lines.append("")
+    for section in sections:
+        lines += [f"## {section.title}", "", *_markdown_blocks(section.blocks)]
+        for subsection in section.subsections:
+            lines += [f"### {subsection.title}", "", *_markdown_blocks(subsection.blocks)]
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _contents_line(section: Section) -> str:
+    return f"- [{section.title}](#{section.anchor})"
+
+
+def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
+    lines: list[str] = []
+    for block in blocks:
+        match block:
+            case Text():
+                link = f" ([{block.details}](#{block.anchor}))" if block.details else ""
+                lines += [block.text + link, ""]
+            case Picture():
+                lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
+            case Grid():
+                rows = map(_markdown_row, block.rows)
+                lines += [_markdown_row(block.header), "|" + "---|" * len(block.header), *rows, ""]
+    return lines
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

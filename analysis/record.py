@@ -127,9 +127,9 @@ class Record:
     def __init__(self, tracking_uri: str, experiment: str) -> None:
         self.client = MlflowClient(tracking_uri)
         self.experiment = experiment
-        found = self.client.get_experiment_by_name(experiment)
-        self.experiment_id = found.experiment_id if found else None
-        self.deleted = found is not None and found.lifecycle_stage == LifecycleStage.DELETED
+        existing = self.client.get_experiment_by_name(experiment)
+        self.experiment_id = existing.experiment_id if existing else None
+        self.deleted = existing is not None and existing.lifecycle_stage == LifecycleStage.DELETED
 
     def trials(self) -> list[TrialRecord]:
         """All recorded trials, oldest first, with the last value of each metric."""

@@ -1,4 +1,4 @@
-"""A config's recorded trainings taken together: one series a seed, whichever trials and sweeps they come from."""
+"""The recorded trainings of a config taken together, whichever trials and sweeps they come from."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,32 +11,33 @@ from trainable.config import Config
 
 @dataclass(frozen=True)
 class Replicates:
-    """All complete trials of one key, oldest first."""
+    """The complete trials of one key."""
 
     key: str
     config: Config
     trials: tuple[TrialRecord, ...]
+    """Oldest first."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Every seed that ran to its last epoch."""
+        """The seeds that ran to their last epoch, ascending."""
         return tuple(sorted({seed for trial in self.trials for seed in trial.seeds}))
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed that has one, in ascending order of the seeds.
 
-        Where a seed was trained again, for what is measured beside its errors, its first training counts: a figure
-        must not depend on how often it was drawn, and on other hardware rounding grows into another training.
+        Where a seed was trained more than once, its first training counts: a figure must not depend on how often the
+        seed was trained, and on other hardware rounding makes it another training.
         """
-        found: dict[int, Series] = {}
+        histories: dict[int, Series] = {}
         for trial in self.trials:
             for seed, series in trial.by_seed(metric).items():
                 if series:
-                    found.setdefault(seed, series)
-        return dict(sorted(found.items()))
+                    histories.setdefault(seed, series)
+        return dict(sorted(histories.items()))
 
     def spreads(self, metric: str) -> list[float]:
-        """For each seed that was trained more than once, how far apart its last values are: largest minus smallest."""
+        """The largest minus the smallest last value of each seed that was trained more than once."""
         finals: dict[int, list[float]] = {}
         for trial in self.trials:
             for seed, series in trial.by_seed(metric).items():
@@ -45,7 +46,7 @@ class Replicates:
         return [max(values) - min(values) for values in finals.values() if len(values) > 1]
 
     def curves(self, metric: str) -> np.ndarray:
-        """A metric as (seeds, epochs)."""
+        """A metric's values, (seeds, epochs)."""
         return np.array([[value for _, value in series] for series in self.by_seed(metric).values()])
 
 
@@ -55,4 +56,4 @@ def replicates(trials: Iterable[TrialRecord]) -> dict[str, Replicates]:
     for trial in trials:
         if trial.complete:
             by_key.setdefault(trial.key, []).append(trial)
-    return {key: Replicates(key, found[0].config, tuple(found)) for key, found in by_key.items()}
+    return {key: Replicates(key, same_key[0].config, tuple(same_key)) for key, same_key in by_key.items()}

@@ -1,72 +1,118 @@
-"""Pictures of the loss along the gradient while training (Santurkar et al. 2018, figure 4)."""
+"""How smooth the loss is along the gradient while training (Santurkar et al. 2018, arXiv 1805.11604, section 3.2).
 
-from collections.abc import Mapping
-from pathlib import Path
+At some steps the loss and the gradient are measured again after steps of several sizes along the negative gradient. A
+training's probes are (probes, step sizes, 3): the loss there, the distance of the gradient from the one at the start,
+and that distance over the length of the step (effective beta-smoothness).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot
-from matplotlib.ticker import LogLocator
 
+from analysis.arrays import PROBES, STEP_LOSSES, probe_interval, traced
 from analysis.intervals import as_text
-from analysis.style import line_style, save
+from analysis.record import Source
+from analysis.replicates import Replicates
+from analysis.tables import cell_of, network_name, setting
+from trainable.config import Config
+from trainable.measures import PROBE
+from trainable.study import ResolvedTable
 
-HEADER = ("network", "step", "measure", "low", "high")
 SUMMARY_HEADER = (
     "median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness",
     "beta-smoothness at the longest step",
 )  # fmt: skip
-HATCHES = ("", "////")
-"""Of the bands of the networks compared: told apart in print."""
-NARROW = 100
-"""A logarithmic axis that ends at less than this many times its start has figures between the powers of ten."""
-TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
+LOST = " (lost at chance)"
 
 
-def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: str, file: Path) -> Path:
-    """Bands of what was measured over the step sizes, by training step; of beta-smoothness the maximum, as the paper.
+@dataclass(frozen=True)
+class ProbedNetwork:
+    """A network of an arm."""
 
-    `probes` maps a network to (probes, step sizes, 3), `steps` are those of the probes.
+    name: str
+    """As in the table; where a training never left chance, that is said: its probes say nothing of one that learns."""
+    config: Config
+    probes: dict[int, np.ndarray]
+    """By seed."""
+    lost: bool
+
+
+@dataclass(frozen=True)
+class SmoothnessArm:
+    """The networks of a table that were trained with one optimizer, and probed."""
+
+    table: ResolvedTable
+    optimizer: str
+    """The name and the learning rate, as `SGD 0.1`."""
+    networks: tuple[ProbedNetwork, ...]
+    steps: np.ndarray
+    """The training steps that were probed, (probes,)."""
+
+    @property
+    def slug(self) -> str:
+        """For file names."""
+        return f"{self.table.slug}-{self.optimizer.split()[0].lower()}"
+
+    @property
+    def description(self) -> str:
+        """The title with what was measured."""
+        return f"{self.table.title}, {self.optimizer}, {setting(self.table.rows[0].config)}"
+
+    @property
+    def title(self) -> str:
+        """The network, the optimizer and how it was trained."""
+        title = f"{network_name(self.table)}, {self.optimizer}, {setting(self.table.rows[0].config)}"
+        return title[0].upper() + title[1:]
+
+    @property
+    def by_sgd(self) -> bool:
+        """Whether the gradient is the step that the training takes, as in the paper."""
+        return all(network.config.optimizer == "sgd" for network in self.networks)
+
+    @property
+    def common_seeds(self) -> list[int]:
+        """The seeds that all networks have, ascending."""
+        return sorted(set.intersection(*(set(network.probes) for network in self.networks)))
+
+
+def smoothness_arms(
+    source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
+) -> list[SmoothnessArm]:
+    """The recorded arms of each probed table; a row whose probes are not recorded is left out.
+
+    A row's name is `NETWORK, OPTIMIZER`.
     """
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    rows = []
-    for place, (name, measured) in enumerate(probes.items()):
-        for column, axis in enumerate(axes):
-            values = measured[:, :, column]
-            low, high = values.min(1), values.max(1)
-            style = line_style(place)
-            if column < 2:
-                axis.fill_between(
-                    steps, low, high, facecolor=(style["color"], 0.3), edgecolor=style["color"], linewidth=0.6,
-                    hatch=HATCHES[place], label=name,
-                )  # fmt: skip
-            else:
-                axis.plot(steps, high, label=name, linewidth=1, **style)
-            rows += [
-                (name, int(step), TITLES[column], float(a), float(b))
-                for step, a, b in zip(steps, low, high, strict=True)
-            ]
-    for axis, label in zip(axes, TITLES, strict=True):
-        axis.set(xlabel="step", ylabel=label, yscale="log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        low, high = axis.get_ylim()
-        if high < NARROW * low:
-            axis.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-            axis.yaxis.set_minor_formatter("{x:g}")
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
-    axes[2].legend(fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    return save(figure, file, HEADER, rows)
+    arms = []
+    for table in tables:
+        if table.measure != PROBE.name:
+            continue
+        networks: dict[str, list[ProbedNetwork]] = {}
+        steps: dict[str, np.ndarray] = {}
+        for row in table.rows:
+            name, _, optimizer = row.name.partition(", ")
+            optimizer = optimizer or row.config.optimizer
+            training = trainings.get(row.key)
+            if training and (probes := traced(source, training, PROBES)):
+                errors = cell_of(training.by_seed(row.config.held_out))
+                lost = errors is not None and errors.lost
+                network = ProbedNetwork(name + LOST * lost, row.config, probes, lost)
+                networks.setdefault(optimizer, []).append(network)
+                losses = next(iter(traced(source, training, STEP_LOSSES).values()))
+                epochs = training.config.epochs
+                steps[optimizer] = probe_steps(probe_interval(training), len(losses) // epochs, epochs)
+        arms += [SmoothnessArm(table, arm, tuple(each), steps[arm]) for arm, each in networks.items()]
+    return arms
 
 
 def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:
-    """The steps of a training that were probed: once in `every`, counted anew in each epoch."""
+    """The steps of a training that were probed: every so many, counted anew in each epoch."""
     return (steps_an_epoch * np.arange(epochs)[:, None] + np.arange(0, steps_an_epoch, every)).ravel()
 
 
 def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
-    """Under `SUMMARY_HEADER`, for each network and its probes by seed: the median over the training of the loss range,
-    of the predictiveness range and of beta-smoothness, each the seeds' mean with its interval."""
+    """The cells of a table whose header is `SUMMARY_HEADER`, a row for each network. `probes` maps a network to its
+    probes by seed. Each cell is the mean of the seeds' medians with its interval."""
     rows = []
     for name, by_seed in probes.items():
         values = [medians(measured) for measured in by_seed.values()]
@@ -75,6 +121,6 @@ def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
 
 
 def medians(measured: np.ndarray) -> list[float]:
-    """Of one training's probes, what `SUMMARY_HEADER` names."""
+    """The medians over one training's probes that `SUMMARY_HEADER` names."""
     low, high = measured.min(1), measured.max(1)
     return np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist()

@@ -1,4 +1,4 @@
-"""The report's tables beside what was reproduced: every cell is computed from recorded trials."""
+"""The report's tables with our errors beside the printed ones. Every cell is computed from recorded trials."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ NUMBERS = (
     "reported train error", "reported test error",
 )  # fmt: skip
 CHANCE = 0.89
-"""About the error of one answer for all of ten classes, which a small split has not equally often: a training that
-never came below it is lost."""
+"""A training whose error never came below this is lost. One answer for all of ten classes errs about so often: a small
+split does not have the classes equally often."""
 BASELINE = Config()
 HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
+"""The metrics on what a training does not see (`Config.held_out`), in words."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An error over seeds: each seed's minimum over the epochs, as the report prints it, and its last epoch's."""
+    """An error of each seed of a config: the minimum over the epochs, as the report prints it, and the last epoch's."""
 
     minima: tuple[float, ...]
     epochs: tuple[int, ...]
@@ -42,16 +43,17 @@ class Cell:
 
     @property
     def lost(self) -> bool:
-        """Whether a seed's training never left chance: with others that did, such a mix has no normal interval."""
+        """Whether a seed's training never left chance. Beside seeds that did, such a mix has no meaningful interval."""
         return max(self.minima) >= CHANCE
 
     def next_run(self) -> tuple[float, float] | None:
-        """The 95% prediction interval of one more run, within [0, 1]; None for one seed, and where a run is lost."""
+        """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a run
+        is lost."""
         half = half_width(self.minima, next_run=True)
         return None if half is None or self.lost else (max(0.0, self.mean - half), min(1.0, self.mean + half))
 
     def as_text(self, values: Sequence[float]) -> str:
-        """The seeds' mean of its minima or finals, with its interval; where a run is lost, each seed's."""
+        """The mean of the minima or of the finals with its interval; each seed's value where a run is lost."""
         return ", ".join(f"{value:.4f}" for value in values) if self.lost else as_text(values)
 
 
@@ -62,7 +64,7 @@ class ReproducedRow:
     name: str
     key: str
     reported: Reported | None
-    """None also where it may not be compared."""
+    """None where nothing is printed, and where the printed figure must not be compared with ours."""
     seeds: tuple[int, ...]
     train: Cell | None
     held_out: Cell | None
@@ -70,7 +72,8 @@ class ReproducedRow:
 
     @property
     def verdicts(self) -> tuple[str, str] | None:
-        """Of the printed train and test error, see `verdict`; None where none is printed or the record lacks ours."""
+        """The `verdict` on the printed train error and on the test error; None where nothing is printed or the record
+        lacks ours."""
         if self.reported is None or self.train is None or self.held_out is None:
             return None
         return verdict(self.train, self.reported.train_error), verdict(self.held_out, self.reported.test_error)
@@ -78,7 +81,7 @@ class ReproducedRow:
 
 @dataclass(frozen=True)
 class ReproducedTable:
-    """A table with its rows filled in."""
+    """A table with the errors of its rows."""
 
     table: ResolvedTable
     rows: tuple[ReproducedRow, ...]
@@ -90,11 +93,11 @@ class ReproducedTable:
 
     @property
     def comparable(self) -> bool:
-        """Whether reported figures stand beside these."""
+        """Whether printed figures stand beside ours."""
         return any(row.reported for row in self.rows)
 
     def as_text(self) -> list[list[str]]:
-        """A header and a line a row, for any renderer: what the record lacks is `missing`, never zero."""
+        """The table as text cells, the header first. What the record lacks is `missing`."""
         lines = [["", "train error", HELD_OUT[self.table.rows[0].config.held_out], "last epoch", "seeds"]]
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
@@ -112,60 +115,72 @@ class ReproducedTable:
         return lines
 
     def as_numbers(self) -> list[tuple]:
-        """Under `NUMBERS`, a line for each row and seed; what the record lacks is None."""
+        """The table as numbers, a line for each row and seed, with the header `NUMBERS`. What the record lacks is
+        None."""
         lines: list[tuple] = []
         for row in self.rows:
             printed = row.reported
             reported = (printed and printed.train_error, printed and printed.test_error)
-            found: Iterable[tuple] = [(None,) * 7]
+            by_seed: Iterable[tuple] = [(None,) * 7]
             if row.train and row.held_out:
                 cells = (row.train, row.held_out)
-                found = zip(row.seeds, *(part for c in cells for part in (c.minima, c.epochs, c.finals)), strict=True)
-            lines += [(row.name, *numbers, *reported) for numbers in found]
+                parts = (part for cell in cells for part in (cell.minima, cell.epochs, cell.finals))
+                by_seed = zip(row.seeds, *parts, strict=True)
+            lines += [(row.name, *numbers, *reported) for numbers in by_seed]
         return lines
 
 
 def setting(config: Config) -> str:
-    """What a network was trained on, for how long and in what precision."""
+    """The data, the epochs and the precision of a training, as `cifar10, 20 epochs, fp32`."""
     return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
 
 
-def latest_tables(sweeps: Sequence[SweepRecord], found: Collection[str]) -> list[ResolvedTable]:
-    """Every table once, in the order of their numbers: as the sweep placed it of whose rows the record has the most
-    (`found` are the keys of the complete trainings), the latest of these. What was begun in passing, of other data or
-    for fewer epochs, must not hide what is finished."""
+def network_name(table: ResolvedTable) -> str:
+    """The network of a table that measures one: what follows the first comma of the title, or the whole title."""
+    return table.title.partition(", ")[2] or table.title
+
+
+def latest_tables(sweeps: Sequence[SweepRecord], trainings: Collection[str]) -> list[ResolvedTable]:
+    """Every table once, in the order of the numbers.
+
+    Sweeps resolve a table for their own data and epochs. Of these forms the one counts of which the record has the most
+    rows, and the latest of equals: a short trial run must not hide finished results. `trainings` are the keys of the
+    complete trainings.
+    """
     chosen: dict[str, ResolvedTable] = {}
     for table in (table for sweep in sweeps for table in sweep.tables):
         before = chosen.get(table.number)
-        if before is None or _recorded(table, found) >= _recorded(before, found):
+        if before is None or _recorded_rows(table, trainings) >= _recorded_rows(before, trainings):
             chosen[table.number] = table
     return [chosen[number] for number in sorted(chosen, key=lambda n: (int("".join(filter(str.isdigit, n))), n))]
 
 
-def _recorded(table: ResolvedTable, found: Collection[str]) -> int:
-    return sum(row.key in found for row in table.rows)
+def _recorded_rows(table: ResolvedTable, trainings: Collection[str]) -> int:
+    return sum(row.key in trainings for row in table.rows)
 
 
 def reproduce(tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
-    """Fill the tables from the complete trials; trials of one key with different seeds are taken together.
+    """The tables with the errors of the complete trials, whose histories must be read. The trials of one key are taken
+    together.
 
-    Reported figures stand beside a table whose baseline is the report's own, on CIFAR-10: no other data, epochs or
-    settings are compared with them.
+    The printed figures stand beside a table whose baseline is the report's own, on CIFAR-10. Other data, epochs or
+    settings are not compared with them.
     """
-    found, filled = replicates(trials), []
+    trainings, reproduced = replicates(trials), []
     for table in tables:
         rows, reports_own = [], any(row.config == BASELINE for row in table.rows)
         for row in table.rows:
             metrics = ("train_error", row.config.held_out)
-            train, held_out = (found[row.key].by_seed(each) if row.key in found else {} for each in metrics)
+            train, held_out = (trainings[row.key].by_seed(each) if row.key in trainings else {} for each in metrics)
             reported = row.reported if reports_own else None
             rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), cell_of(train), cell_of(held_out)))
-        filled.append(ReproducedTable(table, tuple(rows)))
-    return filled
+        reproduced.append(ReproducedTable(table, tuple(rows)))
+    return reproduced
 
 
 def verdict(cell: Cell, printed: float) -> str:
-    """Whether a printed figure lies in the 95% prediction interval of one more of our runs, or why there is none."""
+    """Whether a printed figure lies in the 95% prediction interval of one more of our runs: `yes` or `no`; `one seed`
+    or `lost run` where there is no interval."""
     interval = cell.next_run()
     if interval is None:
         return "lost run" if cell.lost else "one seed"
@@ -173,14 +188,14 @@ def verdict(cell: Cell, printed: float) -> str:
 
 
 def _text(cell: Cell | None) -> str:
-    """The mean minimum, with its interval, and the epoch of each seed's."""
+    """The mean minimum with its interval, and each seed's epoch of it."""
     if cell is None:
         return "missing"
     return f"{cell.as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
 
 
 def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
-    """An error's cell from its history by seed; None where there is none."""
+    """The cell of an error's histories by seed; None where there are none."""
     if not by_seed:
         return None
     best = [min(series, key=lambda point: (point[1], point[0])) for series in by_seed.values()]

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.envelope import LEAST, Envelope, draw_envelopes, envelope, gap_rows, gaps_header, ranges
-from analysis.kernels import fold, own_scale, shared_scale
+from analysis.arrays import fold_batch_norm
+from analysis.envelope import LEAST, Envelope, envelope, gap_rows, gaps_header, ranges
+from analysis.plots.envelope_bands import draw_envelopes
+from analysis.plots.gradient_bands import draw_smoothness
+from analysis.plots.kernels import own_scale, shared_scale
+from analysis.plots.loss_grid import draw_surfaces
 from analysis.record import TrialRecord
-from analysis.smoothness import draw_smoothness, probe_steps, summary
-from analysis.surface import draw_surfaces
-from sweeps.planning.surfaces import plan_surfaces
-from tests.test_analysis import TAGS, Recorded, page_of, sweep, table, trial
+from analysis.smoothness import probe_steps, summary
+from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
@@ -62,7 +64,7 @@ def test_folding_is_what_the_network_applies() -> None:
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     normed = model.norm1(model.conv1(images))
-    folded = torch.nn.functional.conv2d(images, torch.from_numpy(fold(weights)), padding=1)
+    folded = torch.nn.functional.conv2d(images, torch.from_numpy(fold_batch_norm(weights)), padding=1)
     offset = (normed - folded)[0, :, 0, 0]
     assert torch.allclose(normed, folded + offset[None, :, None, None])
 
@@ -190,6 +192,8 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
 
 
 def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
+    from sweeps.planning.surfaces import plan_surfaces
+
     config = Config(data="digits")
     own = table("digits").model_copy(update={"measure": "surface"})
     names = ("no weights", "first", "second")

@@ -1,124 +1,220 @@
-"""The report's statistics and its pictures of a search, against hand-made cases and SciPy."""
+"""The report as a page: what it says, what it says is missing, and how it is written."""
 
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from analysis.asha import rungs
+import numpy as np
 from scipy import stats
-from sweeps.search import make_search
-from sweeps.suggest import make_scheduler
 
-from analysis.effects import effects, holm
-from analysis.parameters import draw_importances, draw_parallel, draw_slices, varied, weighable
-from analysis.replicates import replicates
-from analysis.searching import base_of, draw_best_so_far, draw_learning_curves, summary_of
-from tests.test_analysis import table, trial
+from analysis import report, sections
+from analysis.page import Section, anchor_of
+from analysis.report_data import ReportData
+from analysis.tables import reproduce
+from tests.analysis_records import TAGS, Recorded, page_of, search, search_trial, sweep, table, trial
 from trainable.config import Config
+from trainable.search_space import Range
 from trainable.study import ResolvedRow
 
 
-def test_effects_are_paired_and_agree_with_scipy() -> None:
-    base, hinge = [0.30, 0.32, 0.31, 0.29], [0.33, 0.34, 0.35, 0.30]
-    found = replicates([
-        trial("baseline", {seed: [0.9, error] for seed, error in enumerate([*base, 0.5])}, Config()),
-        trial("hinge", {seed: [0.2, error] for seed, error in enumerate(hinge)}, Config(loss="hinge")),
-    ])  # fmt: skip
-    (effect,) = effects([table()], found)
-    expected = stats.ttest_rel(hinge, base)
-    assert effect.differences == pytest.approx([h - b for h, b in zip(hinge, base, strict=True)])
-    assert effect.t_p == pytest.approx(expected.pvalue)
-    assert effect.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert effect.wilcoxon_p == pytest.approx(stats.wilcoxon(hinge, base).pvalue)
-    assert effect.t_holm == effect.t_p, "one test needs no correction"
+def test_what_is_missing_or_unfinished_is_missing(tmp_path: Path) -> None:
+    unfinished = trial("hinge", {0: [0.1]}, Config(loss="hinge"), status="KILLED")
+    (reproduced,) = reproduce([table()], [trial("baseline", {0: [0.3]}, Config()), unfinished])
+    assert reproduced.rows[1].held_out is None
+    page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.3]}, Config()), unfinished], sweep(table())))
+    for missing in ("no kernels of the baseline", "study `envelope`", "`smoothness`", "`surface`"):
+        assert missing in page
+    assert "| hinge | missing | missing | missing | - |" in page
+    assert (tmp_path / "table-3.csv").read_text().splitlines()[1:] == [
+        "cross-entropy,0,0.15,1,0.15,0.3,1,0.3,0.0586,0.3016",
+        "hinge,,,,,,,,0.0586,0.3016",
+    ]
 
 
-def test_a_table_is_compared_with_its_own_reference() -> None:
-    """The report's penalties were trained with the hinge loss: their effect is against hinge."""
-    hinge, penalty = Config(loss="hinge"), Config(loss="hinge", weight_decay=0.01)
-    found = replicates([
-        trial("baseline", {0: [0.30], 1: [0.31]}, Config()),
-        trial("hinge", {0: [0.40], 1: [0.42]}, hinge),
-        trial("penalty", {0: [0.45], 1: [0.44]}, penalty),
-    ])  # fmt: skip
-    rows = tuple(ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
-    penalties = table().model_copy(
-        update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
+def test_the_page_says_what_it_was_made_with_and_what_disagrees(tmp_path: Path) -> None:
+    trials = [trial("baseline", {0: [0.30]}, Config()), trial("hinge", {0: [0.40]}, Config(loss="hinge"))]
+    page = page_of(tmp_path, Recorded(trials, sweep(table())))
+    for fact in ("fingerprint abc", "torch 2.15.0", "commit | c0ffee", "seeds 0"):
+        assert fact in page
+    assert (
+        "| cross-entropy | 0.1500 @1 | 0.3000 @1 | 0.3000 | 0 | 0.0586 @19 | 0.3016 @8 | one seed, one seed |" in page
     )
-    by_name = {effect.name: effect for effect in effects([table(), penalties], found)}
-    assert by_name.keys() == {"loss: hinge", "penalty: 0.01"}
-    assert (by_name["loss: hinge"].against, by_name["penalty: 0.01"].against) == ("baseline", "loss: hinge")
-    assert by_name["penalty: 0.01"].differences == pytest.approx((0.05, 0.02))
+    assert "Of 2 printed test errors 0 lie in the" in page and "2 cannot be judged" in page
+    assert "not reproduced" not in page, "one seed says nothing"
+    assert "JPEG" not in page
 
 
-def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
-    """Three times the same number of images more: a t-test would take rounding for its spread."""
-    base, other = ({seed: [(k + more) / 359] for seed, k in enumerate((7, 11, 20))} for more in (0, 3))
-    found = replicates([trial("b", base, Config()), trial("h", other, Config(loss="hinge"))])
-    (effect,) = effects([table()], found)
-    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
+    near, far = ({s: [e] for s, e in enumerate(errors)} for errors in ((0.31, 0.30, 0.34), (0.50, 0.51, 0.53)))
+    trials = [trial("baseline", {0: [0.30], 1: [0.31], 2: [0.32]}, Config())]
+    placed = {"hinge": (Config(loss="hinge"), far), "tanh": (Config(activation="tanh"), near)}
+    rows = tuple(ResolvedRow(name=name, key=config.key("abc"), config=config) for name, (config, _) in placed.items())
+    trials += [trial(name, errors, config) for name, (config, errors) in placed.items()]
+    definition = search({"bn_momentum": Range(low=0.01, high=0.5, log=True)})
+    best = search_trial("search-001", definition, {"bn_momentum": 0.2}, [0.30, 0.25])
+    best = replace(best, metrics=best.metrics | {"winner_test_error": 0.27})
+    with_rows = table().model_copy(update={"rows": (*table().rows[:1], *rows)})
+    page = page_of(tmp_path, Recorded([*trials, best], sweep(with_rows, searches=(definition,))))
+    short = page[page.index("## In short") : page.index("## How these results were made")]
+    assert "Of the 1 test errors that the report prints, 1 are reproduced" in short
+    assert "Of 2 changes to the network or its training, 1 (loss: hinge) surely raises the error" in short
+    assert "none surely lower it; 1 cannot be decided with 3 seeds." in short
+    assert "The best of the 1 configurations that the search tried has a test error of 0.2700." in short
+    assert short.count("(#") == 3, "each sentence leads to its details"
+    assert "Of 1 printed test errors 1 lie in the 95% prediction interval" in page
+    assert "Study tables, 2 of 2 changes tested" in page
+    assert "the error is raised by loss: hinge (+0.2033); lowered by none. 1 stay undecided" in page
+    assert f"with 3 seeds the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 2):.1f}." in page
+    assert "| its validation error | 0.2500, seed 0; optimistic, as the lowest of 1 |" in page
+    assert "| its test error, read once | 0.2700 |" in page
+    assert "| best config | search-001: bn_momentum 0.2 |" in page
 
 
-def test_a_seed_that_was_trained_again_counts_once_as_it_was_first() -> None:
-    first, again = (trial(name, {0: [0.5, error]}, Config()) for name, error in (("first", 0.30), ("again", 0.31)))
-    (found,) = replicates([first, again]).values()
-    assert found.by_seed("test_error") == {0: [(1, 0.5), (2, 0.30)]}
+def test_what_is_not_reproduced_is_said_with_its_interval(tmp_path: Path) -> None:
+    errors = {0: [0.400], 1: [0.402], 2: [0.404]}
+    lost = {0: [0.5], 1: [0.6], 2: [0.9]}
+    trials = [trial("baseline", errors, Config()), trial("hinge", lost, Config(loss="hinge"))]
+    page = page_of(tmp_path, Recorded(trials, sweep(table())))
+    half = stats.t.ppf(0.975, 2) * 0.002 * np.sqrt(1 + 1 / 3)
+    assert (
+        f"| table 3, cross-entropy | test | 0.4020 | {0.402 - half:.4f} to {0.402 + half:.4f} | 0.3016 | +0.1004 |"
+    ) in page
+    assert "In table 3, hinge, the training never left chance with seed 2" in page
+    assert "0 lie in the 95% prediction interval of one more of our runs, 1 do not, 1 cannot be judged" in page
+    assert "@1,1,1 | 0.5000, 0.6000, 0.9000 @1,1,1 | 0.5000, 0.6000, 0.9000 |" in page
 
 
-def test_one_seed_has_an_effect_but_no_test() -> None:
-    found = replicates([trial("b", {0: [0.3]}, Config()), trial("h", {0: [0.4]}, Config(loss="hinge"))])
-    (effect,) = effects([table()], found)
-    assert effect.mean == pytest.approx(0.1)
-    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+def test_protocol_b_shows_the_validation_error(tmp_path: Path) -> None:
+    trials, rows = [], []
+    for name, config in (("baseline", Config(protocol="B")), ("hinge", Config(protocol="B", loss="hinge"))):
+        series = {f"{metric}/seed_0": [(1, 0.4), (2, 0.3)] for metric in ("train_error", "val_error")}
+        trials.append(trial(name, {}, config, seeds=(0,), histories=series))
+        rows.append(ResolvedRow(name=name, key=config.key("abc"), config=config))
+    own = table().model_copy(update={"rows": tuple(rows), "reference": rows[0].key})
+    page = page_of(tmp_path, Recorded(trials, sweep(own)))
+    assert "|  | train error | validation error | last epoch | seeds |" in page
+    assert "| hinge | 0.3000 @2 | 0.3000 @2 | 0.3000 | 0 |" in page
 
 
-def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
-    """What else is recorded does not change a study's p values."""
-    errors = {"baseline": [0.30, 0.32, 0.31], "hinge": [0.33, 0.34, 0.36], "lr": [0.41, 0.45, 0.40]}
-    configs = {"baseline": Config(), "hinge": Config(loss="hinge"), "lr": Config(lr=0.5)}
-    found = replicates([trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors])
-    row = ResolvedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
-    rates = table().model_copy(update={"study": "rates", "number": "9", "slug": "rates", "rows": (row,)})
-    apart = {effect.name: effect for effect in effects([table(), rates], found)}
-    assert all(effect.t_holm == effect.t_p for effect in apart.values())
-    together = effects([table(), rates.model_copy(update={"study": "tables"})], found)
-    assert [effect.t_holm for effect in together] == holm([effect.t_p for effect in together])
-    assert together[1].t_holm == 2 * together[1].t_p
+def test_errors_on_re_encoded_images_are_said_to_be_that(tmp_path: Path) -> None:
+    lossy = trial("baseline", {0: [0.30]}, Config(), tags=TAGS | {"data_form": "parquet of JPEG"})
+    assert "lossily re-encoded copies" in page_of(tmp_path, Recorded([lossy], sweep(table())))
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
+def test_a_report_of_no_record_is_one_line_and_makes_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis.report", str(tmp_path / "out")]
+    for option, value in (("--tracking-uri", f"sqlite:///{tmp_path}/none.db"), ("--folder", str(tmp_path))):
+        answer = subprocess.run([*command, option, value], capture_output=True, text=True, check=False)
+        assert answer.returncode == 2
+        assert answer.stderr.startswith("error: ") and str(tmp_path) in answer.stderr and answer.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 9, 20, 100])
-def test_the_rungs_that_are_drawn_are_the_schedulers(epochs: int) -> None:
-    scheduler = make_scheduler(make_search({"epochs": epochs}, 4, [], "f"))
-    milestones = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
-    assert [milestone for milestone in milestones if milestone < epochs] == [r for r in rungs(epochs) if r < epochs]
+def test_the_html_page_needs_nothing_else(tmp_path: Path) -> None:
+    page = report.make_report(Recorded([trial("baseline", {0: [0.3]}, Config())], sweep(table())), tmp_path).read_text()
+    assert "<td>hinge</td>" in page
+    assert page.count("data:image/png;base64,") == len(list(tmp_path.glob("*.png"))) > 2
+    assert "http" not in re.sub("base64,[A-Za-z0-9+/=]*", "", page)
+    for picture in tmp_path.glob("*.png"):
+        assert picture.with_suffix(".csv").exists(), "the numbers lie beside the picture"
 
 
-def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
-    trials = []
-    for place, (rate, optimizer, errors) in enumerate(
-        [(1e-4, "adam", [0.5, 0.4]), (1e-2, "adamw", [0.6]), (1e-3, "adamw", [0.4, 0.2]), (2e-3, "adam", [0.4, 0.3])]
-    ):
-        config = Config(data="digits", protocol="B", batch_norm=True, epochs=2, lr=rate, optimizer=optimizer)
-        tags = {"outcome": "complete" if len(errors) == 2 else "stopped", "study": "search"}
-        metrics = {"val_error": list(enumerate(errors, 1)), "epoch_s": [(e, 2.0) for e in range(1, len(errors) + 1)]}
-        trials.append(trial(f"search-{place}", {0: errors}, config, tags=tags, metrics=metrics))
-    assert set(varied(trials)) == {"lr", "optimizer"}
-    curves = draw_learning_curves(trials, tmp_path / "curves.png").with_suffix(".csv").read_text()
-    assert "search-1,1,0.6,False" in curves
-    best = draw_best_so_far(trials, tmp_path / "best.png").with_suffix(".csv").read_text().splitlines()
-    assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
-    slices = draw_slices(trials, summary_of(trials), tmp_path / "slices.png").with_suffix(".csv").read_text()
-    assert "search-1,False,0.6,adamw,0.01" in slices, "a trial that ASHA stopped is shown where it stopped"
-    shares = draw_importances(trials, 1, "4 trials", tmp_path / "importance.png").with_suffix(".csv").read_text()
-    assert sum(float(line.split(",")[1]) for line in shares.splitlines()[1:]) == pytest.approx(1)
-    parallel = draw_parallel(trials, 1, "4 trials", tmp_path / "parallel.png")
-    assert parallel.stat().st_size > 5000
-    assert "search-1,0.6," in parallel.with_suffix(".csv").read_text(), "a stopped trial counts as it was there"
-    assert (weighable(trials, 1), weighable([*trials, trials[1]], 1)) == (False, True)
-    assert not weighable(trials[:1] * 5, 1), "equal trials weigh nothing"
-    assert len({base_of(each) for each in trials}) == 1
-    assert base_of(trial("longer", {}, trials[0].config.change(epochs=9))) != base_of(trials[0])
+def test_digits_are_never_compared_with_the_report(tmp_path: Path) -> None:
+    config = Config(data="digits")
+    tags = TAGS | {"data": "digits"}
+    page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.1]}, config, tags=tags)], sweep(table("digits"))))
+    assert page.startswith("# Ablations on digits")
+    assert "0.3016" not in page and "the report says" not in page
+    assert not any("0.3016" in file.read_text() for file in tmp_path.glob("*.csv"))
+
+
+def test_what_was_begun_in_passing_hides_no_finished_table(tmp_path: Path) -> None:
+    short = [ResolvedRow(name="cross-entropy", key="short", config=Config(epochs=2))]
+    stopped = sweep(table().model_copy(update={"rows": tuple(short)}))
+    done = [trial("baseline", {0: [0.30], 1: [0.32]}, Config())]
+    page = page_of(tmp_path, Recorded(done, sweep(table()), stopped))
+    assert "| cross-entropy | 0.1550" in page and "0.3016 @8" in page
+
+
+def test_every_section_is_a_module_with_one_function_and_in_the_report() -> None:
+    modules = [module.name for module in pkgutil.iter_modules(sections.__path__)]
+    listed = {function.__module__.rpartition(".")[2] for function in report.SECTIONS}
+    assert listed == set(modules) and len(report.SECTIONS) == len(modules)
+    for name in modules:
+        module = importlib.import_module(f"analysis.sections.{name}")
+        defined = [
+            function for function in vars(module).values()
+            if inspect.isfunction(function) and function.__module__ == module.__name__
+        ]  # fmt: skip
+        assert [function.__name__ for function in defined if not function.__name__.startswith("_")] == ["section"]
+        assert inspect.signature(module.section) == inspect.signature(report.SECTIONS[0]), name
+        assert module.TITLE, name
+
+
+def test_a_section_of_an_empty_record_has_its_title_and_names_what_is_missing(tmp_path: Path) -> None:
+    data = ReportData(Recorded([]), tmp_path)
+    for function in report.SECTIONS:
+        made = function(data)
+        assert isinstance(made, Section) and made.title == sys.modules[function.__module__].TITLE
+        assert made.blocks, made.title
+    page = page_of(tmp_path, Recorded([]))
+    assert "The record holds too little yet for a summary" in page
+    assert "Missing: no search is recorded." in page
+
+
+def test_every_link_in_the_page_leads_to_a_heading(tmp_path: Path) -> None:
+    trials = [trial("baseline", {0: [0.30]}, Config()), trial("hinge", {0: [0.40]}, Config(loss="hinge"))]
+    page = page_of(tmp_path, Recorded(trials, sweep(table())))
+    headings = re.findall(r"^##+ (.*)$", page, re.MULTILINE)
+    assert "Table 3. Loss" in headings and "### Table 3. Loss" in page
+    assert len(set(headings)) == len(headings)
+    links = re.findall(r"\(#([^)]*)\)", page)
+    assert set(links) == {anchor_of(heading) for heading in headings}, "the contents list every heading"
+    html = (tmp_path / "index.html").read_text()
+    assert sorted(re.findall('href="#([^"]*)"', html)) == sorted(links)
+    assert set(links) == set(re.findall('id="([^"]*)"', html))
+    assert '<h3 id="table-3-loss">' in html
+
+
+def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) -> None:
+    record = Recorded(
+        [trial("baseline", {0: [0.30]}, Config()), trial("norm", {0: [0.28]}, Config(batch_norm=True))],
+        sweep(table().model_copy(update={"rows": (*table().rows[:1], _row("yes", Config(batch_norm=True)))})),
+    )
+    page = page_of(tmp_path, record)
+    short = page[page.index("## In short") : page.index("## How these results were made")]
+    assert (
+        "Batch norm lowers the test error by 0.0200 in the mean over 1 seed, which is too little to exclude chance."
+        in short
+    )
+    assert "Of the 1 test errors that the report prints, 0 are reproduced" in short
+    for left_out in ("learning rate", "smooth", "search", "surely"):
+        assert left_out not in short, left_out
+
+
+def _row(name: str, config: Config) -> ResolvedRow:
+    return ResolvedRow(name=name, key=config.key("abc"), config=config)
+
+
+def test_the_environment_is_set_before_mlflow_and_ray_read_it() -> None:
+    code = (
+        "import sys, analysis; "
+        "assert not {'mlflow', 'ray', 'optuna', 'torch'} & sys.modules.keys(), 'the import is cheap'; "
+        "import logging, os, mlflow, optuna; "
+        "assert os.environ['TUNE_DISABLE_AUTO_CALLBACK_LOGGERS'] == '1'; "
+        "quiet = ('mlflow.store', 'alembic.runtime', 'optuna.storages._in_memory', 'optuna.study.study', 'ray.tune'); "
+        "assert not [name for name in quiet if logging.getLogger(name).isEnabledFor(logging.INFO)]; "
+        "print(os.environ['MLFLOW_HTTP_REQUEST_MAX_RETRIES'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "TUNE"))}
+    for more, expected in (({}, "2"), ({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7"}, "7")):
+        answer = subprocess.run(
+            [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, check=False
+        )
+        assert (answer.stdout.strip(), answer.returncode) == (expected, 0), answer.stderr

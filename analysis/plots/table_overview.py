@@ -1,4 +1,4 @@
-"""The overview: every row of every table in one picture."""
+"""The overview picture: every row of every table, ours and the printed error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,34 +6,34 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.ticker import LogLocator, NullLocator
 
-from analysis.style import COLORS, save
+from analysis.plots.style import COLORS, save
 from analysis.tables import HELD_OUT, ReproducedTable
 
 LEAST = 1e-3
-"""Errors are drawn from here on."""
+"""The logarithmic axis begins here at the lowest."""
 
 
 def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
-    """Every row's test error as a dot with its 95% interval, one panel a table, the reported figure as a hollow
-    diamond where it may be compared."""
+    """A panel for each table: the mean held-out error of each row as a dot with its 95% interval, each seed's, and the
+    printed error as a hollow diamond where it may be compared."""
     heights = [len(table.rows) for table in tables]
     figure, axes = pyplot.subplots(
         len(tables), 1, sharex=True, figsize=(8, 0.27 * sum(heights) + 0.62 * len(tables)), squeeze=False,
         gridspec_kw={"height_ratios": heights}, layout="constrained",
     )  # fmt: skip
     for axis, table in zip(axes[:, 0], tables, strict=True):
-        for place, row in enumerate(table.rows):
+        for index, row in enumerate(table.rows):
             if row.held_out is not None:
                 half = 0.0 if row.held_out.lost else row.held_out.half_width or 0.0
-                axis.errorbar(row.held_out.mean, place, xerr=half, fmt="o", color=COLORS[1], capsize=3,
+                axis.errorbar(row.held_out.mean, index, xerr=half, fmt="o", color=COLORS[1], capsize=3,
                               label="mean and its 95% interval")  # fmt: skip
-                axis.plot(row.held_out.minima, [place] * len(row.seeds), "|", color=COLORS[0], markersize=6, zorder=3,
+                axis.plot(row.held_out.minima, [index] * len(row.seeds), "|", color=COLORS[0], markersize=6, zorder=3,
                           label="one seed")  # fmt: skip
                 if interval := row.held_out.next_run():
-                    axis.hlines(place, *interval, color=COLORS[1], linewidth=0.8, alpha=0.6, zorder=1,
+                    axis.hlines(index, *interval, color=COLORS[1], linewidth=0.8, alpha=0.6, zorder=1,
                                 label="95% prediction interval of one more run")  # fmt: skip
             if row.reported is not None:
-                axis.plot(row.reported.test_error, place, "D", markersize=8, fillstyle="none", color=COLORS[2],
+                axis.plot(row.reported.test_error, index, "D", markersize=8, fillstyle="none", color=COLORS[2],
                           label="reported")  # fmt: skip
         axis.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
         axis.set_ylim(len(table.rows) - 0.4, -0.6)

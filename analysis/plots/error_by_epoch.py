@@ -1,42 +1,42 @@
-"""Error by epoch, one line a row of a table: the report's figures 1 to 8."""
+"""The picture of a table's errors by epoch, a line for each row: the report's figures 1 to 8."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import pyplot
 
+from analysis.plots.style import line_style, save
 from analysis.replicates import Replicates
-from analysis.style import line_style, save
 from analysis.tables import HELD_OUT, ReproducedTable
 from trainable.study import Reported, ResolvedTable
 
 HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seeds")
 
 
-def limits(tables: Sequence[ReproducedTable], found: Mapping[str, Replicates]) -> tuple[float, float]:
-    """The range of all errors of the tables, so that their figures share one axis."""
+def shared_limits(tables: Sequence[ReproducedTable], trainings: Mapping[str, Replicates]) -> tuple[float, float]:
+    """The lower and the upper end of an axis that holds all errors of the tables, so that their figures share it."""
     tops = [
-        found[row.key].curves(metric).max() for filled in tables for row in filled.rows
-        for metric in _metrics(filled.table) if row.key in found
+        trainings[row.key].curves(metric).max() for each in tables for row in each.rows
+        for metric in _metrics(each.table) if row.key in trainings
     ]  # fmt: skip
     return 0.0, 1.05 * max(tops, default=1.0)
 
 
 def draw_curves(
-    filled: ReproducedTable, found: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]
+    reproduced: ReproducedTable, trainings: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]
 ) -> Path:
-    """Train and held-out error of each row: the seeds' mean, a band from their minimum to their maximum, and a hollow
-    diamond at the minimum that was reported."""
-    table = filled.table
+    """The train error and the held-out error of each row: the seeds' mean, a band from the lowest to the highest seed,
+    and a hollow diamond at the printed minimum."""
+    table = reproduced.table
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     rows = []
     for axis, (metric, label) in zip(axes, _metrics(table).items(), strict=True):
-        for place, row in enumerate(filled.rows):
-            style = line_style(place)
-            if row.key not in found:
+        for index, row in enumerate(reproduced.rows):
+            style = line_style(index)
+            if row.key not in trainings:
                 axis.plot([], [], label=f"{row.name} (missing)", **style)
                 continue
-            curves = found[row.key].curves(metric)
+            curves = trainings[row.key].curves(metric)
             low, mean, high = curves.min(0), curves.mean(0), curves.max(0)
             epochs = range(1, len(mean) + 1)
             axis.plot(epochs, mean, label=f"{row.name} ({len(curves)})", **style)
@@ -50,9 +50,9 @@ def draw_curves(
         axis.set(xlabel="epoch", ylabel=label, ylim=y_limits)
         axis.set_xticks(_ticks(max(row.config.epochs for row in table.rows)))
         axis.grid(alpha=0.3)
-    if filled.comparable:
+    if reproduced.comparable:
         axes[0].plot([], [], "D", fillstyle="none", color="grey", markersize=6, label="reported minimum")
-    figure.suptitle(f"{table.title}: {filled.data}, the seeds' mean and range", fontsize=10)
+    figure.suptitle(f"{table.title}: {reproduced.data}, the seeds' mean and range", fontsize=10)
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside right center", title=f"{table.varies}\n(seeds)", fontsize=8,
         title_fontsize=8,
@@ -66,13 +66,13 @@ def _metrics(table: ResolvedTable) -> dict[str, str]:
 
 
 def _minimum(reported: Reported, metric: str) -> tuple[int, float]:
-    """Epoch and error."""
+    """The epoch and the value of the printed minimum."""
     if metric == "train_error":
         return reported.train_epoch, reported.train_error
     return reported.test_epoch, reported.test_error
 
 
 def _ticks(epochs: int) -> list[int]:
-    """The first epoch, the last, and some between."""
+    """The epochs that the axis labels: the first, the last and some between."""
     step = max(1, round(epochs / 4))
     return sorted({1, *range(step, epochs - step // 2, step), epochs})

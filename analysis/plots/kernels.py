@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot
 
-from analysis.style import save
+from analysis.plots.style import save
 
 PIXEL = 12
-"""Screen pixels a kernel weight, enlarged without smoothing."""
-BN_EPS = 1e-5
+"""Screen pixels for each weight of a kernel, which is enlarged without smoothing."""
 COLUMNS = 8
+"""Kernels in a row."""
 
 
 def kernel_grid(kernels: np.ndarray, bound: float) -> np.ndarray:
-    """First-layer kernels (N, 3, 3, 3) as one RGB picture (H, W, 3) uint8, in rows of eight; see `shared_scale`."""
+    """First-layer kernels (N, 3, 3, 3) as one RGB picture (H, W, 3) of uint8, in rows of eight; for the colours see
+    `shared_scale`."""
     count = len(kernels)
     rgb = np.rint(255 * shared_scale(kernels, bound)).astype(np.uint8)
     tiles = rgb.repeat(PIXEL, axis=1).repeat(PIXEL, axis=2)
@@ -27,34 +28,29 @@ def kernel_grid(kernels: np.ndarray, bound: float) -> np.ndarray:
 
 
 def bound_of(*kernels: np.ndarray) -> float:
-    """The largest absolute weight, on whose scale pictures of them can be compared."""
+    """The largest absolute weight of all: pictures on its scale can be compared."""
     return max(float(np.abs(each).max()) for each in kernels) or 1.0
 
 
 def shared_scale(kernels: np.ndarray, bound: float) -> np.ndarray:
-    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3): grey is zero, and the bound full colour for all: a kernel
-    that has died looks grey, not loud."""
+    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3) on one scale: grey is zero, and full colour is the bound. A
+    kernel that has died is grey."""
     return _rgb(kernels / bound)
 
 
 def own_scale(kernels: np.ndarray) -> np.ndarray:
-    """The same, each kernel on its own scale: shows the shape of weak ones, and hides that they are weak."""
+    """Kernels (N, 3, h, w) as RGB in [0, 1] (N, h, w, 3), each on its own scale: this shows the shape of weak kernels,
+    and hides that they are weak."""
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     return _rgb(kernels / np.where(largest, largest, 1.0))
 
 
-def fold(weights: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The first layer's kernels with its batch norm folded in: what a trained network applies to an image.
-
-    Scaled by weight / sqrt(running variance + eps), (N, 3, 3, 3). Raises `KeyError` for a network without batch norm.
-    """
-    scale = weights["norm1.weight"] / np.sqrt(weights["norm1.running_var"] + BN_EPS)
-    return weights["conv1.weight"] * scale[:, None, None, None]
-
-
 def draw_first_layer(stages: Mapping[str, tuple[np.ndarray, float]], title: str, file: Path) -> Path:
-    """Each stage's kernels (start, trained, folded, ...), with the bound of its scale, twice: on that scale, and each
-    on its own, with its norm."""
+    """The first-layer kernels at each stage of the training, drawn twice: on the stage's scale and each on its own.
+
+    `stages` maps a stage's name to its kernels (N, 3, 3, 3) and the bound of its scale. The norm of each kernel stands
+    below it.
+    """
     count = len(next(iter(stages.values()))[0])
     lines = -(-count // COLUMNS)
     figure, axes = pyplot.subplots(
@@ -64,7 +60,7 @@ def draw_first_layer(stages: Mapping[str, tuple[np.ndarray, float]], title: str,
     rows = []
     for pair, (stage, (kernels, bound)) in zip(axes, stages.items(), strict=True):
         norms = np.linalg.norm(kernels.reshape(count, -1), axis=1)
-        rows += [(stage, *place, float(weight)) for place, weight in np.ndenumerate(kernels)]
+        rows += [(stage, *index, float(weight)) for index, weight in np.ndenumerate(kernels)]
         scales = {
             f"one scale: grey is 0, full colour ±{bound:.2f}": shared_scale(kernels, bound),
             "each on its own scale": own_scale(kernels),
@@ -73,8 +69,8 @@ def draw_first_layer(stages: Mapping[str, tuple[np.ndarray, float]], title: str,
             axis.set_title(f"{stage}, {scale}; norms below", fontsize=8)
             axis.set_axis_off()
             axis.imshow(_mosaic(images), interpolation="nearest")
-            for place, norm in enumerate(norms):
-                line, column = divmod(place, COLUMNS)
+            for index, norm in enumerate(norms):
+                line, column = divmod(index, COLUMNS)
                 axis.text(4 * column + 1, 4 * line + 3, f"{norm:.2f}", fontsize=7, ha="center", va="center")
     return save(figure, file, ("stage", "filter", "color", "y", "x", "weight"), rows)
 
@@ -88,7 +84,7 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 
 def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:
-    """Kernels (outputs, inputs, 3, 3) as a matrix of 3 x 3 pictures on one diverging scale, symmetric about zero."""
+    """Second-layer kernels (outputs, inputs, 3, 3) as a matrix of 3 x 3 pictures on one scale, symmetric about zero."""
     outputs, inputs = weights.shape[:2]
     gap = 1
     padded = np.pad(weights, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
@@ -101,7 +97,7 @@ def draw_second_layer(weights: np.ndarray, title: str, file: Path) -> Path:
     axis.set(xlabel="input channel", ylabel="output channel")
     axis.set_title(title, fontsize=9)
     figure.colorbar(image, label="weight", shrink=0.6)
-    rows = [(*place, float(weight)) for place, weight in np.ndenumerate(weights)]
+    rows = [(*index, float(weight)) for index, weight in np.ndenumerate(weights)]
     return save(figure, file, ("output", "input", "y", "x", "weight"), rows)
 
 

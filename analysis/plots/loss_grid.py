@@ -1,4 +1,4 @@
-"""Pictures of loss surfaces: the loss over a plane through trained weights (see `trainable.landscape`)."""
+"""Pictures of loss surfaces: the loss over a plane through the trained weights (Li et al. 2018, arXiv 1712.09913)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,18 +8,18 @@ from matplotlib import pyplot
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MultipleLocator
 
-from analysis.style import line_style, save
+from analysis.plots.style import line_style, save
 
 Surface = Mapping[str, np.ndarray]
-"""`alphas` (A,), `betas` (B,), `loss` and `error` (B, A), and how many `images` they are over."""
+"""See `analysis.arrays.loss_surface`."""
 HEADER = ("network", "alpha", "beta", "loss", "error")
 
 
 def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> list[Path]:
-    """For the networks compared, on the same axes: the loss along the first direction, and over the plane as contours
-    and in 3-D.
+    """Two pictures of the networks on the same axes: the loss along the first direction, and the loss over the plane as
+    contours and in 3-D. Returns their files, whose names are `stem` and `-1d` or `-2d`.
 
-    Losses are drawn on a logarithmic scale, which the networks share.
+    The networks share one logarithmic scale of the loss. `data` says what the loss was computed on.
     """
     rows = [
         (name, float(alpha), float(beta), float(each["loss"][i, j]), float(each["error"][i, j]))
@@ -38,10 +38,10 @@ def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> lis
 def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     rows = []
-    for place, (name, each) in enumerate(surfaces.items()):
+    for index, (name, each) in enumerate(surfaces.items()):
         middle = len(each["betas"]) // 2
         for axis, measure in zip(axes, ("loss", "error"), strict=True):
-            axis.plot(each["alphas"], each[measure][middle], label=name, **line_style(place))
+            axis.plot(each["alphas"], each[measure][middle], label=name, **line_style(index))
         rows += [
             (name, float(a), 0.0, float(loss), float(error))
             for a, loss, error in zip(each["alphas"], each["loss"][middle], each["error"][middle], strict=True)
@@ -58,13 +58,13 @@ def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
 
 
 def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
-    """Contours above, the same in 3-D below."""
+    """The contours of each network, and its surface in 3-D below."""
     count = len(surfaces)
     figure = pyplot.figure(figsize=(1 + 4.5 * count, 8.6), layout="constrained")
     low, high = np.log10(levels[0]), np.log10(levels[-1])
-    for place, (name, each) in enumerate(surfaces.items(), start=1):
+    for column, (name, each) in enumerate(surfaces.items(), start=1):
         loss = np.clip(each["loss"], levels[0], levels[-1])
-        flat = figure.add_subplot(2, count, place)
+        flat = figure.add_subplot(2, count, column)
         filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log")
         lines = flat.contour(each["alphas"], each["betas"], loss, levels[::2], colors="white", linewidths=0.7)
         for label in flat.clabel(lines, fontsize=8, fmt="%.2g", colors="black"):
@@ -73,12 +73,12 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
         flat.set(title=name, xlabel="first direction, filter norms", aspect="equal")
         flat.xaxis.set_major_locator(MultipleLocator(0.5))
         flat.yaxis.set_major_locator(MultipleLocator(0.5))
-        if place == 1:
+        if column == 1:
             flat.set_ylabel("second direction, filter norms")
-        if place == count:
+        if column == count:
             bar = figure.colorbar(filled, label="loss, logarithmic", format="%.2g", ticks=levels[::3])
             bar.ax.minorticks_off()
-        solid = figure.add_subplot(2, count, count + place, projection="3d")
+        solid = figure.add_subplot(2, count, count + column, projection="3d")
         solid.plot_surface(
             *np.meshgrid(each["alphas"], each["betas"]), np.log10(loss), cmap="viridis", vmin=low, vmax=high
         )

@@ -1,0 +1,106 @@
+"""How far the report's printed errors and ours agree."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from scipy import stats
+
+from analysis.tables import CHANCE, Cell, ReproducedRow, ReproducedTable, verdict
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The verdicts on the printed errors of one split, each distinct config once."""
+
+    split: str
+    """`test` or `train`."""
+    printed: int
+    """Printed errors that have one of ours beside them."""
+    reproduced: int
+    not_reproduced: int
+    higher: int
+    """How many of ours are above the printed one."""
+    sign_test_p: float
+    """Two-sided sign test of ours being above or below equally often."""
+    median_shift: float
+    """Ours minus the printed one."""
+
+    @property
+    def unjudged(self) -> int:
+        """How many have no prediction interval: one seed, or a training lost at chance."""
+        return self.printed - self.reproduced - self.not_reproduced
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A printed error that lies outside the prediction interval of one more of our runs."""
+
+    table: str
+    row: str
+    split: str
+    ours: float
+    """The seeds' mean."""
+    interval: tuple[float, float]
+    """The 95% prediction interval."""
+    printed: float
+
+
+@dataclass(frozen=True)
+class LostTraining:
+    """A row with seeds whose training never left chance."""
+
+    table: str
+    row: str
+    seeds: tuple[int, ...]
+
+
+def agreements(tables: Sequence[ReproducedTable]) -> list[Agreement]:
+    """The agreement of the test errors and that of the train errors; empty where nothing can be compared."""
+    rows = [row for _, row in _comparable_rows(tables)]
+    test = [(row.held_out, row.reported.test_error) for row in rows if row.held_out and row.reported]
+    train = [(row.train, row.reported.train_error) for row in rows if row.train and row.reported]
+    return [_agreement("test", test), _agreement("train", train)] if rows else []
+
+
+def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:
+    """The printed errors that are not reproduced, each distinct config once."""
+    outside = []
+    for table, row in _comparable_rows(tables):
+        assert row.train and row.held_out and row.reported
+        figures = (("train", row.train, row.reported.train_error), ("test", row.held_out, row.reported.test_error))
+        for split, cell, printed in figures:
+            interval = cell.next_run()
+            if interval and verdict(cell, printed) == "no":
+                outside.append(Disagreement(table.table.number, row.name, split, cell.mean, interval, printed))
+    return outside
+
+
+def lost_trainings(tables: Sequence[ReproducedTable]) -> list[LostTraining]:
+    """The rows of which a seed's training learned nothing."""
+    lost = []
+    for table in tables:
+        for row in table.rows:
+            errors = zip(row.seeds, row.held_out.minima, strict=True) if row.held_out else ()
+            if seeds := tuple(seed for seed, error in errors if error >= CHANCE):
+                lost.append(LostTraining(table.table.number, row.name, seeds))
+    return lost
+
+
+def _comparable_rows(tables: Sequence[ReproducedTable]) -> list[tuple[ReproducedTable, ReproducedRow]]:
+    """Each distinct config with a printed error and one of ours, in the first table that has it."""
+    rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.verdicts:
+                rows.setdefault(row.key, (table, row))
+    return list(rows.values())
+
+
+def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
+    verdicts = Counter(verdict(cell, printed) for cell, printed in figures)
+    shifts = [cell.mean - printed for cell, printed in figures]
+    higher = sum(shift > 0 for shift in shifts)
+    p = float(stats.binomtest(higher, len(shifts)).pvalue)
+    return Agreement(split, len(figures), verdicts["yes"], verdicts["no"], higher, p, median(shifts))

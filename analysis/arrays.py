@@ -1,0 +1,85 @@
+"""The recorded arrays that the report reads: what was measured along trainings, trained layers and loss surfaces."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.record import PROBED, Source
+from analysis.replicates import Replicates
+from analysis.tables import setting
+from trainable.storage import SURFACE, TRACES, entries_under
+from trainable.study import ResolvedTable
+
+BN_EPS = 1e-5
+"""What PyTorch's batch norm adds to the running variance."""
+STEP_LOSSES = "step_losses"
+"""The loss of every mini-batch, (steps,)."""
+PROBES = "probes"
+"""Measurements along the gradient, (probes, step sizes, 3): see `trainable.probes`."""
+
+
+@dataclass(frozen=True)
+class FirstLayers:
+    """The first two layers of a trained network."""
+
+    start: np.ndarray
+    """The first layer's kernels before the training, (outputs, 3, 3, 3)."""
+    trained: dict[str, np.ndarray]
+    """The layers after the training, by PyTorch's names: `conv1.weight`, `norm1.weight`, `conv2.weight`, ..."""
+    description: str
+    """The data, the epochs, the precision and the seed."""
+
+
+def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, np.ndarray]:
+    """The traces of one kind (`STEP_LOSSES` or `PROBES`) by seed; empty where there are none.
+
+    Where a seed was trained more than once, they are those of its first training that was traced.
+    """
+    by_seed: dict[int, np.ndarray] = {}
+    for trial in training.trials if training else ():
+        arrays = source.arrays(trial, TRACES)
+        for seed in trial.seeds:
+            if (name := f"{kind}/seed_{seed}") in arrays:
+                by_seed.setdefault(seed, arrays[name])
+    return by_seed
+
+
+def probe_interval(training: Replicates) -> int:
+    """Every how many steps a probed training was probed."""
+    return next(int(trial.tags[PROBED]) for trial in training.trials if PROBED in trial.tags)
+
+
+def first_layers(
+    source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], batch_norm: bool
+) -> FirstLayers | None:
+    """The layers of the baseline, or of the baseline with batch norm: of the lowest seed whose layers are recorded."""
+    change = {"batch_norm": True} if batch_norm else {}
+    candidates = {
+        row.key: table for table in tables for row in table.rows
+        if row.key in trainings and row.config.ablation == change
+    }  # fmt: skip
+    for key, table in candidates.items():
+        for trial in sorted(trainings[key].trials, key=lambda trial: trial.seeds):
+            arrays = source.arrays(trial, TRACES)
+            if layers := entries_under("trained/", arrays):
+                description = f"{setting(table.rows[0].config)}, seed {trial.seeds[0]}"
+                return FirstLayers(arrays["kernels/epoch_0"], layers, description)
+    return None
+
+
+def fold_batch_norm(layers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first layer's kernels as the trained network applies them to an image, (outputs, 3, 3, 3).
+
+    Each is scaled by weight / sqrt(running variance + eps) of the batch norm behind it. Raises `KeyError` for a network
+    without batch norm.
+    """
+    scale = layers["norm1.weight"] / np.sqrt(layers["norm1.running_var"] + BN_EPS)
+    return layers["conv1.weight"] * scale[:, None, None, None]
+
+
+def loss_surface(source: Source, training: Replicates | None) -> dict[str, np.ndarray]:
+    """The loss around the trained weights: `alphas` (A,), `betas` (B,), `loss` and `error` (B, A), and the number of
+    `images`; empty where it is not recorded."""
+    surfaces = (source.arrays(trial, SURFACE) for trial in (training.trials if training else ()))
+    return next(filter(None, surfaces), {})

@@ -1,0 +1,104 @@
+"""The sentences of the report that its own tables or ours contradict, each with a verdict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.effects import Effect, p_text
+from analysis.intervals import as_text
+from analysis.replicates import Replicates
+from trainable.study import ResolvedTable
+
+BATCH_NORM = {"batch_norm": True}
+HINGE = {"loss": "hinge"}
+BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
+SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
+MISSING = "missing: not recorded"
+OVER_FITTED = 2
+"""Over-fitting is called serious where the test error is more than so many times the train error for every seed."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the report."""
+
+    sentence: str
+    verdict: str
+    """`established`, `likely`, `not established`, `unlikely` or `contradicted` where an effect decides; `confounded` or
+    `misprinted` where the report's own records do."""
+    evidence: str
+    """What the data say. Differences are those of the last epoch's test error."""
+
+
+def judge_claims(
+    tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], effects: Sequence[Effect]
+) -> list[Claim]:
+    """The claims, judged by the tables that are comparable with the report's; empty where these have no baseline."""
+    keys = {row.config: row.key for table in tables for row in table.rows}
+    base = next((config for config in keys if config.is_baseline), None)
+    if base is None:
+        return []
+    by_config = {effect.config: effect for effect in effects}
+    changes = (BIGGER, SMALLER, BATCH_NORM, HINGE)
+    bigger, smaller, norm, hinge = (by_config.get(base.change(**change)) for change in changes)
+    return [
+        Claim(
+            "Errors rise with the network's size",
+            _verdict(bigger, rises=True),
+            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}. In the report's own table 2 they fall",
+        ),
+        Claim("There is no serious over-fitting", *_over_fitting(trainings.get(keys[base]))),
+        Claim("Batch norm lowers the test error (by .0092, one run)", _verdict(norm, rises=False), _difference(norm)),
+        Claim(
+            "Table 4 shows the effect of the penalty against a zero row",
+            "confounded",
+            "its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
+            f"{_difference(hinge)}. The effects above compare its rows with hinge; table 4b is the ablation that the "
+            "report states",
+        ),
+        Claim(
+            "Table 4's row 0.01: train error .45312 at epoch 16",
+            "misprinted",
+            "the report's own log of that run has its minimum, .44874, at epoch 20",
+        ),
+        Claim(
+            "Table 6 shows which optimizer is better",
+            "confounded",
+            "they are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
+            "optimizers",
+        ),
+    ]
+
+
+def _verdict(effect: Effect | None, rises: bool) -> str:
+    """The verdict on the sentence that a change raises the error, or lowers it."""
+    if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
+        return "not established"
+    agrees = (effect.mean > 0) == rises
+    if effect.established:
+        return "established" if agrees else "contradicted"
+    return "likely" if agrees else "unlikely"
+
+
+def _difference(effect: Effect | None) -> str:
+    if effect is None:
+        return MISSING
+    if effect.interval is None:
+        why = "one seed" if len(effect.differences) == 1 else "all seeds equal"
+        return f"{effect.mean:+.4f} ({why}: nothing is established)"
+    low, high = effect.interval
+    seeds = len(effect.differences)
+    return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {seeds} seeds, p {p_text(effect.t_holm)} after Holm"
+
+
+def _over_fitting(baseline: Replicates | None) -> tuple[str, str]:
+    """The verdict and the evidence."""
+    if baseline is None:
+        return "not established", MISSING
+    train, test = (baseline.curves(metric) for metric in ("train_error", "test_error"))
+    rise = test[:, -1] - test.min(1)
+    over_fitted = (test[:, -1] > OVER_FITTED * train[:, -1]).all()
+    return "contradicted" if over_fitted else "not established", (
+        f"baseline, last epoch: train error {as_text(train[:, -1].tolist())}, test error "
+        f"{as_text(test[:, -1].tolist())}, which is {rise.mean():+.4f} above its minimum; serious is a test error of "
+        f"more than {OVER_FITTED} times the train error, for every seed"
+    )

@@ -1,0 +1,34 @@
+"""The one place that sets environment variables and log levels. It imports nothing heavy."""
+
+import logging
+import os
+
+VARIABLES = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the recorder tries again itself, without blocking
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # MLflow would draw a bar for each small file
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # MLflow sets its own level and alembic's from it when it is imported
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # nothing reads these files: MLflow is the record
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",  # Ray Train's state is not used
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune would print its own progress beside our display
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # our display prints each error in one line
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # after Ctrl-C; the epoch that has begun is lost in any case
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's own state is not what a sweep resumes from
+}
+"""Environment variables. A value that the user has set stays."""
+
+LOG_LEVELS = {
+    # Optuna sets the level of its logger "optuna" when it is imported, but leaves those of the loggers below alone
+    "optuna.storages": logging.WARNING,  # it reports every new study
+    "optuna.study": logging.WARNING,  # it reports every trial
+    "ray.tune": logging.CRITICAL,  # our display prints in one line what Tune repeats
+}
+"""The least severe messages that are printed, by logger."""
+
+
+def set_up() -> None:
+    """Set the variables and the log levels. It must run before MLflow and Ray are imported; running it again changes
+    nothing."""
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)

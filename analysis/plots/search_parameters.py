@@ -1,0 +1,139 @@
+"""Pictures of what a search's parameters do to the error. Optuna weighs the parameters, and draws where its picture
+serves."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState, create_trial
+
+from analysis.plots.style import COLORS, save
+from analysis.record import VAL_ERROR, TrialRecord
+from analysis.searches import RecordedSearch, trial_value, val_errors
+
+LEAST_TRIALS = 5
+"""With fewer trials the parameters are not weighed."""
+COLUMNS = 5
+PARALLEL_AXES = 6
+"""The parallel coordinates show so many parameters at most: the most important ones."""
+
+
+def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
+    """The validation error by each parameter in which the trials differ, over the parameter's whole space: a dot for a
+    trial that ran to its last epoch, a cross for one that the scheduler stopped, at its last error."""
+    space = recorded.varied
+    trials = [trial for trial in recorded.trials if val_errors(trial)]
+    lines = -(-len(space) // COLUMNS)
+    figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(12, 2.6 * lines), sharey=True, layout="constrained",
+                                   squeeze=False)  # fmt: skip
+    groups = (("ran to its last epoch", True, "o", COLORS[1]), ("stopped by ASHA", False, "x", COLORS[2]))
+    for axis, (name, distribution) in zip(axes.flat, space.items(), strict=False):
+        position = _scale(axis, distribution)
+        for label, complete, marker, color in groups:
+            group = [trial for trial in trials if trial.complete == complete]
+            positions = [position(trial_value(trial, name)) for trial in group]
+            axis.plot(positions, [_last(trial) for trial in group], marker, color=color, label=label, markersize=5)
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(space) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel("validation error")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figure.suptitle(recorded.description, fontsize=10)
+    rows = [
+        (trial.name, trial.complete, _last(trial), *(trial_value(trial, name) for name in space)) for trial in trials
+    ]
+    return save(figure, file, ("trial", "complete", VAL_ERROR, *space), rows)
+
+
+def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
+    """The share of each parameter in the variance of the error at the first rung, by Optuna's fANOVA (Hutter et al.
+    2014, "An efficient approach for assessing hyperparameter importance")."""
+    shares = _importances(_study_at_first_rung(recorded))
+    figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(shares)), layout="constrained")
+    axis.barh(list(shares), list(shares.values()), color=COLORS[1])
+    axis.invert_yaxis()
+    axis.set(xlabel=f"share of the variance of the validation error after epoch {recorded.first_rung}", xlim=(0, 1))
+    axis.set_title(_title(recorded), fontsize=10)
+    return save(figure, file, ("parameter", "share"), shares.items())
+
+
+def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
+    """Each trial as a line from its error at the first rung through its values of the most important parameters, by
+    Optuna."""
+    study, epoch = _study_at_first_rung(recorded), recorded.first_rung
+    chosen = list(_importances(study))[:PARALLEL_AXES]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
+        axis = optuna.visualization.matplotlib.plot_parallel_coordinate(
+            study, params=chosen, target_name=f"error after epoch {epoch}"
+        )
+    axis.set_title(_title(recorded), fontsize=10)
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.set_size_inches(12, 4.5)
+    figure.tight_layout()
+    rows = [
+        (trial.name, _error_at(trial, epoch), *(trial_value(trial, name) for name in chosen))
+        for trial in recorded.at_first_rung
+    ]
+    return save(figure, file, ("trial", f"{VAL_ERROR} after epoch {epoch}", *chosen), rows)
+
+
+def can_weigh_parameters(recorded: RecordedSearch) -> bool:
+    """Whether enough trials reached the first rung, with different parameters and different errors."""
+    trials, epoch = recorded.at_first_rung, recorded.first_rung
+    differ = any(len({trial_value(trial, name) for trial in trials}) > 1 for name in recorded.varied)
+    return len(trials) >= LEAST_TRIALS and differ and len({_error_at(trial, epoch) for trial in trials}) > 1
+
+
+def _scale(axis: Axes, distribution: BaseDistribution) -> Callable:
+    """Give the axis the parameter's bounds and scale; returns where on it a value stands."""
+    if isinstance(distribution, CategoricalDistribution):
+        axis.set_xticks(range(len(distribution.choices)), [str(choice) for choice in distribution.choices])
+        axis.set_xlim(-0.5, len(distribution.choices) - 0.5)
+        return distribution.choices.index
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.log:
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        margin = (distribution.high / distribution.low) ** 0.05
+        axis.set_xlim(distribution.low / margin, distribution.high * margin)
+    else:
+        margin = 0.05 * (distribution.high - distribution.low)
+        axis.set_xlim(distribution.low - margin, distribution.high + margin)
+        if isinstance(distribution, IntDistribution):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return lambda value: value
+
+
+def _study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
+    study, space = optuna.create_study(), recorded.varied
+    for trial in recorded.at_first_rung:
+        params = {name: trial_value(trial, name) for name in space}
+        value = _error_at(trial, recorded.first_rung)
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, params=params, distributions=space))
+    return study
+
+
+def _importances(study: optuna.Study) -> dict[str, float]:
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+
+
+def _title(recorded: RecordedSearch) -> str:
+    return f"{recorded.description}: {len(recorded.at_first_rung)} at the first rung, epoch {recorded.first_rung}"
+
+
+def _error_at(trial: TrialRecord, epoch: int) -> float:
+    return dict(val_errors(trial))[epoch]
+
+
+def _last(trial: TrialRecord) -> float:
+    return val_errors(trial)[-1][1]

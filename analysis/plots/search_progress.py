@@ -1,0 +1,59 @@
+"""Pictures of how a search went: its learning curves and its best error by the time it took."""
+
+from pathlib import Path
+
+from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
+
+from analysis.plots.style import COLORS, save
+from analysis.record import VAL_ERROR
+from analysis.searches import RecordedSearch, training_seconds, val_errors
+
+
+def draw_learning_curves(recorded: RecordedSearch, file: Path) -> Path:
+    """The validation error of each trial by epoch: a cross where the scheduler stopped a trial, a dot where one ran to
+    its last epoch. The scheduler's rungs are dotted lines."""
+    figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    rows = []
+    for trial in recorded.trials:
+        series = val_errors(trial)
+        if not series:
+            continue
+        epochs, errors = zip(*series, strict=True)
+        color, mark = (COLORS[1], "o") if trial.complete else (COLORS[2], "x")
+        axis.plot(epochs, errors, color=color, linewidth=0.9, alpha=0.7)
+        axis.plot(epochs[-1], errors[-1], mark, color=color, markersize=5)
+        rows += [(trial.name, epoch, error, trial.complete) for epoch, error in series]
+    for epoch in recorded.search.rungs:
+        axis.axvline(epoch, color="grey", linestyle=":", linewidth=1)
+    axis.plot([], [], "o-", color=COLORS[1], label="ran to its last epoch")
+    axis.plot([], [], "x-", color=COLORS[2], label="stopped by ASHA, whose rungs are dotted")
+    axis.set(xlabel="epoch", ylabel="validation error", ylim=(0, None))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    axis.set_title(recorded.description, fontsize=10)
+    return save(figure, file, ("trial", "epoch", VAL_ERROR, "complete"), rows)
+
+
+def draw_best_so_far(recorded: RecordedSearch, file: Path) -> Path:
+    """The lowest validation error of the complete trials so far, by the training time (s) that the search had spent."""
+    spent, best, points = 0.0, float("inf"), []
+    for trial in recorded.trials:
+        spent += training_seconds(trial)
+        if trial.complete:
+            best = min(best, trial.metrics[VAL_ERROR])
+            points.append((trial.name, spent, best))
+    figure, axis = pyplot.subplots(figsize=(8, 3.4), layout="constrained")
+    axis.step(
+        [seconds for _, seconds, _ in points],
+        [error for *_, error in points],
+        where="post",
+        color=COLORS[1],
+        marker="o",
+        markersize=4,
+    )
+    axis.set(xlabel="training time spent, s", ylabel="best validation error")
+    axis.set_title(recorded.description, fontsize=10)
+    axis.grid(alpha=0.3)
+    return save(figure, file, ("trial", "training_s", "best_val_error"), points)

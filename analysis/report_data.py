@@ -1,0 +1,71 @@
+"""What the sections of the report share, read from the record and computed once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from analysis.effects import Effect, paired_effects
+from analysis.envelope import EnvelopeComparison, compare_envelopes
+from analysis.record import Source, TrialRecord
+from analysis.replicates import Replicates, replicates
+from analysis.searches import RecordedSearch, recorded_searches
+from analysis.smoothness import SmoothnessArm, smoothness_arms
+from analysis.tables import ReproducedTable, latest_tables, reproduce
+from trainable.study import ResolvedTable
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A record and what is computed from it. Each property is computed at its first use."""
+
+    source: Source
+    folder: Path
+    """Where the report is written: sections put their pictures and CSV files here."""
+
+    @cached_property
+    def trials(self) -> list[TrialRecord]:
+        """Every finished trial with its histories, oldest first."""
+        return self.source.histories()
+
+    @cached_property
+    def trainings(self) -> dict[str, Replicates]:
+        """The complete trainings by key."""
+        return replicates(self.trials)
+
+    @cached_property
+    def tables(self) -> list[ResolvedTable]:
+        """Every table once, in the order of the numbers (see `latest_tables`)."""
+        return latest_tables(self.source.sweeps(), self.trainings)
+
+    @cached_property
+    def reproduced(self) -> list[ReproducedTable]:
+        """The tables with their errors. A table that is measured after the trainings is left out: its networks are
+        those of other tables."""
+        return reproduce([table for table in self.tables if not table.measures.after_training], self.trials)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """The effect of each ablation on the held-out error, the largest gain first."""
+        return paired_effects([table for table in self.tables if not table.measure], self.trainings)
+
+    @cached_property
+    def envelopes(self) -> list[EnvelopeComparison]:
+        """The loss envelopes, those of networks that were trained alike together."""
+        return compare_envelopes(self.source, self.tables, self.trainings)
+
+    @cached_property
+    def smoothness(self) -> list[SmoothnessArm]:
+        """The measurements along the gradient, by table and optimizer."""
+        return smoothness_arms(self.source, self.tables, self.trainings)
+
+    @cached_property
+    def searches(self) -> list[RecordedSearch]:
+        """The searches with their trials."""
+        return recorded_searches(self.source.sweeps(), self.trials)
+
+    @property
+    def data_set(self) -> str:
+        """The data set's name: that of the first table, or of the first search."""
+        configs = [row.config for table in self.tables for row in table.rows]
+        configs += [recorded.search.base for recorded in self.searches]
+        return configs[0].data if configs else "no data"

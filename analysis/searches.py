@@ -1,0 +1,129 @@
+"""The recorded searches: the definition of each, its trials and what they found."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+
+from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, best_of
+from trainable.search_space import Choice, Range, ResolvedSearch
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search and the finished trials that its definition covers."""
+
+    search: ResolvedSearch
+    trials: tuple[TrialRecord, ...]
+    """Those that ran to their last epoch and those that the scheduler stopped, oldest first."""
+    left_out: int
+    """How many trials of the same study the definition does not cover: an earlier definition made them."""
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """The trials that ran to their last epoch."""
+        return [trial for trial in self.trials if trial.complete]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the lowest validation error."""
+        return best_of(self.trials)
+
+    @property
+    def earlier_winners(self) -> list[TrialRecord]:
+        """The trials whose test error was read when the search had fewer trials, and that were beaten since."""
+        return [trial for trial in self.trials if WINNER_METRIC in trial.metrics and trial is not self.best]
+
+    @property
+    def reference(self) -> TrialRecord | None:
+        """The trial of the start point that the winner is compared with."""
+        return next((trial for trial in self.trials if REFERENCE in trial.tags), None)
+
+    @property
+    def first_rung(self) -> int:
+        """The epoch after which the scheduler first compares trials. Every trial that did not fail reaches it."""
+        return self.search.rungs[0]
+
+    @property
+    def at_first_rung(self) -> list[TrialRecord]:
+        """The trials that reached the first rung."""
+        return [trial for trial in self.trials if self.first_rung in dict(val_errors(trial))]
+
+    @cached_property
+    def varied(self) -> dict[str, BaseDistribution]:
+        """The parameters in which the trials differ, in the space's order and in Optuna's form.
+
+        A range or a choice is widened where a trial lies outside it, because an earlier definition was wider.
+        """
+        tried = {name: [trial_value(trial, name) for trial in self.trials] for name in self.search.space}
+        return {
+            name: _widened(parameter, tried[name]).distribution
+            for name, parameter in self.search.space.items()
+            if len(set(tried[name])) > 1
+        }
+
+    @property
+    def description(self) -> str:
+        """How many trials there are, on what data, for how long and with which seeds."""
+        seeds = sorted({seed for trial in self.trials for seed in trial.seeds})
+        config = self.search.base
+        return (
+            f"{len(self.trials)} trials on {config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, "
+            f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        )
+
+
+def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
+    """The searches that sweeps (oldest first) have recorded, each in its latest definition, with those of the finished
+    trials that it covers."""
+    latest = {search.study: search for sweep in sweeps for search in sweep.searches}
+    recorded = []
+    for search in latest.values():
+        same_study = [trial for trial in trials if trial.tags.get("study") == search.study]
+        covered = [trial for trial in same_study if search.covers(trial.config, _fingerprint(trial))]
+        recorded.append(RecordedSearch(search, tuple(covered), len(same_study) - len(covered)))
+    return recorded
+
+
+def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, int]:
+    """How many trials the record has of each study that no sweep has recorded, neither as tables nor as a search.
+
+    They are the trials of searches that ran before sweeps recorded their definitions. The tag of a trial that several
+    studies share names them all, with commas between.
+    """
+    known = {table.study for sweep in sweeps for table in sweep.tables}
+    known |= {search.study for sweep in sweeps for search in sweep.searches}
+    counts: dict[str, int] = {}
+    for trial in trials:
+        for study in filter(None, trial.tags.get("study", "").split(", ")):
+            if study not in known:
+                counts[study] = counts.get(study, 0) + 1
+    return counts
+
+
+def val_errors(trial: TrialRecord) -> list[tuple[int, float]]:
+    """The validation error by epoch; empty where none is recorded."""
+    return trial.histories.get(VAL_ERROR, [])
+
+
+def training_seconds(trial: TrialRecord) -> float:
+    """The time that the trial's epochs took."""
+    return sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
+
+
+def trial_value(trial: TrialRecord, name: str) -> Any:
+    """The value of a parameter in a trial."""
+    return getattr(trial.config, name)
+
+
+def _fingerprint(trial: TrialRecord) -> str:
+    return trial.tags.get("data_fingerprint", "")
+
+
+def _widened(parameter: Choice | Range, values: Sequence[Any]) -> Choice | Range:
+    if isinstance(parameter, Choice):
+        return Choice(choices=tuple(dict.fromkeys((*parameter.choices, *values))))
+    low, high = min(parameter.low, *values), max(parameter.high, *values)
+    return Range(low=low, high=high, log=parameter.log and low > 0)

@@ -1,0 +1,41 @@
+"""The errors by epoch: the report's figures 1 to 8, and those of the other tables."""
+
+from analysis.page import Picture, Section, Text
+from analysis.plots.error_by_epoch import draw_curves, shared_limits
+from analysis.report_data import ReportData
+from analysis.tables import ReproducedTable
+
+TITLE = "Errors by epoch"
+
+
+def section(data: ReportData) -> Section:
+    """A picture for the baseline alone, as in the report, and one for each table with a training of several epochs."""
+    tables = [
+        reproduced
+        for reproduced in data.reproduced
+        if any(row.key in data.trainings and row.config.epochs > 1 for row in reproduced.table.rows)
+    ]
+    if not tables:
+        return Section(TITLE, [Text("Missing: no training of a table is recorded.")])
+    limits = shared_limits(tables, data.trainings)
+    return Section(
+        TITLE,
+        [
+            Picture(
+                draw_curves(reproduced, data.trainings, data.folder / f"figure-{reproduced.table.number}.png", limits),
+                f"Figure {reproduced.table.number}. {reproduced.table.title}: the error by epoch, mean and range of "
+                "the seeds.",
+            )
+            for reproduced in [*_baseline_alone(tables[0]), *tables]
+        ],
+    )
+
+
+def _baseline_alone(reproduced: ReproducedTable) -> list[ReproducedTable]:
+    """The table's baseline as a table of its own, number 1; empty where it has none."""
+    table = reproduced.table.model_copy(update={"title": "Baseline", "number": "1", "varies": "network"})
+    return [
+        ReproducedTable(table, (row,))
+        for row, resolved in zip(reproduced.rows, reproduced.table.rows, strict=True)
+        if resolved.config.is_baseline
+    ]

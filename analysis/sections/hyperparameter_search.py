@@ -1,0 +1,193 @@
+"""The searches: what each sampled, what it spent and found, and what its parameters did to the error."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.intervals import as_text
+from analysis.page import Block, Grid, Picture, Section, Text
+from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
+from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
+from analysis.record import VAL_ERROR, WINNER_METRIC
+from analysis.replicates import Replicates
+from analysis.report_data import ReportData
+from analysis.searches import RecordedSearch, training_seconds, trial_value, undefined_searches, val_errors
+from trainable.config import Config
+from trainable.search_space import OPTIONS, Choice, Range, ResolvedSearch
+
+TITLE = "Hyperparameter search"
+BASELINE_VALUES = "the baseline's values"
+ABOUT = (
+    "A search trains one configuration after another, each suggested by a sampler that learns from the earlier ones. "
+    "It follows protocol B: a tenth of the train split is held out, the error on it after the last epoch decides, and "
+    "the test split is read once, for the winner. The scheduler ASHA (Li et al. 2020) compares the trials after a few "
+    "epochs, its rungs, and stops those that are behind."
+)
+
+
+def section(data: ReportData) -> Section:
+    """Each search: its definition, its result beside the report's own configuration, and its pictures. Several searches
+    are a subsection each."""
+    undefined = undefined_searches(data.source.sweeps(), data.trials)
+    missing = [
+        f"Missing: the definition of the search in the study `{study}`, of which {count} trials are recorded."
+        for study, count in undefined.items()
+    ]
+    if not data.searches and not undefined:
+        missing = ["Missing: no search is recorded."]
+    made = Section(TITLE, [Text(ABOUT), *map(Text, missing)])
+    parts = [Section(recorded.search.title, _blocks(data, recorded)) for recorded in data.searches]
+    if len(parts) == 1:
+        made.blocks += parts[0].blocks
+    else:
+        made.subsections = parts
+    return made
+
+
+def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
+    search = recorded.search
+
+    def file(kind: str) -> Path:
+        return data.folder / f"{search.study}-{kind}.png"
+
+    blocks: list[Block] = [Grid(("", ""), _definition(search)), Grid(*_space(recorded))]
+    if recorded.left_out:
+        blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
+    if not recorded.trials:
+        return [*blocks, Text("Missing: no trial of this search is recorded.")]
+    blocks += [
+        Grid(("", ""), _result(recorded, _published(data, recorded))),
+        Picture(
+            draw_learning_curves(recorded, file("curves")),
+            "The validation error of each trial by epoch.",
+        ),
+        Picture(
+            draw_best_so_far(recorded, file("best")),
+            "The best validation error so far by the training time spent.",
+        ),
+    ]
+    if not recorded.varied:
+        return [*blocks, Text("Missing: the trials do not differ, so there are no parameters to compare.")]
+    slices = draw_slices(recorded, file("slices"))
+    blocks.append(Picture(slices, "The validation error by each parameter, over the whole space."))
+    if not can_weigh_parameters(recorded):
+        return [*blocks, Text("Missing: too few different trials to weigh the parameters.")]
+    return [
+        *blocks,
+        Text(
+            f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung. Every trial "
+            "reaches it; ASHA chose those that go on, so later errors would compare unlike trials."
+        ),
+        Picture(
+            draw_importances(recorded, file("importance")),
+            f"The importance of each parameter (fANOVA) for the error after epoch {recorded.first_rung}.",
+        ),
+        Picture(
+            draw_parallel(recorded, file("parallel")),
+            f"The error after epoch {recorded.first_rung} and the values of the most important parameters, a line for "
+            "each trial.",
+        ),
+    ]
+
+
+def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
+    """What the search holds fixed, where it starts, and what suggests and stops its trials."""
+    changed = search.base.canonical().keys() - search.space.keys()
+    fixed = [name for name in Config.model_fields if name in changed or name in OPTIONS]
+    starts = [
+        f"{_values(point.values) or BASELINE_VALUES}" + (f" ({point.source})" if point.source else "")
+        for point in search.start
+    ]
+    rungs = ", ".join(map(str, search.rungs))
+    return [
+        ("search", search.title),
+        ("fixed", f"{_values({name: getattr(search.base, name) for name in fixed})}; else as the baseline"),
+        ("start points", "; ".join(starts) or "none"),
+        ("sampler", search.sampler),
+        (
+            "scheduler",
+            f"ASHA: after epochs {rungs} of {search.base.epochs}, one trial in {search.scheduler.reduction} goes on",
+        ),
+        ("seeds", ", ".join(map(str, search.seeds))),
+        ("trials asked for", str(search.samples)),
+    ]
+
+
+def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Header and rows: each parameter with its bounds, what was tried of it and the best config's value."""
+    rows = []
+    for name, parameter in recorded.search.space.items():
+        tried = [trial_value(trial, name) for trial in recorded.trials]
+        best = _short(trial_value(recorded.best, name)) if recorded.best else "-"
+        rows.append((name, str(parameter), _tried(parameter, tried) if tried else "-", best))
+    return ("parameter", "space", "tried", "best config"), rows
+
+
+def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tuple[str, str]]:
+    """What the search spent and found, beside the report's own batch-norm config where that is recorded."""
+    complete, total = len(recorded.complete), len(recorded.trials)
+    epochs = sum(len(val_errors(trial)) for trial in recorded.trials)
+    hours = sum(map(training_seconds, recorded.trials)) / 3600
+    rows = [
+        ("trials", f"{total}: {complete} ran to their last epoch, {total - complete} stopped by ASHA"),
+        ("training", f"{epochs} epochs, {hours:.2f} slot hours"),
+    ]
+    best = recorded.best
+    if best is None:
+        return [*rows, ("best config", "missing: no trial has run to its last epoch")]
+    test_error = best.metrics.get(WINNER_METRIC)
+    rows += [
+        ("best config", f"{best.name}: {_values(recorded.search.point(best.config))}"),
+        ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; optimistic, as the "
+         f"lowest of {complete}"),
+        ("its test error, read once", f"{test_error:.4f}" if test_error is not None else "missing: not read yet"),
+    ]  # fmt: skip
+    if earlier := recorded.earlier_winners:
+        errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
+        rows.append(("test errors of earlier winners, when there were fewer trials", errors))
+    if (reference := recorded.reference) and val_errors(reference):
+        epoch, error = val_errors(reference)[-1]
+        when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
+        rows.append(
+            ("the report's own config, in this search", f"{reference.name}: validation error {error:.4f} after {when}")
+        )
+    if published:
+        errors_by_seed = [series[-1][1] for series in published.by_seed("test_error").values()]
+        rows.append(
+            (
+                "the report's batch-norm config, in table 7",
+                f"test error after the last epoch {as_text(errors_by_seed)}, seeds {_listed(published.seeds)}, trained "
+                "on the whole train split",
+            )
+        )
+    return rows
+
+
+def _published(data: ReportData, recorded: RecordedSearch) -> Replicates | None:
+    """The report's own batch-norm config, trained on the search's data for as long; None where it is not recorded, or
+    where the search is not one over networks with batch norm."""
+    base = recorded.search.base
+    if not base.batch_norm:
+        return None
+    config = Config(data=base.data, epochs=base.epochs, precision=base.precision, batch_norm=True)
+    return data.trainings.get(config.key(recorded.search.fingerprint))
+
+
+def _tried(parameter: Choice | Range, values: Sequence[Any]) -> str:
+    if isinstance(parameter, Choice):
+        return ", ".join(str(choice) for choice in dict.fromkeys((*parameter.choices, *values)) if choice in values)
+    return f"{_short(min(values))} to {_short(max(values))}"
+
+
+def _values(named: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in named.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,61 @@
+"""The loss envelope: how much the loss depends on the learning rate, without and with batch norm (1.3.2, 2)."""
+
+from analysis.csv_file import write_csv
+from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
+from analysis.page import Grid, Picture, Section, Text
+from analysis.plots.envelope_bands import draw_envelopes
+from analysis.report_data import ReportData
+from analysis.tables import network_name
+from trainable.measures import LOSSES
+
+TITLE = "Loss envelope: sensitivity to the learning rate"
+ABOUT = (
+    "One network is trained at each learning rate with the same batches. At every step the band reaches from the "
+    "smallest to the largest of their losses on that mini-batch. A narrow band means that the learning rate matters "
+    "little. A band is also narrow where the losses themselves are small; the ratio of the largest to the smallest "
+    "loss does not depend on that."
+)
+CSV_HEADER = ("network", "seed", "first epoch", "last epoch", "mean height")
+
+
+def section(data: ReportData) -> Section:
+    """The bands of networks that were trained alike, a subsection each, and their heights by range of epochs."""
+    made = Section(TITLE, [Text(ABOUT)])
+    tables = [table for table in data.tables if table.measure == LOSSES.name]
+    recorded = {band.name for comparison in data.envelopes for band in comparison.envelopes}
+    made.blocks += [
+        Text(f"Missing: {table.title}; its trainings are not all recorded.")
+        for table in tables
+        if network_name(table) not in recorded
+    ]
+    if not tables:
+        made.blocks.append(Text("Missing: no sweep with the study `envelope` is recorded."))
+    made.subsections = [_comparison(data, comparison) for comparison in data.envelopes]
+    return made
+
+
+def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
+    bands = comparison.envelopes
+    heights = [
+        (band.name, seed, first, last, height)
+        for band in bands
+        for (first, last), by_seed in zip(ranges(band.epochs), band.gaps(), strict=True)
+        for seed, height in by_seed.items()
+    ]
+    write_csv(data.folder / f"{comparison.slug}-gaps.csv", CSV_HEADER, heights)
+    worst = "; ".join(
+        f"{band.name}, {rate} at {share:.0%} of the steps" for band in bands for rate, share in [band.worst]
+    )
+    names = " and ".join(band.name for band in bands)
+    picture = draw_envelopes(bands, comparison.setting, data.folder / f"{comparison.slug}.png")
+    return Section(
+        f"Envelope: {names}, {comparison.setting}",
+        [
+            Picture(picture, f"The loss envelope: {names}, {comparison.setting}."),
+            Text(
+                f"The learning rate that most often has the largest loss: {worst}. The table has the band's height "
+                "over ranges of epochs, the mean over the seeds and half the width of its 95% interval."
+            ),
+            Grid(gaps_header(bands[0].epochs), gap_rows(bands)),
+        ],
+    )

@@ -1,0 +1,42 @@
+"""The loss around the trained weights, without and with batch norm (the report's section 1.3.2)."""
+
+from analysis.arrays import loss_surface
+from analysis.page import Picture, Section, Text
+from analysis.plots.loss_grid import draw_surfaces
+from analysis.report_data import ReportData
+from trainable.measures import LOSS_SURFACE, SURFACE_SEED
+
+TITLE = "Loss surfaces"
+ABOUT = (
+    "The loss is computed in evaluation mode on a grid of points around the trained weights (Li et al. 2018). The "
+    "directions are random, and each filter of a direction is as long as that filter of the weights. Biases and batch "
+    "norm stay as they are. The networks share the seed of the directions and the axes. The running statistics of "
+    "batch norm stay those of the trained weights, which no longer fit elsewhere: this causes some of the rise with "
+    "batch norm."
+)
+
+
+def section(data: ReportData) -> Section:
+    """The surfaces of the networks that each table compares."""
+    made = Section(TITLE, [Text(ABOUT)])
+    tables = [table for table in data.tables if table.measure == LOSS_SURFACE.name]
+    for table in tables:
+        recorded = {row.name: loss_surface(data.source, data.trainings.get(row.key)) for row in table.rows}
+        surfaces = {name: arrays for name, arrays in recorded.items() if arrays}
+        if surfaces:
+            one = next(iter(surfaces.values()))
+            what = (
+                f"{len(one['alphas'])} x {len(one['betas'])} points, {int(one['images']):,} train images of "
+                f"{table.rows[0].config.data}, seed {SURFACE_SEED}"
+            )
+            files = draw_surfaces(surfaces, what, data.folder / table.slug)
+            made.blocks += [
+                Picture(file, f"The loss around the trained weights along {kind}: {what} for training and directions.")
+                for file, kind in zip(files, ("one direction", "two directions"), strict=True)
+            ]
+        made.blocks += [
+            Text(f"Missing: the surface of {name} is not recorded.") for name in recorded if name not in surfaces
+        ]
+    if not tables:
+        made.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
+    return made

@@ -1,0 +1,65 @@
+"""What the results were made with: data, hardware, versions and commits."""
+
+from statistics import median
+
+from analysis.page import Grid, Section, Text
+from analysis.report_data import ReportData
+from analysis.searches import training_seconds
+
+TITLE = "How these results were made"
+LOSSY = "JPEG"
+"""A data set whose form names this does not have the official images pixel for pixel."""
+ABOUT_LOSSY = (
+    "The images were read from JPEG files. They are lossily re-encoded copies, on which errors can differ from those "
+    "on the official files that the report used. Whether this shifts all test errors was not tested."
+)
+
+
+def section(data: ReportData) -> Section:
+    """Each distinct value of what was recorded of the trials behind the report, and how far repeated trainings lie
+    apart."""
+    shown = {row.key for table in data.tables for row in table.rows}
+    trials = [trial for key, each in data.trainings.items() if key in shown for trial in each.trials]
+    trials += [trial for recorded in data.searches for trial in recorded.trials if trial.key not in shown]
+
+    def values(tag: str) -> str:
+        return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
+
+    hours = sum(map(training_seconds, trials)) / 3600
+    seeds = sorted({seed for trial in trials for seed in trial.seeds})
+    epochs = sorted({trial.config.epochs for trial in trials})
+    rows = [
+        ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
+        (
+            "trials",
+            f"{len(trials)}; seeds {', '.join(map(str, seeds))}; epochs {', '.join(map(str, epochs))}; {hours:.1f} "
+            "slot hours (each trial takes one slot of a machine)",
+        ),
+        ("precision", ", ".join(sorted({trial.config.precision for trial in trials}))),
+        ("hardware", values("device_name")),
+        (
+            "versions",
+            ", ".join(f"{name} {values(name)}" for name in ("python", "torch", "torchvision", "ray", "mlflow")),
+        ),
+        ("commit", values("git_commit")),
+    ]
+    made = Section(TITLE, [Grid(("", ""), rows)])
+    if LOSSY in values("data_form"):
+        made.blocks.append(Text(ABOUT_LOSSY))
+    spreads = [
+        spread
+        for training in data.trainings.values()
+        if training.key in shown
+        for spread in training.spreads(training.config.held_out)
+    ]
+    if spreads:
+        made.blocks.append(
+            Text(
+                f"{len(spreads)} pairs of a config and a seed were trained more than once: some to measure more than "
+                f"errors, some on other hardware. Their last errors lie {median(spreads):.4f} apart in the median and "
+                f"{max(spreads):.4f} at most. A seed fixes the initial weights and the order of the batches, and no "
+                "more. The report uses the errors of the first training, and each other measurement from the first "
+                "training that has it."
+            )
+        )
+    return made

@@ -1,0 +1,94 @@
+"""The report's tables: its printed errors beside ours, and how far they agree."""
+
+from typing import Any
+
+from analysis.agreement import Agreement, agreements, disagreements, lost_trainings
+from analysis.claims import BATCH_NORM, BIGGER, SMALLER
+from analysis.csv_file import write_csv
+from analysis.effects import p_text
+from analysis.page import Block, Grid, Picture, Section, Text
+from analysis.plots.table_overview import draw_tables
+from analysis.report_data import ReportData
+from analysis.tables import NUMBERS, ReproducedTable
+from trainable.architecture import parameters
+from trainable.config import Config
+
+TITLE = "Reported and reproduced"
+SIZES: dict[str, tuple[int, dict[str, Any]]] = {
+    "baseline": (285_162, {}),
+    "smaller": (18_210, SMALLER),
+    "bigger": (4_538_250, BIGGER),
+    "batch norm": (285_770, BATCH_NORM),
+    "bigger with batch norm": (4_540_682, {**BIGGER, **BATCH_NORM}),
+    "VGG-A": (9_750_922, {"network": "vgg-a"}),
+    "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
+}
+"""The report's table 1: each network's printed number of parameters, and its change from the baseline."""
+HOW_TO_READ = (
+    "Each error is the mean over the seeds of the minimum over the epochs, because the report prints such minima. It "
+    "is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's minimum (@). A "
+    "minimum over the epochs on the test split is optimistic; the error after the last epoch stands beside it."
+)
+HOW_TO_JUDGE = (
+    "A printed figure counts as reproduced where it lies in the 95% prediction interval of one more of our runs. By "
+    "chance alone, one in twenty does not. Each interval rests on the few seeds of its row: a narrow one excludes "
+    "much, a wide one little. The intervals say what another training would give, on the same test split. Its 10,000 "
+    "images alone leave an error of 0.3 uncertain by 0.009."
+)
+
+
+def section(data: ReportData) -> Section:
+    """An overview of all rows and of what is not reproduced, and each table as a subsection."""
+    blocks: list[Block] = [Text(HOW_TO_READ)]
+    if compared := agreements(data.reproduced):
+        blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
+    if ablations := [table for table in data.reproduced if not table.table.measure]:
+        file = draw_tables(ablations, data.folder / "tables.png")
+        blocks.append(Picture(file, "The errors of each row, reported and reproduced."))
+    if not_reproduced := disagreements(data.reproduced):
+        rows = [
+            (
+                f"table {each.table}, {each.row}",
+                each.split,
+                f"{each.ours:.4f}",
+                f"{each.interval[0]:.4f} to {each.interval[1]:.4f}",
+                f"{each.printed:.4f}",
+                f"{each.ours - each.printed:+.4f}",
+            )
+            for each in not_reproduced
+        ]
+        header = ("not reproduced", "error", "ours", "one more run", "reported", "ours minus reported")
+        blocks.append(Grid(header, rows))
+    blocks += [
+        Text(
+            f"In table {lost.table}, {lost.row}, the training never left chance with seed "
+            f"{', '.join(map(str, lost.seeds))}: its seeds are shown one by one, and nothing is judged by their "
+            "interval."
+        )
+        for lost in lost_trainings(data.reproduced)
+    ]
+    return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
+
+
+def _agreement(agreement: Agreement) -> str:
+    unjudged = agreement.unjudged
+    return (
+        f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the 95% prediction "
+        f"interval of one more of our runs, {agreement.not_reproduced} do not"
+        + (f", {unjudged} cannot be judged (one seed, or a training lost at chance)" if unjudged else "")
+        + f". Ours are higher in {agreement.higher} (sign test p {p_text(agreement.sign_test_p)}); the median of ours "
+        f"minus the printed one is {agreement.median_shift:+.4f}."
+    )
+
+
+def _parameter_counts() -> Section:
+    rows = [(name, f"{printed:,}", f"{parameters(Config(**change)):,}") for name, (printed, change) in SIZES.items()]
+    return Section("Table 1. Parameters", [Grid(("network", "reported", "counted"), rows)])
+
+
+def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
+    table = reproduced.table
+    header, *rows = reproduced.as_text()
+    write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
+    note = [Text(table.note)] if table.note else []
+    return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])

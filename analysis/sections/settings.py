@@ -1,0 +1,40 @@
+"""What was trained: the baseline's settings in full, and what each row of a table changes in them."""
+
+from typing import Any
+
+from analysis.page import Grid, Section, Text
+from analysis.report_data import ReportData
+from trainable.config import Config
+
+TITLE = "Settings"
+ABOUT = (
+    "Images are scaled to [-1, 1]. Weights start as PyTorch initialises them. Images are augmented only where the "
+    "settings flip and shift say so."
+)
+
+
+def section(data: ReportData) -> Section:
+    """The baseline's value and the meaning of each setting, and the changes by table and row."""
+    base = next((row.config for table in data.tables for row in table.rows if row.config.is_baseline), None)
+    if base is None:
+        return Section(TITLE, [Text("Missing: no table with the baseline is recorded.")])
+    fields = [
+        (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
+        for name, field in Config.model_fields.items()
+    ]
+    changes = [
+        (table.number, row.name, ", ".join(f"{name} {_plain(value)}" for name, value in row.config.ablation.items()))
+        for table in data.tables for row in table.rows if not row.config.is_baseline
+    ]  # fmt: skip
+    return Section(
+        TITLE,
+        [Text(ABOUT)],
+        [
+            Section("The baseline", [Grid(("setting", "baseline", "meaning"), fields)]),
+            Section("Changes by row", [Grid(("table", "row", "changes"), changes)]),
+        ],
+    )
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,134 @@
+"""The report's first section: a few plain sentences, each with one result and a link to its details."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.agreement import agreements
+from analysis.claims import BATCH_NORM
+from analysis.envelope import range_text, ranges
+from analysis.page import Section, Text
+from analysis.record import VAL_ERROR, WINNER_METRIC
+from analysis.report_data import ReportData
+from analysis.sections import (
+    effects_and_claims,
+    gradient_smoothness,
+    hyperparameter_search,
+    loss_envelope,
+    reproduced_tables,
+)
+from analysis.smoothness import medians
+from analysis.tables import HELD_OUT
+
+TITLE = "In short"
+NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
+NAMED = 4
+"""Changes are listed by name where there are no more than so many."""
+
+
+def section(data: ReportData) -> Section:
+    """At most one sentence on each subject, with a link to its section. What the record lacks is left out."""
+    subjects: tuple[tuple[Callable[[ReportData], str], str], ...] = (
+        (_reproduction, reproduced_tables.TITLE),
+        (_changes, effects_and_claims.TITLE),
+        (_batch_norm, effects_and_claims.TITLE),
+        (_envelope, loss_envelope.TITLE),
+        (_smoothness, gradient_smoothness.TITLE),
+        (_search, hyperparameter_search.TITLE),
+    )
+    sentences = [Text(sentence, details) for say, details in subjects if (sentence := say(data))]
+    return Section(TITLE, [*sentences] or [Text(NOTHING)])
+
+
+def _reproduction(data: ReportData) -> str:
+    compared = agreements(data.reproduced)
+    if not compared:
+        return ""
+    test, _ = compared
+    return (
+        f"Of the {test.printed} test errors that the report prints, {test.reproduced} are reproduced: the printed "
+        "error lies where 95% of further runs of ours would."
+    )
+
+
+def _changes(data: ReportData) -> str:
+    tested = [effect for effect in data.effects if effect.t_holm is not None]
+    if not tested:
+        return ""
+    raised, lowered = (
+        [effect.name for effect in tested if effect.established and (effect.mean < 0) == lower]
+        for lower in (False, True)
+    )
+    undecided = len(tested) - len(raised) - len(lowered)
+    seeds = max(len(effect.differences) for effect in tested)
+    return (
+        f"Of {len(tested)} changes to the network or its training, {_counted(raised)} surely raise{_s(raised)} the "
+        f"error and {_counted(lowered)} surely lower{_s(lowered)} it"
+        + (f"; {undecided} cannot be decided with {seeds} seeds." if undecided else ".")
+    )
+
+
+def _counted(names: list[str]) -> str:
+    return (str(len(names)) if names else "none") + (f" ({', '.join(names)})" if 0 < len(names) <= NAMED else "")
+
+
+def _s(names: list[str]) -> str:
+    return "s" if len(names) == 1 else ""
+
+
+def _batch_norm(data: ReportData) -> str:
+    effect = next((effect for effect in data.effects if effect.config.ablation == BATCH_NORM), None)
+    if effect is None:
+        return ""
+    error = HELD_OUT[effect.config.held_out]
+    verb = "lowers" if effect.mean < 0 else "raises"
+    certainty = "more than chance" if effect.established else "too little to exclude chance"
+    seeds = len(effect.differences)
+    return (
+        f"Batch norm {verb} the {error} by {abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, "
+        f"which is {certainty}."
+    )
+
+
+def _envelope(data: ReportData) -> str:
+    pair = next((comparison.pair for comparison in data.envelopes if comparison.pair), None)
+    if pair is None:
+        return ""
+    plain, norm = (float(np.mean(list(band.gaps()[-1].values()))) for band in pair)
+    if not np.isfinite([plain, norm]).all():  # a training diverged
+        return ""
+    return (
+        f"The losses at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} apart with it "
+        f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
+        f"{'less' if norm < plain else 'no less'} with batch norm."
+    )
+
+
+def _smoothness(data: ReportData) -> str:
+    for arm in data.smoothness:
+        plain, norm = (
+            [network for network in arm.networks if network.config.batch_norm == has and not network.lost]
+            for has in (False, True)
+        )
+        if arm.by_sgd and len(plain) == len(norm) == 1:
+            before, after = (
+                float(np.mean([medians(probes)[0] for probes in network.probes.values()]))
+                for (network,) in (plain, norm)
+            )
+            return (
+                f"Along the gradient, the loss is {'smoother' if after < before else 'no smoother'} with batch norm: "
+                f"over steps of up to 4 times the learning rate it varies by {after:.2g}, without batch norm by "
+                f"{before:.2g} (plain SGD)."
+            )
+    return ""
+
+
+def _search(data: ReportData) -> str:
+    for recorded in reversed(data.searches):
+        if best := recorded.best:
+            test_error = best.metrics.get(WINNER_METRIC)
+            error = f"validation error of {best.metrics[VAL_ERROR]:.4f}"
+            if test_error is not None:
+                error = f"test error of {test_error:.4f}"
+            return f"The best of the {len(recorded.trials)} configurations that the search tried has a {error}."
+    return ""

@@ -1,0 +1,85 @@
+"""The effects of the ablations and their tests, against hand-made cases and SciPy."""
+
+import pytest
+from scipy import stats
+
+from analysis.effects import holm, paired_effects
+from analysis.replicates import replicates
+from tests.analysis_records import table, trial
+from trainable.config import Config
+from trainable.study import ResolvedRow
+
+
+def test_effects_are_paired_and_agree_with_scipy() -> None:
+    base, hinge = [0.30, 0.32, 0.31, 0.29], [0.33, 0.34, 0.35, 0.30]
+    trainings = replicates([
+        trial("baseline", {seed: [0.9, error] for seed, error in enumerate([*base, 0.5])}, Config()),
+        trial("hinge", {seed: [0.2, error] for seed, error in enumerate(hinge)}, Config(loss="hinge")),
+    ])  # fmt: skip
+    (effect,) = paired_effects([table()], trainings)
+    expected = stats.ttest_rel(hinge, base)
+    assert effect.differences == pytest.approx([h - b for h, b in zip(hinge, base, strict=True)])
+    assert effect.t_p == pytest.approx(expected.pvalue)
+    assert effect.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert effect.wilcoxon_p == pytest.approx(stats.wilcoxon(hinge, base).pvalue)
+    assert effect.t_holm == effect.t_p, "one test needs no correction"
+
+
+def test_a_table_is_compared_with_its_own_reference() -> None:
+    """The report's penalties were trained with the hinge loss: their effect is against hinge."""
+    hinge, penalty = Config(loss="hinge"), Config(loss="hinge", weight_decay=0.01)
+    trainings = replicates([
+        trial("baseline", {0: [0.30], 1: [0.31]}, Config()),
+        trial("hinge", {0: [0.40], 1: [0.42]}, hinge),
+        trial("penalty", {0: [0.45], 1: [0.44]}, penalty),
+    ])  # fmt: skip
+    rows = tuple(ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
+    penalties = table().model_copy(
+        update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
+    )
+    by_name = {effect.name: effect for effect in paired_effects([table(), penalties], trainings)}
+    assert by_name.keys() == {"loss: hinge", "penalty: 0.01"}
+    assert (by_name["loss: hinge"].against, by_name["penalty: 0.01"].against) == ("baseline", "loss: hinge")
+    assert by_name["penalty: 0.01"].differences == pytest.approx((0.05, 0.02))
+
+
+def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
+    """Three times the same number of images more: a t-test would take rounding for its spread."""
+    base, other = ({seed: [(k + more) / 359] for seed, k in enumerate((7, 11, 20))} for more in (0, 3))
+    trainings = replicates([trial("b", base, Config()), trial("h", other, Config(loss="hinge"))])
+    (effect,) = paired_effects([table()], trainings)
+    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+
+
+def test_a_seed_that_was_trained_again_counts_once_as_it_was_first() -> None:
+    first, again = (trial(name, {0: [0.5, error]}, Config()) for name, error in (("first", 0.30), ("again", 0.31)))
+    (training,) = replicates([first, again]).values()
+    assert training.by_seed("test_error") == {0: [(1, 0.5), (2, 0.30)]}
+
+
+def test_one_seed_has_an_effect_but_no_test() -> None:
+    trainings = replicates([trial("b", {0: [0.3]}, Config()), trial("h", {0: [0.4]}, Config(loss="hinge"))])
+    (effect,) = paired_effects([table()], trainings)
+    assert effect.mean == pytest.approx(0.1)
+    assert (effect.interval, effect.t_p, effect.t_holm) == (None, None, None)
+
+
+def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
+    """What else is recorded does not change a study's p values."""
+    errors = {"baseline": [0.30, 0.32, 0.31], "hinge": [0.33, 0.34, 0.36], "lr": [0.41, 0.45, 0.40]}
+    configs = {"baseline": Config(), "hinge": Config(loss="hinge"), "lr": Config(lr=0.5)}
+    trainings = replicates(
+        [trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors]
+    )
+    row = ResolvedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
+    rates = table().model_copy(update={"study": "rates", "number": "9", "slug": "rates", "rows": (row,)})
+    apart = {effect.name: effect for effect in paired_effects([table(), rates], trainings)}
+    assert all(effect.t_holm == effect.t_p for effect in apart.values())
+    together = paired_effects([table(), rates.model_copy(update={"study": "tables"})], trainings)
+    assert [effect.t_holm for effect in together] == holm([effect.t_p for effect in together])
+    assert together[1].t_holm == 2 * together[1].t_p
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]

@@ -1,0 +1,140 @@
+"""The report of a search: its definition, its trials and its pictures, from hand-made trials."""
+
+from pathlib import Path
+
+import pytest
+from ray.tune.schedulers import ASHAScheduler
+
+from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
+from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
+from analysis.record import TrialRecord
+from analysis.searches import RecordedSearch, recorded_searches
+from tests.analysis_records import Recorded, page_of, search, search_trial, sweep
+from trainable.search_space import Choice, Range, ResolvedSearch, Scheduler
+
+SPACE: dict[str, Choice | Range] = {
+    "optimizer": Choice(choices=("adam", "adamw")),
+    "lr": Range(low=1e-5, high=1e-1, log=True),
+    "dropout": Range(low=0.0, high=0.3),
+}
+
+
+def recorded(*trials: TrialRecord) -> RecordedSearch:
+    """The trials of a search, two epochs each."""
+    return RecordedSearch(search(SPACE), trials, left_out=0)
+
+
+def trials_of(definition: ResolvedSearch) -> list[TrialRecord]:
+    """Trials that differ in the learning rate and the optimizer. ASHA stopped the second after its first epoch."""
+    values = [
+        (1e-4, "adam", [0.5, 0.4]),
+        (1e-2, "adamw", [0.6]),
+        (1e-3, "adamw", [0.4, 0.2]),
+        (2e-3, "adam", [0.4, 0.3]),
+    ]
+    return [
+        search_trial(f"search-{number}", definition, {"lr": rate, "optimizer": optimizer}, errors)
+        for number, (rate, optimizer, errors) in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 9, 20, 100])
+@pytest.mark.parametrize("asha", [Scheduler(), Scheduler(reduction=4, grace=2)])
+def test_the_rungs_that_are_drawn_are_the_schedulers(epochs: int, asha: Scheduler) -> None:
+    rungs = search(SPACE, epochs=epochs, scheduler=asha).rungs
+    scheduler = ASHAScheduler(
+        time_attr="epoch", metric="val_error", mode="min", max_t=max(epochs, rungs[0]), grace_period=rungs[0],
+        reduction_factor=asha.reduction,
+    )  # fmt: skip
+    milestones = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
+    assert [milestone for milestone in milestones if milestone < epochs] == [rung for rung in rungs if rung < epochs]
+
+
+def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
+    definition = search(SPACE)
+    trials = trials_of(definition)
+    four = recorded(*trials)
+    assert set(four.varied) == {"lr", "optimizer"}, "dropout is in the space, but no trial differs in it"
+    curves = draw_learning_curves(four, tmp_path / "curves.png").with_suffix(".csv").read_text()
+    assert "search-1,1,0.6,False" in curves
+    best = draw_best_so_far(four, tmp_path / "best.png").with_suffix(".csv").read_text().splitlines()
+    assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
+    slices = draw_slices(four, tmp_path / "slices.png").with_suffix(".csv").read_text()
+    assert "search-1,False,0.6,adamw,0.01" in slices, "a trial that ASHA stopped is shown where it stopped"
+    shares = draw_importances(four, tmp_path / "importance.png").with_suffix(".csv").read_text()
+    assert sum(float(line.split(",")[1]) for line in shares.splitlines()[1:]) == pytest.approx(1)
+    parallel = draw_parallel(four, tmp_path / "parallel.png")
+    assert parallel.stat().st_size > 5000
+    assert "search-1,0.6," in parallel.with_suffix(".csv").read_text(), "a stopped trial counts as it was there"
+    assert not can_weigh_parameters(four)
+    assert can_weigh_parameters(recorded(*trials, trials[1]))
+    assert not can_weigh_parameters(recorded(*trials[:1] * 5)), "equal trials weigh nothing"
+
+
+def test_the_latest_definition_of_a_search_says_which_trials_are_its_own() -> None:
+    earlier, latest = search(SPACE), search(SPACE, epochs=9)
+    trials = trials_of(earlier)
+    longer = search_trial("longer", latest, {"lr": 0.01}, [0.3])
+    elsewhere = search_trial("elsewhere", latest, {"lr": 0.02}, [0.3], data_fingerprint="other")
+    of_tables = search_trial("row", latest, {"lr": 0.02}, [0.3], study="tables")
+    sweeps = [sweep(searches=(earlier,)), sweep(searches=(latest,))]
+    (only,) = recorded_searches(sweeps, [*trials, longer, elsewhere, of_tables])
+    assert only.search == latest
+    assert [trial.name for trial in only.trials] == ["longer"]
+    assert only.left_out == len(trials) + 1
+
+
+def test_a_parameter_that_somebody_adds_to_the_space_keeps_all_trials(tmp_path: Path) -> None:
+    definition = search({**SPACE, "activation": Choice(choices=("relu", "tanh")), "shift": Range(low=0, high=4)})
+    trials = [
+        search_trial(f"search-{number}", definition, {"activation": name, "lr": rate}, errors)
+        for number, (name, rate, errors) in enumerate(
+            [("relu", 1e-3, [0.5, 0.4]), ("tanh", 1e-3, [0.6]), ("tanh", 1e-2, [0.4, 0.3])]
+        )
+    ]
+    page = page_of(tmp_path, Recorded(trials, sweep(searches=(definition,))))
+    assert "| trials | 3: 2 ran to their last epoch, 1 stopped by ASHA |" in page
+    assert "| activation | relu, tanh | relu, tanh | tanh |" in page
+    assert "| lr | 1e-05 to 0.1, logarithmic | 0.001 to 0.01 | 0.01 |" in page
+    assert "| shift | 0 to 4 | 0 to 0 | 0 |" in page
+    assert (tmp_path / "search-slices.csv").read_text().splitlines()[0] == "trial,complete,val_error,lr,activation"
+
+
+def test_the_page_prints_the_definition_of_a_search(tmp_path: Path) -> None:
+    starts = [{"values": {"lr": 1e-3}, "source": "a paper", "reference": True}, {}]
+    definition = search(SPACE, epochs=20, start=starts, seeds=(0, 1))
+    page = page_of(tmp_path, Recorded([], sweep(searches=(definition,))))
+    for line in (
+        "| fixed | data digits, protocol B, batch_norm True, epochs 20, precision fp32; else as the baseline |",
+        "| start points | lr 0.001 (a paper); the baseline's values |",
+        "| sampler | a sampler |",
+        "| scheduler | ASHA: after epochs 2, 6, 18 of 20, one trial in 3 goes on |",
+        "| seeds | 0, 1 |",
+        "| optimizer | adam, adamw | - | - |",
+        "Missing: no trial of this search is recorded.",
+    ):
+        assert line in page, line
+
+
+def test_several_searches_are_a_subsection_each(tmp_path: Path) -> None:
+    one, other = search(SPACE), search(SPACE, study="wide", title="Another search", epochs=3)
+    trials = [search_trial("w-1", other, {"lr": 0.01}, [0.3, 0.2, 0.1]), *trials_of(one)]
+    page = page_of(tmp_path, Recorded(trials, sweep(searches=(one, other))))
+    assert "### A search" in page and "### Another search" in page
+    assert "(search-curves.png)" in page and "(wide-curves.png)" in page
+
+
+def test_trials_of_a_search_without_a_definition_are_named_as_missing(tmp_path: Path) -> None:
+    trials = trials_of(search(SPACE))
+    page = page_of(tmp_path, Recorded(trials, sweep()))
+    assert "Missing: the definition of the search in the study `search`, of which 4 trials are recorded." in page
+
+
+def test_a_trial_outside_the_bounds_widens_them() -> None:
+    """An earlier definition of the same search may have had a wider space."""
+    definition = search(SPACE)
+    outside = search_trial("old", definition, {"lr": 0.5, "optimizer": "sgd"}, [0.5, 0.4])
+    varied = recorded(*trials_of(definition), outside).varied
+    assert varied["lr"]._contains(0.5)
+    assert varied["optimizer"]._contains(varied["optimizer"].to_internal_repr("sgd"))
+    assert varied["lr"].low == 1e-5
