@@ -82,6 +82,15 @@ def test_a_training_that_does_not_fit_says_what_to_change(
         Session(spec).advance(1.0)
 
 
+def test_a_report_ends_where_it_must(digits: Dataset, tmp_path: Path) -> None:
+    config = Config(**SMALL, epochs=5)
+    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
+                     fingerprint=digits.fingerprint, storage_path=str(tmp_path), report_at=(1, 3))  # fmt: skip
+    session = Session(spec)
+    reports = [[epoch.number for epoch in session.advance(3600.0).epochs] for _ in range(3)]
+    assert reports == [[1], [2, 3], [4, 5]]
+
+
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)

@@ -26,6 +26,7 @@ class Session:
 
     def __init__(self, spec: TrialSpec) -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
+        self._report_at = spec.report_at
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
         self._reported, self._saved, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
@@ -39,14 +40,15 @@ class Session:
             self._saved = len(self._trainer.history)
 
     def advance(self, budget_s: float) -> TrialReport:
-        """Train until the budget is spent, for at least one epoch unless all are done, and report."""
+        """Train and report. A report ends when the budget is spent or at an epoch of the spec's `report_at`, and has at
+        least one epoch unless all are done."""
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
             try:
                 trainer.run_epoch()
             except torch.OutOfMemoryError as error:
                 raise MemoryError(too_large(trainer)) from error
-            if time.monotonic() - start > budget_s:
+            if time.monotonic() - start > budget_s or len(trainer.history) in self._report_at:
                 break
         if trainer.done:
             self._publish()

@@ -21,6 +21,8 @@ class TrialSpec(BaseModel):
     storage_path: str
     probe_every: int | None = None
     """Probe the loss along the gradient once in so many steps; changes nothing else."""
+    report_at: tuple[int, ...] = ()
+    """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
     tags: dict[str, str] = {}
     """What the record says of the trial beside its config."""
 
