@@ -48,7 +48,7 @@ def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) 
     trainer = Trainer(Config(**SMALL, epochs=2), digits, (0, 4))
     while not trainer.done:
         trainer.run_epoch()
-    correct, weights = trainer.correct(), trainer.weights()
+    correct, weights = trainer.correct_bits(), trainer.weights()
     assert list(correct) == ["seed_0", "seed_4"]
     images = torch.from_numpy(np.array(digits.test_images)).permute(0, 3, 1, 2) / 127.5 - 1
     for seed, error in zip((0, 4), trainer.history[-1].metrics["test_error"], strict=True):
@@ -180,9 +180,9 @@ def test_pooling_first_is_the_reports_network(activation: str) -> None:
     model = build(Config(activation=activation, batch_norm=True)).double()
     parts = list(model)
     swapped = list(parts)
-    for place, module in enumerate(parts):
+    for index, module in enumerate(parts):
         if isinstance(module, nn.MaxPool2d):
-            swapped[place], swapped[place + 1] = parts[place + 1], module
+            swapped[index], swapped[index + 1] = parts[index + 1], module
     reports = nn.Sequential(*swapped)
     images = torch.randn(8, 3, 32, 32, dtype=torch.float64)
     gradients = []
