@@ -70,19 +70,20 @@ def anchor_of(title: str) -> str:
 
 
 def write_page(title: str, sections: Sequence[Section], folder: Path) -> None:
-    """Write both forms into the folder that holds the pictures."""
+    """Write both forms into the folder that holds the pictures. The contents follow the first section, the summary."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["picture"] = lambda block: isinstance(block, Picture)
-    html = environment.get_template("page.html").render(title=title, sections=sections)
+    summary, *details = sections
+    html = environment.get_template("page.html").render(title=title, summary=summary, sections=details)
     (folder / HTML).write_text(html, encoding="utf-8")
-    (folder / MARKDOWN).write_text(_markdown(title, sections), encoding="utf-8")
+    (folder / MARKDOWN).write_text(_markdown(title, summary, details), encoding="utf-8")
 
 
-def _markdown(title: str, sections: Sequence[Section]) -> str:
-    lines = [f"# {title}", ""]
+def _markdown(title: str, summary: Section, sections: Sequence[Section]) -> str:
+    lines = [f"# {title}", "", f"## {summary.title}", "", *_markdown_blocks(summary.blocks), "## Contents", ""]
     for section in sections:
         lines.append(_contents_line(section))
         lines += [f"  {_contents_line(subsection)}" for subsection in section.subsections]

@@ -1,4 +1,4 @@
-"""Seeds fused into one program against the same seeds one after another. It needs no Ray.
+"""Compares seeds fused into one program with the same seeds trained one after another. Needs no Ray.
 
 python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10
 python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10 --study
@@ -16,6 +16,7 @@ from trainable.data import Dataset, load
 from trainable.training import Trainer
 
 STUDY_SEEDS = 5
+"""Seeds of each config with `--study`."""
 
 
 def main(
@@ -32,13 +33,13 @@ def main(
     dataset = load(data, data_dir)
     figures: dict[str, Any] = {"data": data, "seeds": seeds}
     for name, config in (("baseline", Config(data=data)), ("batch_norm", Config(data=data, batch_norm=True))):
-        fused, serial = (Trainer(config, dataset, range(seeds), device, fused=together) for together in (True, False))
-        fused.run_epoch(), serial.run_epoch()  # the first epoch captures and warms up
+        fused, serial = (Trainer(config, dataset, range(seeds), device, fused=fuse) for fuse in (True, False))
+        fused.run_epoch(), serial.run_epoch()  # not timed: it captures graphs and fills caches
         seconds = [(fused.run_epoch().seconds, serial.run_epoch().seconds) for _ in range(repeats)]
         figures[name] = {
-            "fused_seed_epochs_a_second": spread([seeds / together for together, _ in seconds]),
-            "serial_seed_epochs_a_second": spread([seeds / apart for _, apart in seconds]),
-            "ratio": spread([apart / together for together, apart in seconds]),
+            "fused_seed_epochs_a_second": spread([seeds / fused_s for fused_s, _ in seconds]),
+            "serial_seed_epochs_a_second": spread([seeds / serial_s for _, serial_s in seconds]),
+            "ratio": spread([serial_s / fused_s for fused_s, serial_s in seconds]),
             "first_steps_differ_by": _difference(fused, serial),
         }
     if study:
@@ -47,7 +48,7 @@ def main(
 
 
 def _difference(fused: Trainer, serial: Trainer, steps: int = 10) -> float:
-    """Largest relative difference of a mini-batch loss over the first steps."""
+    """The largest relative difference between mini-batch losses of the two in the first steps."""
     fused_losses, differences = fused.step_losses(), []
     for seed, losses in serial.step_losses().items():
         differences.append(((fused_losses[seed] - losses).abs() / losses)[:steps].max())
@@ -55,7 +56,7 @@ def _difference(fused: Trainer, serial: Trainer, steps: int = 10) -> float:
 
 
 def _study(dataset: Dataset, device: str) -> dict[str, float]:
-    """Training seconds of each distinct config of the tables, one after another, seeds fused."""
+    """Seconds to train each distinct config of the tables, with its seeds fused, and their total."""
     configs = {Config(data=dataset.name, **row.change) for table in TABLES.tables for row in table.rows}
     seconds = {}
     for config in sorted(configs, key=str):

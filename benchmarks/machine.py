@@ -1,4 +1,4 @@
-"""What a figure was measured on, kept beside it, and where measurements are kept."""
+"""What all benchmarks share: a description of the machine, and the folder of results."""
 
 import json
 import os
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
-    """Hardware, versions, commit and day."""
+    """Hardware, package versions, commit and date: what a measurement was made on. `device` is `cpu` or `cuda`."""
     import torch
 
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -45,7 +45,7 @@ def save(name: str, device: str, figures: dict[str, Any]) -> Path:
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Median and range of repeats."""
+    """The median, range and number of repeated measurements."""
     return {"median": median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
@@ -57,7 +57,10 @@ def _version(package: str) -> str | None:
 
 
 def alone(function: str, **arguments: Any) -> Any:
-    """Call `module:function` in a process of its own, so that its memory and its Ray are its own."""
+    """Call a function, named as `module:function`, in a new process, so that it has its own memory and its own Ray.
+
+    Arguments and result must be JSON values. Raises `RuntimeError` with the process's errors where it fails.
+    """
     module, _, name = function.partition(":")
     code = (
         f"import json, sys; from {module} import {name}; "

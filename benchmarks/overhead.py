@@ -1,12 +1,14 @@
-"""The orchestration alone: what Ray Tune, the recorder and our code cost around trials that only sleep.
+"""Orchestration alone: what Ray Tune, the recorder and our code cost around trials that only sleep.
 
     python -m benchmarks.overhead
 
-200 trials of one second on the machine's slots, with the recorder on, against the floor (200 seconds over the slots);
-10 to 5,000 trials of no work: driver seconds and memory a trial; the time from the command to the first trained batch.
+Three measurements, all with the recorder on:
+
+- 200 trials of one second, compared with the floor of 200 seconds divided by the slots,
+- 10 to 5,000 trials without work: the driver's time and memory for each trial,
+- the time from the command to the first trained batch.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -18,46 +20,54 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from safetensors.numpy import save as to_safetensors
 
 from benchmarks.machine import ROOT, alone, save, spread
 from trainable.config import Config
-from trainable.trial import TrialSpec
-from trainable.tune_trainable import TuneTrainable
+from trainable.storage import WEIGHTS, TrialStorage
+from trainable.trial import Environment, Epoch, TrialReport, TrialSpec
+from trainable.tune_trainable import TuneTrainable, spec_of, tune_result
 
 COUNTS = (10, 100, 1000, 5000)
 SLEEP_TAG = "sleep_s"
+"""The tag of a trial's spec that says how many seconds the trial sleeps."""
+NOWHERE = Environment(device="cpu", device_name="", host="", python="", torch="")
+"""What a sleeping trial reports to have run on; the driver's work is the same for every answer."""
 
 
 class SleepTrial(TuneTrainable):
-    """A trial whose epochs sleep and are reported one by one; everything around them is the real thing."""
+    """A trial whose epochs sleep and are reported one by one. Everything around them is as in a real trial."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """No torch: nothing is computed."""
+        """Prepare the actor without importing torch."""
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
-        """Sleep and report an epoch."""
+        """Sleep for one epoch and report it."""
         seconds = self._sleep_s / self._epochs
         time.sleep(seconds)
         self._epoch += 1
-        epoch = {"number": self._epoch, "seconds": seconds, "metrics": {"train_loss": [1.0], "test_error": [0.5]}}
-        done = self._epoch == self._epochs
-        return {"epoch": self._epoch, "done": done, "epochs": [epoch], "environment": {"device": "cpu"}}
+        epoch = Epoch(self._epoch, seconds, {"train_loss": [1.0], "test_error": [0.5]})
+        first, done = self._epoch == 1, self._epoch == self._epochs
+        if done:
+            self._files.write(WEIGHTS, to_safetensors({}))  # the recorder refuses a finished trial without weights
+        return tune_result(TrialReport(epochs=(epoch,), done=done, environment=NOWHERE if first else None))
 
     def cleanup(self) -> None:
-        """Nothing to keep."""
+        """Nothing has to be saved."""
 
     def _begin(self, config: dict[str, Any]) -> None:
-        spec = json.loads(config["trial"])
-        self._sleep_s, self._epochs, self._epoch = float(spec["tags"][SLEEP_TAG]), spec["config"]["epochs"], 0
+        spec = spec_of(config)
+        self._sleep_s, self._epochs, self._epoch = float(spec.tags[SLEEP_TAG]), spec.config.epochs, 0
+        self._files = TrialStorage(spec.storage_path, spec.key, spec.seeds)
 
 
 def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "local") -> dict[str, float]:
-    """Run that many sleeping trials in this process, on a local Ray or a cluster, with a recorder on a SQLite store.
+    """Run `count` sleeping trials with this process as the driver, and a recorder that writes to SQLite.
 
-    The driver's own cost is its processor time; the recorder's rest is what it writes after the last trial's end.
-    Returns seconds of the wall, of the driver's processor time and of the recorder's rest, and resident MiB before Ray
-    runs trials and at the end.
+    `address` is `local` or a cluster's. Of the results, `trials_s` is the wall time until the last trial ended,
+    `recorder_rest_s` the time that the recorder still wrote after that, and `driver_cpu_s` the processor time of this
+    process. Memory is this process's resident memory, before and after.
     """
     import ray
 
@@ -74,16 +84,16 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     config = Config(data="digits", epochs=epochs)
     specs = [
         TrialSpec(
-            key=f"{place:016x}",
-            name=f"trial-{place}",
+            key=f"{index:016x}",
+            name=f"trial-{index}",
             config=config,
             seeds=(0,),
             fingerprint="none",
             data_dir=None,
             storage_path=f"{folder}/storage",
             tags={SLEEP_TAG: str(sleep_s)},
-        ).model_dump(mode="json")
-        for place in range(count)
+        )
+        for index in range(count)
     ]
     memory, start, cpu = _resident_mib(), time.perf_counter(), time.process_time()
     outcome = run_trials(
@@ -113,7 +123,7 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
 
 
 def to_first_batch() -> float:
-    """Seconds from the command to the first trained batch of a sweep on digits."""
+    """Seconds from the start of the command to the first trained batch, in a sweep on digits."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "sweeps" / "full.py"), "--data", "digits", "--studies", "tables"]
         start = time.time()
@@ -122,12 +132,12 @@ def to_first_batch() -> float:
 
         client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
         runs = client.search_runs([client.get_experiment_by_name("ablations-digits").experiment_id])
-        begun = [
+        epoch_starts = [
             metric.timestamp / 1000 - metric.value
             for run in runs
             for metric in client.get_metric_history(run.info.run_id, "epoch_s")
         ]
-        return min(begun) - start
+        return min(epoch_starts) - start
 
 
 def _resident_mib() -> float:
@@ -141,12 +151,12 @@ def main(
     repeats: Annotated[int, typer.Option(help="Repeats of the time to the first batch.")] = 3,
 ) -> None:
     """Measure the orchestration alone and write benchmarks/results/overhead-cpu.json."""
-    begun = [to_first_batch() for _ in range(repeats)]
-    seconds = alone("benchmarks.overhead:run_sleeping", count=trials, sleep_s=1.0) if trials else None
-    idle = [
+    first_batch_s = [to_first_batch() for _ in range(repeats)]
+    one_second = alone("benchmarks.overhead:run_sleeping", count=trials, sleep_s=1.0) if trials else None
+    no_work = [
         alone("benchmarks.overhead:run_sleeping", count=int(count), sleep_s=0.0) for count in counts.split(",") if count
     ]
-    save("overhead", "cpu", {"one_second": seconds, "no_work": idle, "first_batch_s": spread(begun)})
+    save("overhead", "cpu", {"one_second": one_second, "no_work": no_work, "first_batch_s": spread(first_batch_s)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The peer: the same trials in the style of PyTorch's tutorial on hyper-parameter tuning with Ray Tune.
+"""The peer that sweeps are compared with: the same trials, written like PyTorch's tutorial on tuning with Ray Tune.
 
-PIL images, torchvision's transforms, a `DataLoader`, a plain loop in single precision, `tune.report` after each epoch.
+PIL images, torchvision's transforms, a `DataLoader`, a plain loop in single precision, `tune.report` after each epoch:
 https://docs.pytorch.org/tutorials/beginner/hyperparameter_tuning_tutorial.html
 """
 
@@ -18,7 +18,7 @@ from trainable.data import Split
 
 
 class Net(nn.Module):
-    """The report's baseline, written as tutorials write it."""
+    """The baseline's network, written as tutorials write it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Net(nn.Module):
 
 
 class Images(Dataset):
-    """What `torchvision.datasets.CIFAR10` does with the same arrays: an image becomes a PIL image, then a tensor."""
+    """A split that is loaded as by `torchvision.datasets.CIFAR10`: each array becomes a PIL image, then a tensor."""
 
     def __init__(self, split: Split) -> None:
         self.data = np.ascontiguousarray(split.images[split.index])
@@ -57,7 +57,7 @@ class Images(Dataset):
 
 
 def train_cifar(config: dict[str, Any]) -> None:
-    """The tutorial's trainable: `epochs`, `workers`, `device`, `threads`, `data`, `data_dir`."""
+    """The tutorial's trainable. `config` holds `epochs`, `workers`, `device`, `threads`, `data` and `data_dir`."""
     from ray import tune
 
     from trainable.data import load

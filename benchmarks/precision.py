@@ -1,8 +1,8 @@
-"""Does bfloat16 train to the same errors as single precision? A paired test over seeds.
+"""Tests whether bfloat16 reaches the same errors as single precision, paired by seed.
 
     python -m benchmarks.precision --data digits
 
-Lower precision becomes a default only on such evidence; until then `--precision bf16` is the user's choice.
+Lower precision may become the default only on such evidence. Until then it is an option: `--precision bf16`.
 """
 
 from typing import Annotated

@@ -1,9 +1,10 @@
-"""How the cost of a sweep grows with the cluster: measured on nodes of one machine, then simulated beyond.
+"""How the overhead of a sweep grows with the cluster: measured on a few nodes, then simulated for more.
 
-    python -m benchmarks.scaling             # measures (ten minutes), writes results/scaling-cpu.json
-    python -m benchmarks.scaling --only-page # docs/scaling.md from that JSON alone
+    python -m benchmarks.scaling             # measure (ten minutes), then write both files
+    python -m benchmarks.scaling --only-page # write the page from the last measurement
 
-Nodes are Ray's own, several on this machine; their slots sleep, so that its cores are not the limit.
+Results go to results/scaling-cpu.json and docs/scaling.md. All nodes run on this machine, started by Ray's own test
+cluster. Their trials sleep, so that the machine's cores are not the limit.
 """
 
 import json
@@ -31,11 +32,12 @@ RAY_PUBLISHED = (
     (1_000, 1_024, 100.0, 10, 168.18),
     (96, 96, 100.0, 1_000, 168.94),
 )
-"""Ray Tune's documentation, "Scalability and Overhead Benchmarks": other machines, older versions, no MLflow."""
+"""Times from Ray Tune's documentation, "Scalability and Overhead Benchmarks". They are from other machines and older
+versions, without MLflow."""
 
 
 def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[str, float]:
-    """`run_sleeping` on a cluster of that many nodes, all on this machine."""
+    """The results of `run_sleeping` on a cluster of that many nodes, all on this machine."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     from ray.cluster_utils import Cluster
 
@@ -52,7 +54,7 @@ def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[st
 
 
 def measure() -> dict[str, Any]:
-    """The sleeping sweeps, and what one more report costs the driver."""
+    """Run the sleeping sweeps, and measure what one more report costs the driver."""
     scaled = [
         alone("benchmarks.scaling:on_nodes", nodes=nodes, count=nodes * SLOTS_A_NODE * TRIALS_A_SLOT, sleep_s=TRIAL_S)
         for _ in range(REPEATS)
@@ -66,7 +68,7 @@ def measure() -> dict[str, Any]:
 
 
 def page(figures: dict[str, Any]) -> str:
-    """The page as Markdown."""
+    """The scaling page as Markdown, from the results of `measure`."""
     costs, machine = fit(figures), figures["machine"]
     lines = [
         "# Scaling",
@@ -150,15 +152,17 @@ def page(figures: dict[str, Any]) -> str:
 
 
 def _reports(seconds: float) -> int:
+    """Reports of a trial with 20 epochs that takes so many seconds and reports at most once a second."""
     return min(20, max(1, int(seconds)))
 
 
 def _wall(row: dict[str, float]) -> float:
+    """Seconds from handing the first trial to Tune to the last recorded result."""
     return row["trials_s"] + row["recorder_rest_s"]
 
 
 def main(only_page: Annotated[bool, typer.Option("--only-page", help="Measure nothing.")] = False) -> None:
-    """Measure, then write docs/scaling.md."""
+    """Measure the scaling and write docs/scaling.md."""
     if not only_page:
         save("scaling", "cpu", measure())
     figures: dict[str, Any] = json.loads((RESULTS / "scaling-cpu.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A sweep as a discrete-event simulation: slots that train, and one driver that serves them in turn."""
+"""A discrete-event simulation of a sweep: slots that train, and one driver that serves them in turn."""
 
 import heapq
 from dataclasses import dataclass, replace
@@ -8,50 +8,52 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds."""
+    """What the simulated steps cost, in seconds."""
 
     trial_s: float
-    """Of the driver, for a trial's start and end."""
+    """The driver's work for a trial's start and end."""
     report_s: float
-    """Of the driver, for a report."""
+    """The driver's work for a report."""
     latency_s: float
-    """From a trial's end to the next one on its slot, beside the driver's work."""
+    """The time from a trial's end to the start of the next one on its slot, without the driver's work."""
     start_s: float
-    """Until a slot's actor has started."""
+    """The time that a slot's actor takes to start."""
 
 
 def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs, one_machine: bool = False) -> float:
-    """Wall seconds of that many trials of so many seconds and equally spaced reports; the last report ends a trial.
+    """Wall seconds of a sweep.
 
-    On `one_machine` the slots' actors start one after another, elsewhere each on a node of its own.
+    Each of the `trials` takes `seconds` and makes equally spaced `reports`, of which the last one ends it. With
+    `one_machine` the slots' actors start one after another, otherwise all at once.
     """
-    driver_free, left = 0.0, trials
-    events: list[tuple[float, int, int]] = []  # when, slot, reports that the trial still owes after this one
-    step = seconds / reports
+    driver_free_at, remaining = 0.0, trials
+    events: list[tuple[float, int, int]] = []  # time of a report, its slot, reports of its trial that follow
+    interval = seconds / reports
 
     def start(now: float, slot: int, wait: float) -> None:
-        nonlocal left
-        if left:
-            left -= 1
-            heapq.heappush(events, (now + wait + step, slot, reports - 1))
+        nonlocal remaining
+        if remaining:
+            remaining -= 1
+            heapq.heappush(events, (now + wait + interval, slot, reports - 1))
 
     for slot in range(min(slots, trials)):
         start(0.0, slot, costs.start_s * (slot + 1 if one_machine else 1))
     while events:
-        now, slot, owed = heapq.heappop(events)
-        driver_free = max(driver_free, now) + costs.report_s + (0.0 if owed else costs.trial_s)
-        if owed:
-            heapq.heappush(events, (driver_free + step, slot, owed - 1))  # a trainable's next step waits for the driver
+        now, slot, reports_left = heapq.heappop(events)
+        driver_free_at = max(driver_free_at, now) + costs.report_s + (0.0 if reports_left else costs.trial_s)
+        if reports_left:  # the trainable's next step waits for the driver
+            heapq.heappush(events, (driver_free_at + interval, slot, reports_left - 1))
         else:
-            start(driver_free, slot, costs.latency_s)
-    return driver_free
+            start(driver_free_at, slot, costs.latency_s)
+    return driver_free_at
 
 
 def fit(figures: dict[str, Any]) -> Costs:
     """Costs from `benchmarks.scaling`'s measurements.
 
-    The driver's are its processor time, the latency is what remains of trials of no work, and the start is that with
-    which the simulation takes as long as the largest cluster did; the smaller ones are left as a check.
+    The driver's costs are its processor time. The latency is the rest of the time that trials without work took. The
+    start is found by bisection, so that the simulation takes as long as the largest cluster did; the smaller clusters
+    are left as a check.
     """
     single = figures["no_work"][0]
     report_s = figures["report_s"]
@@ -59,13 +61,14 @@ def fit(figures: dict[str, Any]) -> Costs:
     walls: dict[int, list[float]] = {}
     for row in figures["scaled"]:
         walls.setdefault(int(row["slots"]), []).append(row["trials_s"] + row["recorder_rest_s"])
-    large = max(walls)
-    each = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
+    most_slots = max(walls)
+    trials_a_slot = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
     idle_s = single["trials_s"] * single["slots"] / single["trials"]
     costs = Costs(trial_s, report_s, max(0.0, idle_s - single["slots"] * (trial_s + report_s)), 0.0)
     low, high = 0.0, 100.0
     for _ in range(40):
         costs = replace(costs, start_s=(low + high) / 2)
-        short = simulate(each * large, large, figures["trial_s"], 1, costs, one_machine=True) < median(walls[large])
-        low, high = (costs.start_s, high) if short else (low, costs.start_s)
+        wall = simulate(trials_a_slot * most_slots, most_slots, figures["trial_s"], 1, costs, one_machine=True)
+        too_short = wall < median(walls[most_slots])
+        low, high = (costs.start_s, high) if too_short else (low, costs.start_s)
     return costs

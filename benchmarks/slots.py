@@ -1,9 +1,10 @@
-"""How much of the slots' time a sweep of the report's tables spends training or evaluating.
+"""The share of the slots' time that a sweep of the report's tables spends on training and evaluation.
 
     python -m benchmarks.slots --data-dir ../shared/cifar10 --epochs 2
 
-The share is the sum of all epochs' seconds over slots times the sweep's seconds, from the sweep's run being opened
-(Ray is up) to its end: starting actors, loading data, checkpoints, reports and the idle slots at the end are the rest.
+The share is the time of all epochs divided by the number of slots and by the time of the sweep. The sweep's time starts
+when its run is opened, after Ray has started. The rest of the slots' time goes to starting actors, loading data,
+checkpoints and reports, and to slots that are idle at the end.
 """
 
 import subprocess

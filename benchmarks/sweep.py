@@ -1,11 +1,12 @@
-"""The same sweep by a peer and by this project, interleaved: trial-epochs a minute, and their ratio.
+"""Compares this project with a peer on the same sweep: trial-epochs per minute, and their ratio.
 
     python -m benchmarks.sweep --data-dir ../shared/cifar10
     python -m benchmarks.sweep --device cuda
 
-Both train the baseline on the same data for the same epochs, evaluate it on both splits after each epoch and report it;
-the clock runs from handing the trials to Ray to the last one's end, starting of actors included. The peer is
-`benchmarks.peer` with the best of several numbers of CPUs (or shares of the GPU) a trial and of loader processes.
+Both train the baseline on the same data for the same number of epochs, evaluate it on both splits after each epoch and
+report that. Runs of the two alternate. The time is from handing the trials to Ray until the last one has ended, with
+the start of actors. The peer is `benchmarks.peer`, with the fastest of several settings: CPUs or shares of the GPU for
+a trial, and loader processes.
 """
 
 import tempfile
@@ -20,11 +21,11 @@ from trainable.config import Config
 from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
-"""`trials`, `epochs`, `device`, `data`, `data_dir`."""
+"""What both are given: `trials`, `epochs`, `device`, `data` and `data_dir`."""
 
 
 def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
-    """Seconds that the peer takes."""
+    """Seconds that the peer takes. `cpus` and `gpus` are those of one trial, `workers` its loader processes."""
     import ray
     from ray import tune
 
@@ -49,7 +50,7 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
 
 
 def run_ours(work: Work) -> float:
-    """Seconds that this project takes: one seed a trial on a CPU, all of them fused in one trial on a GPU."""
+    """Seconds that this project takes. On a CPU each seed is a trial; on a GPU all are fused in one trial."""
     import ray
 
     from sweeps.planning.resources import Resources
@@ -75,7 +76,7 @@ def run_ours(work: Work) -> float:
                 fingerprint=fingerprint,
                 data_dir=work["data_dir"],
                 storage_path=folder,
-            ).model_dump(mode="json")
+            )
             for seeds in ([tuple(_range(work))] if fused else [(seed,) for seed in _range(work)])
         ]
         start = time.perf_counter()

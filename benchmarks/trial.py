@@ -1,10 +1,10 @@
-"""One trial taken apart: where the seconds of an epoch go, and how far they are from the machine's floor.
+"""One trial taken apart: where the time of an epoch goes, and how far it is from the machine's floor.
 
     python -m benchmarks.trial --data-dir ../shared/cifar10
 
-The parts are timed one by one on one thread; `epoch` is the real epoch, which on a GPU replays a graph. The floor is
-the larger of the epoch's floating-point operations over the measured rate of matrix products and of its activations'
-bytes over the measured bandwidth of copies.
+The parts of a step are timed one by one on one thread. `epoch_s` is the real epoch, which on a GPU replays a CUDA
+graph. The floor is the larger of two times: the epoch's floating-point operations at the measured rate of matrix
+products, and its activations' bytes at the measured bandwidth of copies.
 """
 
 import io
@@ -32,7 +32,9 @@ from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
 
 STEPS = 60
-BYTES = 1 << 29
+"""Training steps to time."""
+COPY_BYTES = 1 << 29
+"""Size of the copy that measures the bandwidth: larger than any cache."""
 
 
 def main(
@@ -44,22 +46,22 @@ def main(
 ) -> None:
     """Take one trial apart and write benchmarks/results/trial-DEVICE.json."""
     torch.set_num_threads(1)
-    config, place = Config(data=data, batch_norm=batch_norm), torch.device(device)
+    config, torch_device = Config(data=data, batch_norm=batch_norm), torch.device(device)
     dataset = load(data, data_dir)
     trainer = Trainer(config, dataset, (0,), device)
     trainer.run_epoch()
     epochs = [trainer.run_epoch().seconds for _ in range(repeats)]
-    splits = {name: Batches(split, config, place) for name, split in dataset.splits("A").items()}
-    steps = splits["train"].count(config.batch_size)
-    parts = {name: seconds * steps for name, seconds in _step(config, splits["train"], place).items()}
-    _, parts["evaluation"] = _timed(place, trainer.errors)
-    rate, bandwidth = _matmul_rate(place), _bandwidth(place)
-    flops, traffic = epoch_flops(config), _traffic(config, splits)
+    splits = {name: Batches(split, config, torch_device) for name, split in dataset.splits("A").items()}
+    steps = splits["train"].steps_per_epoch
+    parts = {name: seconds * steps for name, seconds in _step_parts(config, splits["train"], torch_device).items()}
+    _, parts["evaluation"] = _timed(torch_device, trainer.evaluate)
+    rate, bandwidth = _matmul_rate(torch_device), _bandwidth(torch_device)
+    flops, traffic = epoch_flops(config), _activation_bytes(config, splits)
     figures = {
         "config": config.canonical(),
         "epoch_s": spread(epochs),
         "parts_s": parts,
-        **_keeping(trainer),
+        **_saving(trainer),
         "flops": flops,
         "bytes": traffic,
         "matmul_flops_a_second": rate,
@@ -70,30 +72,30 @@ def main(
     save("trial", device, figures)
 
 
-def _step(config: Config, batches: Batches, device: torch.device) -> dict[str, float]:
-    """Median seconds of each part of a training step, run eagerly."""
+def _step_parts(config: Config, batches: Batches, device: torch.device) -> dict[str, float]:
+    """Median seconds of each part of a training step, without a CUDA graph."""
     model = build(config).to(device, memory_format=torch.channels_last).train()
     parameters = list(model.parameters())
     loss, optimizer = make_loss(config), make_optimizer(config, parameters)
-    taken: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
+    seconds_by_part: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
 
     def timed(name: str, part: Callable, *arguments: Any) -> Any:
         result, seconds = _timed(device, part, *arguments)
-        taken[name].append(seconds)
+        seconds_by_part[name].append(seconds)
         return result
 
-    for rows_ns, moves_ns3 in islice(batches.shuffled([torch.Generator()]), STEPS):
-        images, labels_ns = timed("data", batches.load, rows_ns, moves_ns3)
-        value = timed("forward", lambda x, y: loss(model(x), y).mean(), images, labels_ns.flatten())
+    for rows_ns, augmentation_nsa in islice(batches.shuffled([torch.Generator()]), STEPS):
+        images_nchw, labels_ns = timed("data", batches.load, rows_ns, augmentation_nsa)
+        value = timed("forward", lambda x, y: loss(model(x), y).mean(), images_nchw, labels_ns.flatten())
         gradients = timed("backward", torch.autograd.grad, value, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         timed("optimizer", optimizer.step)
-    return {name: median(values) for name, values in taken.items()}
+    return {name: median(values) for name, values in seconds_by_part.items()}
 
 
 def _timed(device: torch.device, part: Callable, *arguments: Any) -> tuple[Any, float]:
-    """What a part returns, and its seconds."""
+    """What `part` returns, and the seconds that it took."""
     _wait(device)
     start = time.perf_counter()
     result = part(*arguments)
@@ -101,8 +103,8 @@ def _timed(device: torch.device, part: Callable, *arguments: Any) -> tuple[Any, 
     return result, time.perf_counter() - start
 
 
-def _keeping(trainer: Trainer) -> dict[str, float]:
-    """Seconds of a checkpoint on a local disk, and of packing a report."""
+def _saving(trainer: Trainer) -> dict[str, float]:
+    """Seconds to write a checkpoint to a local disk, and to serialise a report."""
 
     def checkpoint() -> None:
         torch.save(trainer.state_dict(), buffer)
@@ -116,41 +118,46 @@ def _keeping(trainer: Trainer) -> dict[str, float]:
 
 
 def _matmul_rate(device: torch.device, size: int = 1024) -> float:
-    """Floating-point operations a second of a square product in single precision."""
+    """Floating-point operations per second of a product of square matrices in single precision."""
     left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     return 2 * size**3 / _best(device, lambda: left @ right)
 
 
 def _bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of a copy that no cache holds."""
-    source = torch.zeros(BYTES, dtype=torch.uint8, device=device)
+    """Bytes per second, read and written, of a copy that is too large for a cache."""
+    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.ones_like(source)
-    return 2 * BYTES / _best(device, lambda: target.copy_(source))
+    return 2 * COPY_BYTES / _best(device, lambda: target.copy_(source))
 
 
 def _best(device: torch.device, work: Callable[[], object], repeats: int = 20) -> float:
+    """Seconds of the fastest repeat."""
     return min(_timed(device, work)[1] for _ in range(repeats))
 
 
 def _wait(device: torch.device) -> None:
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _traffic(config: Config, splits: dict[str, Batches]) -> float:
-    """Bytes of an epoch if every layer's output is written once and read once, and in training so is its gradient and
-    it is read once more for it."""
-    written: list[int] = []
+def _activation_bytes(config: Config, splits: dict[str, Batches]) -> float:
+    """Bytes of activations that an epoch moves at least.
+
+    Every layer's output is written once and read once. In training its gradient is, too, and the output is read a
+    second time to compute it.
+    """
+    layer_bytes: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        written.append(output.numel() * output.element_size())
+        layer_bytes.append(output.numel() * output.element_size())
 
     model = build(config).eval()
     for module in model:
         module.register_forward_hook(count)
     model(torch.zeros(1, 3, 32, 32))
-    image = sum(written)
-    return image * (5 * splits["train"].size + 2 * sum(batches.size for batches in splits.values()))
+    image_bytes = sum(layer_bytes)
+    return image_bytes * (5 * splits["train"].size + 2 * sum(batches.size for batches in splits.values()))
 
 
 if __name__ == "__main__":

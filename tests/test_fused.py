@@ -30,12 +30,12 @@ def test_fused_networks_are_their_networks() -> None:
     scores = fused(images.transpose(0, 1).flatten(1, 2)).unflatten(1, (3, 10))
     scores.square().sum().backward()
     gradients = {name: parameter.grad for name, parameter in fused.named_parameters()}
-    for place, (model, state) in enumerate(zip(alone, separate(fused.state_dict(), 3), strict=True)):
-        own = model(images[place])
-        own.square().sum().backward()
-        assert torch.allclose(own, scores[:, place], rtol=1e-9)
+    for index, (model, state) in enumerate(zip(alone, separate(fused.state_dict(), 3), strict=True)):
+        scores_alone = model(images[index])
+        scores_alone.square().sum().backward()
+        assert torch.allclose(scores_alone, scores[:, index], rtol=1e-9)
         for name, parameter in model.named_parameters():
-            assert torch.allclose(parameter.grad, separate(gradients, 3)[place][name], rtol=1e-9, atol=1e-9)
+            assert torch.allclose(parameter.grad, separate(gradients, 3)[index][name], rtol=1e-9, atol=1e-9)
         for name, tensor in model.state_dict().items():
             assert torch.allclose(tensor, state[name], rtol=1e-9), name
 

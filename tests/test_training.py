@@ -48,7 +48,7 @@ def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) 
     trainer = Trainer(Config(**SMALL, epochs=2), digits, (0, 4))
     while not trainer.done:
         trainer.run_epoch()
-    correct, weights = trainer.correct(), trainer.weights()
+    correct, weights = trainer.correct_bits(), trainer.weights()
     assert list(correct) == ["seed_0", "seed_4"]
     images = torch.from_numpy(np.array(digits.test_images)).permute(0, 3, 1, 2) / 127.5 - 1
     for seed, error in zip((0, 4), trainer.history[-1].metrics["test_error"], strict=True):
@@ -80,6 +80,15 @@ def test_a_training_that_does_not_fit_says_what_to_change(
                      fingerprint=digits.fingerprint, storage_path=str(tmp_path))  # fmt: skip
     with pytest.raises(MemoryError, match=r"out of GPU memory.*'lr': 0.02.*2 seed\(s\).*--gpus-per-trial"):
         Session(spec).advance(1.0)
+
+
+def test_a_report_ends_where_it_must(digits: Dataset, tmp_path: Path) -> None:
+    config = Config(**SMALL, epochs=5)
+    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
+                     fingerprint=digits.fingerprint, storage_path=str(tmp_path), report_at=(1, 3))  # fmt: skip
+    session = Session(spec)
+    reports = [[epoch.number for epoch in session.advance(3600.0).epochs] for _ in range(3)]
+    assert reports == [[1], [2, 3], [4, 5]]
 
 
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
@@ -171,9 +180,9 @@ def test_pooling_first_is_the_reports_network(activation: str) -> None:
     model = build(Config(activation=activation, batch_norm=True)).double()
     parts = list(model)
     swapped = list(parts)
-    for place, module in enumerate(parts):
+    for index, module in enumerate(parts):
         if isinstance(module, nn.MaxPool2d):
-            swapped[place], swapped[place + 1] = parts[place + 1], module
+            swapped[index], swapped[index + 1] = parts[index + 1], module
     reports = nn.Sequential(*swapped)
     images = torch.randn(8, 3, 32, 32, dtype=torch.float64)
     gradients = []

@@ -1,4 +1,6 @@
-"""The networks as data: which layers of which sizes. Models are built from it, forecasts count it. No torch here."""
+"""The networks as data: their layers and the sizes of these. Models are built from it, and forecasts count its
+arithmetic. Imports no torch.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ _VGG_A_HIDDEN = (512, 512)
 
 @dataclass(frozen=True)
 class Conv:
-    """A 3x3 convolution with padding 1 on `size` x `size` pixels, halved by max-pooling where `pool` is set."""
+    """A 3x3 convolution with padding 1 on `size` x `size` pixels. With `pool`, 2x2 max-pooling follows it."""
 
     inputs: int
     outputs: int
@@ -26,18 +28,18 @@ class Conv:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one image's forward pass."""
+        """Multiply-adds in the forward pass of one image."""
         return self.inputs * self.outputs * 9 * self.size**2
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return self.outputs * (self.inputs * 9 + 1)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer; `last` marks the output layer, which has no activation."""
+    """A fully connected layer. `last` marks the output layer, which no activation follows."""
 
     inputs: int
     outputs: int
@@ -45,12 +47,12 @@ class Linear:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one image's forward pass."""
+        """Multiply-adds in the forward pass of one image."""
         return self.inputs * self.outputs
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return self.outputs * (self.inputs + 1)
 
 
@@ -77,7 +79,7 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
 
 
 def parameters(config: Config) -> int:
-    """The network's trainable parameters: batch norm adds two for each output of every layer but the last."""
+    """Number of trainable parameters. Batch norm adds two for each output of every layer but the last."""
     count = 0
     for layer in layers(config):
         count += layer.parameters

@@ -1,4 +1,4 @@
-"""Batches of a split: gathered as uint8 on the training's device, augmented and normalised there."""
+"""Batches of a split: its uint8 images are on the training's device, where they are augmented and normalised."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,70 +9,84 @@ from trainable.architecture import IMAGE_SIZE
 from trainable.config import Config
 from trainable.data import Split
 
-EVALUATION_BATCH = {"cpu": 256, "cuda": 2000}
-"""Images a batch in evaluation: on a CPU a larger one leaves its cache and is slower (measured: 128 to 2,000); on a GPU
-a small one leaves it idle (not measured)."""
+EVALUATION_BATCH_SIZE = {"cpu": 256, "cuda": 2000}
+"""Images in an evaluation batch, by device type. On a CPU a larger batch leaves the cache and is slower (measured from
+128 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
 
 
 class Batches:
-    """A split on a device. Images come out as float (N, S*3, 32, 32) in [-1, 1], S images side by side (one for each
-    seed that is trained together), labels as int64 (N, S)."""
+    """A split on a device, served in batches.
+
+    Images come as float32 (N, S*3, 32, 32) in [-1, 1]: those of the S seeds that are trained together lie side by side
+    in the channel dimension. Labels come as int64 (N, S). Raises `KeyError` for a device other than CPU and CUDA.
+    """
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self._images = torch.from_numpy(split.images).to(device)
-        self._labels = torch.from_numpy(split.labels).to(device)
-        self._index = torch.from_numpy(split.index).to(device)
+        self._images_nhwc = torch.from_numpy(split.images).to(device)
+        self._labels_n = torch.from_numpy(split.labels).to(device)
+        self._index_n = torch.from_numpy(split.index).to(device)
         self._batch_size, self._flip, self._shift = config.batch_size, config.flip, config.shift
-        self._evaluation_batch = EVALUATION_BATCH[device.type]
+        self._evaluation_batch_size = EVALUATION_BATCH_SIZE[device.type]
         self.size = len(split)
+        """Images in the split."""
 
-    def count(self, batch_size: int) -> int:
-        """Steps an epoch; the last partial batch is kept."""
-        return -(-self.size // batch_size)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches in an epoch; the last one may be smaller and is kept."""
+        return -(-self.size // self._batch_size)
 
     def shuffled(self, generators: Sequence[Generator]) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch for S seeds: batches of rows (N, S) and of their moves (N, S, 3), for `load`.
+        """One epoch for S seeds, each with its own generator: what `load` needs for each training batch.
 
-        A seed's order is its generator's first draw and the moves are the next, so that configs share the order.
+        Yields the batch's image numbers (N, S) and its random augmentation (N, S, A). Each generator draws the order
+        first and the augmentation second, so that configs with and without augmentation share the order.
         """
-        drawn = [(torch.randperm(self.size, generator=generator), self._moves(generator)) for generator in generators]
-        order_ns, moves_ns3 = (torch.stack(parts, 1).to(self._index.device) for parts in zip(*drawn, strict=True))
-        yield from zip(self._index[order_ns].split(self._batch_size), moves_ns3.split(self._batch_size), strict=True)
+        drawn = [(torch.randperm(self.size, generator=each), self._draw_augmentation(each)) for each in generators]
+        order_ns, augmentation_nsa = (
+            torch.stack(parts, 1).to(self._index_n.device) for parts in zip(*drawn, strict=True)
+        )
+        rows_ns = self._index_n[order_ns]
+        yield from zip(rows_ns.split(self._batch_size), augmentation_nsa.split(self._batch_size), strict=True)
 
-    def load(self, rows_ns: Tensor, moves_ns3: Tensor) -> tuple[Tensor, Tensor]:
-        """A training batch: the rows' images, mirrored and shifted as their moves say, and their labels."""
-        return normalise(self._moved(rows_ns, moves_ns3)), self._labels[rows_ns].long()
+    def load(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, Tensor]:
+        """A training batch: augmented images (N, S*3, 32, 32) and labels (N, S)."""
+        return normalise(self._augment(rows_ns, augmentation_nsa)), self._labels_n[rows_ns].long()
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,)."""
-        for rows_n in self._index.split(self._evaluation_batch):
-            yield normalise(self._images[rows_n, None]), self._labels[rows_n].long()
+        for rows_n in self._index_n.split(self._evaluation_batch_size):
+            yield normalise(self._images_nhwc[rows_n, None]), self._labels_n[rows_n].long()
 
-    def _moves(self, generator: Generator) -> Tensor:
-        """For every image of an epoch: pixels down, pixels right, and 1 where it is mirrored."""
+    def _draw_augmentation(self, generator: Generator) -> Tensor:
+        """For every image of an epoch: pixels down, pixels right, and 1 where it is mirrored. Shape (N, 3), or (N, 0)
+        where the config does not augment."""
         if not (self._flip or self._shift):
             return torch.empty(self.size, 0, dtype=torch.int64)
-        offsets = torch.randint(-self._shift, self._shift + 1, (self.size, 2), generator=generator)
-        mirrored = torch.randint(2 if self._flip else 1, (self.size, 1), generator=generator)
-        return torch.cat([offsets, mirrored], 1)
+        shifts_na = torch.randint(-self._shift, self._shift + 1, (self.size, 2), generator=generator)
+        mirrored_na = torch.randint(2 if self._flip else 1, (self.size, 1), generator=generator)
+        return torch.cat([shifts_na, mirrored_na], 1)
 
-    def _moved(self, rows_ns: Tensor, moves_ns3: Tensor) -> Tensor:
-        """The rows' images (N, S, 32, 32, 3) uint8, moved (edges reflected) by one gather of pixels."""
-        if not moves_ns3.shape[-1]:
-            return self._images[rows_ns]
-        pixels = torch.arange(IMAGE_SIZE, device=rows_ns.device)
-        down, right, mirrored = moves_ns3.unsqueeze(-1).unbind(-2)
-        y, x = self._reflect(pixels + down), self._reflect(pixels + right)
-        x = torch.where(mirrored.bool(), x.flip(-1), x)
-        return self._images[rows_ns[..., None, None], y[..., :, None], x[..., None, :]]
+    def _augment(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> Tensor:
+        """The uint8 images (N, S, 32, 32, 3), shifted with reflected edges and mirrored, by one gather of pixels."""
+        if not augmentation_nsa.shape[-1]:
+            return self._images_nhwc[rows_ns]
+        positions = torch.arange(IMAGE_SIZE, device=rows_ns.device)
+        down_ns1, right_ns1, mirrored_ns1 = augmentation_nsa.unsqueeze(-1).unbind(-2)
+        y_nsh, x_nsw = self._reflect(positions + down_ns1), self._reflect(positions + right_ns1)
+        x_nsw = torch.where(mirrored_ns1.bool(), x_nsw.flip(-1), x_nsw)
+        return self._images_nhwc[rows_ns[..., None, None], y_nsh[..., :, None], x_nsw[..., None, :]]
 
     @staticmethod
     def _reflect(position: Tensor) -> Tensor:
+        """Mirror positions outside the image at its first and last pixel."""
         last = IMAGE_SIZE - 1
         return last - (last - position.abs()).abs()
 
 
 def normalise(images_nshwc: Tensor) -> Tensor:
-    """uint8 images (N, S, 32, 32, 3) as float (N, S*3, 32, 32): `ToTensor` and `Normalize(.5, .5)` at once. Of a single
-    image (S = 1) this is a permuted view, which makes the memory channels-last at no cost."""
+    """uint8 images (N, S, 32, 32, 3) as float32 (N, S*3, 32, 32) in [-1, 1].
+
+    This is torchvision's `ToTensor` and `Normalize(0.5, 0.5)` in one step. With S = 1 the result is a permuted view,
+    which is in channels-last memory format at no cost.
+    """
     return images_nshwc.permute(0, 1, 4, 2, 3).flatten(1, 2).float().div_(127.5).sub_(1)

@@ -1,4 +1,6 @@
-"""What a training computes: a frozen, validated config and its key. No torch here, so that planning stays fast."""
+"""What a training computes: a frozen, validated config and its key. Imports no torch, so that planning
+stays fast.
+"""
 
 import hashlib
 import json
@@ -7,8 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 RECIPE = 1
-"""Version of the training recipe: raise it when the same config would train to other numbers."""
+"""Version of the training recipe. Raise it when the same config would train to other numbers."""
 
+DataName = Literal["cifar10", "digits"]
 Protocol = Literal["A", "B"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -18,13 +21,13 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 class Config(BaseModel):
     """Everything that decides what a training computes, and nothing else.
 
-    The defaults are the report's baseline, so a change from the baseline is the fields that differ. Raises
-    `pydantic.ValidationError`, naming the field and what is allowed, for a bad value or an unknown field.
+    The defaults are the report's baseline: a config is described by the fields that differ from it. Raises
+    `pydantic.ValidationError` for a bad value or an unknown field, with the field's name and what is allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    data: Literal["cifar10", "digits"] = "cifar10"
+    data: DataName = "cifar10"
     """The data set."""
     protocol: Protocol = "A"
     """A: train on the whole train split and watch the test error, as the report did. B: hold out a fixed,
@@ -70,7 +73,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _no_idle_fields(self) -> "Config":
-        """A field that the rest of the config switches off would give one training two keys."""
+        """Refuse a field that the rest of the config switches off: it would give one training two keys."""
         idle = {
             "bn_momentum": not self.batch_norm and "batch_norm is true",
             "label_smoothing": self.loss != "cross_entropy" and "loss is cross_entropy",
@@ -85,22 +88,22 @@ class Config(BaseModel):
         return self
 
     def canonical(self) -> dict[str, Any]:
-        """The fields that differ from the defaults, as plain JSON values: equal for equal trainings."""
+        """The fields that differ from the defaults, as plain JSON values. Equal configs have equal canonical forms."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
     def ablation(self) -> dict[str, Any]:
-        """What it changes in the baseline network and recipe, on whatever data, for however long."""
+        """What is changed in the baseline's network and recipe: the canonical form without data, epochs, precision."""
         return {name: value for name, value in self.canonical().items() if name not in ("data", "epochs", "precision")}
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the baseline's network and recipe are unchanged."""
         return not self.ablation
 
     @property
     def held_out(self) -> str:
-        """The metric on what the training does not see: protocol B leaves the test split alone."""
+        """Name of the metric for the error on images that the training does not see."""
         return {"A": "test_error", "B": "val_error"}[self.protocol]
 
     def change(self, **fields: Any) -> "Config":
@@ -108,6 +111,9 @@ class Config(BaseModel):
         return type(self)(**(self.model_dump() | fields))
 
     def key(self, fingerprint: str) -> str:
-        """The identity of this training on the data with that fingerprint: 16 hexadecimal digits."""
+        """The identity of this training on the data with that fingerprint: 16 hexadecimal digits.
+
+        It is the start of a SHA-256 over the recipe's version, the fingerprint and the canonical form.
+        """
         identity = {"recipe": RECIPE, "fingerprint": fingerprint, "config": self.canonical()}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A folder that several processes of a node want at the same time and one of them makes."""
+"""Create a folder once when several processes of a node need it at the same time."""
 
 import shutil
 import tempfile
@@ -9,7 +9,11 @@ from filelock import FileLock
 
 
 def create_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Return the folder `target`; the first process that finds it missing fills it. Nobody ever sees a part of it."""
+    """Return the folder `target`, filled by the first process that finds it missing.
+
+    The others wait for that process. The folder appears under its name only when `fill` has returned, so nobody sees a
+    part of it. An exception from `fill` is passed on and leaves no folder.
+    """
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""The data set of a training: found, decoded once a node into memory-mapped files, fingerprinted. No torch here.
+"""Locates a data set, decodes it once per node into memory-mapped files and fingerprints it. Imports no torch.
 
-`load` is what a training uses. The prepared files live in the user's cache under a name that identifies their source
-(its files, sizes and times), so N trials on a node map the same pages and a changed source is prepared anew.
+`load` is what a training calls. The decoded files live in the user's cache under a name that identifies their source
+(its files, sizes and times). All trials on a node therefore share the same memory pages, and a changed source is
+decoded again.
 """
 
 import hashlib
@@ -11,32 +12,35 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, get_args
 
 import numpy as np
 from filelock import FileLock
 
 from trainable import sources
-from trainable.config import Protocol
+from trainable.config import DataName, Protocol
 from trainable.create_once import create_once
 from trainable.fetch import fetch
 from trainable.sources import DataError, Decoded
 
-NAMES = ("cifar10", "digits")
+NAMES: tuple[str, ...] = get_args(DataName)
 VALIDATION_FRACTION = 0.1
-"""Share of every class that protocol B holds out of the train split."""
+"""The share of every class in the train split that protocol B holds out."""
 
-_FORMAT = 2  # raise it when a source would be decoded or laid out differently
-_PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+_LAYOUT_VERSION = 2  # raise it when a source would be decoded or laid out differently
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` (N, 32, 32, 3) uint8 and `labels` (N,) uint8, of which the rows in `index` (M,) are used."""
+    """Some rows of an array of images: those that `index` lists, in that order."""
 
     images: np.ndarray
+    """uint8 (rows, 32, 32, 3)."""
     labels: np.ndarray
+    """uint8 (rows,)."""
     index: np.ndarray
+    """int64 (N,): the rows that belong to the split."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -44,29 +48,33 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, memory-mapped: every process on a node shares its pages."""
+    """A data set whose arrays are memory-mapped, so that the processes of a node share them.
+
+    Images are uint8 (N, 32, 32, 3) and labels uint8 (N,).
+    """
 
     name: str
     form: str
-    """In what form it was found: see `Decoded`."""
+    """The form that it was read from; see `Decoded.form`."""
     fingerprint: str
-    """The first 16 hexadecimal digits of the SHA-256 of its pixels and labels, in their order."""
+    """The first 16 hexadecimal digits of the SHA-256 of all pixels and labels, in order."""
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
 
     def splits(self, protocol: Protocol) -> dict[str, Split]:
-        """Protocol A: `train` (all of it) and `test`. Protocol B: `train` and `val`, the test split left alone."""
-        everything = np.arange(len(self.train_labels))
+        """The splits of a protocol by name. A: `train` (all of it) and `test`. B: `train` and `val`, both from the
+        train split; the test split is not used."""
+        all_rows = np.arange(len(self.train_labels))
         match protocol:
             case "A":
-                return {"train": Split(self.train_images, self.train_labels, everything), "test": self.test}
+                return {"train": Split(self.train_images, self.train_labels, all_rows), "test": self.test}
             case "B":
-                kept, held = sources.stratified_split(self.train_labels, VALIDATION_FRACTION)
+                kept, held_out = sources.stratified_split(self.train_labels, VALIDATION_FRACTION)
                 return {
                     "train": Split(self.train_images, self.train_labels, kept),
-                    "val": Split(self.train_images, self.train_labels, held),
+                    "val": Split(self.train_images, self.train_labels, held_out),
                 }
             case unknown:
                 assert_never(unknown)
@@ -78,31 +86,36 @@ class Dataset:
 
 
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:
-    """The data set of that name, prepared on this node if it is not yet.
+    """The data set of that name; the first call on a node decodes it.
 
-    CIFAR-10 is looked for in `data_dir` (a folder, or a URI of one in an object store), then `$CIFAR10_DIR`, then the
-    user's cache, and is downloaded into the cache as a last resort. Raises `DataError` where it is nowhere, or where a
-    place holds something else.
+    CIFAR-10 is looked for in `data_dir` (a folder, or the URI of one in an object store), then in `$CIFAR10_DIR`, then
+    in the user's cache. Otherwise it is downloaded into the cache. Raises `DataError` where the name is unknown,
+    CIFAR-10 cannot be obtained, or a folder holds something else.
     """
     folder = prepare(name, data_dir)
     about = json.loads((folder / "about.json").read_text())
-    arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="c") for part in _PARTS}
+    arrays = {each: np.load(folder / f"{each}.npy", mmap_mode="c") for each in _ARRAYS}
     return Dataset(name=name, form=about["form"], fingerprint=about["fingerprint"], **arrays)
 
 
 def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Dataset:
-    """The data set of that name and fingerprint. Raises `DataError` as `load`, and where this node has another."""
-    found = load(name, data_dir)
-    if found.fingerprint != fingerprint:
+    """The data set of that name, if it has that fingerprint. Raises `DataError` as `load` does, and where this node's
+    data has another fingerprint."""
+    dataset = load(name, data_dir)
+    if dataset.fingerprint != fingerprint:
         raise DataError(
-            f"{platform.node()}: the data here has fingerprint {found.fingerprint}, the sweep's has {fingerprint}; "
+            f"{platform.node()}: the data here has fingerprint {dataset.fingerprint}, the sweep's has {fingerprint}; "
             "give every node the same data"
         )
-    return found
+    return dataset
 
 
 def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = True) -> tuple[str, str] | None:
-    """(fingerprint, form) of the data set, prepared if need be; None where only a download could tell and it is off."""
+    """The data set's fingerprint and form. Decodes the data set if that has not been done on this node.
+
+    Without `download`, returns None where the data set would have to be downloaded first. Raises `DataError` as `load`
+    does.
+    """
     if not download and name == "cifar10" and _locate(data_dir) is None:
         return None
     about = json.loads((prepare(name, data_dir) / "about.json").read_text())
@@ -110,39 +123,41 @@ def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = 
 
 
 def prepare(name: str, data_dir: str | Path | None = None) -> Path:
-    """The folder of the prepared data set. Safe to call from many processes at once: one of them does the work."""
-    if name not in NAMES:
-        raise DataError(f"data {name!r} is unknown; allowed: {', '.join(NAMES)}")
-    if name == "digits":
-        return _prepare("digits", sources.read_digits)
-    folder = _locate(data_dir)
-    if folder is not None:
-        return _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
-    return _download()
+    """The folder of the decoded data set. Many processes may call this at once: one of them does the work. Raises
+    `DataError` as `load` does."""
+    match name:
+        case "digits":
+            return _prepare("digits", sources.read_digits)
+        case "cifar10":
+            folder = _locate(data_dir)
+            return _download() if folder is None else _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
+        case _:
+            raise DataError(f"data {name!r} is unknown; allowed: {', '.join(NAMES)}")
 
 
 def cache() -> Path:
-    """The folder of prepared and downloaded data: `ablation-sweeps` in the user's cache."""
+    """The folder for decoded and downloaded data: `ablation-sweeps` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation-sweeps"
 
 
 def _locate(data_dir: str | Path | None) -> Path | None:
-    """The folder that should hold CIFAR-10, or None where no place is named and the cache has none."""
-    for place, folder in (("--data-dir", data_dir), ("$CIFAR10_DIR", os.environ.get("CIFAR10_DIR"))):
+    """The folder that should hold CIFAR-10, or None where the user names none and the cache has no copy."""
+    for setting, folder in (("--data-dir", data_dir), ("$CIFAR10_DIR", os.environ.get("CIFAR10_DIR"))):
         if folder and "://" in str(folder):
             return fetch(str(folder), cache() / "fetched")
         if folder:
             path = Path(folder).expanduser().resolve()
             if not path.is_dir():
-                raise DataError(f"{place} {folder}: no such folder")
+                raise DataError(f"{setting} {folder}: no such folder")
             if not any(path.iterdir()):
-                raise DataError(f"{place} {folder}: the folder is empty")
+                raise DataError(f"{setting} {folder}: the folder is empty")
             return path.parent if path.name == "cifar-10-batches-py" else path
     cached = cache() / "cifar10"
     return cached if cached.is_dir() and sources.find_form(cached) else None
 
 
 def _download() -> Path:
+    """Download CIFAR-10 into the cache, decode it and return the folder of the decoded files."""
     folder = cache() / "cifar10"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cache() / "download.lock"):
@@ -163,16 +178,18 @@ def _source_id(folder: Path) -> str:
     return "cifar10-" + hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
-def _prepare(source: str, read: Callable[[], Decoded]) -> Path:
+def _prepare(source_id: str, read: Callable[[], Decoded]) -> Path:
+    """The folder of a source's decoded files; `read` is called where the cache has none."""
+
     def write(folder: Path) -> None:
         decoded = read()
-        arrays = [getattr(decoded, part) for part in _PARTS]
-        for part, array in zip(_PARTS, arrays, strict=True):
-            np.save(folder / f"{part}.npy", array)
+        arrays = [getattr(decoded, name) for name in _ARRAYS]
+        for name, array in zip(_ARRAYS, arrays, strict=True):
+            np.save(folder / f"{name}.npy", array)
         about = {"form": decoded.form, "fingerprint": _fingerprint(arrays)}
         (folder / "about.json").write_text(json.dumps(about))
 
-    return create_once(cache() / "prepared" / f"{source}-v{_FORMAT}", write)
+    return create_once(cache() / "prepared" / f"{source_id}-v{_LAYOUT_VERSION}", write)
 
 
 def _fingerprint(arrays: list[np.ndarray]) -> str:

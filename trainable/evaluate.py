@@ -1,4 +1,4 @@
-"""A trained network from its recorded weights: for evaluation and for serving."""
+"""Evaluation of networks, and loading one from its recorded weights."""
 
 from pathlib import Path
 
@@ -14,31 +14,38 @@ from trainable.storage import entries_under
 
 
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:
-    """One seed's network in evaluation mode. `weights` is a recorded safetensors file of all the trial's seeds."""
+    """One seed's network in evaluation mode, on the CPU. `weights` is the safetensors file that the record keeps of a
+    trial, with the weights of all its seeds."""
     model = build(config)
     model.load_state_dict(entries_under(f"seed_{seed}/", load_file(weights)))
     return model.eval()
 
 
 @torch.inference_mode()
-def correct_images(model: nn.Module, batches: Batches, count: int) -> Tensor:
-    """Whether each of the `count` networks fused in a model, as it stands, is right about each image of a split:
-    bool (N, count) on the CPU, in the split's order."""
-    parts = []
-    for images, labels_n in batches.in_order():
-        scores_nsk = model(images if count == 1 else images.repeat(1, count, 1, 1)).unflatten(1, (count, -1))
-        parts.append(scores_nsk.argmax(2) == labels_n[:, None])
-    return torch.cat(parts).cpu()
+def correct_images(model: nn.Module, batches: Batches, seeds: int) -> Tensor:
+    """Which images of a split each of the `seeds` networks that are fused in `model` classifies correctly.
+
+    Returns bool (N, S) on the CPU, in the split's order. The model is used in the mode that it is in.
+    """
+    correct_ns = []
+    for images_nchw, labels_n in batches.in_order():
+        scores_nk = model(images_nchw if seeds == 1 else images_nchw.repeat(1, seeds, 1, 1))
+        scores_nsk = scores_nk.unflatten(1, (seeds, -1))
+        correct_ns.append(scores_nsk.argmax(2) == labels_n[:, None])
+    return torch.cat(correct_ns).cpu()
 
 
 def error_rates(correct_ns: Tensor) -> list[float]:
-    """The error rate of each column of `correct_images`."""
+    """Each seed's error rate from what `correct_images` returns."""
     return [wrong / len(correct_ns) for wrong in (~correct_ns).sum(0).tolist()]
 
 
 def test_error(config: Config, weights: Path, data: Dataset, seed: int = 0) -> float:
-    """Error rate on the test split, which protocol B keeps for the one chosen model."""
+    """One seed's error rate on the test split, computed on the CPU in single precision.
+
+    Protocol B leaves the test split alone during training, so that it can judge the one model that was chosen.
+    """
     device = torch.device("cpu")
     model = load_model(config, weights, seed)
-    (error,) = error_rates(correct_images(model, Batches(data.test, config, device), 1))
+    (error,) = error_rates(correct_images(model, Batches(data.test, config, device), seeds=1))
     return error

@@ -1,4 +1,4 @@
-"""A folder of data in an object store, copied once a node."""
+"""Copy a data folder from an object store to this node, once."""
 
 import hashlib
 import json
@@ -11,9 +11,10 @@ from trainable.sources import DataError
 
 
 def fetch(uri: str, cache: Path) -> Path:
-    """The local copy of all files under a URI that pyarrow knows (s3://, gs://, ...), made anew when they change.
+    """Return a local copy of all files under a URI that pyarrow supports (s3://, gs://, ...).
 
-    Safe to call from many processes at once: one of them copies. Raises `DataError` where nothing can be read there.
+    The copy is kept in `cache` under a name that changes with the files' sizes and times. Many processes may call this
+    at once: one of them copies. Raises `DataError` where the URI cannot be read or holds no files.
     """
     try:
         filesystem, root = fs.FileSystem.from_uri(uri)

@@ -1,12 +1,13 @@
 """Seeds fused into one program: the networks of S seeds side by side, as one network.
 
-A small network leaves most of a GPU idle: its kernels end before the next one is launched. S of them side by side in
-the channel dimension are one network of S times the channels, whose convolutions are grouped and whose linear layers
-are batched products (Wang et al. 2021, "Horizontally Fused Training Array", arXiv 2102.02344, section 3). Batch norm,
-pooling, dropout and activations work channel by channel, and optimizers value by value: they need no change.
+A small network leaves most of a GPU idle, because its kernels end before the next one is launched. The networks of S
+seeds, put side by side in the channel dimension, form one network with S times the channels. Its convolutions are
+grouped and its linear layers are batched matrix products (Wang et al. 2021, "Horizontally Fused Training Array", arXiv
+2102.02344, section 3). Batch norm, pooling, dropout and activations treat each channel separately, and optimizers each
+value, so they work as they are.
 
-A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). Its parameters and buffers are the networks'
-own, joined in their first dimension.
+A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). Each of its parameters and buffers is the
+concatenation of the single networks' along the first dimension.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,24 +17,26 @@ from torch import Tensor, nn
 
 
 class FusedLinear(nn.Module):
-    """S linear layers of one shape: features (N, S*inputs) to (N, S*outputs)."""
+    """S linear layers of the same shape, from features (N, S*I) to (N, S*O)."""
 
-    def __init__(self, linear: nn.Linear, count: int) -> None:
+    def __init__(self, linear: nn.Linear, seeds: int) -> None:
         super().__init__()
-        self._count = count
-        self.weight = nn.Parameter(torch.empty(count * linear.out_features, linear.in_features))
-        self.bias = nn.Parameter(torch.empty(count * linear.out_features))
+        self._seeds = seeds
+        self.weight = nn.Parameter(torch.empty(seeds * linear.out_features, linear.in_features))
+        self.bias = nn.Parameter(torch.empty(seeds * linear.out_features))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """One batched product."""
-        inputs_sni = features.unflatten(1, (self._count, -1)).transpose(0, 1)
-        weight_sio = self.weight.unflatten(0, (self._count, -1)).transpose(1, 2)
-        outputs_sno = torch.baddbmm(self.bias.view(self._count, 1, -1), inputs_sni, weight_sio)
+    def forward(self, features_ni: Tensor) -> Tensor:
+        """Apply every seed's layer in one batched product."""
+        inputs_sni = features_ni.unflatten(1, (self._seeds, -1)).transpose(0, 1)
+        weight_sio = self.weight.unflatten(0, (self._seeds, -1)).transpose(1, 2)
+        bias_s1o = self.bias.view(self._seeds, 1, -1)
+        outputs_sno = torch.baddbmm(bias_s1o, inputs_sni, weight_sio)
         return outputs_sno.transpose(0, 1).flatten(1)
 
 
 def fuse(networks: Sequence[nn.Sequential]) -> nn.Sequential:
-    """One network that computes all of them; a single one is returned as it is."""
+    """One network that computes what all of these compute. They must have the same architecture. A single network is
+    returned as it is. Raises `TypeError` for a layer that cannot be fused."""
     if len(networks) == 1:
         return networks[0]
     fused = nn.Sequential()
@@ -44,29 +47,35 @@ def fuse(networks: Sequence[nn.Sequential]) -> nn.Sequential:
 
 
 def join(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The fused network's state from each network's; a count of batches is the same in all of them."""
+    """The fused network's state from the single networks' states.
+
+    Tensors without dimensions (batch norm's count of batches) are the same in all states and are taken from the first.
+    """
     return {
         name: torch.cat([state[name] for state in states]) if first.ndim else first for name, first in states[0].items()
     }
 
 
-def separate(state: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Each network's state from the fused network's: the inverse of `join`."""
+def separate(state: Mapping[str, Tensor], seeds: int) -> list[dict[str, Tensor]]:
+    """The single networks' states from the fused network's. The inverse of `join`."""
     return [
-        {name: tensor.chunk(count)[place] if tensor.ndim else tensor for name, tensor in state.items()}
-        for place in range(count)
+        {name: tensor.chunk(seeds)[index] if tensor.ndim else tensor for name, tensor in state.items()}
+        for index in range(seeds)
     ]
 
 
-def _widen(module: nn.Module, count: int) -> nn.Module:
+def _widen(module: nn.Module, seeds: int) -> nn.Module:
+    """The layer that computes this layer for all seeds side by side. Its parameters are not set."""
     match module:
         case nn.Conv2d():
             assert isinstance(module.padding, tuple)
-            channels = count * module.in_channels, count * module.out_channels
-            return nn.Conv2d(*channels, module.kernel_size, padding=module.padding, groups=count)  # type: ignore[arg-type]
+            channels = seeds * module.in_channels, seeds * module.out_channels
+            return nn.Conv2d(*channels, module.kernel_size, padding=module.padding, groups=seeds)  # type: ignore[arg-type]
         case nn.BatchNorm1d() | nn.BatchNorm2d():
-            return type(module)(count * module.num_features, momentum=module.momentum)
+            return type(module)(seeds * module.num_features, momentum=module.momentum)
         case nn.Linear():
-            return FusedLinear(module, count)
-        case _:
+            return FusedLinear(module, seeds)
+        case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | nn.Flatten() | nn.ReLU() | nn.Tanh() | nn.Softplus():
             return module
+        case _:
+            raise TypeError(f"seeds cannot be fused: nothing says how to fuse a {type(module).__name__} layer")

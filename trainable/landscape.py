@@ -1,7 +1,9 @@
-"""The loss around trained weights (Li et al. 2018, arXiv 1712.09913, section 4): filter-normalised random directions.
+"""The loss surface around trained weights, along filter-normalised random directions.
 
-Two directions span a plane through the weights; the loss over it is a picture of how sharp the minimum is. Filter
-normalisation makes the pictures of different networks comparable; the same seed gives them the same random draws.
+The method is that of Li et al. 2018 (arXiv 1712.09913), section 4.
+
+Two directions span a plane through the weights. The loss over this plane shows how sharp the minimum is. Filter
+normalisation makes the surfaces of different networks comparable; with the same seed they use the same random draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,60 +19,68 @@ from trainable.model import build, prepare_torch
 from trainable.optim import make_loss
 
 Weights = Mapping[str, np.ndarray]
+"""A network's parameters and buffers by name."""
 
 
 def directions(weights: Weights, seed: int, count: int = 2) -> list[dict[str, np.ndarray]]:
-    """Random directions, each filter as long as the weights' own (section 4, equation 1).
+    """Random directions, in which each filter has the norm of the weights' filter (section 4, equation 1).
 
-    A filter is a convolution kernel of one output channel or a linear layer's row. Biases and batch norm are left out:
-    their directions, and those of the running statistics, are zero.
+    A filter is the kernel of one output channel of a convolution or one row of a linear layer's matrix. Directions are
+    zero for biases and for batch norm's parameters and running statistics.
     """
     generator = np.random.default_rng(seed)
     return [
-        {name: _normalised(generator, own) if own.ndim > 1 else np.zeros_like(own) for name, own in weights.items()}
+        {
+            name: _random_filters(generator, array) if array.ndim > 1 else np.zeros_like(array)
+            for name, array in weights.items()
+        }
         for _ in range(count)
     ]
 
 
 def moved(weights: Weights, along: Sequence[Weights], by: Sequence[float]) -> dict[str, np.ndarray]:
-    """The weights at a point of the plane: theta + sum of distance times direction."""
-    point = {name: own.copy() for name, own in weights.items()}
+    """A copy of the weights, moved along each direction by its distance. Distances are in filter norms."""
+    point = {name: array.copy() for name, array in weights.items()}
     for direction, distance in zip(along, by, strict=True):
-        for name, own in point.items():
-            if own.ndim > 1:
-                own += distance * direction[name]
+        for name, array in point.items():
+            if array.ndim > 1:
+                array += distance * direction[name]
     return point
 
 
 class Evaluator:
-    """Losses of one network with other weights, over a fixed, evenly spread part of the train split."""
+    """Computes the loss of one network with any weights, over a fixed and evenly spaced subset of the train split.
+
+    `images` is the size of the subset. The network runs in single precision, on a GPU where there is one.
+    """
 
     def __init__(self, config: Config, data: Dataset, images: int) -> None:
         prepare_torch()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         split = data.splits(config.protocol)["train"]
-        spread = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
-        self.images = len(spread)
-        """Over how many images losses are taken."""
-        self._batches = list(Batches(replace(split, index=split.index[spread]), config, device).in_order())
+        evenly_spaced = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
+        self.images = len(evenly_spaced)
+        """Images in the subset."""
+        self._batches = list(Batches(replace(split, index=split.index[evenly_spaced]), config, device).in_order())
         self._model = build(config).to(device).to(memory_format=torch.channels_last).eval()
         self._loss = make_loss(config)
 
     @torch.inference_mode()
     def loss_and_error(self, weights: Mapping[str, np.ndarray]) -> tuple[float, float]:
-        """Mean loss and error rate in evaluation mode."""
+        """The mean loss and the error rate of these weights in evaluation mode."""
         self._model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         loss, wrong, count = 0.0, 0, 0
-        for images, labels in self._batches:
-            scores = self._model(images)
-            loss += float(self._loss(scores, labels).sum())
-            wrong += int((scores.argmax(1) != labels).sum())
-            count += len(labels)
+        for images_nchw, labels_n in self._batches:
+            scores_nk = self._model(images_nchw)
+            loss += float(self._loss(scores_nk, labels_n).sum())
+            wrong += int((scores_nk.argmax(1) != labels_n).sum())
+            count += len(labels_n)
         return loss / count, wrong / count
 
 
-def _normalised(generator: np.random.Generator, own: np.ndarray) -> np.ndarray:
-    drawn = generator.standard_normal(own.shape)
-    axes = tuple(range(1, own.ndim))
-    lengths = [np.sqrt((array**2).sum(axis=axes, keepdims=True)) for array in (own, drawn)]
-    return (drawn * lengths[0] / lengths[1]).astype(own.dtype)
+def _random_filters(generator: np.random.Generator, weights: np.ndarray) -> np.ndarray:
+    """Normally distributed filters, scaled to the norms of the layer's filters."""
+    drawn = generator.standard_normal(weights.shape)
+    axes = tuple(range(1, weights.ndim))
+    norms, drawn_norms = (np.sqrt((filters**2).sum(axis=axes, keepdims=True)) for filters in (weights, drawn))
+    return (drawn * norms / drawn_norms).astype(weights.dtype)

@@ -1,4 +1,4 @@
-"""What can be measured of a table's trainings beside their errors. A new measure is a new entry in `MEASURES`."""
+"""What a table can measure of its trainings besides their errors. To add a measure, add an entry to `MEASURES`."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,39 +11,39 @@ from trainable.storage import SURFACE, TRACES, WEIGHTS
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Step sizes of a probe along the gradient, in learning rates (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""
 SURFACE_SEED = 0
-"""The seed of the training whose loss surface is computed, and of the surface's random directions."""
+"""The seed of the training whose loss surface is computed. The surface's random directions are drawn with it, too."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, and what that takes of the training, the plan and the record."""
+    """One kind of measurement, and what it requires of training, planning and record."""
 
     name: str
     files: tuple[str, ...] = ()
-    """The record must have one of these files of a trial."""
+    """A recorded trial must have one of these files: they hold the measurement or what it is computed from."""
     probe_every: int | None = None
-    """Steps between probes along the gradient, where the training is probed."""
+    """Steps between probes along the gradient; None where the training is not probed."""
     only_seed: int | None = None
-    """The one seed that is measured, where it is not all of them."""
+    """The one seed that is measured; None for all seeds."""
     after_training: bool = False
-    """Whether it is computed from weights after the trainings. Such a table has the networks of other tables, and its
-    errors are shown there."""
+    """Whether it is computed from trained weights. A table with such a measure reuses the networks of other tables,
+    which show the errors."""
 
     @property
     def time_factor(self) -> float:
-        """How many times longer a training takes, at most: a probe takes one gradient a step size."""
+        """How many times longer a training takes, at most. A probe computes one gradient for each step size."""
         return 1 + len(STEP_SIZES) / self.probe_every if self.probe_every else 1.0
 
     def is_recorded(self, seed: int, files: Collection[str], probed: bool) -> bool:
-        """Whether a complete trial with these files has what is measured of a seed. `probed`: it was trained with
-        probes."""
+        """Whether a complete trial with these recorded files has the measurement for a seed. `probed` says whether it
+        was trained with probes."""
         if self.only_seed not in (None, seed):
             return True
         return (not self.files or any(name in files for name in self.files)) and (probed or not self.probe_every)
 
 
 ERRORS = Measure("")
-"""Errors and nothing else."""
+"""No measurement besides the errors."""
 LOSSES = Measure("losses", files=(TRACES,))
 """The loss of every mini-batch."""
 PROBE = Measure("probe", files=(TRACES,), probe_every=50)

@@ -1,4 +1,4 @@
-"""Losses, optimizers and schedules by their names in a config."""
+"""The losses, optimizers and learning-rate schedules that a config names."""
 
 from collections.abc import Iterable
 from typing import Any, assert_never
@@ -11,7 +11,7 @@ from trainable.config import Config
 
 
 def make_loss(config: Config) -> nn.Module:
-    """The loss of every image by itself: from class scores (N, 10) and labels (N,) to losses (N,)."""
+    """The config's loss without reduction: from class scores (N, 10) and labels (N,) to each image's loss (N,)."""
     match config.loss:
         case "cross_entropy":
             return nn.CrossEntropyLoss(reduction="none", label_smoothing=config.label_smoothing)
@@ -22,7 +22,7 @@ def make_loss(config: Config) -> nn.Module:
 
 
 def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The config's optimizer. All but `adamw` add the weight decay to the gradient (L2)."""
+    """The config's optimizer. `adamw` decouples the weight decay; the others add it to the gradient (L2)."""
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
         case "adam":
@@ -40,14 +40,25 @@ def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimi
 
 
 def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRScheduler | None:
-    """The config's learning-rate schedule over that many steps; None where the rate is constant."""
+    """The config's learning-rate schedule over a training of that many steps; None for a constant learning rate."""
     match config.schedule:
         case "constant":
             return None
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
-            cycle = config.optimizer in ("adam", "adamw")  # the others keep the momentum of their config, if any
-            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps, cycle_momentum=cycle)
+            cycle_momentum = _one_cycle_cycles_momentum(config)
+            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps, cycle_momentum=cycle_momentum)
+        case unknown:
+            assert_never(unknown)
+
+
+def _one_cycle_cycles_momentum(config: Config) -> bool:
+    """Whether the one-cycle schedule varies the momentum (Adam's beta1) opposite to the learning rate."""
+    match config.optimizer:
+        case "adam" | "adamw":
+            return True
+        case "sgd" | "momentum" | "adagrad":  # no momentum, or the constant one that the config sets
+            return False
         case unknown:
             assert_never(unknown)

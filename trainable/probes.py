@@ -1,11 +1,16 @@
-"""How smooth the loss is along the gradient, measured while training (Santurkar et al. 2018, arXiv 1805.11604, section
-3.2 and appendix A): at a step with gradient g, over step sizes eta along -g, on the same mini-batch,
+"""Probes of how smooth the loss is along the gradient.
+
+The method is that of Santurkar et al. 2018 (arXiv 1805.11604), section 3.2 and appendix A.
+
+A probe is taken at a training step with parameters theta and gradient g. For several step sizes eta it measures, on the
+same mini-batch:
 
 - the loss L(theta - eta g),
-- gradient predictiveness: the distance |grad L(theta - eta g) - g|,
-- effective beta-smoothness: that distance over |eta g|; its maximum over eta is the paper's.
+- gradient predictiveness, the distance |grad L(theta - eta g) - g|,
+- effective beta-smoothness, that distance divided by |eta g|. The paper reports its maximum over eta.
 
-The paper trains with plain SGD. With Adam the gradient is not the step that is taken: that arm has to be labelled.
+The paper trains with plain SGD. With Adam the training does not step along the gradient, so results from Adam have to
+be labelled.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +20,8 @@ from torch import Tensor
 
 from trainable.measures import STEP_SIZES
 
-MEASURED = ("loss", "predictiveness", "smoothness")
+QUANTITIES = ("loss", "predictiveness", "smoothness")
+"""What a probe measures at each step size."""
 
 Step = Callable[..., tuple[Tensor, ...]]
 
@@ -30,29 +36,31 @@ def probe(
     learning_rate: float,
     seeds: int,
 ) -> Tensor:
-    """Measure at the step sizes: (seeds, step sizes, `MEASURED`), on the CPU.
+    """Probe the loss at all `STEP_SIZES`. Returns float32 (S, E, M) on the CPU: seed, step size, one of `QUANTITIES`.
 
-    `step` maps a mini-batch to each seed's loss and the parameters' gradients, as the training's own step does.
-    Parameters, buffers (the running statistics) and random numbers are left exactly as they were.
+    `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients; `gradients` are those at the
+    present parameters. Parameters, buffers (the running statistics) and random generators are left exactly as they
+    were, so that a probe changes nothing in the training.
     """
     buffers = list(buffers)
-    kept = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]
-    origin, own = [tensor.clone() for tensor in parameters], _by_seed(gradients, seeds)
-    measured = []
-    with torch.random.fork_rng(devices=[own.device] if own.is_cuda else []):
-        for times in STEP_SIZES:
-            eta = times * learning_rate
+    saved = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]
+    origin, gradient_sp = [tensor.clone() for tensor in parameters], _rows_by_seed(gradients, seeds)
+    measured_sm = []
+    with torch.random.fork_rng(devices=[gradient_sp.device] if gradient_sp.is_cuda else []):
+        for step_size in STEP_SIZES:
+            eta = step_size * learning_rate
             for parameter, start, gradient in zip(parameters, origin, gradients, strict=True):
                 parameter.copy_(start - eta * gradient)
             with torch.enable_grad():
-                losses_s, *moved = step(*inputs)
-            distance_s = (_by_seed(moved, seeds) - own).norm(dim=1)
-            measured.append(torch.stack([losses_s, distance_s, distance_s / (eta * own.norm(dim=1))], 1))
-    for tensor, value in kept:
+                losses_s, *new_gradients = step(*inputs)
+            distance_s = (_rows_by_seed(new_gradients, seeds) - gradient_sp).norm(dim=1)
+            smoothness_s = distance_s / (eta * gradient_sp.norm(dim=1))
+            measured_sm.append(torch.stack([losses_s, distance_s, smoothness_s], 1))
+    for tensor, value in saved:
         tensor.copy_(value)
-    return torch.stack(measured, 1).float().cpu()
+    return torch.stack(measured_sm, 1).float().cpu()
 
 
-def _by_seed(gradients: Sequence[Tensor], seeds: int) -> Tensor:
-    """All gradients of each seed as one row (seeds, parameters): fused networks are joined in the first dimension."""
+def _rows_by_seed(gradients: Sequence[Tensor], seeds: int) -> Tensor:
+    """All gradients as (S, P). A fused network's gradients hold the seeds side by side in the first dimension."""
     return torch.cat([gradient.unflatten(0, (seeds, -1)).flatten(1) for gradient in gradients], 1)

@@ -1,7 +1,7 @@
-"""What a search is: the space that it samples, what it fixes, where it starts and what stops its trials. Data alone.
+"""The definition of a search as data: its space, what it fixes, where it starts and what stops its trials early.
 
-The record keeps a `ResolvedSearch` on the run of each sweep that searched, so that a report knows the whole space and
-not only what was tried.
+A study holds a `SearchDefinition`. The record keeps a `ResolvedSearch` with each sweep that searched, so that a report
+knows the whole space and not only the configs that were tried.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,25 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from trainable.config import Config
 
 PROTOCOL = {"protocol": "B"}
-"""What every search fixes: a held-out tenth of the train split decides, and the test split is left alone."""
+"""What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
 OPTIONS = ("data", "epochs", "precision", "protocol")
-"""Fields of `Config` that no search may hold: options of the sweep decide them, or `PROTOCOL`."""
+"""Fields of `Config` that no search may set: the sweep's options or `PROTOCOL` decide them."""
 
 
 class _Data(BaseModel):
+    """Immutable data that refuses unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Choice(_Data):
-    """One of some values."""
+    """A parameter that takes one of the listed values."""
 
     choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]
 
     @property
     def distribution(self) -> BaseDistribution:
-        """Optuna's form."""
+        """The parameter as Optuna's distribution."""
         return CategoricalDistribution(self.choices)
 
     @property
@@ -39,7 +41,7 @@ class Choice(_Data):
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Values to check: where these are allowed, all are."""
+        """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         return self.choices
 
     def __str__(self) -> str:
@@ -47,7 +49,7 @@ class Choice(_Data):
 
 
 class Range(_Data):
-    """A number between two, both included; a whole number where both bounds are whole."""
+    """A parameter that takes a number between two bounds, both included. With whole bounds it takes whole numbers."""
 
     low: int | Annotated[float, Field(allow_inf_nan=False)]
     high: int | Annotated[float, Field(allow_inf_nan=False)]
@@ -64,7 +66,7 @@ class Range(_Data):
 
     @property
     def distribution(self) -> BaseDistribution:
-        """Optuna's form."""
+        """The parameter as Optuna's distribution."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return IntDistribution(self.low, self.high, log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -76,7 +78,7 @@ class Range(_Data):
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Values to check: where these are allowed, all are."""
+        """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         return (self.low, self.high)
 
     def __str__(self) -> str:
@@ -88,29 +90,30 @@ def _kind(value: Any) -> str:
 
 
 Parameter = Annotated[Annotated[Choice, Tag("Choice")] | Annotated[Range, Tag("Range")], Discriminator(_kind)]
-"""What a search may do with one field of `Config`."""
+"""How a search varies one field of `Config`."""
 
 
 class StartPoint(_Data):
-    """A config that a search tries first: `values` of the space's parameters. A parameter that is not named keeps the
-    baseline's value."""
+    """A config that a search tries first."""
 
     values: dict[str, Any] = {}
+    """Values of the space's parameters. A parameter that is not named keeps the baseline's value."""
     source: str = ""
-    """Who says that it is worth a try."""
+    """Where the suggestion comes from."""
     reference: bool = False
-    """Whether it is what the winner is compared with on the same terms: the report's own config."""
+    """Whether the winner is compared with this config, which is trained on the same terms."""
 
 
 class Scheduler(_Data):
-    """ASHA (Li et al. 2020, arXiv 1810.05934, section 3): at each rung one trial in `reduction` goes on."""
+    """Early stopping by ASHA (Li et al. 2020, arXiv 1810.05934, section 3): at each rung the best of the trials
+    continue, one in `reduction`, and the others stop."""
 
     reduction: int = Field(default=3, ge=2)
     grace: int | None = Field(default=None, ge=1)
-    """The first rung, in epochs. Where it is not given: late enough for two more rungs to follow."""
+    """The first rung, in epochs. Default: the trial's epochs divided by the square of `reduction`, at least 1."""
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
-        """The epochs after which trials of so many epochs are compared, the last epoch left out."""
+        """The epochs after which trials of `epochs` epochs are compared. The last epoch is not one of them."""
         rungs = [self.grace or max(1, epochs // self.reduction**2)]
         while rungs[-1] * self.reduction < epochs:
             rungs.append(rungs[-1] * self.reduction)
@@ -118,20 +121,21 @@ class Scheduler(_Data):
 
 
 class SearchDefinition(_Data):
-    """A search as a study holds it."""
+    """A search as a study defines it."""
 
     space: Annotated[dict[str, Parameter], Field(min_length=1)]
-    """Parameters by the field of `Config` that each one varies."""
+    """The parameters, by the field of `Config` that each varies."""
     fixed: dict[str, Any] = {}
-    """Fields of `Config` that every trial shares, beside what the sweep changes."""
+    """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
     start: tuple[StartPoint, ...] = ()
+    """Configs to try first, in this order."""
     scheduler: Scheduler = Scheduler()
     winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
-    """Names the winner's files and registered model. Default: `best_` and the study's name."""
+    """The name of the winner's files and registered model. Default: `best_` and the study's name."""
 
     @model_validator(mode="after")
     def _fields_exist(self) -> "SearchDefinition":
-        """Raises where a name is no field of `Config`, is decided elsewhere, or is both fixed and searched."""
+        """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
         for name in (*self.space, *self.fixed):
             if name not in Config.model_fields:
                 raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
@@ -146,45 +150,45 @@ class SearchDefinition(_Data):
 
 
 class ResolvedSearch(_Data):
-    """A search as a sweep ran it: what the record keeps of it."""
+    """A search as one sweep ran it. The record keeps it."""
 
     study: str
     title: str
     fingerprint: str
-    """The data's."""
+    """The fingerprint of the data."""
     base: Config
-    """What every trial shares: the baseline with the sweep's changes and what the search fixes."""
+    """What every trial starts from: the baseline with the sweep's changes and the fields that the search fixes."""
     space: dict[str, Parameter]
     start: tuple[StartPoint, ...] = ()
     scheduler: Scheduler
     sampler: str
-    """What suggests configs, for the reader."""
+    """What suggests the configs, in words for a reader."""
     seeds: tuple[int, ...]
-    """Each config is trained for these."""
+    """The seeds that each config is trained for."""
     samples: int
-    """Configs to try, recorded ones included."""
+    """Number of configs to try, including those that are already recorded."""
     winner: str = "best_bn"
-    """Names the winner's files and registered model."""
+    """The name of the winner's files and registered model."""
 
     def point(self, config: Config) -> dict[str, Any]:
-        """A config's values of the space's parameters."""
+        """The values that a config has for the parameters of the space."""
         return {name: getattr(config, name) for name in self.space}
 
     def covers(self, config: Config, fingerprint: str) -> bool:
-        """Whether a config on the data with that fingerprint is one of this search: it differs from the base in the
-        space's parameters alone."""
+        """Whether this search could try a config on the data with that fingerprint: the config differs from the base in
+        parameters of the space only. Values are not checked against their ranges."""
         return fingerprint == self.fingerprint and config.change(**self.point(self.base)) == self.base
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """The base with values of parameters. Raises `pydantic.ValidationError` where they do not go together."""
+        """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""
         return self.base.change(**values)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The space in Optuna's form."""
+        """The space as Optuna's distributions, by parameter."""
         return {name: parameter.distribution for name, parameter in self.space.items()}
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """The epochs after which ASHA compares trials, the last epoch left out."""
+        """The epochs after which ASHA compares trials. The last epoch is not one of them."""
         return self.scheduler.rungs(self.base.epochs)

@@ -1,4 +1,4 @@
-"""One trial from its first epoch, or from where an earlier process left it, to its last: training with its files."""
+"""One trial in one process: training, checkpoints and results. It continues where an earlier process stopped."""
 
 import io
 import logging
@@ -14,21 +14,26 @@ from trainable.training import Trainer
 from trainable.trial import Environment, TrialReport, TrialSpec
 
 CHECKPOINT_S = 2.0
-"""Seconds between checkpoints at least, so that a killed trial loses about as much, or one epoch."""
+"""The least time between two checkpoints. A killed trial loses about as much of its training, or one epoch."""
 CHECKPOINT_SHARE = 0.02
-"""Share of a trial's time that checkpoints may take: they are rarer where they are large or the storage is slow."""
+"""The largest share of a trial's time that checkpoints may take. Where they are large or the storage is slow, they
+become rarer."""
 
 logger = logging.getLogger(__name__)
 
 
 class Session:
-    """A trial in this process. Raises `DataError` where this node's data is not the sweep's."""
+    """A trial in this process. It continues from the trial's checkpoint if there is one.
+
+    Raises `DataError` where this node cannot load the data or has other data than the sweep.
+    """
 
     def __init__(self, spec: TrialSpec) -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
+        self._report_at = spec.report_at
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
-        self._reported, self._saved, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
+        self._reported_epochs, self._saved_epochs, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
         checkpoint = self._storage.read(CHECKPOINT)
         if checkpoint is not None:
             try:
@@ -36,53 +41,58 @@ class Session:
             except Exception:
                 logger.exception("%s: the checkpoint cannot be used; the trial starts from its first epoch", spec.name)
                 self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
-            self._saved = len(self._trainer.history)
+            self._saved_epochs = len(self._trainer.history)
 
     def advance(self, budget_s: float) -> TrialReport:
-        """Train until the budget is spent, for at least one epoch unless all are done, and report."""
+        """Train and report. A report ends after `budget_s` seconds, or at an epoch of the spec's `report_at`; it has at
+        least one epoch, unless all are done.
+
+        After the last epoch the trial's results are written. Raises `MemoryError`, saying what to change, where the
+        training does not fit in the GPU's memory.
+        """
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
             try:
                 trainer.run_epoch()
             except torch.OutOfMemoryError as error:
-                raise MemoryError(too_large(trainer)) from error
-            if time.monotonic() - start > budget_s:
+                raise MemoryError(out_of_memory_message(trainer)) from error
+            if time.monotonic() - start > budget_s or len(trainer.history) in self._report_at:
                 break
         if trainer.done:
-            self._publish()
+            self._write_results()
         if trainer.done or time.monotonic() > self._save_due:
             self.save()
         report = TrialReport(
-            epochs=tuple(trainer.history[self._reported :]),
+            epochs=tuple(trainer.history[self._reported_epochs :]),
             done=trainer.done,
-            environment=None if self._reported else environment(trainer.device),
+            environment=None if self._reported_epochs else environment(trainer.device),
         )
-        self._reported = len(trainer.history)
+        self._reported_epochs = len(trainer.history)
         return report
 
     def save(self) -> None:
-        """Write the checkpoint, unless the last one is as new as the training."""
-        if self._saved == len(self._trainer.history):
+        """Write a checkpoint, unless no epoch was trained since the last one."""
+        if self._saved_epochs == len(self._trainer.history):
             return
         start, buffer = time.monotonic(), io.BytesIO()
         torch.save(self._trainer.state_dict(), buffer)
         self._storage.write(CHECKPOINT, buffer.getbuffer())
-        self._saved, end = len(self._trainer.history), time.monotonic()
+        self._saved_epochs, end = len(self._trainer.history), time.monotonic()
         self._save_due = end + max(CHECKPOINT_S, (end - start) / CHECKPOINT_SHARE)
 
-    def _publish(self) -> None:
-        """Write what the record keeps of a finished trial, readable without torch."""
+    def _write_results(self) -> None:
+        """Write the files that the record keeps of a finished trial. They can be read without torch."""
         kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self._trainer.kernels)}
         losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
         probes = {f"probes/{seed}": values for seed, values in self._trainer.probes().items()}
         layers = {f"trained/{name}": values for name, values in self._trainer.first_layers().items()}
         self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
-        self._storage.write(CORRECT, to_safetensors(self._trainer.correct()))
+        self._storage.write(CORRECT, to_safetensors(self._trainer.correct_bits()))
         self._storage.write(TRACES, to_safetensors(kernels | layers | losses | probes))
 
 
-def too_large(trainer: Trainer) -> str:
-    """What to say of a training that does not fit in its share of the GPU's memory."""
+def out_of_memory_message(trainer: Trainer) -> str:
+    """The error message for a training that does not fit in its share of the GPU's memory."""
     config, seeds = trainer.config, len(trainer.seeds)
     return (
         f"out of GPU memory: {config.canonical() or 'the baseline'} with {seeds} seed(s) fused and batch_size "
@@ -92,11 +102,15 @@ def too_large(trainer: Trainer) -> str:
 
 
 def environment(device: torch.device) -> Environment:
-    """What this process trains on, for the record."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = f"{_processor()}, {torch.get_num_threads()} thread(s)"
+    """The device, host and versions that this process trains with. Raises `ValueError` for a device that is neither a
+    CPU nor a CUDA GPU."""
+    match device.type:
+        case "cuda":
+            name = torch.cuda.get_device_name(device)
+        case "cpu":
+            name = f"{_processor()}, {torch.get_num_threads()} thread(s)"
+        case unknown:
+            raise ValueError(f"device {unknown!r} is unknown; allowed: cpu, cuda")
     return Environment(
         device=device.type,
         device_name=name,

@@ -1,30 +1,36 @@
-"""Readers: each form in which the data is found, decoded to arrays and checked. Nothing is cached here."""
+"""Readers that decode a data set from each form that it is distributed in, and check it. Nothing is cached here."""
 
 import io
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, assert_never
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
+"""CIFAR-10's images of each class, by split."""
 CHANNEL_MEAN, CHANNEL_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
-"""Of CIFAR-10's train split in grey levels; every copy of it, re-encoded or not, is within 2 of these."""
+"""Statistics of CIFAR-10's train split, in grey levels from 0 to 255. Those of any copy, re-encoded or not, differ from
+them by at most 2."""
 
+CifarForm = Literal["official", "parquet", "folders"]
+"""`official`: the Python batches or their archive. `parquet`: Parquet files named by split. `folders`: image files in a
+folder for each class, in one for each split."""
 
 NamedFile = tuple[str, io.BytesIO | Path]
-"""An encoded image and what to call it in a message."""
+"""The name of an encoded image for error messages, and its content."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A data set as it was read: images (N, 32, 32, 3) uint8 and labels (N,) uint8 of both splits."""
+    """A data set decoded to arrays: images uint8 (N, 32, 32, 3) and labels uint8 (N,) of both splits."""
 
     form: str
-    """`official`, `embedded`, or the layout and the encoding of its images: `parquet of JPEG`, `folders of PNG`."""
+    """Where it was read from: `official`, `embedded`, or layout and image encoding, such as `parquet of JPEG`."""
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
@@ -32,11 +38,11 @@ class Decoded:
 
 
 class DataError(ValueError):
-    """The data is missing or is not what it should be; the message names the file and what is wrong."""
+    """The data is missing or is not what it should be. The message names the file and the problem."""
 
 
-def find_form(folder: Path) -> str | None:
-    """The form of CIFAR-10 in a folder: `official`, `parquet`, `folders`, or None where there is none of them."""
+def find_form(folder: Path) -> CifarForm | None:
+    """The form in which a folder holds CIFAR-10, or None where it holds none. The content is not checked."""
     if any((folder / name).exists() for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")):
         return "official"
     if any(folder.rglob("*.parquet")):
@@ -47,55 +53,73 @@ def find_form(folder: Path) -> str | None:
 
 
 def read_cifar10(folder: Path, download: bool = False) -> Decoded:
-    """CIFAR-10 from a folder in any of its forms; with `download`, fetched into it first.
+    """CIFAR-10 from a folder in any of its forms. With `download`, the official form is downloaded into it first.
 
-    Raises `DataError` for a folder that holds something else or is damaged.
+    Raises `DataError` where the download fails, or where the folder's content is damaged or is something else.
     """
-    form = "official" if download else find_form(folder)
+    form: CifarForm | None = "official" if download else find_form(folder)
     if form is None:
-        found = ", ".join(sorted(p.name for p in folder.iterdir())[:4]) or "nothing"
+        present = ", ".join(sorted(path.name for path in folder.iterdir())[:4]) or "nothing"
         raise DataError(
-            f"{folder}: no CIFAR-10 here (found {found}); expected cifar-10-batches-py/ or cifar-10-python.tar.gz, "
+            f"{folder}: no CIFAR-10 here (found {present}); expected cifar-10-batches-py/ or cifar-10-python.tar.gz, "
             "*.parquet files, or train/ and test/ with a folder for each class"
         )
-    if form == "official":
-        decoded = _read_official(folder, download)
-    else:
-        list_images = _list_parquet if form == "parquet" else _list_class_folders
-        (train, train_labels), (test, test_labels) = (list_images(folder, split) for split in PER_CLASS)
-        images, encodings = _decode([*train, *test])
-        form = f"{form} of {' and '.join(sorted(encodings))}"
-        decoded = Decoded(form, images[: len(train)], train_labels, images[len(train) :], test_labels)
+    match form:
+        case "official":
+            decoded = _read_official(folder, download)
+        case "parquet":
+            decoded = _read_encoded(form, folder, _list_parquet)
+        case "folders":
+            decoded = _read_encoded(form, folder, _list_class_folders)
+        case unknown:
+            assert_never(unknown)
     _check_cifar10(folder, decoded)
     return decoded
 
 
 def read_digits() -> Decoded:
-    """scikit-learn's 1,797 handwritten digits, 8x8 enlarged fourfold to grey RGB; a fixed stratified fifth is test."""
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels, enlarged to 32x32 and repeated in three channels.
+
+    A fixed stratified fifth of them is the test split.
+    """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     images = np.repeat(grey.repeat(4, axis=1).repeat(4, axis=2)[..., None], 3, axis=3)
     labels = digits.target.astype(np.uint8)
-    train, test = stratified_split(labels, 0.2)
+    train, test = stratified_split(labels, fraction=0.2)
     return Decoded("embedded", images[train], labels[train], images[test], labels[test])
 
 
 def stratified_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices (kept, held out): a fixed random `fraction` of every class is held out, the same on every call."""
+    """Sorted indices of the kept and of the held-out labels. A random `fraction` of every class is held out, the same
+    on every call."""
     generator = np.random.Generator(np.random.PCG64(0))
-    held = np.concatenate(
+    held_out = np.concatenate(
         [
             generator.permutation(members)[: round(len(members) * fraction)]
             for members in (np.flatnonzero(labels == label) for label in np.unique(labels))
         ]
     )
-    return np.setdiff1d(np.arange(len(labels)), held), np.sort(held)
+    return np.setdiff1d(np.arange(len(labels)), held_out), np.sort(held_out)
+
+
+def _read_encoded(
+    layout: str, folder: Path, list_images: Callable[[Path, str], tuple[list[NamedFile], np.ndarray]]
+) -> Decoded:
+    """CIFAR-10 from encoded images: `list_images` gives the images and labels of a split."""
+    (train, train_labels), (test, test_labels) = (list_images(folder, split) for split in PER_CLASS)
+    images, encodings = _decode([*train, *test])
+    form = f"{layout} of {' and '.join(sorted(encodings))}"
+    return Decoded(form, images[: len(train)], train_labels, images[len(train) :], test_labels)
 
 
 def _read_official(folder: Path, download: bool) -> Decoded:
-    """Through torchvision, which checks the MD5 of every file; checked here first to name the file at fault."""
+    """CIFAR-10 in its official form, read by torchvision.
+
+    torchvision checks the MD5 of every file but does not say which one is wrong, so they are checked here first.
+    """
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, extract_archive
 
@@ -123,6 +147,7 @@ def _read_official(folder: Path, download: bool) -> Decoded:
 
 
 def _list_parquet(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
+    """A split's images and labels from all Parquet files whose names start with the split's."""
     from pyarrow import ArrowException, parquet
 
     files = sorted(path for path in folder.rglob("*.parquet") if path.name.startswith(split))
@@ -153,10 +178,11 @@ def _list_parquet(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray
 
 
 def _list_class_folders(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
-    found = sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
-    if found != sorted(CLASSES):
+    """A split's images and labels from a folder for each class."""
+    class_names = sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
+    if class_names != sorted(CLASSES):
         raise DataError(
-            f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(CLASSES)}"
+            f"{folder / split}: class folders are {', '.join(class_names) or 'none'}; expected {', '.join(CLASSES)}"
         )
     files = [(path, label) for label, name in enumerate(CLASSES) for path in sorted((folder / split / name).iterdir())]
     if not files:
@@ -165,7 +191,7 @@ def _list_class_folders(folder: Path, split: str) -> tuple[list[NamedFile], np.n
 
 
 def _decode(files: Iterable[NamedFile]) -> tuple[np.ndarray, set[str]]:
-    """The images, and the encodings found among them, as Pillow names them."""
+    """The images as uint8 (N, 32, 32, 3), and Pillow's names of their encodings."""
     images, encodings = [], set()
     for name, file in files:
         try:
@@ -181,7 +207,7 @@ def _decode(files: Iterable[NamedFile]) -> tuple[np.ndarray, set[str]]:
 
 
 def _check_cifar10(folder: Path, decoded: Decoded) -> None:
-    """No file is trusted for being where CIFAR-10 should be: class counts and pixel statistics must be CIFAR-10's."""
+    """Raise `DataError` unless class counts and pixel statistics are those of CIFAR-10."""
     for split, labels in (("train", decoded.train_labels), ("test", decoded.test_labels)):
         counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
         if counts != [PER_CLASS[split]] * len(CLASSES):

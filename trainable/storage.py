@@ -1,7 +1,7 @@
-"""Where a trial's files live until the record has them. No torch and no Ray here.
+"""Storage of a trial's files until the record has them. Imports neither torch nor Ray.
 
-Each trial has one folder, named by its key and seeds, in any file system that pyarrow knows (a local or shared folder,
-s3://, gs://). `TrialStorage` is the one class that makes these names.
+Each trial has a folder, named by its key and seeds, in a local or shared folder or in an object store that pyarrow
+supports (s3://, gs://). Only `TrialStorage` makes these names.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,22 @@ from pyarrow import fs
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.pt"
+"""The training's state after some epoch. It is not recorded."""
 WEIGHTS = "weights.safetensors"
+"""Every seed's parameters and buffers after the last epoch, as `seed_0/conv1.weight`."""
 TRACES = "traces.safetensors"
-"""What a training leaves for pictures: by seed the loss of every mini-batch and the probes along the gradient; of the
-first seed the first layer's kernels by epoch and the first two layers when trained."""
+"""What pictures of a training are made from. For every seed: `step_losses/seed_0`, the loss of each mini-batch, and
+`probes/seed_0`, where the training was probed. For the first seed: `kernels/epoch_0`, the first layer's kernels before
+and after each epoch, and `trained/conv1.weight`, the first two convolutions and the first batch norm after the last."""
 CORRECT = "correct.safetensors"
-"""Which images of the held-out split the last epoch of each seed classified correctly: packed bits as `seed_0`."""
+"""Which held-out images each seed's network classifies correctly after the last epoch: packed bits, as `seed_0`."""
 SURFACE = "surface.safetensors"
-"""Of a trial whose loss surface was computed: `alphas`, `betas`, `loss` and `error` by beta and alpha, and `images`."""
+"""The loss surface of a trial, where it was computed: the axes `alphas` and `betas`, `loss` and `error` with one row
+for each beta and one column for each alpha, and `images`, the number of images that they are averaged over."""
 
 
 def format_seeds(seeds: tuple[int, ...]) -> str:
-    """Ascending seeds as a short name: (0, 1, 2, 5) is `0to2_5`."""
+    """A short name for ascending seeds: that of (0, 1, 2, 5) is `0to2_5`."""
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][-1] + 1:
@@ -36,19 +40,23 @@ def format_seeds(seeds: tuple[int, ...]) -> str:
 
 
 def entries_under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:
-    """The entries whose names start with the prefix, by the rest of their names."""
+    """The entries whose names start with the prefix, which is removed from their names."""
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
 
 
 class TrialStorage:
-    """The files of one trial. They outlive the process, the node and the sweep, until the record has the trial."""
+    """The files of one trial.
+
+    They remain after the process, the node and the sweep have ended, until the record has the trial. The methods raise
+    `OSError` where the storage cannot be reached.
+    """
 
     def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
         self._filesystem, root = open_storage(storage_path)
         self._folder = f"{root}/trials/{key}-seeds-{format_seeds(seeds)}"
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, or None where there is no such file."""
+        """The content of a file, or None where there is no such file."""
         path = f"{self._folder}/{name}"
         if self._filesystem.get_file_info(path).type != fs.FileType.File:
             return None
@@ -56,7 +64,7 @@ class TrialStorage:
             return file.read()
 
     def write(self, name: str, content: bytes | memoryview) -> None:
-        """Write a file so that a reader sees the old content or the new, never a part."""
+        """Write a file. A reader sees either the old content or all of the new."""
         self._filesystem.create_dir(self._folder, recursive=True)
         unfinished = f"{self._folder}/{name}.unfinished"
         with self._filesystem.open_output_stream(unfinished) as file:
@@ -64,7 +72,7 @@ class TrialStorage:
         self._filesystem.move(unfinished, f"{self._folder}/{name}")
 
     def fetch(self, name: str, folder: Path) -> Path | None:
-        """Copy a file into a local folder; None where there is no such file."""
+        """Copy a file into a local folder and return the copy's path, or None where there is no such file."""
         content = self.read(name)
         if content is None:
             return None
@@ -72,13 +80,13 @@ class TrialStorage:
         return folder / name
 
     def remove(self) -> None:
-        """Delete the trial's folder."""
+        """Delete the trial's folder if it exists."""
         if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
             self._filesystem.delete_dir(self._folder)
 
 
 def tune_folder(storage_path: str) -> str:
-    """Where Ray Tune keeps what it writes of a sweep; the query of a URI stays its last part."""
+    """The folder or URI for the files that Ray Tune itself writes. It is inside the storage; a URI keeps its query."""
     if "://" not in storage_path:
         return f"{storage_path}/tune"
     parts = urlsplit(storage_path)
@@ -86,17 +94,21 @@ def tune_folder(storage_path: str) -> str:
 
 
 def open_storage(storage_path: str) -> tuple[fs.FileSystem, str]:
-    """The file system and the path in it. A path without a scheme is a local folder, made absolute."""
+    """The file system of a storage path, and the path in that file system.
+
+    A path without a scheme is a local folder, which is made absolute. Raises `pyarrow.ArrowInvalid` for an unknown
+    scheme.
+    """
     if "://" in storage_path:
         return fs.FileSystem.from_uri(storage_path)
     return fs.LocalFileSystem(), str(Path(storage_path).expanduser().resolve())
 
 
 def check_writable(storage_path: str) -> None:
-    """Write and delete a small file. Raises `OSError` or `pyarrow.ArrowException` where that fails."""
+    """Write and delete a small file in the storage. Raises `OSError` or `pyarrow.ArrowException` where that fails."""
     filesystem, root = open_storage(storage_path)
     filesystem.create_dir(root, recursive=True)
-    probe = f"{root}/.probe"
-    with filesystem.open_output_stream(probe) as file:
+    test_file = f"{root}/.probe"
+    with filesystem.open_output_stream(test_file) as file:
         file.write(b"probe")
-    filesystem.delete_file(probe)
+    filesystem.delete_file(test_file)

@@ -1,4 +1,4 @@
-"""What a study is: named configs with their place in a table and, where there is one, the reported figure."""
+"""Studies as data: tables of named configs with the results reported for them, and searches."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,11 +11,16 @@ from trainable.search_space import SearchDefinition
 
 
 class _Data(BaseModel):
+    """Immutable data that refuses unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Reported(_Data):
-    """A printed result: the minimum error over the epochs and the 1-based epoch it occurs at, of one run."""
+    """A published result of one training: the smallest error of any epoch, and that epoch, counted from 1.
+
+    Errors are rates from 0 to 1.
+    """
 
     train_error: float
     train_epoch: int
@@ -24,35 +29,37 @@ class Reported(_Data):
 
 
 class Row(_Data):
-    """One line of a table: a name, what it changes in the baseline config, and what was reported for it."""
+    """One row of a table: a named config."""
 
     name: str
     change: dict[str, Any] = {}
+    """The fields of `Config` in which it differs from the baseline."""
     reported: Reported | None = None
+    """What was published for it."""
 
 
 class Table(_Data):
-    """Rows that vary one thing. `slug` is the first half of its trials' names; `note` is printed under the table.
-
-    `reference` is the change from the baseline that its rows are compared with, where it is not the baseline itself.
-    `measure` names what is measured of its trainings beside their errors, one of `trainable.measures.MEASURES`.
-    `cpu_epochs` is how many epochs its trainings take on a CPU, where the networks are too large for one and
-    `--epochs` does not say otherwise.
-    """
+    """Configs that vary one thing."""
 
     number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
     slug: str
+    """A short name; the names of its trials start with it."""
     title: str
     varies: str
+    """What the rows vary: the heading of their column."""
     rows: tuple[Row, ...]
     note: str = ""
+    """Printed under the table."""
     reference: dict[str, Any] = {}
+    """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: MeasureName = ""
+    """What is measured of its trainings besides their errors: a name in `trainable.measures.MEASURES`."""
     cpu_epochs: int | None = None
+    """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
 
 
 class Study(_Data):
-    """Tables, a search, or both, that are planned and run together."""
+    """Tables, a search or both, which are planned and run together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     title: str
@@ -62,14 +69,14 @@ class Study(_Data):
 
 @dataclass(frozen=True)
 class StudyFile:
-    """The file that a study was read from, as it was."""
+    """The name and the unchanged text of the file that a study was read from."""
 
     name: str
     text: str
 
 
 class ResolvedRow(_Data):
-    """A row with the config that it means in one sweep and that config's key: what the record keeps of a study."""
+    """A row as one sweep ran it: with its full config and the config's key. The record keeps it."""
 
     name: str
     key: str
@@ -78,8 +85,7 @@ class ResolvedRow(_Data):
 
 
 class ResolvedTable(_Data):
-    """A table of a study with its rows' keys. `reference` is the key of the config that its rows are compared with;
-    empty where they are not."""
+    """A table as one sweep ran it. The record keeps it. Fields without a description are those of `Table`."""
 
     study: str
     number: str
@@ -89,9 +95,10 @@ class ResolvedTable(_Data):
     rows: tuple[ResolvedRow, ...]
     note: str = ""
     reference: str = ""
+    """The key of the config that the rows are compared with; empty where they are not compared."""
     measure: MeasureName = ""
 
     @property
     def measures(self) -> Measure:
-        """What is measured of its trainings, beside their errors."""
+        """What is measured of its trainings besides their errors."""
         return MEASURES[self.measure]

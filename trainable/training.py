@@ -3,7 +3,7 @@
     for epoch in train(Config(batch_norm=True), load("cifar10"), seeds=(0, 1)):
         print(epoch.number, epoch.mean("test_error"))
 
-All randomness is a function of the seed and the epoch, so a training resumes exactly from any epoch's end, and two
+All randomness is a function of seed and epoch. A training therefore resumes exactly from the end of any epoch, and two
 configs with the same seed see the same batches in the same order.
 """
 
@@ -30,18 +30,21 @@ from trainable.trial import Epoch
 def train(
     config: Config, data: Dataset, seeds: Sequence[int] = (0,), device: str | torch.device | None = None
 ) -> Iterator[Epoch]:
-    """Train a config for some seeds and yield after each epoch."""
+    """Train a config for some seeds and yield each epoch's metrics when it ends.
+
+    The default device is a GPU where there is one, else the CPU.
+    """
     trainer = Trainer(config, data, seeds, device)
     while not trainer.done:
         yield trainer.run_epoch()
 
 
 class Trainer:
-    """A training that can be saved after any epoch and goes on bit for bit (on CPU) in another process.
+    """A training that can be saved after any epoch and continued in another process, bit for bit on a CPU.
 
-    On a GPU all seeds are fused into one program; on a CPU, which one seed fills, each is its own. `fused` decides
-    otherwise. With `probe_every` the loss is probed along the gradient once in so many steps, which changes nothing in
-    the training (see `trainable.probes`).
+    By default all seeds are fused into one program on a GPU, and train one by one on a CPU, which a single seed keeps
+    busy; `fused` overrides this. With `probe_every`, the loss is probed along the gradient once in that many steps,
+    which changes nothing in the training (see `trainable.probes`).
     """
 
     def __init__(
@@ -59,32 +62,33 @@ class Trainer:
         self._batches = {
             name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
         }
-        together = self.device.type == "cuda" if fused is None else fused
-        groups = [self.seeds] if together else [(seed,) for seed in self.seeds]
+        fuse_seeds = self.device.type == "cuda" if fused is None else fused
+        groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
         self.history: list[Epoch] = []
+        """The epochs so far."""
         self._correct_ns = torch.empty(0, len(self.seeds), dtype=torch.bool)
         self.kernels = [self._learners[0].kernels()]
-        """First-layer kernels (outputs, 3, 3, 3) of the first seed: at the start, then after every epoch."""
+        """The first seed's first-layer kernels (output channels, 3, 3, 3): at the start and after each epoch."""
 
     @property
     def done(self) -> bool:
-        """Whether the last epoch is behind us."""
+        """Whether all epochs of the config are trained."""
         return len(self.history) == self.config.epochs
 
     def run_epoch(self) -> Epoch:
-        """Train every seed for one epoch and evaluate it."""
+        """Train all seeds for one epoch, evaluate them and return the epoch's metrics."""
         start, number = time.perf_counter(), len(self.history) + 1
         metrics: dict[str, list[float]] = {}
         for learner in self._learners:
             metrics.setdefault("train_loss", []).extend(learner.train(number))
-        metrics |= self._evaluate()
+        metrics |= self.evaluate()
         self.kernels.append(self._learners[0].kernels())
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
 
-    def _evaluate(self) -> dict[str, list[float]]:
-        """Every seed's error rates as they are now, as `test_error`."""
+    def evaluate(self) -> dict[str, list[float]]:
+        """The present error rates on every split, one for each seed, by metric name (`test_error`)."""
         errors = {}
         for name, batches in self._batches.items():
             correct_ns = torch.cat([learner.correct_images(batches) for learner in self._learners], 1)
@@ -93,14 +97,16 @@ class Trainer:
                 self._correct_ns = correct_ns
         return errors
 
-    def correct(self) -> dict[str, Tensor]:
-        """For every seed, which images of the held-out split the last epoch classified correctly, in the split's
-        order: one bit an image, packed eight to a byte as by `numpy.packbits`, as `seed_0`."""
-        bits_sn = torch.from_numpy(np.packbits(self._correct_ns.numpy(), axis=0)).T
-        return {f"seed_{seed}": bits_n for seed, bits_n in zip(self.seeds, bits_sn.contiguous(), strict=True)}
+    def correct_bits(self) -> dict[str, Tensor]:
+        """Which held-out images each seed's network classified correctly at the last evaluation, by `seed_0`.
+
+        There is one bit for each image, in the split's order, packed into uint8 (B,) as by `numpy.packbits`.
+        """
+        packed_sb = torch.from_numpy(np.packbits(self._correct_ns.numpy(), axis=0)).T
+        return {f"seed_{seed}": packed_b for seed, packed_b in zip(self.seeds, packed_sb.contiguous(), strict=True)}
 
     def weights(self) -> dict[str, Tensor]:
-        """Every seed's parameters and buffers on the CPU, as `seed_0/conv1.weight`."""
+        """Copies of every seed's parameters and buffers on the CPU, by `seed_0/conv1.weight`."""
         return {
             f"seed_{seed}/{name}": tensor.detach().cpu().contiguous().clone()
             for learner in self._learners
@@ -109,29 +115,32 @@ class Trainer:
         }
 
     def first_layers(self) -> dict[str, Tensor]:
-        """The first seed's first two convolutions and the first one's batch norm, as `conv1.weight`."""
-        own = entries_under(f"seed_{self.seeds[0]}/", self.weights())
-        return {name: tensor for name, tensor in own.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")}
+        """The first seed's first two convolutions and the batch norm after the first, by `conv1.weight`."""
+        weights = entries_under(f"seed_{self.seeds[0]}/", self.weights())
+        return {
+            name: tensor for name, tensor in weights.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")
+        }
 
     def step_losses(self) -> dict[str, Tensor]:
-        """Every seed's mini-batch losses so far, one a step, as `seed_0`."""
+        """Every seed's mini-batch losses (T,) of all steps so far, by `seed_0`."""
         return {
-            f"seed_{seed}": torch.cat([torch.empty(0), *(losses_ts[:, place] for losses_ts in learner.losses)])
+            f"seed_{seed}": torch.cat([torch.empty(0), *(losses_ts[:, index] for losses_ts in learner.losses)])
             for learner in self._learners
-            for place, seed in enumerate(learner.seeds)
+            for index, seed in enumerate(learner.seeds)
         }
 
     def probes(self) -> dict[str, Tensor]:
-        """Every seed's probes so far (probes, step sizes, measured), as `seed_0`; empty where none were asked for."""
+        """Every seed's probes so far (probes, E, M), by `seed_0`. Empty where the training is not probed."""
         return {
-            f"seed_{seed}": torch.stack([probe[place] for probe in learner.probes])
+            f"seed_{seed}": torch.stack([probe_sem[index] for probe_sem in learner.probes])
             for learner in self._learners
-            for place, seed in enumerate(learner.seeds)
+            for index, seed in enumerate(learner.seeds)
             if learner.probes
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs: tensors and plain values, so that it loads with `weights_only`."""
+        """All that another process needs to continue. It holds only tensors and plain values, so that `torch.load`
+        accepts it with `weights_only=True`."""
         return {
             "config": self.config.model_dump(mode="json"),
             "groups": [list(learner.seeds) for learner in self._learners],
@@ -143,9 +152,12 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises `ValueError` where it is of another config, of other seeds, of another
-        device, which fuses them otherwise, or of a training that was probed otherwise."""
-        same_seeds = state["groups"] == [list(each.seeds) for each in self._learners]
+        """Continue from a saved state.
+
+        Raises `ValueError` where it was saved with another config, with other seeds, with seeds fused otherwise (as on
+        another kind of device), or with another `probe_every`.
+        """
+        same_seeds = state["groups"] == [list(learner.seeds) for learner in self._learners]
         if Config(**state["config"]) != self.config or not same_seeds or state["probe_every"] != self._probe_every:
             raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['groups']}")
         self.history = [Epoch(**epoch) for epoch in state["history"]]

@@ -1,4 +1,4 @@
-"""What the driver and a worker say to each other about a trial: its spec, its reports, how it ended. No torch here."""
+"""The messages between driver and worker about a trial: its spec, its reports and how it ended. Imports no torch."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,41 +9,46 @@ from trainable.config import Config
 
 
 class TrialSpec(BaseModel):
-    """All that a process on any node needs to run a trial."""
+    """Everything that a process on any node needs to run a trial."""
 
     key: str
     name: str
     config: Config
     seeds: tuple[int, ...]
     fingerprint: str
-    """The data's; a node with other data refuses the trial."""
+    """The fingerprint of the data. A node with other data refuses the trial."""
     data_dir: str | None
+    """The folder or URI of CIFAR-10, as for `trainable.data.load`."""
     storage_path: str
+    """The folder or URI for the trial's files, which all nodes can reach."""
     probe_every: int | None = None
-    """Probe the loss along the gradient once in so many steps; changes nothing else."""
+    """Probe the loss along the gradient once in this many steps. This does not change the training."""
+    report_at: tuple[int, ...] = ()
+    """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
     tags: dict[str, str] = {}
-    """What the record says of the trial beside its config."""
+    """Tags of the trial's run in the record, besides its config."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch measured."""
+    """The metrics of one epoch."""
 
     number: int
-    """1-based."""
+    """Counted from 1."""
     seconds: float
-    """The time to train and evaluate all seeds."""
+    """The time that training and evaluating all seeds took."""
     metrics: dict[str, list[float]]
-    """Name to one value a seed. `train_loss`: mean loss of the epoch's batches while training. `train_error`,
-    `val_error`, `test_error`: error rate over the whole split in evaluation mode, as the protocol says."""
+    """One value for each seed, by metric. `train_loss` is the mean loss over the epoch's images, during training.
+    `train_error` and, depending on the protocol, `val_error` or `test_error` are error rates over the whole split, in
+    evaluation mode."""
 
     def mean(self, name: str) -> float:
-        """The seeds' mean of a metric."""
+        """The mean of a metric over the seeds."""
         return sum(self.metrics[name]) / len(self.metrics[name])
 
 
 class Environment(BaseModel):
-    """What a trial runs on."""
+    """The device, host and versions that a trial runs with."""
 
     device: str
     """`cpu` or `cuda`."""
@@ -54,16 +59,19 @@ class Environment(BaseModel):
 
 
 class TrialReport(BaseModel):
-    """What a running trial reports: the epochs since its last report, or since its first epoch in the first report of a
-    process, which a resumed trial repeats."""
+    """What a running trial reports: the epochs since its last report.
+
+    The first report of a process starts at the first epoch, so a resumed trial repeats the epochs before its
+    checkpoint.
+    """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # a diverged loss is NaN, and stays NaN in JSON
 
     epochs: tuple[Epoch, ...]
     done: bool
-    """Whether the last epoch is among them."""
+    """Whether the trial's last epoch is among them."""
     environment: Environment | None = None
-    """In the first report of a process only."""
+    """Set in the first report of a process only."""
 
     @property
     def last(self) -> Epoch:
@@ -77,8 +85,8 @@ class TrialEnd(StrEnum):
     COMPLETE = "complete"
     """Every epoch ran."""
     STOPPED = "stopped"
-    """The search's scheduler stopped it early."""
+    """The search's scheduler stopped it before its last epoch."""
     INTERRUPTED = "interrupted"
-    """The sweep was stopped; the next one goes on from the trial's checkpoint."""
+    """The sweep was stopped. The next sweep continues from the trial's checkpoint."""
     FAILED = "failed"
-    """It was given up after an error."""
+    """It was given up after errors."""

@@ -16,7 +16,14 @@ class TrialContext:
     storage_path: str
 
     def spec(
-        self, config: Config, *, name: str, seeds: tuple[int, ...], tags: dict[str, str], probe_every: int | None = None
+        self,
+        config: Config,
+        *,
+        name: str,
+        seeds: tuple[int, ...],
+        tags: dict[str, str],
+        probe_every: int | None = None,
+        report_at: tuple[int, ...] = (),
     ) -> TrialSpec:
         """The spec of one trial."""
         return TrialSpec(
@@ -28,5 +35,6 @@ class TrialContext:
             data_dir=self.data_dir,
             storage_path=self.storage_path,
             probe_every=probe_every,
+            report_at=report_at,
             tags=tags,
         )

@@ -53,7 +53,9 @@ class TrialSearch(OptunaSearch):
         config = self._search.config(values)
         key = config.key(self._context.fingerprint)
         name = self._names.setdefault(key, f"{self._search.study}-{len(self._names) + 1:03d}")
-        spec = self._context.spec(config, name=name, seeds=self._search.seeds, tags=self._tags(config, name))
+        search = self._search
+        tags = self._tags(config, name)
+        spec = self._context.spec(config, name=name, seeds=search.seeds, tags=tags, report_at=search.rungs)
         return tune_config(spec)
 
     def _tags(self, config: Config, name: str) -> dict[str, str]:
