@@ -22,10 +22,8 @@ from sweeps.errors import UsageError
 from sweeps.planning.options import default_experiment, default_tracking_uri
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
 from sweeps.recording.tracking import ensure_experiment, open_record
-from trainable.storage import CORRECT, SURFACE, TRACES
+from trainable.measures import EXPORTED_FILES
 
-MEASURED = (TRACES, CORRECT, SURFACE)
-"""Files that every export has: the report is drawn and computed from them."""
 ORIGIN = "origin_run_id"
 """Tag of an imported run: the id that the run had where it was recorded. An import skips what is there already."""
 
@@ -58,13 +56,13 @@ def export(
 
 
 def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
-    """All of a trial's artifacts, or those of `MEASURED` alone."""
+    """All of a trial's artifacts, or those of `EXPORTED_FILES` alone."""
     if models:
         target.mkdir(parents=True, exist_ok=True)
         client.download_artifacts(trial.run_id, "", str(target))
         return
     arrays = target / ARRAYS_FOLDER
-    for name in filter(trial.has, MEASURED):
+    for name in filter(trial.has, EXPORTED_FILES):
         arrays.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder), arrays)

@@ -73,7 +73,7 @@ def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(
         ("x.yaml", ROW.replace("  rows:\n", "  rows: []\n"),
          "x.yaml, line 6, tables[0].rows: must have at least one row"),
         ("x.yaml", ROW.replace("varies: x", "varies: x\n  measure: heat") + "  - name: a",
-         "x.yaml, line 6, tables[0].measure: 'heat' is unknown; allowed: losses, probe, surface"),
+         "x.yaml, line 6, tables[0].measure: 'heat' is unknown; allowed: losses, probe, surface, correct"),
         ("x.yaml", SPACE + "    learning_rate: {low: 1, high: 2}", "x.yaml, line 1, search: learning_rate: unknown; "),
         ("x.yaml", SPACE + "    lr: {low: 2, high: 1}", "line 3, search.space.lr: low 2 must not be above high 1"),
         ("x.yaml", SPACE + "    lr: {low: 0, high: 1, log: true}", "low 0 must be above 0 on a logarithmic scale"),

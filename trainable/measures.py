@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from trainable.storage import SURFACE, TRACES, WEIGHTS
+from trainable.storage import CORRECT, SURFACE, TRACES, WEIGHTS
 
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Step sizes of a probe along the gradient, in learning rates (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""
@@ -50,7 +50,15 @@ PROBE = Measure("probe", files=(TRACES,), probe_every=50)
 """How smooth the loss is along the gradient."""
 LOSS_SURFACE = Measure("surface", files=(SURFACE, WEIGHTS), only_seed=SURFACE_SEED, after_training=True)
 """The loss around the trained weights."""
-MEASURES = {measure.name: measure for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE)}
+CORRECT_IMAGES = Measure("correct", files=(CORRECT,))
+"""Which held-out images the last epoch classified correctly."""
+MEASURES = {measure.name: measure for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES)}
+
+_FILES = [(name, measure) for measure in MEASURES.values() for name in measure.files]
+TRAINING_FILES = tuple(dict.fromkeys([WEIGHTS, *(name for name, measure in _FILES if not measure.after_training)]))
+"""The files that a finished training leaves: its weights, and what is measured while it runs."""
+EXPORTED_FILES = tuple(dict.fromkeys(name for name, _ in _FILES if name != WEIGHTS))
+"""The files that every export of the record has: the report is drawn and computed from them."""
 
 
 def _known(name: str) -> str:

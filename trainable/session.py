@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
-from trainable.storage import CHECKPOINT, CORRECT, TRACES, WEIGHTS, TrialStorage
+from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
 from trainable.trial import Environment, TrialReport, TrialSpec
 
@@ -82,13 +82,8 @@ class Session:
 
     def _write_results(self) -> None:
         """Write the files that the record keeps of a finished trial. They can be read without torch."""
-        kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self._trainer.kernels)}
-        losses = {f"step_losses/{seed}": values for seed, values in self._trainer.step_losses().items()}
-        probes = {f"probes/{seed}": values for seed, values in self._trainer.probes().items()}
-        layers = {f"trained/{name}": values for name, values in self._trainer.first_layers().items()}
-        self._storage.write(WEIGHTS, to_safetensors(self._trainer.weights()))
-        self._storage.write(CORRECT, to_safetensors(self._trainer.correct_bits()))
-        self._storage.write(TRACES, to_safetensors(kernels | layers | losses | probes))
+        for name, tensors in self._trainer.results().items():
+            self._storage.write(name, to_safetensors(tensors))
 
 
 def out_of_memory_message(trainer: Trainer) -> str:

@@ -23,7 +23,7 @@ from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
 from trainable.model import prepare_torch
-from trainable.storage import entries_under
+from trainable.storage import CORRECT, TRACES, WEIGHTS, entries_under
 from trainable.trial import Epoch
 
 
@@ -96,6 +96,18 @@ class Trainer:
             if name != "train":
                 self._correct_ns = correct_ns
         return errors
+
+    def results(self) -> dict[str, dict[str, Tensor]]:
+        """What the record keeps of this training: tensors on the CPU by the name of the file that holds them."""
+        kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self.kernels)}
+        losses = {f"step_losses/{seed}": losses_t for seed, losses_t in self.step_losses().items()}
+        probes = {f"probes/{seed}": probes for seed, probes in self.probes().items()}
+        layers = {f"trained/{name}": weights for name, weights in self.first_layers().items()}
+        return {
+            WEIGHTS: self.weights(),
+            TRACES: kernels | layers | losses | probes,
+            CORRECT: self.correct_bits(),
+        }
 
     def correct_bits(self) -> dict[str, Tensor]:
         """Which held-out images each seed's network classified correctly at the last evaluation, by `seed_0`.

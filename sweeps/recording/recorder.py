@@ -25,8 +25,9 @@ from analysis.plots.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
 from sweeps.observer import Observer
 from trainable.config import Config
+from trainable.measures import TRAINING_FILES
 from trainable.search_space import ResolvedSearch
-from trainable.storage import CORRECT, TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import TRACES, WEIGHTS, TrialStorage, entries_under
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -194,7 +195,7 @@ class Recorder(Observer):
             storage.remove()
 
     def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
-        files = [file for name in (WEIGHTS, TRACES, CORRECT) if (file := trial.storage.fetch(name, folder))]
+        files = [file for name in TRAINING_FILES if (file := trial.storage.fetch(name, folder))]
         if not (folder / WEIGHTS).exists():
             raise FileNotFoundError(
                 f"the storage has no weights of {trial.run_id}: it is not finished; --storage-path must be a place "
