@@ -9,6 +9,8 @@ from itertools import product
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import create_study
 from optuna.trial import Trial
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -153,6 +155,20 @@ def fields(space: Space) -> set[str]:
     return {parameter.field or name for name, parameter in space.items()}
 
 
+def config_fields(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Config` that these values of parameters set."""
+    return {space[name].field or name: value for name, value in values.items()}
+
+
+def suggest(space: Space, trial: Trial) -> dict[str, Any]:
+    """Let an Optuna trial choose the value of every parameter that exists at the values of those before it."""
+    values: dict[str, Any] = {}
+    for name, parameter in space.items():
+        if name in active(space, values):
+            values[name] = parameter.suggest(trial, name)
+    return values
+
+
 def active(space: Space, values: Mapping[str, Any]) -> dict[str, Parameter]:
     """The parameters that exist at these values of the others."""
     chosen: Space = {}
@@ -206,10 +222,17 @@ class SearchDefinition(_Data):
         for combination in product(*choices.values()):
             largest = {name: parameter.largest for name, parameter in self.space.items()}
             values = largest | dict(zip(choices, combination, strict=True))
-            corners.append(
-                {parameter.field or name: values[name] for name, parameter in active(self.space, values).items()}
-            )
+            corners.append(config_fields(self.space, {name: values[name] for name in active(self.space, values)}))
         return corners
+
+    def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """Random values of the parameters, `count` times. The first of them are the same for every count."""
+        study = create_study(sampler=RandomSampler(seed=seed))
+        return [suggest(self.space, study.ask()) for _ in range(count)]
+
+    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `Config` that these values of parameters set."""
+        return config_fields(self.space, values)
 
 
 class ResolvedSearch(_Data):
@@ -258,7 +281,7 @@ class ResolvedSearch(_Data):
 
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""
-        return {self.space[name].field or name: value for name, value in values.items()}
+        return config_fields(self.space, values)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -266,11 +289,8 @@ class ResolvedSearch(_Data):
         return {name: parameter.distribution for name, parameter in self.space.items()}
 
     def suggest(self, trial: Trial) -> None:
-        """Let an Optuna trial choose the value of every parameter that exists at the values of those before it."""
-        values: dict[str, Any] = {}
-        for name, parameter in self.space.items():
-            if name in active(self.space, values):
-                values[name] = parameter.suggest(trial, name)
+        """Let an Optuna trial choose the parameters' values."""
+        suggest(self.space, trial)
 
     @property
     def rungs(self) -> tuple[int, ...]:
