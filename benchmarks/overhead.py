@@ -65,9 +65,9 @@ class SleepTrial(TuneTrainable):
 def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "local") -> dict[str, float]:
     """Run `count` sleeping trials with this process as the driver, and a recorder that writes to SQLite.
 
-    `address` is `local` or a cluster's. Of the results, `trials_s` is the wall time until the last trial ended,
-    `recorder_rest_s` the time that the recorder still wrote after that, and `driver_cpu_s` the processor time of this
-    process. Memory is this process's resident memory, before and after.
+    `address` is `local` or a cluster's. In the results, `trials_s` is the wall time until the last trial ended,
+    `recorder_rest_s` the time that the recorder needed after that, and `driver_cpu_s` this process's processor time.
+    Memory is this process's resident memory in MiB.
     """
     import ray
 

@@ -52,9 +52,9 @@ def test_protocol_b_holds_out_a_fixed_stratified_tenth() -> None:
 
 
 def test_stratified_split_takes_the_fraction_of_every_class() -> None:
-    kept, held = stratified_split(np.repeat(np.arange(10), 5000), 0.1)
-    assert (len(kept), len(held)) == (45_000, 5_000)
-    assert np.bincount(held // 5000).tolist() == [500] * 10
+    kept, held_out = stratified_split(np.repeat(np.arange(10), 5000), 0.1)
+    assert (len(kept), len(held_out)) == (45_000, 5_000)
+    assert np.bincount(held_out // 5000).tolist() == [500] * 10
 
 
 def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
