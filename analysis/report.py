@@ -26,6 +26,7 @@ from analysis.sections import (
     loss_surfaces,
     provenance,
     reproduced_tables,
+    rung_calibration,
     settings,
     summary,
     trained_kernels,
@@ -42,6 +43,7 @@ SECTIONS = (
     gradient_smoothness.section,
     loss_surfaces.section,
     hyperparameter_search.section,
+    rung_calibration.section,
     settings.section,
 )
 """The report's sections in their order. A new section is a module in `analysis/sections/` and a line here."""

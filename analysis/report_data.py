@@ -39,9 +39,8 @@ class ReportData:
 
     @cached_property
     def reproduced(self) -> list[ReproducedTable]:
-        """The tables with their errors. A table that is measured after the trainings is left out: its networks are
-        those of other tables."""
-        return reproduce([table for table in self.tables if not table.measures.after_training], self.trials)
+        """The tables with their errors, without those whose measure says that they are not shown."""
+        return reproduce([table for table in self.tables if table.measures.errors_shown], self.trials)
 
     @cached_property
     def effects(self) -> list[Effect]:

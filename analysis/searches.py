@@ -57,12 +57,17 @@ class RecordedSearch:
 
         A range or a choice is widened where a trial lies outside it, because an earlier definition was wider.
         """
-        tried = {name: [trial_value(trial, name) for trial in self.trials] for name in self.search.space}
+        points = [self.search.point(trial.config) for trial in self.trials]
+        tried = {name: [point[name] for point in points if name in point] for name in self.search.space}
         return {
             name: _widened(parameter, tried[name]).distribution
             for name, parameter in self.search.space.items()
             if len(set(tried[name])) > 1
         }
+
+    def value(self, trial: TrialRecord, name: str) -> Any:
+        """The value of a parameter in a trial; None where the parameter does not exist there."""
+        return self.search.point(trial.config).get(name)
 
     @property
     def description(self) -> str:
@@ -111,11 +116,6 @@ def val_errors(trial: TrialRecord) -> list[tuple[int, float]]:
 def training_seconds(trial: TrialRecord) -> float:
     """The time that the trial's epochs took."""
     return sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
-
-
-def trial_value(trial: TrialRecord, name: str) -> Any:
-    """The value of a parameter in a trial."""
-    return getattr(trial.config, name)
 
 
 def _fingerprint(trial: TrialRecord) -> str:

@@ -59,6 +59,10 @@ def full(
     samples: Annotated[
         int | None, typer.Option(help=f"Trials of the search, recorded ones included. {_default('samples')}")
     ] = None,
+    calibrate: Annotated[
+        int | None,
+        typer.Option(help="Train this many random configs of the search's space to their end, in place of the search."),
+    ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
     ] = None,
@@ -113,6 +117,7 @@ def full(
         epochs=epochs,
         seeds=seeds,
         samples=samples,
+        calibrate=calibrate,
         precision=precision,
         gpus_per_trial=gpus_per_trial,
         gpu_memory_per_trial=gpu_memory_per_trial,

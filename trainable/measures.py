@@ -26,8 +26,10 @@ class Measure:
     only_seed: int | None = None
     """The one seed that is measured; None for all seeds."""
     after_training: bool = False
-    """Whether it is computed from trained weights. A table with such a measure reuses the networks of other tables,
-    which show the errors."""
+    """Whether it is computed from trained weights."""
+    errors_shown: bool = True
+    """Whether the report shows the table's errors. Other tables have the same networks, or a section of its own shows
+    what matters of them."""
 
     @property
     def time_factor(self) -> float:
@@ -48,11 +50,15 @@ LOSSES = Measure("losses", files=(TRACES,))
 """The loss of every mini-batch."""
 PROBE = Measure("probe", files=(TRACES,), probe_every=50)
 """How smooth the loss is along the gradient."""
-LOSS_SURFACE = Measure("surface", files=(SURFACE, WEIGHTS), only_seed=SURFACE_SEED, after_training=True)
+LOSS_SURFACE = Measure(
+    "surface", files=(SURFACE, WEIGHTS), only_seed=SURFACE_SEED, after_training=True, errors_shown=False
+)
 """The loss around the trained weights."""
 CORRECT_IMAGES = Measure("correct", files=(CORRECT,))
 """Which held-out images the last epoch classified correctly."""
-MEASURES = {measure.name: measure for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES)}
+RUNGS = Measure("rungs", errors_shown=False)
+"""How early the last error can be foretold. The table's rows are random configs, each at several numbers of epochs."""
+MEASURES = {measure.name: measure for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES, RUNGS)}
 
 _FILES = [(name, measure) for measure in MEASURES.values() for name in measure.files]
 TRAINING_FILES = tuple(dict.fromkeys([WEIGHTS, *(name for name, measure in _FILES if not measure.after_training)]))

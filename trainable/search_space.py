@@ -5,9 +5,13 @@ knows the whole space and not only the configs that were tried.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import create_study
+from optuna.trial import Trial
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
@@ -24,7 +28,19 @@ class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Choice(_Data):
+class _Parameter(_Data):
+    field: str = ""
+    """The field of `Config` that the parameter sets. Default: the parameter's own name."""
+    when: dict[str, tuple[bool | int | float | str, ...]] = {}
+    """The parameter exists only where each of these parameters, which stand before it, has one of these values."""
+
+    @property
+    def condition(self) -> str:
+        """`when` as a person reads it; empty where the parameter always exists."""
+        return " and ".join(f"where {name} is {' or '.join(map(str, values))}" for name, values in self.when.items())
+
+
+class Choice(_Parameter):
     """A parameter that takes one of the listed values."""
 
     choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]
@@ -33,6 +49,10 @@ class Choice(_Data):
     def distribution(self) -> BaseDistribution:
         """The parameter as Optuna's distribution."""
         return CategoricalDistribution(self.choices)
+
+    def suggest(self, trial: Trial, name: str) -> Any:
+        """The value that an Optuna trial chooses."""
+        return trial.suggest_categorical(name, self.choices)
 
     @property
     def largest(self) -> Any:
@@ -48,7 +68,7 @@ class Choice(_Data):
         return ", ".join(map(str, self.choices))
 
 
-class Range(_Data):
+class Range(_Parameter):
     """A parameter that takes a number between two bounds, both included. With whole bounds it takes whole numbers."""
 
     low: int | Annotated[float, Field(allow_inf_nan=False)]
@@ -70,6 +90,12 @@ class Range(_Data):
         if isinstance(self.low, int) and isinstance(self.high, int):
             return IntDistribution(self.low, self.high, log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
+
+    def suggest(self, trial: Trial, name: str) -> Any:
+        """The value that an Optuna trial chooses."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     @property
     def largest(self) -> Any:
@@ -120,11 +146,42 @@ class Scheduler(_Data):
         return tuple(rungs)
 
 
+Space = dict[str, Parameter]
+"""The parameters of a search by their names, in an order in which conditions come first."""
+
+
+def fields(space: Space) -> set[str]:
+    """The fields of `Config` that the space's parameters set."""
+    return {parameter.field or name for name, parameter in space.items()}
+
+
+def config_fields(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Config` that these values of parameters set."""
+    return {space[name].field or name: value for name, value in values.items()}
+
+
+def suggest(space: Space, trial: Trial) -> dict[str, Any]:
+    """Let an Optuna trial choose the value of every parameter that exists at the values of those before it."""
+    values: dict[str, Any] = {}
+    for name, parameter in space.items():
+        if name in active(space, values):
+            values[name] = parameter.suggest(trial, name)
+    return values
+
+
+def active(space: Space, values: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters that exist at these values of the others."""
+    chosen: Space = {}
+    for name, parameter in space.items():
+        if all(other in chosen and values.get(other) in allowed for other, allowed in parameter.when.items()):
+            chosen[name] = parameter
+    return chosen
+
+
 class SearchDefinition(_Data):
     """A search as a study defines it."""
 
-    space: Annotated[dict[str, Parameter], Field(min_length=1)]
-    """The parameters, by the field of `Config` that each varies."""
+    space: Annotated[Space, Field(min_length=1)]
     fixed: dict[str, Any] = {}
     """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
     start: tuple[StartPoint, ...] = ()
@@ -136,17 +193,46 @@ class SearchDefinition(_Data):
     @model_validator(mode="after")
     def _fields_exist(self) -> "SearchDefinition":
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
-        for name in (*self.space, *self.fixed):
+        for name in (*fields(self.space), *self.fixed):
             if name not in Config.model_fields:
                 raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
             if name in OPTIONS:
                 raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
-        if both := self.space.keys() & self.fixed.keys():
+        if both := fields(self.space) & self.fixed.keys():
             raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
+        before: dict[str, Choice] = {}
+        for name, parameter in self.space.items():
+            for condition, values in parameter.when.items():
+                if condition not in before or set(values) - set(before[condition].choices):
+                    raise ValueError(f"{name}: when {condition} is {', '.join(map(str, values))}: must be choices of a "
+                                     "parameter that stands before it")  # fmt: skip
+            if isinstance(parameter, Choice):
+                before[name] = parameter
         for point in self.start:
             if unknown := point.values.keys() - self.space.keys():
                 raise ValueError(f"start: {min(unknown)} is not in the space")
         return self
+
+    def corners(self) -> list[dict[str, Any]]:
+        """Fields of configs at the edge of the space, one for each combination of the values that conditions name: the
+        largest value of every other parameter."""
+        conditions = {name for parameter in self.space.values() for name in parameter.when}
+        choices = {name: p.choices for name, p in self.space.items() if name in conditions and isinstance(p, Choice)}
+        corners = []
+        for combination in product(*choices.values()):
+            largest = {name: parameter.largest for name, parameter in self.space.items()}
+            values = largest | dict(zip(choices, combination, strict=True))
+            corners.append(config_fields(self.space, {name: values[name] for name in active(self.space, values)}))
+        return corners
+
+    def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """Random values of the parameters, `count` times. The first of them are the same for every count."""
+        study = create_study(sampler=RandomSampler(seed=seed))
+        return [suggest(self.space, study.ask()) for _ in range(count)]
+
+    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `Config` that these values of parameters set."""
+        return config_fields(self.space, values)
 
 
 class ResolvedSearch(_Data):
@@ -158,7 +244,7 @@ class ResolvedSearch(_Data):
     """The fingerprint of the data."""
     base: Config
     """What every trial starts from: the baseline with the sweep's changes and the fields that the search fixes."""
-    space: dict[str, Parameter]
+    space: Space
     start: tuple[StartPoint, ...] = ()
     scheduler: Scheduler
     sampler: str
@@ -171,22 +257,40 @@ class ResolvedSearch(_Data):
     """The name of the winner's files and registered model."""
 
     def point(self, config: Config) -> dict[str, Any]:
-        """The values that a config has for the parameters of the space."""
-        return {name: getattr(config, name) for name in self.space}
+        """The values that a config has for the parameters of the space, without those that do not exist there."""
+        values = self._all_values(config)
+        return {name: values[name] for name in active(self.space, values)}
+
+    def start_values(self, point: StartPoint) -> dict[str, Any]:
+        """The values of the parameters that exist at a start point."""
+        values = self._all_values(self.base) | point.values
+        return {name: values[name] for name in active(self.space, values)}
+
+    def _all_values(self, config: Config) -> dict[str, Any]:
+        return {name: getattr(config, parameter.field or name) for name, parameter in self.space.items()}
 
     def covers(self, config: Config, fingerprint: str) -> bool:
         """Whether this search could try a config on the data with that fingerprint: the config differs from the base in
         parameters of the space only. Values are not checked against their ranges."""
-        return fingerprint == self.fingerprint and config.change(**self.point(self.base)) == self.base
+        varied = {field: getattr(self.base, field) for field in fields(self.space)}
+        return fingerprint == self.fingerprint and config.change(**varied) == self.base
 
     def config(self, values: Mapping[str, Any]) -> Config:
         """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""
-        return self.base.change(**values)
+        return self.base.change(**self.changes(values))
+
+    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `Config` that these values of parameters set."""
+        return config_fields(self.space, values)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The space as Optuna's distributions, by parameter."""
+        """The space as Optuna's distributions, by parameter, whether or not it exists everywhere."""
         return {name: parameter.distribution for name, parameter in self.space.items()}
+
+    def suggest(self, trial: Trial) -> None:
+        """Let an Optuna trial choose the parameters' values."""
+        suggest(self.space, trial)
 
     @property
     def rungs(self) -> tuple[int, ...]:

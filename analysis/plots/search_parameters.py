@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from analysis.plots.style import COLORS, save
 from analysis.record import VAL_ERROR, TrialRecord
-from analysis.searches import RecordedSearch, trial_value, val_errors
+from analysis.searches import RecordedSearch, val_errors
 
 LEAST_TRIALS = 5
 """With fewer trials the parameters are not weighed."""
@@ -36,8 +36,8 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
     for axis, (name, distribution) in zip(axes.flat, space.items(), strict=False):
         position = _scale(axis, distribution)
         for label, complete, marker, color in groups:
-            group = [trial for trial in trials if trial.complete == complete]
-            positions = [position(trial_value(trial, name)) for trial in group]
+            group = [t for t in trials if t.complete == complete and recorded.value(t, name) is not None]
+            positions = [position(recorded.value(trial, name)) for trial in group]
             axis.plot(positions, [_last(trial) for trial in group], marker, color=color, label=label, markersize=5)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)
@@ -48,7 +48,7 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(recorded.description, fontsize=10)
     rows = [
-        (trial.name, trial.complete, _last(trial), *(trial_value(trial, name) for name in space)) for trial in trials
+        (trial.name, trial.complete, _last(trial), *(recorded.value(trial, name) for name in space)) for trial in trials
     ]
     return save(figure, file, ("trial", "complete", VAL_ERROR, *space), rows)
 
@@ -81,7 +81,7 @@ def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
     figure.set_size_inches(12, 4.5)
     figure.tight_layout()
     rows = [
-        (trial.name, _error_at(trial, epoch), *(trial_value(trial, name) for name in chosen))
+        (trial.name, _error_at(trial, epoch), *(recorded.value(trial, name) for name in chosen))
         for trial in recorded.at_first_rung
     ]
     return save(figure, file, ("trial", f"{VAL_ERROR} after epoch {epoch}", *chosen), rows)
@@ -90,7 +90,7 @@ def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
 def can_weigh_parameters(recorded: RecordedSearch) -> bool:
     """Whether enough trials reached the first rung, with different parameters and different errors."""
     trials, epoch = recorded.at_first_rung, recorded.first_rung
-    differ = any(len({trial_value(trial, name) for trial in trials}) > 1 for name in recorded.varied)
+    differ = any(len({recorded.value(trial, name) for trial in trials}) > 1 for name in recorded.varied)
     return len(trials) >= LEAST_TRIALS and differ and len({_error_at(trial, epoch) for trial in trials}) > 1
 
 
@@ -117,9 +117,11 @@ def _scale(axis: Axes, distribution: BaseDistribution) -> Callable:
 def _study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
     study, space = optuna.create_study(), recorded.varied
     for trial in recorded.at_first_rung:
-        params = {name: trial_value(trial, name) for name in space}
-        value = _error_at(trial, recorded.first_rung)
-        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, params=params, distributions=space))
+        params = {name: value for name in space if (value := recorded.value(trial, name)) is not None}
+        distributions = {name: space[name] for name in params}
+        error = _error_at(trial, recorded.first_rung)
+        told = create_trial(state=TrialState.COMPLETE, value=error, params=params, distributions=distributions)
+        study.add_trial(told)
     return study
 
 

@@ -11,9 +11,9 @@ from analysis.plots.search_progress import draw_best_so_far, draw_learning_curve
 from analysis.record import VAL_ERROR, WINNER_METRIC
 from analysis.replicates import Replicates
 from analysis.report_data import ReportData
-from analysis.searches import RecordedSearch, training_seconds, trial_value, undefined_searches, val_errors
+from analysis.searches import RecordedSearch, training_seconds, undefined_searches, val_errors
 from trainable.config import Config
-from trainable.search_space import OPTIONS, Choice, Range, ResolvedSearch
+from trainable.search_space import OPTIONS, Choice, Range, ResolvedSearch, fields
 
 TITLE = "Hyperparameter search"
 BASELINE_VALUES = "the baseline's values"
@@ -92,7 +92,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
 
 def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, where it starts, and what suggests and stops its trials."""
-    changed = search.base.canonical().keys() - search.space.keys()
+    changed = search.base.canonical().keys() - fields(search.space)
     fixed = [name for name in Config.model_fields if name in changed or name in OPTIONS]
     starts = [
         f"{_values(point.values) or BASELINE_VALUES}" + (f" ({point.source})" if point.source else "")
@@ -117,9 +117,10 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
     """Header and rows: each parameter with its bounds, what was tried of it and the best config's value."""
     rows = []
     for name, parameter in recorded.search.space.items():
-        tried = [trial_value(trial, name) for trial in recorded.trials]
-        best = _short(trial_value(recorded.best, name)) if recorded.best else "-"
-        rows.append((name, str(parameter), _tried(parameter, tried) if tried else "-", best))
+        tried = [value for trial in recorded.trials if (value := recorded.value(trial, name)) is not None]
+        best = recorded.value(recorded.best, name) if recorded.best else None
+        bounds = f"{parameter}, {parameter.condition}" if parameter.condition else str(parameter)
+        rows.append((name, bounds, _tried(parameter, tried) if tried else "-", "-" if best is None else _short(best)))
     return ("parameter", "space", "tried", "best config"), rows
 
 

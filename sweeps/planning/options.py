@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sweeps.errors import UsageError
 from sweeps.planning.rates import PRICED
 from sweeps.planning.resources import Resources
+from sweeps.studies.calibration import calibration_study
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
@@ -42,6 +43,8 @@ class Options(BaseModel):
     """Whether the epochs were asked for, so that no table takes fewer on a CPU."""
     seeds: int = Field(ge=1)
     samples: int = Field(ge=1)
+    calibrate: int | None = Field(default=None, ge=1, le=10_000)
+    """Random configs to train to their end in place of a search."""
     precision: str | None = None
     gpus_per_trial: float | None = Field(default=None, ge=0)
     gpu_memory_per_trial: float | None = Field(default=None, gt=0)
@@ -71,6 +74,8 @@ class Options(BaseModel):
         for number, count in Counter(table.number for study in studies.values() for table in study.tables).items():
             if count > 1:
                 raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
+        if self.calibrate and not any(study.name.endswith("-calibration") for study in self.chosen_studies):
+            raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
         numbers = [table.number for study in self.chosen_studies for table in study.tables]
@@ -92,8 +97,14 @@ class Options(BaseModel):
 
     @property
     def chosen_studies(self) -> tuple[Study, ...]:
-        """The studies to run, in the order in which they were named."""
-        return tuple(self._known_studies[name] for name in self.studies)
+        """The studies to run, in the order in which they were named. With `calibrate`, a search's calibration stands in
+        its place."""
+        chosen = (self._known_studies[name] for name in self.studies)
+        if self.calibrate is None:
+            return tuple(chosen)
+        return tuple(
+            calibration_study(study, self.calibrate, self.epochs) if study.search else study for study in chosen
+        )
 
     @property
     def _known_studies(self) -> dict[str, Study]:

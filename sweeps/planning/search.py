@@ -12,10 +12,10 @@ from analysis.record import WINNER_METRIC, TrialRecord, best_of
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
 from sweeps.planning.tables import make_config
-from trainable.search_space import PROTOCOL, ResolvedSearch
+from trainable.search_space import PROTOCOL, ResolvedSearch, fields
 from trainable.study import Study
 
-SAMPLER = "Optuna's TPE, multivariate, with a constant liar for running trials"
+SAMPLER = "Optuna's TPE, multivariate, grouped by the conditions of the space, with a constant liar"
 SEED = 0
 """Every config of a search is trained for this seed alone."""
 ASHA_SHARE = 0.5
@@ -86,12 +86,10 @@ def plan_search(
     definition = study.search
     assert definition is not None, f"study {study.name} has no search"
     fixed = {**PROTOCOL, **definition.fixed}
-    if changed := (base.keys() & {*definition.space, *fixed}):
+    if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
-    largest = {name: parameter.largest for name, parameter in definition.space.items()}
-    make_config({**fixed, **largest}, base, f"study {study.name}, the largest values of its search space")
-    for point in definition.start:
-        make_config({**fixed, **point.values}, base, f"study {study.name}, a start point of its search")
+    for corner in definition.corners():
+        make_config({**fixed, **corner}, base, f"study {study.name}, the largest values of its search space")
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
@@ -105,4 +103,7 @@ def plan_search(
         samples=samples,
         winner=definition.winner or f"best_{study.name.replace('-', '_')}",
     )
+    for point in resolved.start:
+        change = resolved.changes(resolved.start_values(point))
+        make_config({**fixed, **change}, base, f"study {study.name}, a start point of its search")
     return SearchPlan(resolved).with_trials(trials)

@@ -22,25 +22,24 @@ class TrialSearch(OptunaSearch):
         """`plan` knows the histories of the search's recorded trials, which are told to Optuna."""
         search = plan.search
         interrupted, known = ([search.point(t.config) for t in trials] for trials in (plan.interrupted, plan.known))
-        baseline = search.point(search.base)
-        self._references = [baseline | point.values for point in search.start if point.reference]
-        start = [baseline | point.values for point in search.start]
+        self._references = [search.start_values(point) for point in search.start if point.reference]
+        start = [search.start_values(point) for point in search.start]
         super().__init__(
-            search.distributions,
+            search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=TPESampler(seed=len(plan.known), multivariate=True, constant_liar=True),
+            sampler=TPESampler(seed=len(plan.known), multivariate=True, group=True, constant_liar=True),
             points_to_evaluate=[*interrupted, *(point for point in start if point not in known)],
         )
         self._search, self._context = search, context
         self._names = {trial.key: trial.name for trial in plan.known}
         for trial in plan.finished:
-            steps = trial.histories[VAL_ERROR]
+            steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
                 state=TrialState.COMPLETE if trial.complete else TrialState.PRUNED,
                 value=steps[-1][1],
-                params=search.point(trial.config),
-                distributions=search.distributions,
+                params=params,
+                distributions={name: search.distributions[name] for name in params},
                 intermediate_values=dict(steps),
             )
             self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class

@@ -1,0 +1,39 @@
+"""The picture of a calibration: how well each signal foretells the end, by the epochs that it takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
+
+from analysis.calibration import Prediction
+from analysis.plots.style import line_style, save
+
+HEADER = ("signal", "epochs", "tau", "low", "high", "configs")
+
+
+def draw_predictions(predictions: Sequence[Prediction], rungs: Sequence[int], title: str, file: Path) -> Path:
+    """Kendall's tau by epoch with its 95% interval, a line for each signal, a mark for a shorter training. Dotted lines
+    are the search's rungs."""
+    figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    for index, signal in enumerate(dict.fromkeys(each.signal for each in predictions)):
+        own = [each for each in predictions if each.signal == signal]
+        epochs, taus = [each.epochs for each in own], [each.tau for each in own]
+        style = line_style(index)
+        if len(own) == 1:
+            reach = [[own[0].tau - own[0].low], [own[0].high - own[0].tau]]
+            axis.errorbar(epochs, taus, yerr=reach, fmt="D", color=style["color"], capsize=3, label=signal)
+            continue
+        axis.plot(epochs, taus, marker="o", markersize=3, label=signal, **style)
+        axis.fill_between(epochs, [e.low for e in own], [e.high for e in own], color=style["color"], alpha=0.15,
+                          linewidth=0)  # fmt: skip
+    for rung in rungs:
+        axis.axvline(rung, color="grey", linestyle=":", linewidth=1)
+    axis.axhline(0, color="grey", linewidth=1)
+    axis.set(xlabel="epochs of training", ylabel="Kendall's tau with the last error", ylim=(-1, 1.05))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    axis.set_title(title, fontsize=10)
+    rows = [(each.signal, each.epochs, each.tau, each.low, each.high, each.configs) for each in predictions]
+    return save(figure, file, HEADER, rows)

@@ -1,0 +1,36 @@
+"""How early the end of a training can be foretold: random configs of a search's space, each trained to its end, and for
+a third and for half of the epochs. A search stops trials early by what this study finds."""
+
+from fractions import Fraction
+
+from trainable.measures import RUNGS
+from trainable.search_space import PROTOCOL
+from trainable.study import Row, Study, Table
+
+SHORTER = {"a third": Fraction(1, 3), "a half": Fraction(1, 2)}
+"""Trainings of so much of the epochs, each with its whole schedule."""
+SEED = 0
+"""Seeds the random configs: the first N of them are the same for every N."""
+
+
+def calibration_study(study: Study, count: int, epochs: int) -> Study:
+    """The calibration of a study's search, with `count` random configs of `epochs` epochs."""
+    search = study.search
+    assert search is not None, f"study {study.name} has no search"
+    rows = []
+    for number, values in enumerate(search.sample(count, SEED), start=1):
+        change = {**PROTOCOL, **search.fixed, **search.changes(values)}
+        rows.append(Row(name=f"config {number}", change=change))
+        rows += [
+            Row(name=f"config {number}, {name}", change={**change, "epochs": max(1, round(epochs * share))})
+            for name, share in SHORTER.items()
+        ]
+    table = Table(
+        number="15",
+        slug=f"{study.name}-calibration",
+        title=f"Calibration of the search in study {study.name}",
+        varies="config",
+        rows=tuple(rows),
+        measure=RUNGS.name,
+    )
+    return Study(name=f"{study.name}-calibration", title=table.title, tables=(table,))

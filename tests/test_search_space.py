@@ -1,0 +1,87 @@
+"""Conditional parameters: each exists where its condition holds, for Optuna, for configs and back again."""
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+from pydantic import ValidationError
+
+from sweeps.planning.search import plan_search
+from sweeps.running.context import TrialContext
+from sweeps.running.searcher import TrialSearch
+from trainable.config import Config
+from trainable.search_space import Choice, Range, SearchDefinition, StartPoint
+from trainable.study import Study
+from trainable.tune_trainable import spec_of
+
+DEFINITION = SearchDefinition(
+    space={
+        "optimizer": Choice(choices=("adamw", "momentum")),
+        "adamw_lr": Range(low=1e-3, high=3e-2, log=True, field="lr", when={"optimizer": ("adamw",)}),
+        "sgd_lr": Range(low=0.01, high=1.0, log=True, field="lr", when={"optimizer": ("momentum",)}),
+        "momentum": Range(low=0.5, high=0.99, when={"optimizer": ("momentum",)}),
+        "dropout": Range(low=0.0, high=0.3),
+    },
+    start=(StartPoint(values={"optimizer": "momentum", "sgd_lr": 0.1}),),
+)
+STUDY = Study(name="two-optimizers", title="Two optimizers", search=DEFINITION)
+
+
+def search(samples: int = 8):
+    return plan_search(STUDY, base={"data": "digits", "epochs": 2}, samples=samples, fingerprint="f", trials=())
+
+
+def test_a_parameter_exists_where_its_condition_holds() -> None:
+    resolved = search().search
+    adamw = resolved.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.1})
+    assert (adamw.optimizer, adamw.lr, adamw.dropout, adamw.momentum) == ("adamw", 0.01, 0.1, 0.9)
+    assert resolved.point(adamw) == {"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.1}
+    sgd = resolved.config({"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0})
+    assert resolved.point(sgd) == {"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0}
+    assert resolved.covers(adamw, "f") and resolved.covers(sgd, "f")
+    assert not resolved.covers(adamw.change(loss="hinge"), "f")
+    assert resolved.start_values(resolved.start[0]) == {
+        "optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0,
+    }  # fmt: skip
+
+
+def test_optuna_is_asked_for_what_exists_alone() -> None:
+    fixed = FixedTrial({"optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.2})
+    search().search.suggest(fixed)  # type: ignore[arg-type]
+    assert fixed.params == {"optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.2}
+
+
+def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    searcher = TrialSearch(search(), TrialContext("f", None, "nowhere"))
+    configs: list[Config] = []
+    for number in range(24):
+        suggested = searcher.suggest(f"trial-{number}")
+        assert suggested is not None
+        configs.append(spec_of(suggested).config)
+        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - configs[-1].dropout, "epoch": 2})
+    assert configs[0] == Config(data="digits", protocol="B", epochs=2, optimizer="momentum", lr=0.1)
+    assert {config.optimizer for config in configs} == {"adamw", "momentum"}
+    for config in configs:
+        low, high = (0.001, 0.03) if config.optimizer == "adamw" else (0.01, 1.0)
+        assert low <= config.lr <= high
+
+
+@pytest.mark.parametrize(
+    ("when", "problem"),
+    [
+        ({"loss": ("hinge",)}, "lr: when loss is hinge: must be choices of a parameter that stands before it"),
+        ({"optimizer": ("lion",)}, "lr: when optimizer is lion: must be choices of a parameter that stands before it"),
+    ],
+)
+def test_a_condition_must_be_on_a_choice_before_it(when: dict, problem: str) -> None:
+    space = {"optimizer": Choice(choices=("adam", "sgd")), "lr": Range(low=0.1, high=1.0, when=when)}
+    with pytest.raises(ValidationError, match=problem):
+        SearchDefinition(space=space)
+
+
+def test_every_branch_of_the_space_is_checked() -> None:
+    corners = DEFINITION.corners()
+    assert corners == [
+        {"optimizer": "adamw", "lr": 0.03, "dropout": 0.3},
+        {"optimizer": "momentum", "lr": 1.0, "momentum": 0.99, "dropout": 0.3},
+    ]
