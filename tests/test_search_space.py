@@ -4,10 +4,13 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
+from ray.tune.search import Searcher
 
+from sweeps.errors import UsageError
 from sweeps.planning.search import plan_search
 from sweeps.running.context import TrialContext
 from sweeps.running.searcher import TrialSearch
+from tests.analysis_records import trial
 from trainable.config import Config
 from trainable.search_space import Choice, Range, SearchDefinition, StartPoint
 from trainable.study import Study
@@ -56,7 +59,7 @@ def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() 
     configs: list[Config] = []
     for number in range(24):
         suggested = searcher.suggest(f"trial-{number}")
-        assert suggested is not None
+        assert isinstance(suggested, dict)
         configs.append(spec_of(suggested).config)
         searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - configs[-1].dropout, "epoch": 2})
     assert configs[0] == Config(data="digits", protocol="B", epochs=2, optimizer="momentum", lr=0.1)
@@ -77,6 +80,42 @@ def test_a_condition_must_be_on_a_choice_before_it(when: dict, problem: str) -> 
     space = {"optimizer": Choice(choices=("adam", "sgd")), "lr": Range(low=0.1, high=1.0, when=when)}
     with pytest.raises(ValidationError, match=problem):
         SearchDefinition(space=space)
+
+
+def test_a_parameter_that_lacks_its_condition_is_refused_before_anything_starts() -> None:
+    space = {"optimizer": Choice(choices=("adam", "momentum")), "momentum": Range(low=0.5, high=0.99)}
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    with pytest.raises(UsageError, match=r"momentum: 0\.99 has no effect here"):
+        plan_search(study, base={}, samples=1, fingerprint="f", trials=())
+
+
+def test_trials_outside_the_space_are_left_out() -> None:
+    wide = search()
+    inside, outside = (
+        trial(str(rate), {}, wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}),
+              tags={"study": "two-optimizers", "data_fingerprint": "f"})
+        for rate in (0.01, 0.5)
+    )  # fmt: skip
+    plan = wide.with_trials([inside, outside])
+    assert (plan.known, plan.outside) == ((inside,), 1)
+
+
+def test_a_countable_space_has_no_more_samples_than_configs() -> None:
+    flips = Choice(choices=(False, True))
+    space = {"flip": flips, "shift": Range(low=1, high=3, when={"flip": (True,)})}
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    plan = plan_search(study, base={}, samples=10, fingerprint="f", trials=())
+    assert (plan.search.size(), plan.to_run, search().search.size()) == (4, 4, None)
+
+
+def test_no_config_is_suggested_twice() -> None:
+    study = Study(name="x", title="x", search=SearchDefinition(space={"shift": Range(low=0, high=3)}))
+    plan = plan_search(study, base={"data": "digits"}, samples=9, fingerprint="f", trials=())
+    searcher = TrialSearch(plan, TrialContext("f", None, "nowhere"))
+    suggested = [searcher.suggest(f"trial-{number}") for number in range(4)]
+    assert sorted(spec_of(each).config.shift for each in suggested if isinstance(each, dict)) == [0, 1, 2, 3]
+    assert searcher.suggest("trial-5") == Searcher.FINISHED
+    assert searcher.exhausted
 
 
 def test_every_branch_of_the_space_is_checked() -> None:

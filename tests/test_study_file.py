@@ -42,7 +42,7 @@ def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(
     arguments = ("--data", "digits", "--epochs", "2", "--study", str(SEARCH), "--samples", "3")
     first = sweep(*arguments)
     assert first.returncode == 0, first.stderr
-    assert "Best batch-norm config: activation-search-0" in first.stdout
+    assert "Best config of the search: activation-search-0" in first.stdout
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     (recorded,) = record.sweeps()
     (search,) = recorded.searches
@@ -102,6 +102,22 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     assert error.startswith("error: --study ")
     assert problem in error
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
+
+
+def test_a_search_with_conditions_is_read_and_all_its_configs_are_tried_once(sweep, tmp_path: Path) -> None:
+    (tmp_path / "optimizers.yaml").write_text(
+        "search:\n  space:\n"
+        "    optimizer: {choices: [adam, momentum]}\n"
+        "    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}\n"
+    )
+    arguments = ("--data", "digits", "--epochs", "1", "--study", "optimizers.yaml", "--samples", "9")
+    first = sweep(*arguments)
+    assert first.returncode == 0, first.stderr
+    recorded = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
+    assert sorted((trial.config.optimizer, trial.config.lr) for trial in recorded) == [
+        ("adam", 0.001), ("adam", 0.002), ("momentum", 0.001),
+    ]  # fmt: skip
+    assert "Nothing to do" in sweep(*arguments).stderr
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def transfer(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
 def test_it_ends_with_the_tables_and_where_the_record_is(folder: Path) -> None:
     output = (folder / "output.txt").read_text()
     assert "Table 3. Loss (digits)" in output
-    assert "Best batch-norm config" in output
+    assert "Best config of the search" in output
     assert f"mlflow ui --backend-store-uri {uri(folder)}" in output
     assert "reported" not in output, "the report's figures are CIFAR-10's"
     assert "missing" not in output

@@ -11,9 +11,20 @@ concatenation of the single networks' along the first dimension.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from trainable.model import ACTIVATIONS
+
+
+@runtime_checkable
+class Widening(Protocol):
+    """A layer that knows itself how several of it compute side by side."""
+
+    def widen(self, seeds: int) -> nn.Module:
+        """The layer for all seeds; its parameters are the seeds' own, joined in their first dimension, and not set."""
 
 
 class FusedLinear(nn.Module):
@@ -75,7 +86,11 @@ def _widen(module: nn.Module, seeds: int) -> nn.Module:
             return type(module)(seeds * module.num_features, momentum=module.momentum)
         case nn.Linear():
             return FusedLinear(module, seeds)
-        case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | nn.Flatten() | nn.ReLU() | nn.Tanh() | nn.Softplus():
+        case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | nn.Flatten():
             return module
+        case _ if isinstance(module, tuple(ACTIVATIONS.values())):
+            return module
+        case Widening():
+            return module.widen(seeds)
         case _:
             raise TypeError(f"seeds cannot be fused: nothing says how to fuse a {type(module).__name__} layer")

@@ -4,8 +4,8 @@ A study holds a `SearchDefinition`. The record keeps a `ResolvedSearch` with eac
 knows the whole space and not only the configs that were tried.
 """
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Mapping, Sequence
+from itertools import islice, product
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -18,6 +18,10 @@ from trainable.config import Config
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
+CORNERS = 1024
+"""So many combinations of choices are checked before a search starts."""
+COUNTED = 10_000
+"""A space with more configs counts as endless."""
 OPTIONS = ("data", "epochs", "precision", "protocol")
 """Fields of `Config` that no search may set: the sweep's options or `PROTOCOL` decide them."""
 
@@ -64,6 +68,15 @@ class Choice(_Parameter):
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         return self.choices
 
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """All values; None where they cannot be counted."""
+        return self.choices
+
+    def contains(self, value: Any) -> bool:
+        """Whether the parameter can take the value."""
+        return value in self.choices
+
     def __str__(self) -> str:
         return ", ".join(map(str, self.choices))
 
@@ -106,6 +119,17 @@ class Range(_Parameter):
     def ends(self) -> tuple[Any, ...]:
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         return (self.low, self.high)
+
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """All values; None where they cannot be counted."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return range(self.low, self.high + 1)
+        return None
+
+    def contains(self, value: Any) -> bool:
+        """Whether the parameter can take the value."""
+        return self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
@@ -214,12 +238,11 @@ class SearchDefinition(_Data):
         return self
 
     def corners(self) -> list[dict[str, Any]]:
-        """Fields of configs at the edge of the space, one for each combination of the values that conditions name: the
-        largest value of every other parameter."""
-        conditions = {name for parameter in self.space.values() for name in parameter.when}
-        choices = {name: p.choices for name, p in self.space.items() if name in conditions and isinstance(p, Choice)}
+        """Fields of configs at the edge of the space: one for each combination of choices, at most `CORNERS` of them,
+        with the largest value of every other parameter."""
+        choices = {name: parameter.choices for name, parameter in self.space.items() if isinstance(parameter, Choice)}
         corners = []
-        for combination in product(*choices.values()):
+        for combination in islice(product(*choices.values()), CORNERS):
             largest = {name: parameter.largest for name, parameter in self.space.items()}
             values = largest | dict(zip(choices, combination, strict=True))
             corners.append(config_fields(self.space, {name: values[name] for name in active(self.space, values)}))
@@ -274,6 +297,27 @@ class ResolvedSearch(_Data):
         parameters of the space only. Values are not checked against their ranges."""
         varied = {field: getattr(self.base, field) for field in fields(self.space)}
         return fingerprint == self.fingerprint and config.change(**varied) == self.base
+
+    def contains(self, config: Config) -> bool:
+        """Whether a config that the search covers lies within the ranges of its parameters."""
+        return all(self.space[name].contains(value) for name, value in self.point(config).items())
+
+    def size(self) -> int | None:
+        """The number of configs in the space; None where it is more than `COUNTED` or a parameter is continuous."""
+        points: list[dict[str, Any]] = [{}]
+        for name, parameter in self.space.items():
+            extended = []
+            for point in points:
+                if name not in active(self.space, point):
+                    extended.append(point)
+                elif parameter.values is None:
+                    return None
+                else:
+                    extended += [{**point, name: value} for value in parameter.values]
+            if len(extended) > COUNTED:
+                return None
+            points = extended
+        return len(points)
 
     def config(self, values: Mapping[str, Any]) -> Config:
         """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""

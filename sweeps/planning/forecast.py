@@ -44,6 +44,8 @@ class SearchForecast(BaseModel):
     samples: int
     recorded: int
     to_run: int
+    outside: int
+    """Recorded trials that the space does not contain any more; they are left out."""
     forecast_s: float
 
 
@@ -93,6 +95,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
             samples=plan.search.search.samples,
             recorded=len(plan.search.finished),
             to_run=plan.search.to_run,
+            outside=plan.search.outside,
             forecast_s=round(search_s, 1),
         )
         slot_s, wall_s = slot_s + search_s * slots, wall_s + search_s

@@ -29,16 +29,19 @@ class SearchPlan:
     search: ResolvedSearch
     known: tuple[TrialRecord, ...] = ()
     """The record's trials of this search."""
+    outside: int = 0
+    """How many more the record has that lie outside the space, because it was wider once. They are left out."""
 
     def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record."""
-        known = (
+        covered = [
             trial
             for trial in trials
             if trial.tags.get("study") == self.search.study
             and self.search.covers(trial.config, trial.tags.get("data_fingerprint", ""))
-        )
-        return replace(self, known=tuple(known))
+        ]
+        known = tuple(trial for trial in covered if self.search.contains(trial.config))
+        return replace(self, known=known, outside=len(covered) - len(known))
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -53,8 +56,10 @@ class SearchPlan:
 
     @property
     def to_run(self) -> int:
-        """How many samples the record lacks."""
-        return max(0, self.search.samples - len(self.finished))
+        """How many samples the record lacks. A space has no more of them than configs."""
+        size = self.search.size()
+        samples = self.search.samples if size is None else min(self.search.samples, size)
+        return max(0, samples - len(self.finished))
 
     def wall_s(self, rates: Rates, slots: int) -> float:
         """Wall seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""

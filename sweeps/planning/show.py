@@ -54,5 +54,7 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             f"search: {search.samples} samples, {search.recorded} recorded, {search.to_run} to run in about "
             f"{duration(search.forecast_s)}"
         )
+        if search.outside:
+            console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
     if forecast.cost is not None:
         console.print(f"all of it: about {duration(forecast.total_s)} and {forecast.cost:.2f} at the given prices")

@@ -54,7 +54,7 @@ def _print_search(best: TrialRecord | None, console: Console) -> None:
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
-    console.print(f"\nBest batch-norm config: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
+    console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
     if WINNER_METRIC in best.metrics:
         console.print(f"  test error, read once: {best.metrics[WINNER_METRIC]:.4f}")

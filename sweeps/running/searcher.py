@@ -6,6 +6,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from analysis.record import REFERENCE, VAL_ERROR
@@ -13,6 +14,9 @@ from sweeps.planning.search import SearchPlan
 from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.tune_trainable import tune_config
+
+ATTEMPTS = 200
+"""Times that the sampler is asked for a config that was not tried yet."""
 
 
 class TrialSearch(OptunaSearch):
@@ -33,6 +37,9 @@ class TrialSearch(OptunaSearch):
         )
         self._search, self._context = search, context
         self._names = {trial.key: trial.name for trial in plan.known}
+        self._taken = {trial.key for trial in plan.known} - {trial.key for trial in plan.interrupted}
+        self.exhausted = False
+        """Whether the sampler found no config any more that was not tried yet."""
         for trial in plan.finished:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
@@ -44,13 +51,22 @@ class TrialSearch(OptunaSearch):
             )
             self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial for Tune, named by its number in the search."""
-        values = super().suggest(trial_id)
-        if values is None:
-            return None
-        config = self._search.config(values)
-        key = config.key(self._context.fingerprint)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # as Tune takes it
+        """The next trial for Tune, named by its number in the search. No config is suggested twice."""
+        for _ in range(ATTEMPTS):
+            values = super().suggest(trial_id)
+            if values is None:
+                return None
+            config = self._search.config(values)
+            key = config.key(self._context.fingerprint)
+            if key not in self._taken:
+                self._taken.add(key)
+                return self._next_trial(config, key)
+            self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)  # type: ignore[attr-defined]
+        self.exhausted = True
+        return Searcher.FINISHED
+
+    def _next_trial(self, config: Config, key: str) -> dict[str, Any]:
         name = self._names.setdefault(key, f"{self._search.study}-{len(self._names) + 1:03d}")
         search = self._search
         tags = self._tags(config, name)

@@ -98,8 +98,9 @@ def _check(study: Study, problem: Any) -> None:
         for field, message in _field_problems(study.search.fixed):
             raise problem(("search", "fixed", field), message)
         for name, parameter in study.search.space.items():
-            for field, message in (each for value in parameter.ends for each in _field_problems({name: value})):
-                raise problem(("search", "space", field), message)
+            for value in parameter.ends:
+                for _, message in _field_problems({parameter.field or name: value}):
+                    raise problem(("search", "space", name), message)
 
 
 def _field_problems(change: dict[str, Any]) -> list[tuple[str, str]]:
