@@ -32,9 +32,20 @@ def test_key_follows_the_config_and_the_data() -> None:
     assert len({baseline.key("data"), *(Config(**change).key("data") for change in others)}) == 6
 
 
-def test_key_is_stable_across_versions_of_the_code() -> None:
-    """Keys are in the records of users: this one may change only with the training recipe."""
-    assert Config(batch_norm=True, lr=0.01).key("0123456789abcdef") == "1c2303da5a0372d0"
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"batch_norm": True, "lr": 0.01}, "1c2303da5a0372d0"),
+        ({}, "5a9827ac6c755b58"),
+        ({"optimizer": "momentum", "lr": 0.05, "weight_decay": 5e-4, "schedule": "one_cycle", "flip": True, "shift": 4},
+         "ed4807b77352b044"),
+        ({"data": "digits", "protocol": "B", "network": "vgg-a", "batch_norm": True, "loss": "hinge",
+          "precision": "bf16"}, "d99e1d35b9b895f8"),
+    ],
+)  # fmt: skip
+def test_key_is_stable_across_versions_of_the_code(change: dict, key: str) -> None:
+    """Keys are in the records of users: these may change only with the training recipe."""
+    assert Config(**change).key("0123456789abcdef") == key
 
 
 @pytest.mark.parametrize(
@@ -49,6 +60,16 @@ def test_key_is_stable_across_versions_of_the_code() -> None:
         ({"bn_momentum": 0.2}, "batch_norm is true"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "loss is cross_entropy"),
         ({"network": "vgg-a", "hidden": (64, 64)}, "network is cnn"),
+        ({"optimizer": "sgd", "nesterov": True}, "optimizer is momentum"),
+        ({"optimizer": "momentum", "momentum": 0, "nesterov": True}, "momentum is above 0"),
+        ({"decay_norm_and_bias": False}, "weight_decay is above 0"),
+        ({"bn_bias_lr_factor": 8}, "batch_norm is true"),
+        ({"batch_norm": True, "bn_bias_lr_factor": 0}, "bn_bias_lr_factor"),
+        ({"schedule": "cosine", "warmup": 0.2}, "schedule is one_cycle"),
+        ({"schedule": "one_cycle", "warmup": 1}, "warmup"),
+        ({"flip_mode": "alternating"}, "flip is true"),
+        ({"cutout": 17}, "cutout"),
+        ({"ema_decay": 1}, "ema_decay"),
     ],
 )
 def test_bad_fields_are_refused_by_name(change: dict, named: str) -> None:

@@ -40,7 +40,15 @@ def test_fused_networks_are_their_networks() -> None:
             assert torch.allclose(tensor, state[name], rtol=1e-9), name
 
 
-@pytest.mark.parametrize("change", [{}, {"optimizer": "momentum", "flip": True, "shift": 2, "loss": "hinge"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"optimizer": "momentum", "flip": True, "shift": 2, "loss": "hinge"},
+        {"optimizer": "momentum", "nesterov": True, "weight_decay": 0.1, "decay_norm_and_bias": False, "flip": True,
+         "flip_mode": "alternating", "cutout": 8, "ema_decay": 0.8},
+    ],
+)  # fmt: skip
 def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: dict) -> None:
     config = Config(**SMALL, lr=1e-3, batch_size=256, **change)
     serial, fused = (Trainer(config, digits, (0, 4, 9), fused=together) for together in (False, True))
@@ -66,7 +74,7 @@ def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> Non
 
 
 def test_a_fused_training_resumes(digits: Dataset) -> None:
-    config = EVERYTHING.change(dropout=0.0, epochs=2)
+    config = EVERYTHING.change(dropout=0.0, epochs=2, ema_decay=0.9)
     whole, half = (Trainer(config, digits, (1, 2), fused=True) for _ in range(2))
     half.run_epoch()
     resumed = Trainer(config, digits, (1, 2), fused=True)

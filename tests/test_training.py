@@ -2,20 +2,23 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.conftest import ROOT
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
-from trainable.learner import epoch_seed
+from trainable.fused import fuse
+from trainable.learner import Learner, epoch_seed
 from trainable.model import build
-from trainable.optim import make_loss, make_optimizer, make_scheduler
+from trainable.optim import make_loss, make_optimizer, make_scheduler, parameter_groups
 from trainable.session import Session
 from trainable.storage import entries_under
 from trainable.training import Trainer, train
@@ -26,6 +29,12 @@ EVERYTHING = Config(
     **SMALL, protocol="B", batch_norm=True, bn_momentum=0.05, dropout=0.2, optimizer="adamw", schedule="one_cycle",
     lr=0.01, weight_decay=0.01, label_smoothing=0.1, flip=True, shift=2, epochs=4,
 )  # fmt: skip
+EVERYTHING_ELSE = Config(
+    **SMALL, batch_norm=True, optimizer="momentum", nesterov=True, schedule="one_cycle", warmup=0.2, lr=0.02,
+    weight_decay=0.01, decay_norm_and_bias=False, bn_bias_lr_factor=8, flip=True, flip_mode="alternating", cutout=8,
+    ema_decay=0.95, epochs=4,
+)  # fmt: skip
+"""The features that `EVERYTHING` does not have."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +50,15 @@ def test_it_learns_and_yields_what_the_protocol_says(digits: Dataset) -> None:
     assert epochs[-1].mean("test_error") == pytest.approx(sum(epochs[-1].metrics["test_error"]) / 2)
     held_out = list(train(Config(**SMALL, protocol="B", epochs=1), digits))
     assert set(held_out[0].metrics) == {"train_loss", "train_error", "val_error"}
+
+
+def test_a_good_recipe_learns_in_few_epochs(digits: Dataset) -> None:
+    config = Config(
+        data="digits", batch_norm=True, optimizer="adamw", schedule="one_cycle", lr=0.01, weight_decay=0.03,
+        decay_norm_and_bias=False, label_smoothing=0.1, batch_size=256, shift=2, ema_decay=0.95, epochs=5,
+    )  # fmt: skip
+    *_, last = train(config, digits)
+    assert last.mean("test_error") < 0.1
 
 
 def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) -> None:
@@ -112,15 +130,16 @@ def test_batch_order_depends_on_seed_and_epoch_alone(digits: Dataset) -> None:
     assert sorted(order(plain, 0, 1)) == sorted(digits.train_labels.tolist())
 
 
-def test_a_resume_in_another_process_is_exact(digits: Dataset, tmp_path: Path) -> None:
-    whole = Trainer(EVERYTHING, digits, (0, 1))
+@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING_ELSE])
+def test_a_resume_in_another_process_is_exact(config: Config, digits: Dataset, tmp_path: Path) -> None:
+    whole = Trainer(config, digits, (0, 1))
     while not whole.done:
         whole.run_epoch()
-    half = Trainer(EVERYTHING, digits, (0, 1))
+    half = Trainer(config, digits, (0, 1))
     half.run_epoch()
     half.run_epoch()
     torch.save(half.state_dict(), tmp_path / "half.pt")
-    (tmp_path / "config.json").write_text(EVERYTHING.model_dump_json())
+    (tmp_path / "config.json").write_text(config.model_dump_json())
     script = (
         "import sys, torch\n"
         "from pathlib import Path\n"
@@ -173,6 +192,18 @@ def test_a_checkpoint_of_another_config_is_refused(digits: Dataset) -> None:
         Trainer(Config(**SMALL, lr=0.5), digits).load_state_dict(saved)
 
 
+def test_a_checkpoint_from_before_weights_were_averaged_still_fits(digits: Dataset) -> None:
+    config = Config(**SMALL, optimizer="momentum", epochs=2)
+    trainer = Trainer(config, digits)
+    trainer.run_epoch()
+    saved = deepcopy(trainer.state_dict())
+    saved["config"] = config.canonical()
+    del saved["learners"][0]["average"]
+    resumed = Trainer(config, digits)
+    resumed.load_state_dict(saved)
+    assert resumed.run_epoch().metrics == trainer.run_epoch().metrics
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
 def test_pooling_first_is_the_reports_network(activation: str) -> None:
     """The report activates, then pools; the other order must be the same function with the same gradients."""
@@ -214,6 +245,75 @@ def test_weight_decay_is_coupled_but_for_adamw() -> None:
     assert moved("sgd") == pytest.approx(0.1 * 0.5 * 10)
     assert moved("adam") == pytest.approx(0.1, rel=1e-3)  # the penalty is in the gradient: one normalised step
     assert moved("adamw") == pytest.approx(0.1 * 0.5 * 10)  # the penalty alone
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_weight_decay_can_leave_norm_and_bias(seeds: int) -> None:
+    config = Config(batch_norm=True, optimizer="adamw", lr=0.1, weight_decay=0.5, decay_norm_and_bias=False)
+    model = fuse([build(config) for _ in range(seeds)])
+    before = _step(config, model, gradient=0.0)
+    for name, parameter in model.named_parameters():
+        is_decayed = name.endswith("weight") and not name.startswith("norm")
+        assert torch.allclose(parameter, before[name] * (1 - 0.1 * 0.5 if is_decayed else 1.0)), name
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_biases_of_batch_norm_can_learn_faster(seeds: int) -> None:
+    config = Config(batch_norm=True, optimizer="sgd", lr=0.1, bn_bias_lr_factor=4)
+    model = fuse([build(config) for _ in range(seeds)])
+    before = _step(config, model, gradient=1.0)
+    for name, parameter in model.named_parameters():
+        rate = 0.4 if name.startswith("norm") and name.endswith("bias") else 0.1
+        assert torch.allclose(before[name] - parameter, torch.tensor(rate), atol=1e-6), name
+
+
+def _step(config: Config, model: nn.Module, gradient: float) -> dict[str, torch.Tensor]:
+    """Step once with the same gradient for all parameters; returns these as they were before."""
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, gradient)
+    make_optimizer(config, parameter_groups(config, model)).step()
+    return before
+
+
+def test_parameters_are_one_group_where_nothing_sets_them_apart() -> None:
+    """Checkpoints from before there were groups must fit."""
+    config = Config(batch_norm=True, optimizer="adamw", weight_decay=0.1)
+    model = build(config)
+    ours, plain = (
+        make_optimizer(config, parameters) for parameters in (parameter_groups(config, model), model.parameters())
+    )
+    assert ours.state_dict() == plain.state_dict()
+    assert [id(each) for each in ours.param_groups[0]["params"]] == [id(each) for each in model.parameters()]
+
+
+def test_nesterov_momentum_is_the_papers() -> None:
+    """On the loss x**2 / 2, whose gradient is x."""
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    engine = make_optimizer(Config(optimizer="momentum", nesterov=True, lr=0.1, momentum=0.5), [parameter])
+    x, velocity = 1.0, 0.0
+    for _ in range(3):
+        parameter.grad = parameter.detach().clone()
+        engine.step()
+        velocity = 0.5 * velocity + x
+        x -= 0.1 * (x + 0.5 * velocity)
+        assert parameter.item() == pytest.approx(x)
+
+
+@pytest.mark.parametrize(("warmup", "peak"), [(0.3, 29), (0.1, 9), (0.01, 0)])
+def test_one_cycle_rises_for_a_share_of_the_steps(warmup: float, peak: int) -> None:
+    config = Config(schedule="one_cycle", warmup=warmup, lr=0.1, batch_norm=True, bn_bias_lr_factor=4)
+    engine = make_optimizer(config, parameter_groups(config, build(config)))
+    scheduler = make_scheduler(config, engine, 100)
+    assert scheduler is not None
+    rates = []
+    for _ in range(100):
+        rates.append(scheduler.get_last_lr())
+        engine.step()
+        scheduler.step()
+    for rates_of_group, highest in zip(zip(*rates, strict=True), (0.1, 0.4), strict=True):
+        assert int(np.argmax(rates_of_group)) == peak
+        assert max(rates_of_group) == pytest.approx(highest)
 
 
 def test_schedules_span_the_training() -> None:
@@ -261,6 +361,113 @@ def test_augmentation_flips_and_shifts_by_reflection(digits: Dataset) -> None:
         assert matches, "an augmented image is a flipped, reflected crop of its original"
         seen.add(matches[0])
     assert len(seen) > 10
+
+
+def test_alternating_flips_show_each_image_mirrored_every_second_epoch(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = digits.splits("A")["train"]
+    originals = torch.from_numpy(np.array(split.images)).permute(0, 3, 1, 2) / 127.5 - 1
+    lopsided = torch.tensor([not torch.equal(image, image.flip(2)) for image in originals])
+    load_batch, batches_seen = Batches.load, []
+
+    def observed(self: Batches, rows_ns: torch.Tensor, augmentation_nsa: torch.Tensor) -> tuple:
+        images, labels = load_batch(self, rows_ns, augmentation_nsa)
+        batches_seen.append((rows_ns[:, 0], images))
+        return images, labels
+
+    def mirrored(seed: int) -> list[torch.Tensor]:
+        config, device = Config(**SMALL, batch_size=256, flip=True, flip_mode="alternating"), torch.device("cpu")
+        learner = Learner(config, (seed,), Batches(split, config, device), device)
+        epochs = []
+        for epoch in (1, 2, 3):
+            batches_seen.clear()
+            learner.train(epoch)
+            is_mirrored = torch.full((len(originals),), False)
+            for rows, images in batches_seen:
+                is_mirrored[rows] = (images - originals[rows].flip(3)).abs().amax((1, 2, 3)) < 1e-6
+            epochs.append(is_mirrored[lopsided])
+        return epochs
+
+    monkeypatch.setattr(Batches, "load", observed)
+    first, second, third = mirrored(0)
+    assert torch.equal(first, ~second) and torch.equal(first, third)
+    assert 0.4 < first.float().mean() < 0.6
+    assert 0.4 < (mirrored(1)[0] == first).float().mean() < 0.6
+
+
+def test_cutout_makes_a_square_grey_and_changes_nothing_else(digits: Dataset) -> None:
+    split, device = digits.splits("A")["train"], torch.device("cpu")
+    epochs = []
+    for cutout in (0, 7):
+        batches = Batches(split, Config(data="digits", flip=True, shift=2, cutout=cutout), device)
+        generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+        loaded = [batches.load(*batch) for batch in batches.shuffled(generators)]
+        epochs.append([torch.cat(parts) for parts in zip(*loaded, strict=True)])
+    (plain, labels), (cut, same) = epochs
+    assert torch.equal(labels, same)
+    grey = cut == 0  # no pixel of an image is: 0 lies between the values 127 and 128
+    assert torch.equal(cut, plain.masked_fill(grey, 0))
+    area = grey.unflatten(1, (2, 3))
+    assert torch.equal(area.all(2), area.any(2))
+    height, width = (area[:, :, 0].any(axis).sum(-1) for axis in (-1, -2))
+    assert torch.equal(area[:, :, 0].sum((-1, -2)), height * width)
+    assert height.unique().tolist() == width.unique().tolist() == [4, 5, 6, 7]  # the border cuts up to three pixels
+    assert (height == 7).float().mean() == pytest.approx(26 / 32, abs=0.03)
+    alone = Batches(split, Config(data="digits", cutout=7), device)
+    (images, _), *_ = (alone.load(*batch) for batch in alone.shuffled([torch.Generator().manual_seed(1)]))
+    assert (images == 0).any((1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_result_is_the_moving_average_of_the_networks_after_each_step(
+    digits: Dataset, seeds: tuple[int, ...]
+) -> None:
+    config, device = Config(**SMALL, batch_norm=True, batch_size=600, ema_decay=0.3), torch.device("cpu")
+    batches = Batches(digits.splits("A")["train"], config, device)
+    learner, plain = (Learner(each, seeds, batches, device) for each in (config, config.change(ema_decay=0.0)))
+    expected = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    keep = iter((2 / 11, 3 / 12, 0.3, 0.3, 0.3, 0.3))
+
+    def average(*_: object) -> None:
+        share = next(keep)
+        for name, latest in learner.model.state_dict().items():
+            if latest.is_floating_point():
+                expected[name] = share * expected[name] + (1 - share) * latest
+            else:
+                expected[name] = latest.clone()
+
+    hook = register_optimizer_step_post_hook(average)
+    losses = [learner.train(epoch) for epoch in (1, 2)]
+    hook.remove()
+    assert next(keep, None) is None
+    for name, tensor in learner.result.state_dict().items():
+        assert torch.allclose(tensor, expected[name], rtol=1e-5, atol=1e-7), name
+        assert tensor.dtype == expected[name].dtype
+    assert losses == [plain.train(epoch) for epoch in (1, 2)]
+    _assert_equal(dict(learner.model.state_dict()), dict(plain.model.state_dict()))
+
+
+def test_an_averaged_network_is_evaluated_and_recorded_beside_the_plain_one(digits: Dataset) -> None:
+    trainer = Trainer(Config(**SMALL, batch_norm=True, ema_decay=0.9, epochs=1), digits)
+    metrics = trainer.run_epoch().metrics
+    averaged, plain = build(trainer.config).eval(), build(trainer.config).eval()
+    averaged.load_state_dict(entries_under("seed_0/", trainer.weights()))
+    plain.load_state_dict(trainer.state_dict()["learners"][0]["model"])
+    for prefix, model in (("", averaged), ("raw_", plain)):
+        for split, pixels, labels in (
+            ("train", digits.train_images, digits.train_labels), ("test", digits.test_images, digits.test_labels)
+        ):  # fmt: skip
+            images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2) / 127.5 - 1
+            right = model(images).argmax(1).numpy() == labels
+            assert metrics[f"{prefix}{split}_error"] == pytest.approx([1 - right.mean()])
+            if prefix == "" and split == "test":
+                bits = np.unpackbits(trainer.correct_bits()["seed_0"].numpy(), count=len(right))
+                assert np.array_equal(bits, right)
+    assert metrics["test_error"] != metrics["raw_test_error"]
+    assert torch.equal(trainer.kernels[-1], averaged[0].weight)
+    held_out = Trainer(Config(**SMALL, protocol="B", ema_decay=0.9, epochs=1), digits).run_epoch()
+    assert {"val_error", "raw_val_error"} < set(held_out.metrics)
 
 
 def test_images_are_normalised_to_plus_minus_one(digits: Dataset) -> None:

@@ -25,7 +25,8 @@ class Batches:
         self._images_nhwc = torch.from_numpy(split.images).to(device)
         self._labels_n = torch.from_numpy(split.labels).to(device)
         self._index_n = torch.from_numpy(split.index).to(device)
-        self._batch_size, self._flip, self._shift = config.batch_size, config.flip, config.shift
+        self._batch_size = config.batch_size
+        self._flip, self._shift, self._cutout = config.flip, config.shift, config.cutout
         self._evaluation_batch_size = EVALUATION_BATCH_SIZE[device.type]
         self.size = len(split)
         """Images in the split."""
@@ -35,22 +36,29 @@ class Batches:
         """Training batches in an epoch; the last one may be smaller and is kept."""
         return -(-self.size // self._batch_size)
 
-    def shuffled(self, generators: Sequence[Generator]) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(
+        self, generators: Sequence[Generator], mirrored_ns: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch for S seeds, each with its own generator: what `load` needs for each training batch.
 
         Yields the batch's image numbers (N, S) and its random augmentation (N, S, A). Each generator draws the order
-        first and the augmentation second, so that configs with and without augmentation share the order.
+        first and the augmentation second, so that configs with and without augmentation share the order. `mirrored_ns`
+        holds 1 for the images of the split, in its order, that are mirrored; by default this is drawn, too.
         """
         drawn = [(torch.randperm(self.size, generator=each), self._draw_augmentation(each)) for each in generators]
-        order_ns, augmentation_nsa = (
-            torch.stack(parts, 1).to(self._index_n.device) for parts in zip(*drawn, strict=True)
-        )
-        rows_ns = self._index_n[order_ns]
+        order_ns, augmentation_nsa = (torch.stack(parts, 1) for parts in zip(*drawn, strict=True))
+        if mirrored_ns is not None:
+            augmentation_nsa[..., 2] = mirrored_ns.gather(0, order_ns)
+        device = self._index_n.device
+        rows_ns, augmentation_nsa = self._index_n[order_ns.to(device)], augmentation_nsa.to(device)
         yield from zip(rows_ns.split(self._batch_size), augmentation_nsa.split(self._batch_size), strict=True)
 
     def load(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, Tensor]:
         """A training batch: augmented images (N, S*3, 32, 32) and labels (N, S)."""
-        return normalise(self._augment(rows_ns, augmentation_nsa)), self._labels_n[rows_ns].long()
+        images_nchw = normalise(self._move(rows_ns, augmentation_nsa[..., :3]))
+        if self._cutout:
+            self._cut_out(images_nchw, augmentation_nsa[..., 3:])
+        return images_nchw, self._labels_n[rows_ns].long()
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,)."""
@@ -58,15 +66,18 @@ class Batches:
             yield normalise(self._images_nhwc[rows_n, None]), self._labels_n[rows_n].long()
 
     def _draw_augmentation(self, generator: Generator) -> Tensor:
-        """For every image of an epoch: pixels down, pixels right, and 1 where it is mirrored. Shape (N, 3), or (N, 0)
-        where the config does not augment."""
-        if not (self._flip or self._shift):
+        """For every image of an epoch: pixels down, pixels right, 1 where it is mirrored and, with cutout, the
+        square's centre. Shape (N, 3) or (N, 5), or (N, 0) where the config does not augment."""
+        if not (self._flip or self._shift or self._cutout):
             return torch.empty(self.size, 0, dtype=torch.int64)
         shifts_na = torch.randint(-self._shift, self._shift + 1, (self.size, 2), generator=generator)
         mirrored_na = torch.randint(2 if self._flip else 1, (self.size, 1), generator=generator)
-        return torch.cat([shifts_na, mirrored_na], 1)
+        drawn = [shifts_na, mirrored_na]
+        if self._cutout:
+            drawn.append(torch.randint(IMAGE_SIZE, (self.size, 2), generator=generator))
+        return torch.cat(drawn, 1)
 
-    def _augment(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> Tensor:
+    def _move(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> Tensor:
         """The uint8 images (N, S, 32, 32, 3), shifted with reflected edges and mirrored, by one gather of pixels."""
         if not augmentation_nsa.shape[-1]:
             return self._images_nhwc[rows_ns]
@@ -75,6 +86,15 @@ class Batches:
         y_nsh, x_nsw = self._reflect(positions + down_ns1), self._reflect(positions + right_ns1)
         x_nsw = torch.where(mirrored_ns1.bool(), x_nsw.flip(-1), x_nsw)
         return self._images_nhwc[rows_ns[..., None, None], y_nsh[..., :, None], x_nsw[..., None, :]]
+
+    def _cut_out(self, images_nchw: Tensor, centres_nsa: Tensor) -> None:
+        """Set a square around each image's centre (row, column) to 0, in place."""
+        positions = torch.arange(IMAGE_SIZE, device=images_nchw.device)
+        top_ns1, left_ns1 = (centres_nsa - self._cutout // 2).unsqueeze(-1).unbind(-2)
+        in_rows_nsh = (positions >= top_ns1) & (positions < top_ns1 + self._cutout)
+        in_columns_nsw = (positions >= left_ns1) & (positions < left_ns1 + self._cutout)
+        square_nshw = in_rows_nsh[..., :, None] & in_columns_nsw[..., None, :]
+        images_nchw.unflatten(1, (-1, 3)).masked_fill_(square_nshw[:, :, None], 0)
 
     @staticmethod
     def _reflect(position: Tensor) -> Tensor:

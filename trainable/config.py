@@ -56,18 +56,38 @@ class Config(BaseModel):
     """Learning rate; the peak, where the schedule is not constant."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of the `momentum` optimizer."""
+    nesterov: bool = False
+    """Nesterov's form of that momentum (Sutskever et al. 2013)."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Weight decay of every parameter."""
+    """Weight decay of every parameter, but see `decay_norm_and_bias`."""
+    decay_norm_and_bias: bool = True
+    """Whether weight decay acts on batch norm's parameters and on biases, too. He et al. 2018 (arXiv 1812.01187,
+    section 3.1) leave them out."""
+    bn_bias_lr_factor: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Multiplies the learning rate of batch norm's biases (Jordan 2024, arXiv 2404.00498). Their weight decay grows
+    with the learning rate, as torch's optimizers have it."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     """Learning rate by step, over the whole training."""
+    warmup: float = Field(default=0.3, gt=0, lt=1)
+    """Share of the steps in which the learning rate of `one_cycle` rises (Smith & Topin 2017, arXiv 1708.07120)."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a moving average, by step, of the weights and of batch norm's running statistics (Morales-Brotons et al.
+    2024, arXiv 2411.18704). Above 0, the averaged network is evaluated and recorded, and the errors of the network that
+    is trained become further metrics (`raw_train_error`)."""
     batch_size: int = Field(default=128, ge=2, le=65536)
     """Images a step; the last partial batch of an epoch is kept."""
     epochs: int = Field(default=20, ge=1, le=100_000)
     """Passes over the train split."""
     flip: bool = False
-    """Mirror each train image with probability 1/2."""
+    """Mirror train images."""
+    flip_mode: Literal["random", "alternating"] = "random"
+    """`random` mirrors each image with probability 1/2 in each epoch. `alternating` draws this for the first epoch, and
+    then mirrors each image in every second epoch (Jordan 2024, arXiv 2404.00498, section 3.6)."""
     shift: int = Field(default=0, ge=0, le=16)
     """Shift each train image by up to this many pixels in both directions (a padded random crop)."""
+    cutout: int = Field(default=0, ge=0, le=16)
+    """Make a square of this many pixels grey in each train image. Its centre is any pixel of the image, so the border
+    may cut the square (DeVries & Taylor 2017, arXiv 1708.04552)."""
     precision: Precision = "fp32"
     """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
 
@@ -78,6 +98,12 @@ class Config(BaseModel):
             "bn_momentum": not self.batch_norm and "batch_norm is true",
             "label_smoothing": self.loss != "cross_entropy" and "loss is cross_entropy",
             "momentum": self.optimizer != "momentum" and "optimizer is momentum",
+            "nesterov": not (self.optimizer == "momentum" and self.momentum)
+            and "optimizer is momentum and momentum is above 0",
+            "decay_norm_and_bias": not self.weight_decay and "weight_decay is above 0",
+            "bn_bias_lr_factor": not self.batch_norm and "batch_norm is true",
+            "warmup": self.schedule != "one_cycle" and "schedule is one_cycle",
+            "flip_mode": not self.flip and "flip is true",
             "channels": self.network != "cnn" and "network is cnn",
             "hidden": self.network != "cnn" and "network is cnn",
         }

@@ -10,17 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainable.average import MovingAverage
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.evaluate import correct_images
 from trainable.fused import fuse
 from trainable.graphs import GraphedStep
 from trainable.model import build
-from trainable.optim import make_loss, make_optimizer, make_scheduler
+from trainable.optim import make_loss, make_optimizer, make_scheduler, parameter_groups
 from trainable.probes import probe
 
 DROPOUT_STREAM = 1
 """Sets the random numbers of dropout apart from those of the batches, which are seeded by seed and epoch alone."""
+FLIP_EPOCH = 0
+"""The epoch whose stream of random numbers says which images alternating flips mirror first. Training starts at 1."""
 
 
 class Learner:
@@ -49,9 +52,12 @@ class Learner:
             self.model.to(memory_format=torch.channels_last)
         self._parameters = list(self.model.parameters())
         self._loss = make_loss(config)
-        self._optimizer = make_optimizer(config, self._parameters)
+        self._optimizer = make_optimizer(config, parameter_groups(config, self.model))
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
         self._step = GraphedStep(self._gradients, self.model.buffers())
+        self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
+        self.result = self.model if self._average is None else self._average.network
+        """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
         self.losses: list[Tensor] = []
         """Mini-batch losses: one tensor (T, S) for each epoch."""
         self.probes: list[Tensor] = []
@@ -61,10 +67,11 @@ class Learner:
         """Train for one epoch, counted from 1. Returns each seed's training loss, averaged over the images."""
         self.model.train()
         losses, batch_sizes = [], []
-        generators = [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
+        steps_before = (epoch - 1) * self._batches.steps_per_epoch
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
-            for step, (rows_ns, augmentation_nsa) in enumerate(self._batches.shuffled(generators)):
+            batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
+            for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 losses_s, *gradients = self._step(rows_ns, augmentation_nsa)
                 if self._probe_every and step % self._probe_every == 0:
                     self._probe((rows_ns, augmentation_nsa), gradients)
@@ -73,30 +80,37 @@ class Learner:
                 self._optimizer.step()
                 if self._scheduler is not None:
                     self._scheduler.step()
+                if self._average is not None:
+                    self._average.update(steps_before + step + 1)
                 losses.append(losses_s.clone())
                 batch_sizes.append(len(rows_ns))
         losses_ts = torch.stack(losses).cpu()
         self.losses.append(losses_ts)
         return np.average(losses_ts.double().numpy(), axis=0, weights=batch_sizes).tolist()
 
-    def correct_images(self, batches: Batches) -> Tensor:
-        """Which images of a split each seed's network classifies correctly in evaluation mode: bool (N, S), on CPU."""
-        self.model.eval()
+    def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
+        """Which images of a split each seed's result classifies correctly in evaluation mode: bool (N, S), on CPU.
+
+        With `raw`, the network that is trained is evaluated and not its average.
+        """
+        network = self.model if raw else self.result
+        network.eval()
         with self._autocast():
-            return correct_images(self.model, batches, len(self.seeds))
+            return correct_images(network, batches, len(self.seeds))
 
     def kernels(self) -> Tensor:
         """A copy of the first seed's first-layer kernels: float32 (output channels, 3, 3, 3) on the CPU."""
-        first_layer = self.model[0]
+        first_layer = self.result[0]
         assert isinstance(first_layer, nn.Conv2d)
         kernels = first_layer.weight.chunk(len(self.seeds))[0]
         return kernels.detach().cpu().float().clone(memory_format=torch.contiguous_format)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of network, optimizer and schedule, and all losses and probes. Random generators are not saved,
-        because they are seeded anew in every epoch."""
+        """The state of network, average, optimizer and schedule, and all losses and probes. Random generators are not
+        saved, because they are seeded anew in every epoch."""
         return {
             "model": self.model.state_dict(),
+            "average": self._average and self._average.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler and self._scheduler.state_dict(),
             "losses": self.losses,
@@ -106,10 +120,28 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self.model.load_state_dict(state["model"])
+        if self._average is not None:
+            self._average.network.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
         self.losses, self.probes = list(state["losses"]), list(state["probes"])
+
+    def _generators(self, epoch: int) -> list[torch.Generator]:
+        """Each seed's generator for an epoch."""
+        return [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
+
+    def _mirrored(self, epoch: int) -> Tensor | None:
+        """1 for the train images that each seed sees mirrored in an epoch (N, S); None where the batches draw that."""
+        match self.config.flip_mode:
+            case "random":
+                return None
+            case "alternating":
+                size = self._batches.size
+                coins = [torch.randint(2, (size,), generator=each) for each in self._generators(FLIP_EPOCH)]
+                return (torch.stack(coins, 1) + epoch) % 2
+            case unknown:
+                assert_never(unknown)
 
     def _gradients(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, ...]:
         """Each seed's mean loss of a batch (S,), then the gradient of every parameter.

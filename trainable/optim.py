@@ -1,11 +1,11 @@
 """The losses, optimizers and learning-rate schedules that a config names."""
 
-from collections.abc import Iterable
 from typing import Any, assert_never
 
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.optimizer import ParamsT
 
 from trainable.config import Config
 
@@ -21,7 +21,23 @@ def make_loss(config: Config) -> nn.Module:
             assert_never(unknown)
 
 
-def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimizer:
+def parameter_groups(config: Config, model: nn.Module) -> list[dict[str, Any]]:
+    """The network's parameters in groups of the same learning rate and weight decay, as `make_optimizer` takes them.
+
+    There is one group with all parameters, unless the config sets some parameters apart. Fused networks have the same
+    groups: their parameters have as many dimensions as those of a single network.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            is_bn_bias = name == "bias" and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+            is_decayed = config.decay_norm_and_bias or parameter.ndim >= 2
+            lr = config.lr * config.bn_bias_lr_factor if is_bn_bias else config.lr
+            groups.setdefault((lr, config.weight_decay if is_decayed else 0.0), []).append(parameter)
+    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
+
+
+def make_optimizer(config: Config, parameters: ParamsT) -> Optimizer:
     """The config's optimizer. `adamw` decouples the weight decay; the others add it to the gradient (L2)."""
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
@@ -32,7 +48,7 @@ def make_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> Optimi
         case "sgd":
             return SGD(parameters, **common)
         case "momentum":
-            return SGD(parameters, momentum=config.momentum, **common)
+            return SGD(parameters, momentum=config.momentum, nesterov=config.nesterov, **common)
         case "adagrad":
             return Adagrad(parameters, **common)
         case unknown:
@@ -47,8 +63,14 @@ def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRSchedu
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
-            cycle_momentum = _one_cycle_cycles_momentum(config)
-            return OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps, cycle_momentum=cycle_momentum)
+            divides_by_zero = config.warmup * steps == 1  # OneCycleLR does so where it rises for exactly one step
+            return OneCycleLR(
+                optimizer,
+                max_lr=[group["lr"] for group in optimizer.param_groups],
+                total_steps=steps,
+                pct_start=config.warmup - 1e-12 if divides_by_zero else config.warmup,
+                cycle_momentum=_one_cycle_cycles_momentum(config),
+            )
         case unknown:
             assert_never(unknown)
 

@@ -88,11 +88,17 @@ class Trainer:
         return self.history[-1]
 
     def evaluate(self) -> dict[str, list[float]]:
-        """The present error rates on every split, one for each seed, by metric name (`test_error`)."""
+        """The present error rates on every split, one for each seed, by metric name (`test_error`).
+
+        Where weights are averaged, these are the averaged networks' errors; `raw_test_error` and its like are those of
+        the networks that are trained.
+        """
         errors = {}
         for name, batches in self._batches.items():
-            correct_ns = torch.cat([learner.correct_images(batches) for learner in self._learners], 1)
+            correct_ns = self._correct_images(batches)
             errors[f"{name}_error"] = error_rates(correct_ns)
+            if self.config.ema_decay:
+                errors[f"raw_{name}_error"] = error_rates(self._correct_images(batches, raw=True))
             if name != "train":
                 self._correct_ns = correct_ns
         return errors
@@ -122,7 +128,9 @@ class Trainer:
         return {
             f"seed_{seed}/{name}": tensor.detach().cpu().contiguous().clone()
             for learner in self._learners
-            for seed, state in zip(learner.seeds, separate(learner.model.state_dict(), len(learner.seeds)), strict=True)
+            for seed, state in zip(
+                learner.seeds, separate(learner.result.state_dict(), len(learner.seeds)), strict=True
+            )
             for name, tensor in state.items()
         }
 
@@ -177,3 +185,7 @@ class Trainer:
         self._correct_ns = state["correct"]
         for learner, saved in zip(self._learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
+
+    def _correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
+        """All seeds' `Learner.correct_images`, side by side."""
+        return torch.cat([learner.correct_images(batches, raw) for learner in self._learners], 1)
