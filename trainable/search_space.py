@@ -5,7 +5,7 @@ knows the whole space and not only the configs that were tried.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import islice, product
+from itertools import product
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -18,8 +18,6 @@ from trainable.config import Config
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
-CORNERS = 1024
-"""So many combinations of choices are checked before a search starts."""
 COUNTED = 10_000
 """A space with more configs counts as endless."""
 OPTIONS = ("data", "epochs", "precision", "protocol")
@@ -238,14 +236,21 @@ class SearchDefinition(_Data):
         return self
 
     def corners(self) -> list[dict[str, Any]]:
-        """Fields of configs at the edge of the space: one for each combination of choices, at most `CORNERS` of them,
-        with the largest value of every other parameter."""
+        """Fields of configs at the edge of the space. For each combination of the values that conditions name, every
+        other parameter has its largest value, but for one choice at a time, which takes each of its values."""
         choices = {name: parameter.choices for name, parameter in self.space.items() if isinstance(parameter, Choice)}
-        corners = []
-        for combination in islice(product(*choices.values()), CORNERS):
-            largest = {name: parameter.largest for name, parameter in self.space.items()}
-            values = largest | dict(zip(choices, combination, strict=True))
-            corners.append(config_fields(self.space, {name: values[name] for name in active(self.space, values)}))
+        conditions = {name for parameter in self.space.values() for name in parameter.when}
+        largest = {name: parameter.largest for name, parameter in self.space.items()}
+        points: list[dict[str, Any]] = []
+        for combination in product(*(choices[name] for name in sorted(conditions))):
+            edge = largest | dict(zip(sorted(conditions), combination, strict=True))
+            free = choices.keys() - conditions
+            points += [edge, *({**edge, name: value} for name in sorted(free) for value in choices[name])]
+        corners: list[dict[str, Any]] = []
+        for point in points:
+            corner = config_fields(self.space, {name: point[name] for name in active(self.space, point)})
+            if corner not in corners:
+                corners.append(corner)
         return corners
 
     def sample(self, count: int, seed: int) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.tune_trainable import tune_config
 
+STARTUP_TRIALS = 5
+"""Trials after which the sampler no longer draws at random. The start points count."""
 ATTEMPTS = 200
 """Times that the sampler is asked for a config that was not tried yet."""
 
@@ -32,7 +34,13 @@ class TrialSearch(OptunaSearch):
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=TPESampler(seed=len(plan.known), multivariate=True, group=True, constant_liar=True),
+            sampler=TPESampler(
+                seed=len(plan.known),
+                n_startup_trials=STARTUP_TRIALS,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+            ),
             points_to_evaluate=[*interrupted, *(point for point in start if point not in known)],
         )
         self._search, self._context = search, context
