@@ -72,8 +72,8 @@ class Config(BaseModel):
     """Share of the steps in which the learning rate of `one_cycle` rises (Smith & Topin 2017, arXiv 1708.07120)."""
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average, by step, of the weights and of batch norm's running statistics (Morales-Brotons et al.
-    2024, arXiv 2411.18704). Above 0, the averaged network is evaluated and recorded, and the errors of the network that
-    is trained become further metrics (`raw_train_error`)."""
+    2024, arXiv 2411.18704). Above 0, the averaged network is evaluated and recorded, and the held-out error of the
+    network that is trained becomes a further metric (`raw_test_error`)."""
     batch_size: int = Field(default=128, ge=2, le=65536)
     """Images a step; the last partial batch of an epoch is kept."""
     epochs: int = Field(default=20, ge=1, le=100_000)

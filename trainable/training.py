@@ -90,17 +90,18 @@ class Trainer:
     def evaluate(self) -> dict[str, list[float]]:
         """The present error rates on every split, one for each seed, by metric name (`test_error`).
 
-        Where weights are averaged, these are the averaged networks' errors; `raw_test_error` and its like are those of
-        the networks that are trained.
+        Where weights are averaged, these are the averaged networks' errors. `raw_test_error` (or `raw_val_error`) is
+        then the held-out error of the networks that are trained; their train error would cost most of the evaluation
+        again.
         """
         errors = {}
         for name, batches in self._batches.items():
             correct_ns = self._correct_images(batches)
             errors[f"{name}_error"] = error_rates(correct_ns)
-            if self.config.ema_decay:
-                errors[f"raw_{name}_error"] = error_rates(self._correct_images(batches, raw=True))
             if name != "train":
                 self._correct_ns = correct_ns
+                if self.config.ema_decay:
+                    errors[f"raw_{name}_error"] = error_rates(self._correct_images(batches, raw=True))
         return errors
 
     def results(self) -> dict[str, dict[str, Tensor]]:

@@ -40,7 +40,7 @@ class Epoch:
     metrics: dict[str, list[float]]
     """One value for each seed, by metric. `train_loss` is the mean loss over the epoch's images, during training.
     `train_error` and, depending on the protocol, `val_error` or `test_error` are error rates over the whole split, in
-    evaluation mode. Where weights are averaged, `raw_train_error` and its like are those without the average."""
+    evaluation mode. Where weights are averaged, `raw_val_error` or `raw_test_error` is that without the average."""
 
     def mean(self, name: str) -> float:
         """The mean of a metric over the seeds."""
