@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, best_of
-from trainable.search_space import Choice, Range, ResolvedSearch
+from trainable.search_space import ResolvedSearch
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RecordedSearch:
     trials: tuple[TrialRecord, ...]
     """Those that ran to their last epoch and those that the scheduler stopped, oldest first."""
     left_out: int
-    """How many trials of the same study the definition does not cover: an earlier definition made them."""
+    """How many trials of the same study are of another definition, or outside this one's space."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -53,16 +53,11 @@ class RecordedSearch:
 
     @cached_property
     def varied(self) -> dict[str, BaseDistribution]:
-        """The parameters in which the trials differ, in the space's order and in Optuna's form.
-
-        A range or a choice is widened where a trial lies outside it, because an earlier definition was wider.
-        """
+        """The parameters in which the trials differ, in the space's order and in Optuna's form."""
         points = [self.search.point(trial.config) for trial in self.trials]
         tried = {name: [point[name] for point in points if name in point] for name in self.search.space}
         return {
-            name: _widened(parameter, tried[name]).distribution
-            for name, parameter in self.search.space.items()
-            if len(set(tried[name])) > 1
+            name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
         }
 
     def value(self, trial: TrialRecord, name: str) -> Any:
@@ -81,15 +76,18 @@ class RecordedSearch:
 
 
 def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
-    """The searches that sweeps (oldest first) have recorded, each in its latest definition, with those of the finished
-    trials that it covers."""
-    latest = {search.study: search for sweep in sweeps for search in sweep.searches}
-    recorded = []
-    for search in latest.values():
+    """The searches that sweeps (oldest first) have recorded, with their finished trials.
+
+    Of a study's definitions that counts which has the most trials, the latest of these: a short try must not hide a
+    finished search.
+    """
+    chosen: dict[str, RecordedSearch] = {}
+    for search in (search for sweep in sweeps for search in sweep.searches):
         same_study = [trial for trial in trials if trial.tags.get("study") == search.study]
-        covered = [trial for trial in same_study if search.covers(trial.config, _fingerprint(trial))]
-        recorded.append(RecordedSearch(search, tuple(covered), len(same_study) - len(covered)))
-    return recorded
+        own = tuple(t for t in same_study if search.owns(t.config, _fingerprint(t)) and search.contains(t.config))
+        if search.study not in chosen or len(own) >= len(chosen[search.study].trials):
+            chosen[search.study] = RecordedSearch(search, own, len(same_study) - len(own))
+    return list(chosen.values())
 
 
 def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, int]:
@@ -120,10 +118,3 @@ def training_seconds(trial: TrialRecord) -> float:
 
 def _fingerprint(trial: TrialRecord) -> str:
     return trial.tags.get("data_fingerprint", "")
-
-
-def _widened(parameter: Choice | Range, values: Sequence[Any]) -> Choice | Range:
-    if isinstance(parameter, Choice):
-        return Choice(choices=tuple(dict.fromkeys((*parameter.choices, *values))))
-    low, high = min(parameter.low, *values), max(parameter.high, *values)
-    return Range(low=low, high=high, log=parameter.log and low > 0)

@@ -53,7 +53,9 @@ def full(
         Path | None,
         typer.Option(help="A study of your own, YAML or Python. It runs alone, unless --studies names others too."),
     ] = None,
-    only: Annotated[str, typer.Option(help="Only these table numbers, joined by commas. Default: all.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Only these table numbers, joined by commas, and no search. Default: all.")
+    ] = "",
     epochs: Annotated[int | None, typer.Option(help=f"Epochs a training. {_default('epochs')}")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a table row: 0, 1, ... More of them extend the record.")] = 1,
     samples: Annotated[

@@ -13,10 +13,10 @@ from pathlib import Path
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from sweeps.commands import run_command
+from sweeps.commands import default_studies, run_command
 from sweeps.full import app
 from sweeps.studies.search import SEARCH
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["--studies", SEARCH.name]
+    default_studies([SEARCH.name])
     run_command(app)

@@ -40,7 +40,7 @@ def named(record: Record, name: str) -> list[TrialRecord]:
 
 
 def test_a_training_without_probes_runs_again_to_the_same_errors(record: Record) -> None:
-    plain, probed = named(record, "baseline")
+    plain, probed = record.with_histories(named(record, "baseline"))
     assert ("probe_every" in plain.tags, "probe_every" in probed.tags) == (False, True)
     for metric in ("train_loss", "train_error", "test_error"):
         assert plain.histories[metric] == probed.histories[metric]

@@ -118,8 +118,10 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--set", "batch_size=64"], "--set batch_size: the search of study search decides it"),
         (
             ["--set", "loss=hinge"],
-            "the largest values of its search space: config field label_smoothing: 0.2 has no effect here",
+            "study search, its search space: config field label_smoothing: 0.2 has no effect here",
         ),
+        (["--set", "lr=0.1", "--calibrate", "2"], "--set lr: the search of study search decides it"),
+        (["--studies", "tables", "--calibrate", "2"], "--calibrate 2: none of the chosen studies has a search"),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
         (["--precision", "fp16"], "--precision 'fp16' is unknown; allowed: fp32, bf16"),
         (["--set", "precision=bf16"], "--set 'precision=bf16': use --precision"),

@@ -71,17 +71,19 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     assert not can_weigh_parameters(recorded(*trials[:1] * 5)), "equal trials weigh nothing"
 
 
-def test_the_latest_definition_of_a_search_says_which_trials_are_its_own() -> None:
+def test_the_definition_with_the_most_trials_counts_and_says_which_are_its_own() -> None:
     earlier, latest = search(SPACE), search(SPACE, epochs=9)
     trials = trials_of(earlier)
-    longer = search_trial("longer", latest, {"lr": 0.01}, [0.3])
+    longer = [search_trial(f"longer-{n}", latest, {"lr": 0.01 / (n + 1)}, [0.3]) for n in range(len(trials))]
     elsewhere = search_trial("elsewhere", latest, {"lr": 0.02}, [0.3], data_fingerprint="other")
     of_tables = search_trial("row", latest, {"lr": 0.02}, [0.3], study="tables")
     sweeps = [sweep(searches=(earlier,)), sweep(searches=(latest,))]
-    (only,) = recorded_searches(sweeps, [*trials, longer, elsewhere, of_tables])
-    assert only.search == latest
-    assert [trial.name for trial in only.trials] == ["longer"]
-    assert only.left_out == len(trials) + 1
+    (only,) = recorded_searches(sweeps, [*trials, longer[0], elsewhere, of_tables])
+    assert only.search == earlier, "a short try does not hide a finished search"
+    assert (list(only.trials), only.left_out) == (trials, 2)
+    (only,) = recorded_searches(sweeps, [*trials, *longer])
+    assert only.search == latest, "of equals the latest counts"
+    assert (list(only.trials), only.left_out) == (longer, len(trials))
 
 
 def test_a_parameter_that_somebody_adds_to_the_space_keeps_all_trials(tmp_path: Path) -> None:
@@ -130,11 +132,10 @@ def test_trials_of_a_search_without_a_definition_are_named_as_missing(tmp_path: 
     assert "Missing: the definition of the search in the study `search`, of which 4 trials are recorded." in page
 
 
-def test_a_trial_outside_the_bounds_widens_them() -> None:
+def test_a_trial_outside_the_space_is_left_out() -> None:
     """An earlier definition of the same search may have had a wider space."""
     definition = search(SPACE)
-    outside = search_trial("old", definition, {"lr": 0.5, "optimizer": "sgd"}, [0.5, 0.4])
-    varied = recorded(*trials_of(definition), outside).varied
-    assert varied["lr"]._contains(0.5)
-    assert varied["optimizer"]._contains(varied["optimizer"].to_internal_repr("sgd"))
-    assert varied["lr"].low == 1e-5
+    trials = [search_trial(f"t-{rate}", definition, {"lr": rate}, [0.4, 0.3]) for rate in (0.5, 1e-3, 1e-2)]
+    (only,) = recorded_searches([sweep(searches=(definition,))], trials)
+    assert [trial.name for trial in only.trials] == ["t-0.001", "t-0.01"]
+    assert only.left_out == 1

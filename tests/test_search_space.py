@@ -4,7 +4,6 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
-from ray.tune.search import Searcher
 
 from sweeps.errors import UsageError
 from sweeps.planning.search import plan_search
@@ -12,7 +11,7 @@ from sweeps.running.context import TrialContext
 from sweeps.running.searcher import TrialSearch
 from tests.analysis_records import trial
 from trainable.config import Config
-from trainable.search_space import Choice, Range, SearchDefinition, StartPoint
+from trainable.search_space import Choice, Range, Scheduler, SearchDefinition, StartPoint
 from trainable.study import Study
 from trainable.tune_trainable import spec_of
 
@@ -40,8 +39,8 @@ def test_a_parameter_exists_where_its_condition_holds() -> None:
     assert resolved.point(adamw) == {"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.1}
     sgd = resolved.config({"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0})
     assert resolved.point(sgd) == {"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0}
-    assert resolved.covers(adamw, "f") and resolved.covers(sgd, "f")
-    assert not resolved.covers(adamw.change(loss="hinge"), "f")
+    assert resolved.owns(adamw, "f") and resolved.owns(sgd, "f")
+    assert not resolved.owns(adamw.change(loss="hinge"), "f")
     assert resolved.start_values(resolved.start[0]) == {
         "optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0,
     }  # fmt: skip
@@ -105,22 +104,57 @@ def test_a_countable_space_has_no_more_samples_than_configs() -> None:
     space = {"flip": flips, "shift": Range(low=1, high=3, when={"flip": (True,)})}
     study = Study(name="x", title="x", search=SearchDefinition(space=space))
     plan = plan_search(study, base={}, samples=10, fingerprint="f", trials=())
-    assert (plan.search.size(), plan.to_run, search().search.size()) == (4, 4, None)
+    assert len(plan.search.points() or ()) == plan.to_run == 4
+    assert search().search.points() is None
 
 
-def test_no_config_is_suggested_twice() -> None:
-    study = Study(name="x", title="x", search=SearchDefinition(space={"shift": Range(low=0, high=3)}))
-    plan = plan_search(study, base={"data": "digits"}, samples=9, fingerprint="f", trials=())
-    searcher = TrialSearch(plan, TrialContext("f", None, "nowhere"))
-    suggested = [searcher.suggest(f"trial-{number}") for number in range(4)]
-    assert sorted(spec_of(each).config.shift for each in suggested if isinstance(each, dict)) == [0, 1, 2, 3]
-    assert searcher.suggest("trial-5") == Searcher.FINISHED
-    assert searcher.exhausted
+def test_a_countable_space_is_tried_to_its_last_config_and_none_twice() -> None:
+    space = {
+        "shift": Range(low=0, high=3),
+        "batch_size": Choice(choices=(64, 128, 256)),
+        "flip": Choice(choices=(False, True)),
+    }
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    plan = plan_search(study, base={"data": "digits", "epochs": 1}, samples=99, fingerprint="f", trials=())
+    searcher, keys = TrialSearch(plan, TrialContext("f", None, "nowhere")), set()
+    for number in range(plan.to_run):
+        suggested = searcher.suggest(f"trial-{number}")
+        assert suggested is not None
+        spec = spec_of(suggested)
+        assert spec.name == f"x-{number + 1:03d}"
+        keys.add(spec.key)
+        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - spec.config.shift / 10, "epoch": 1})
+    assert len(keys) == plan.to_run == 24
 
 
-def test_every_branch_of_the_space_is_checked() -> None:
-    corners = DEFINITION.corners()
-    assert corners == [
-        {"optimizer": "adamw", "lr": 0.03, "dropout": 0.3},
-        {"optimizer": "momentum", "lr": 1.0, "momentum": 0.99, "dropout": 0.3},
-    ]
+@pytest.mark.parametrize(
+    ("definition", "problem"),
+    [
+        (SearchDefinition(space={"lr": Range(low=0.01, high=1.0)}, start=(StartPoint(),)),
+         r"start point 1 of its search: lr 0\.001 is not in the space \(0\.01 to 1\)"),
+        (SearchDefinition(space={"optimizer": Choice(choices=("sgd", "adamw"))}, start=(StartPoint(),)),
+         r"start point 1 of its search: optimizer adam is not in the space \(sgd, adamw\)"),
+        (SearchDefinition(space={"lr": Range(low=0.01, high=1.0)}, scheduler=Scheduler(grace=5)),
+         "its scheduler: grace 5 is above the 2 epochs"),
+        (SearchDefinition(space={"batch_norm": Choice(choices=(False, True)),
+                                 "bn_momentum": Range(low=0.01, high=0.1)}),
+         "bn_momentum: 0.01 has no effect here"),
+        (SearchDefinition(space={"optimizer": Choice(choices=("adamw", "momentum")),
+                                 "nesterov": Choice(choices=(True, False))}),
+         "nesterov: True has no effect here"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_before_anything_starts(definition: SearchDefinition, problem: str) -> None:
+    study = Study(name="x", title="x", search=definition)
+    with pytest.raises(UsageError, match=problem):
+        plan_search(study, base={"epochs": 2}, samples=1, fingerprint="f", trials=())
+
+
+def test_a_failed_trial_is_tried_again_first_and_names_do_not_repeat() -> None:
+    plan = search()
+    config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
+    tags = {"study": "two-optimizers", "data_fingerprint": "f"}
+    failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"))
+    searcher = TrialSearch(plan.with_trials([failed]), TrialContext("f", None, "nowhere"))
+    names = [spec_of(searcher.suggest(f"trial-{number}") or {}).name for number in range(3)]
+    assert names == ["two-optimizers-007", "two-optimizers-008", "two-optimizers-009"]

@@ -57,11 +57,6 @@ class Choice(_Parameter):
         return trial.suggest_categorical(name, self.choices)
 
     @property
-    def largest(self) -> Any:
-        """The last choice."""
-        return self.choices[-1]
-
-    @property
     def ends(self) -> tuple[Any, ...]:
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         return self.choices
@@ -107,11 +102,6 @@ class Range(_Parameter):
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
-
-    @property
-    def largest(self) -> Any:
-        """The upper bound."""
-        return self.high
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -161,7 +151,8 @@ class Scheduler(_Data):
     """The first rung, in epochs. Default: the trial's epochs divided by the square of `reduction`, at least 1."""
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
-        """The epochs after which trials of `epochs` epochs are compared. The last epoch is not one of them."""
+        """The epochs after which trials of `epochs` epochs are compared: `grace`, and every `reduction`-fold of it
+        below `epochs`."""
         rungs = [self.grace or max(1, epochs // self.reduction**2)]
         while rungs[-1] * self.reduction < epochs:
             rungs.append(rungs[-1] * self.reduction)
@@ -235,23 +226,22 @@ class SearchDefinition(_Data):
                 raise ValueError(f"start: {min(unknown)} is not in the space")
         return self
 
-    def corners(self) -> list[dict[str, Any]]:
-        """Fields of configs at the edge of the space. For each combination of the values that conditions name, every
-        other parameter has its largest value, but for one choice at a time, which takes each of its values."""
-        choices = {name: parameter.choices for name, parameter in self.space.items() if isinstance(parameter, Choice)}
-        conditions = {name for parameter in self.space.values() for name in parameter.when}
-        largest = {name: parameter.largest for name, parameter in self.space.items()}
+    def configs_to_check(self) -> list[dict[str, Any]]:
+        """Fields of configs that show whether the parameters go together everywhere.
+
+        For each combination of the values that conditions name, every other parameter has a value that is not the
+        field's default, and then one parameter at a time takes each of its ends.
+        """
+        conditions = sorted({name for parameter in self.space.values() for name in parameter.when})
+        unusual = {name: _unusual(parameter, parameter.field or name) for name, parameter in self.space.items()}
         points: list[dict[str, Any]] = []
-        for combination in product(*(choices[name] for name in sorted(conditions))):
-            edge = largest | dict(zip(sorted(conditions), combination, strict=True))
-            free = choices.keys() - conditions
-            points += [edge, *({**edge, name: value} for name in sorted(free) for value in choices[name])]
-        corners: list[dict[str, Any]] = []
-        for point in points:
-            corner = config_fields(self.space, {name: point[name] for name in active(self.space, point)})
-            if corner not in corners:
-                corners.append(corner)
-        return corners
+        for combination in product(*(self.space[name].ends for name in conditions)):
+            point = unusual | dict(zip(conditions, combination, strict=True))
+            free = [name for name in self.space if name not in conditions]
+            points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
+        return [
+            config_fields(self.space, {name: point[name] for name in active(self.space, point)}) for point in points
+        ]
 
     def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
         """Random values of the parameters, `count` times. The first of them are the same for every count."""
@@ -261,6 +251,12 @@ class SearchDefinition(_Data):
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""
         return config_fields(self.space, values)
+
+
+def _unusual(parameter: Choice | Range, field: str) -> Any:
+    """A value of the parameter that is not the field's default, where it has one: such a value shows idle fields."""
+    default = Config.model_fields[field].default
+    return next((end for end in reversed(parameter.ends) if end != default), parameter.ends[-1])
 
 
 class ResolvedSearch(_Data):
@@ -297,18 +293,20 @@ class ResolvedSearch(_Data):
     def _all_values(self, config: Config) -> dict[str, Any]:
         return {name: getattr(config, parameter.field or name) for name, parameter in self.space.items()}
 
-    def covers(self, config: Config, fingerprint: str) -> bool:
-        """Whether this search could try a config on the data with that fingerprint: the config differs from the base in
-        parameters of the space only. Values are not checked against their ranges."""
-        varied = {field: getattr(self.base, field) for field in fields(self.space)}
-        return fingerprint == self.fingerprint and config.change(**varied) == self.base
+    def owns(self, config: Config, fingerprint: str) -> bool:
+        """Whether a config on the data with that fingerprint is one of this search's: only fields that the search
+        varies differ from the base. Their values may lie outside the space (see `contains`)."""
+        varied = fields(self.space)
+        return fingerprint == self.fingerprint and config.model_dump(exclude=varied) == self.base.model_dump(
+            exclude=varied
+        )
 
     def contains(self, config: Config) -> bool:
-        """Whether a config that the search covers lies within the ranges of its parameters."""
+        """Whether the values of a config that the search owns lie in its space."""
         return all(self.space[name].contains(value) for name, value in self.point(config).items())
 
-    def size(self) -> int | None:
-        """The number of configs in the space; None where it is more than `COUNTED` or a parameter is continuous."""
+    def points(self) -> list[dict[str, Any]] | None:
+        """All values that the parameters can have together; None for more than `COUNTED`, or a continuous parameter."""
         points: list[dict[str, Any]] = [{}]
         for name, parameter in self.space.items():
             extended = []
@@ -322,7 +320,7 @@ class ResolvedSearch(_Data):
             if len(extended) > COUNTED:
                 return None
             points = extended
-        return len(points)
+        return points
 
     def config(self, values: Mapping[str, Any]) -> Config:
         """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""

@@ -33,7 +33,7 @@ def _calibration(data: ReportData, table: ResolvedTable) -> Section:
         return Section(table.title, [Text(f"Missing: fewer than {LEAST_CONFIGS} configurations are trained.")])
     epochs = max(row.config.epochs for row in table.rows)
     rungs = next(
-        (each.search.rungs for each in data.searches if table.study.startswith(each.search.study)),
+        (each.search.rungs for each in data.searches if table.study == f"{each.search.study}-calibration"),
         Scheduler().rungs(epochs),
     )
     title = f"{made[-1].configs} configurations on {table.rows[0].config.data}, {epochs} epochs; rungs dotted"

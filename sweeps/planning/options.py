@@ -52,7 +52,7 @@ class Options(BaseModel):
     slots: int | None = Field(default=None, ge=1)
     """Trials at the same time that the cluster can grow to; None: as many as run on its nodes now."""
     prices: dict[str, float] = {}
-    """Money an hour; see `forecast.cost`."""
+    """Money an hour; see `rates.cost`."""
     tracking_uri: str
     experiment: str = Field(min_length=1)
     storage_path: str = Field(min_length=1)
@@ -71,10 +71,11 @@ class Options(BaseModel):
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
-        for number, count in Counter(table.number for study in studies.values() for table in study.tables).items():
+        every = {study.name: study for study in (*studies.values(), *self.chosen_studies)}.values()
+        for number, count in Counter(table.number for study in every for table in study.tables).items():
             if count > 1:
                 raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
-        if self.calibrate and not any(study.name.endswith("-calibration") for study in self.chosen_studies):
+        if self.calibrate and not any(self._known_studies[name].search for name in self.studies):
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
@@ -112,8 +113,14 @@ class Options(BaseModel):
 
     @property
     def search(self) -> Study | None:
-        """The one of the chosen studies that has a search."""
-        return next((study for study in self.chosen_studies if study.search), None)
+        """The one of the chosen studies whose search is to run; none where only some tables were asked for."""
+        return None if self.only else next((study for study in self.chosen_studies if study.search), None)
+
+    @property
+    def searched_study(self) -> Study | None:
+        """The one of the named studies that has a search, also where its calibration stands in its place."""
+        named = (self._known_studies[name] for name in self.studies)
+        return next((study for study in named if study.search), None)
 
     @property
     def requested(self) -> Resources:
@@ -145,7 +152,7 @@ def parse(
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
-    values.setdefault("address", os.environ.get("RAY_ADDRESS"))
+    values.setdefault("address", os.environ.get("RAY_ADDRESS") or None)
     values.setdefault("tracking_uri", default_tracking_uri())
     values.setdefault("experiment", default_experiment(values["data"]))
     values.setdefault("storage_path", "sweep-storage")
@@ -184,7 +191,7 @@ def default_experiment(data: str) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _price(text: str) -> tuple[str, float]:

@@ -63,8 +63,8 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable.
     """
     make_config({}, options.base, "--set")
-    if options.search:
-        plan_search(options.search, base=options.base, samples=options.samples, fingerprint="", trials=())
+    if options.searched_study:  # a bad search is refused before the data is fetched
+        plan_search(options.searched_study, base=options.base, samples=options.samples, fingerprint="", trials=())
     record = tracking.open_record(options.tracking_uri, options.experiment)
     known = data.fingerprint(options.data, options.data_dir, download=download)
     fingerprint, form = known or ("unknown", "to be downloaded")

@@ -14,6 +14,10 @@ GPU_SHARE = 0.25
 measured)."""
 
 
+ROUNDING = 1e-9
+"""One GPU holds ten trials of 0.1, although 1 / 0.1 may come out below 10 in floating point."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """The resources of one trial or of one node."""
@@ -30,7 +34,7 @@ class Resources:
     def slots(self, trial: "Resources") -> int:
         """How many trials with these resources run on this node at the same time."""
         pairs = ((self.cpus, trial.cpus), (self.gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))
-        return int(min(has // needs for has, needs in pairs if needs))
+        return int(min(has / needs + ROUNDING for has, needs in pairs if needs))
 
     def __str__(self) -> str:
         memory = f" with {self.gpu_memory_gb:g} GB" if self.gpu_memory_gb else ""
@@ -57,7 +61,11 @@ def count_slots(nodes: Iterable[Resources], trial: Resources) -> int:
 def local_resources() -> Resources:
     """What this machine has, without starting anything."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = len(glob.glob("/dev/nvidia[0-9]*")) if visible is None else len([g for g in visible.split(",") if g.strip()])
+    gpus = (
+        len(glob.glob("/dev/nvidia[0-9]*"))
+        if visible is None
+        else len([index for index in visible.split(",") if index.strip() not in ("", "-1")])
+    )
     return Resources(len(os.sched_getaffinity(0)), gpus)
 
 

@@ -34,14 +34,14 @@ class SearchPlan:
 
     def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record."""
-        covered = [
+        own = [
             trial
             for trial in trials
             if trial.tags.get("study") == self.search.study
-            and self.search.covers(trial.config, trial.tags.get("data_fingerprint", ""))
+            and self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
         ]
-        known = tuple(trial for trial in covered if self.search.contains(trial.config))
-        return replace(self, known=known, outside=len(covered) - len(known))
+        known = tuple(trial for trial in own if self.search.contains(trial.config))
+        return replace(self, known=known, outside=len(own) - len(known))
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -49,16 +49,17 @@ class SearchPlan:
         return list({trial.key: trial for trial in self.known if trial.status == "FINISHED"}.values())
 
     @property
-    def interrupted(self) -> list[TrialRecord]:
-        """The trials that the search suggested and that neither finished nor failed since."""
-        settled = {trial.key for trial in self.known if trial.status in ("FINISHED", "FAILED")}
-        return list({trial.key: trial for trial in self.known if trial.key not in settled}.values())
+    def unfinished(self) -> list[TrialRecord]:
+        """The trials that the search suggested and that have not finished: interrupted or failed. They are tried again
+        first."""
+        finished = {trial.key for trial in self.finished}
+        return list({trial.key: trial for trial in self.known if trial.key not in finished}.values())
 
     @property
     def to_run(self) -> int:
         """How many samples the record lacks. A space has no more of them than configs."""
-        size = self.search.size()
-        samples = self.search.samples if size is None else min(self.search.samples, size)
+        points = self.search.points()
+        samples = self.search.samples if points is None else min(self.search.samples, len(points))
         return max(0, samples - len(self.finished))
 
     def wall_s(self, rates: Rates, slots: int) -> float:
@@ -93,8 +94,8 @@ def plan_search(
     fixed = {**PROTOCOL, **definition.fixed}
     if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
-    for corner in definition.corners():
-        make_config({**fixed, **corner}, base, f"study {study.name}, the largest values of its search space")
+    for change in definition.configs_to_check():
+        make_config({**fixed, **change}, base, f"study {study.name}, its search space")
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
@@ -108,7 +109,13 @@ def plan_search(
         samples=samples,
         winner=definition.winner or f"best_{study.name.replace('-', '_')}",
     )
-    for point in resolved.start:
-        change = resolved.changes(resolved.start_values(point))
-        make_config({**fixed, **change}, base, f"study {study.name}, a start point of its search")
+    if (grace := resolved.scheduler.grace or 1) > resolved.base.epochs:
+        raise UsageError(f"study {study.name}, its scheduler: grace {grace} is above the {resolved.base.epochs} epochs")
+    for number, point in enumerate(resolved.start, start=1):
+        for name, value in resolved.start_values(point).items():
+            if not resolved.space[name].contains(value):
+                raise UsageError(
+                    f"study {study.name}, start point {number} of its search: {name} {value} is not in the space "
+                    f"({resolved.space[name]})"
+                )
     return SearchPlan(resolved).with_trials(trials)

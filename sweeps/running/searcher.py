@@ -1,12 +1,12 @@
 """The search's two engines: Optuna's TPE suggests trials, ASHA stops those that fall behind."""
 
+import random
 from typing import Any
 
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from analysis.record import REFERENCE, VAL_ERROR
@@ -17,8 +17,6 @@ from trainable.tune_trainable import tune_config
 
 STARTUP_TRIALS = 5
 """Trials after which the sampler no longer draws at random. The start points count."""
-ATTEMPTS = 200
-"""Times that the sampler is asked for a config that was not tried yet."""
 
 
 class TrialSearch(OptunaSearch):
@@ -27,7 +25,8 @@ class TrialSearch(OptunaSearch):
     def __init__(self, plan: SearchPlan, context: TrialContext) -> None:
         """`plan` knows the histories of the search's recorded trials, which are told to Optuna."""
         search = plan.search
-        interrupted, known = ([search.point(t.config) for t in trials] for trials in (plan.interrupted, plan.known))
+        unfinished = [search.point(trial.config) for trial in plan.unfinished]
+        known = [search.point(trial.config) for trial in plan.known]
         self._references = [search.start_values(point) for point in search.start if point.reference]
         start = [search.start_values(point) for point in search.start]
         super().__init__(
@@ -41,13 +40,11 @@ class TrialSearch(OptunaSearch):
                 group=True,
                 constant_liar=True,
             ),
-            points_to_evaluate=[*interrupted, *(point for point in start if point not in known)],
+            points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
         )
-        self._search, self._context = search, context
+        self._search, self._context, self._random = search, context, random.Random(len(plan.known))
         self._names = {trial.key: trial.name for trial in plan.known}
-        self._taken = {trial.key for trial in plan.known} - {trial.key for trial in plan.interrupted}
-        self.exhausted = False
-        """Whether the sampler found no config any more that was not tried yet."""
+        self._taken = {trial.key for trial in plan.finished}
         for trial in plan.finished:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
@@ -59,27 +56,40 @@ class TrialSearch(OptunaSearch):
             )
             self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # as Tune takes it
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial for Tune, named by its number in the search. No config is suggested twice."""
-        for _ in range(ATTEMPTS):
+        while True:
             values = super().suggest(trial_id)
             if values is None:
                 return None
             config = self._search.config(values)
-            key = config.key(self._context.fingerprint)
-            if key not in self._taken:
-                self._taken.add(key)
-                return self._next_trial(config, key)
+            if self._key(config) not in self._taken:
+                self._taken.add(self._key(config))
+                return self._next_trial(config)
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)  # type: ignore[attr-defined]
-        self.exhausted = True
-        return Searcher.FINISHED
+            self._enqueue_untried()
 
-    def _next_trial(self, config: Config, key: str) -> dict[str, Any]:
-        name = self._names.setdefault(key, f"{self._search.study}-{len(self._names) + 1:03d}")
+    def _enqueue_untried(self) -> None:
+        """Let Optuna suggest a config of a countable space that was not tried yet: near the end of such a space its
+        samplers repeat themselves."""
+        points = self._search.points() or []
+        untried = [point for point in points if self._key(self._search.config(point)) not in self._taken]
+        if untried:
+            self._ot_study.enqueue_trial(self._random.choice(untried))  # type: ignore[attr-defined]
+
+    def _key(self, config: Config) -> str:
+        return config.key(self._context.fingerprint)
+
+    def _next_trial(self, config: Config) -> dict[str, Any]:
         search = self._search
+        name = self._names.setdefault(self._key(config), f"{search.study}-{self._next_number():03d}")
         tags = self._tags(config, name)
         spec = self._context.spec(config, name=name, seeds=search.seeds, tags=tags, report_at=search.rungs)
         return tune_config(spec)
+
+    def _next_number(self) -> int:
+        numbers = [name.removeprefix(f"{self._search.study}-") for name in self._names.values()]
+        return 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
 
     def _tags(self, config: Config, name: str) -> dict[str, str]:
         reference = {REFERENCE: "yes"} if self._search.point(config) in self._references else {}

@@ -106,7 +106,7 @@ class _Sweep:
         if plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
             return result
         recorder = self._start_recorder()
-        status = "KILLED"
+        status = "FAILED"
         try:
             if plan.tables.to_run:
                 result.add(self._run_tables(recorder))
@@ -115,7 +115,10 @@ class _Sweep:
             if not result.interrupted and recorder.flush():
                 self._compute_surfaces(recorder)
                 self._write_report(recorder)
-            status = "KILLED" if result.interrupted else "FAILED" if result.failed else "FINISHED"
+            status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
         finally:
             with self._console.status("finishing the record"):
                 result.undelivered = not recorder.finish(status)

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import BasicVariantGenerator
+from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
-from sweeps.running.searcher import TrialSearch
 from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
@@ -36,12 +35,6 @@ class TrialCount(Observer):
     """Trials that ran to their end, were stopped by the scheduler, or were given up."""
     failed: int = 0
     """Trials given up."""
-    started: set[str] = field(default_factory=set)
-    """The ids of the trials that were handed to an actor."""
-
-    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
-        """See `Observer`."""
-        self.started.add(trial_id)
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
@@ -71,7 +64,7 @@ def run_trials(
 
 
 def run_search(
-    searcher: TrialSearch,
+    searcher: Searcher,
     scheduler: TrialScheduler,
     samples: int,
     *,
@@ -80,12 +73,9 @@ def run_search(
     storage_path: str,
     name: str,
 ) -> TrialCount:
-    """Run that many of a searcher's suggestions under a scheduler that may stop them early, or as many as it has."""
+    """Run that many of a searcher's suggestions under a scheduler that may stop them early."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
-    count = _fit(TuneTrainable, {}, config, samples, resources, observers, storage_path, name)
-    if searcher.exhausted:
-        count.expected = len(count.started)
-    return count
+    return _fit(TuneTrainable, {}, config, samples, resources, observers, storage_path, name)
 
 
 def _fit(

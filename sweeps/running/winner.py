@@ -35,11 +35,14 @@ def record_winner(
     `UsageError` where the winner was imported without its weights.
     """
     if not best.has(WEIGHTS):
-        raise UsageError(f"the record has no weights of the winner {best.name}: import it again from --models")
+        raise UsageError(
+            f"the record has no weights of the winner {best.name}: export it with --models where it was trained, and "
+            "import that"
+        )
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(client.download_artifacts(best.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         evaluate = ray.remote(num_cpus=1)(_test_error)
-        test_error = ray.get(evaluate.remote(best.config, weights.read_bytes(), context))
+        test_error = ray.get(evaluate.remote(best.config, best.seeds[0], weights.read_bytes(), context))
         val_error = best.metrics[VAL_ERROR]
         winner = {
             "name": best.name,
@@ -63,14 +66,15 @@ def record_winner(
         recorder.flush()
 
 
-def _test_error(config: Config, weights: bytes, context: TrialContext) -> float:
+def _test_error(config: Config, seed: int, weights: bytes, context: TrialContext) -> float:
     from trainable.data import load_same
     from trainable.evaluate import test_error
 
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(weights)
         file.flush()
-        return test_error(config, Path(file.name), load_same(config.data, context.data_dir, context.fingerprint))
+        data = load_same(config.data, context.data_dir, context.fingerprint)
+        return test_error(config, Path(file.name), data, seed)
 
 
 def _save_model(config: Config, weights: Path, folder: Path) -> None:

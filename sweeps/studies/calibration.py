@@ -1,5 +1,5 @@
 """How early the end of a training can be foretold: random configs of a search's space, each trained to its end, and for
-a third and for half of the epochs. A search stops trials early by what this study finds."""
+a third and for half of the epochs. It shows where the rungs of a search should be."""
 
 from fractions import Fraction
 
