@@ -1,4 +1,4 @@
-"""How far the report's printed errors and ours agree."""
+"""How far the course report's printed errors and ours agree."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The sentences of the report that its own tables or ours contradict, each with a verdict."""
+"""The sentences of the course report that its own tables or ours contradict, each with a verdict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ OVER_FITTED = 2
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the report."""
+    """A sentence of the course report."""
 
     sentence: str
     verdict: str
     """`established`, `likely`, `not established`, `unlikely` or `contradicted` where an effect decides; `confounded` or
-    `misprinted` where the report's own records do."""
+    `misprinted` where the course report's own records do."""
     evidence: str
     """What the data say. Differences are those of the last epoch's test error."""
 
@@ -32,7 +32,8 @@ class Claim:
 def judge_claims(
     tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], effects: Sequence[Effect]
 ) -> list[Claim]:
-    """The claims, judged by the tables that are comparable with the report's; empty where these have no baseline."""
+    """The claims, judged by the tables that are comparable with the course report's. There are none where these tables
+    have no baseline."""
     keys = {row.config: row.key for table in tables for row in table.rows}
     base = next((config for config in keys if config.is_baseline), None)
     if base is None:
@@ -44,7 +45,8 @@ def judge_claims(
         Claim(
             "Errors rise with the network's size",
             _verdict(bigger, rises=True),
-            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}. In the report's own table 2 they fall",
+            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}. In the course report's own table 2 they "
+            "fall",
         ),
         Claim("There is no serious over-fitting", *_over_fitting(trainings.get(keys[base]))),
         Claim("Batch norm lowers the test error (by .0092, one run)", _verdict(norm, rises=False), _difference(norm)),
@@ -58,7 +60,7 @@ def judge_claims(
         Claim(
             "Table 4's row 0.01: train error .45312 at epoch 16",
             "misprinted",
-            "the report's own log of that run has its minimum, .44874, at epoch 20",
+            "the course report's own log of that run has its minimum, .44874, at epoch 20",
         ),
         Claim(
             "Table 6 shows which optimizer is better",

@@ -1,4 +1,4 @@
-"""The loss envelope (the report's section 1.3.2): how much the mini-batch loss depends on the learning rate.
+"""The loss envelope (the course report's section 1.3.2): how much the mini-batch loss depends on the learning rate.
 
 One network is trained at several learning rates with the same batches. At every step the band reaches from the smallest
 to the largest of their losses.

@@ -1,4 +1,4 @@
-"""The report's tables with our errors beside the printed ones. Every cell is computed from recorded trials."""
+"""The course report's tables with our errors beside the printed ones. Every cell is computed from recorded trials."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 
 @dataclass(frozen=True)
 class Cell:
-    """An error of each seed of a config: the minimum over the epochs, as the report prints it, and the last epoch's."""
+    """An error of each seed of a config: the minimum over the epochs, as the course report prints it, and that of the last
+    epoch."""
 
     minima: tuple[float, ...]
     epochs: tuple[int, ...]
@@ -163,8 +164,8 @@ def reproduce(tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord]) ->
     """The tables with the errors of the complete trials, whose histories must be read. The trials of one key are taken
     together.
 
-    The printed figures stand beside a table whose baseline is the report's own, on CIFAR-10. Other data, epochs or
-    settings are not compared with them.
+    The printed figures stand beside a table whose baseline is the course report's own, on CIFAR-10. Other data, epochs
+    or settings are not compared with them.
     """
     trainings, reproduced = replicates(trials), []
     for table in tables:

@@ -62,7 +62,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     with_rows = table().model_copy(update={"rows": (*table().rows[:1], *rows)})
     page = page_of(tmp_path, Recorded([*trials, best], sweep(with_rows, searches=(definition,))))
     short = page[page.index("## In short") : page.index("## Contents")]
-    assert "Of the 1 test errors that the report prints, 1 are reproduced" in short
+    assert "Of the 1 test errors that the course report prints, 1 are reproduced" in short
     assert "Of 2 changes to the network or its training, 1 (loss: hinge) surely raises the error" in short
     assert "none surely lower it; 1 cannot be decided with 3 seeds." in short
     assert "The best of the 1 configurations that the search tried has a test error of 0.2700." in short
@@ -130,7 +130,7 @@ def test_digits_are_never_compared_with_the_report(tmp_path: Path) -> None:
     tags = TAGS | {"data": "digits"}
     page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.1]}, config, tags=tags)], sweep(table("digits"))))
     assert page.startswith("# Ablations on digits")
-    assert "0.3016" not in page and "the report says" not in page
+    assert "0.3016" not in page and "the course report says" not in page
     assert not any("0.3016" in file.read_text() for file in tmp_path.glob("*.csv"))
 
 
@@ -194,7 +194,7 @@ def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) ->
         "Batch norm lowers the test error by 0.0200 in the mean over 1 seed, which is too little to exclude chance."
         in short
     )
-    assert "Of the 1 test errors that the report prints, 0 are reproduced" in short
+    assert "Of the 1 test errors that the course report prints, 0 are reproduced" in short
     for left_out in ("learning rate", "smooth", "search", "surely"):
         assert left_out not in short, left_out
 

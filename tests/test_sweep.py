@@ -87,7 +87,7 @@ def test_metrics_have_every_epoch_the_mean_and_each_seed(record: Record) -> None
     assert metrics["best_test_error"][-1][1] == min(value for _, value in metrics["test_error"])
     searched = next(trial for trial in record.trials() if trial.name == "search-001")
     assert "val_error" in searched.metrics
-    assert (searched.config.optimizer, searched.config.lr) == ("adam", 1e-3), "it starts from the report's own config"
+    assert (searched.config.optimizer, searched.config.lr) == ("adamw", 1e-3), "it starts from the report's own rate"
     assert searched.tags["reference"] == "yes"
     assert "test_error" not in searched.metrics, "protocol B leaves the test split alone"
 

@@ -1,4 +1,4 @@
-"""The picture of a table's errors by epoch, a line for each row: the report's figures 1 to 8."""
+"""The picture of a table's errors by epoch, a line for each row: the course report's figures 1 to 8."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of convolution kernels (the report's section 1.3.1)."""
+"""Pictures of convolution kernels (the course report's section 1.3.1)."""
 
 from collections.abc import Mapping
 from pathlib import Path

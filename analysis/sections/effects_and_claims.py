@@ -1,4 +1,4 @@
-"""What each change does to the error, and the report's sentences against it."""
+"""What each change does to the error, and the course report's sentences against it."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,9 @@ def section(data: ReportData) -> Section:
     parts = [Section("Effects, paired by seed", _effects(data))]
     comparable = [reproduced.table for reproduced in data.reproduced if reproduced.comparable]
     if claims := judge_claims(comparable, data.trainings, data.effects):
-        header = ("the report says", "verdict", "the data say (differences of the last epoch's test error)")
+        header = ("the course report says", "verdict", "the data say (differences of the last epoch's test error)")
         rows = [(claim.sentence, claim.verdict, claim.evidence) for claim in claims]
-        parts.append(Section("The report's claims against the data", [Text(CLAIMS_NOTE), Grid(header, rows)]))
+        parts.append(Section("The course report's claims against the data", [Text(CLAIMS_NOTE), Grid(header, rows)]))
     return Section(TITLE, [], parts)
 
 

@@ -1,4 +1,4 @@
-"""The errors by epoch: the report's figures 1 to 8, and those of the other tables."""
+"""The errors by epoch: the course report's figures 1 to 8, and those of the other tables."""
 
 from analysis.page import Picture, Section, Text
 from analysis.plots.error_by_epoch import draw_curves, shared_limits
@@ -9,7 +9,8 @@ TITLE = "Errors by epoch"
 
 
 def section(data: ReportData) -> Section:
-    """A picture for the baseline alone, as in the report, and one for each table with a training of several epochs."""
+    """A picture for the baseline alone, as in the course report, and one for each table with trainings of several
+    epochs."""
     tables = [
         reproduced
         for reproduced in data.reproduced

@@ -10,7 +10,7 @@ from trainable.measures import PROBE
 TITLE = "Smoothness of the loss along the gradient"
 ABOUT = (
     "At some steps of the training the loss and its gradient are measured again on the same mini-batch, after steps of "
-    "1/2 to 4 times the learning rate along the negative gradient (Santurkar et al. 2018). The report shows three "
+    "1/2 to 4 times the learning rate along the negative gradient (Santurkar et al. 2018). This page shows three "
     "measurements: the range of these losses; gradient predictiveness, which is the distance of the gradient there "
     "from the one at the start; and effective beta-smoothness, which is that distance over the length of the step."
 )

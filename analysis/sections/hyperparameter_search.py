@@ -26,8 +26,8 @@ ABOUT = (
 
 
 def section(data: ReportData) -> Section:
-    """Each search: its definition, its result beside the report's own configuration, and its pictures. Several searches
-    are a subsection each."""
+    """Each search: its definition, its result beside the course report's own configuration, and its pictures. Several
+    searches are a subsection each."""
     undefined = undefined_searches(data.source.sweeps(), data.trials)
     missing = [
         f"Missing: the definition of the search in the study `{study}`, of which {count} trials are recorded."
@@ -125,7 +125,7 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
 
 
 def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tuple[str, str]]:
-    """What the search spent and found, beside the report's own batch-norm config where that is recorded."""
+    """What the search spent and found, beside the course report's own batch-norm config where that is recorded."""
     complete, total = len(recorded.complete), len(recorded.trials)
     epochs = sum(len(val_errors(trial)) for trial in recorded.trials)
     hours = sum(map(training_seconds, recorded.trials)) / 3600
@@ -149,14 +149,12 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
     if (reference := recorded.reference) and val_errors(reference):
         epoch, error = val_errors(reference)[-1]
         when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
-        rows.append(
-            ("the report's own config, in this search", f"{reference.name}: validation error {error:.4f} after {when}")
-        )
+        rows.append(("the reference, in this search", f"{reference.name}: validation error {error:.4f} after {when}"))
     if published:
         errors_by_seed = [series[-1][1] for series in published.by_seed("test_error").values()]
         rows.append(
             (
-                "the report's batch-norm config, in table 7",
+                "the course report's batch-norm config, in table 7",
                 f"test error after the last epoch {as_text(errors_by_seed)}, seeds {_listed(published.seeds)}, trained "
                 "on the whole train split",
             )
@@ -165,8 +163,8 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
 
 
 def _published(data: ReportData, recorded: RecordedSearch) -> Replicates | None:
-    """The report's own batch-norm config, trained on the search's data for as long; None where it is not recorded, or
-    where the search is not one over networks with batch norm."""
+    """The course report's own batch-norm config, trained on the search's data for as long. None where it is not
+    recorded, or where the search is not one over networks with batch norm."""
     base = recorded.search.base
     if not base.batch_norm:
         return None

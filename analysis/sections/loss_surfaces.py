@@ -1,4 +1,4 @@
-"""The loss around the trained weights, without and with batch norm (the report's section 1.3.2)."""
+"""The loss around the trained weights, without and with batch norm (the course report's section 1.3.2)."""
 
 from analysis.arrays import loss_surface
 from analysis.page import Picture, Section, Text

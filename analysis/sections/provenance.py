@@ -11,7 +11,7 @@ LOSSY = "JPEG"
 """A data set whose form names this does not have the official images pixel for pixel."""
 ABOUT_LOSSY = (
     "The images were read from JPEG files. They are lossily re-encoded copies, on which errors can differ from those "
-    "on the official files that the report used. Whether this shifts all test errors was not tested."
+    "on the official files that the course report used. Whether this shifts all test errors was not tested."
 )
 
 
@@ -58,7 +58,7 @@ def section(data: ReportData) -> Section:
                 f"{len(spreads)} pairs of a config and a seed were trained more than once: some to measure more than "
                 f"errors, some on other hardware. Their last errors lie {median(spreads):.4f} apart in the median and "
                 f"{max(spreads):.4f} at most. A seed fixes the initial weights and the order of the batches, and no "
-                "more. The report uses the errors of the first training, and each other measurement from the first "
+                "more. This page uses the errors of the first training, and each other measurement from the first "
                 "training that has it."
             )
         )

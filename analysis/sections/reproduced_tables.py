@@ -1,4 +1,4 @@
-"""The report's tables: its printed errors beside ours, and how far they agree."""
+"""The course report's tables: its printed errors beside ours, and how far they agree."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "VGG-A": (9_750_922, {"network": "vgg-a"}),
     "VGG-A with batch norm": (9_758_474, {"network": "vgg-a", "batch_norm": True}),
 }
-"""The report's table 1: each network's printed number of parameters, and its change from the baseline."""
+"""The course report's table 1: each network's printed number of parameters, and its change from the baseline."""
 HOW_TO_READ = (
-    "Each error is the mean over the seeds of the minimum over the epochs, because the report prints such minima. It "
-    "is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's minimum (@). A "
+    "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
+    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's minimum (@). A "
     "minimum over the epochs on the test split is optimistic; the error after the last epoch stands beside it."
 )
 HOW_TO_JUDGE = (

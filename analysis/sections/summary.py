@@ -46,8 +46,8 @@ def _reproduction(data: ReportData) -> str:
         return ""
     test, _ = compared
     return (
-        f"Of the {test.printed} test errors that the report prints, {test.reproduced} are reproduced: the printed "
-        "error lies where 95% of further runs of ours would."
+        f"Of the {test.printed} test errors that the course report prints, {test.reproduced} are reproduced: the "
+        "printed error lies where 95% of further runs of ours would."
     )
 
 

@@ -1,4 +1,4 @@
-"""The convolution kernels of the trained networks (the report's section 1.3.1)."""
+"""The convolution kernels of the trained networks (the course report's section 1.3.1)."""
 
 from analysis.arrays import first_layers, fold_batch_norm
 from analysis.page import Picture, Section, Text
