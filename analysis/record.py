@@ -158,6 +158,10 @@ class Record:
         """All recorded sweeps with their tables, oldest first."""
         return [self._sweep(run) for run in self._runs(f"tags.{ROLE} = 'sweep'")]
 
+    def running(self) -> list[Run]:
+        """The runs of sweeps and trials that have not ended, or whose driver died before it could end them."""
+        return list(self._runs("attributes.status = 'RUNNING'"))
+
     def _runs(self, query: str) -> Iterator[Run]:
         token = None
         while self.experiment_id is not None:

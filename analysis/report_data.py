@@ -40,7 +40,7 @@ class ReportData:
     @cached_property
     def reproduced(self) -> list[ReproducedTable]:
         """The tables with their errors, without those whose measure says that they are not shown."""
-        return reproduce([table for table in self.tables if table.measures.errors_shown], self.trials)
+        return reproduce([table for table in self.tables if table.measurement.errors_shown], self.trials)
 
     @cached_property
     def effects(self) -> list[Effect]:

@@ -24,8 +24,8 @@ HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 
 @dataclass(frozen=True)
 class Cell:
-    """An error of each seed of a config: the minimum over the epochs, as the course report prints it, and that of the last
-    epoch."""
+    """An error of each seed of a config: the minimum over the epochs, as the course report prints it, and the error
+    after the last epoch."""
 
     minima: tuple[float, ...]
     epochs: tuple[int, ...]

@@ -99,6 +99,6 @@ class ResolvedTable(_Data):
     measure: MeasureName = ""
 
     @property
-    def measures(self) -> Measure:
+    def measurement(self) -> Measure:
         """What is measured of its trainings besides their errors."""
         return MEASURES[self.measure]

@@ -26,8 +26,9 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 """The course report's table 1: each network's printed number of parameters, and its change from the baseline."""
 HOW_TO_READ = (
     "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
-    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's minimum (@). A "
-    "minimum over the epochs on the test split is optimistic; the error after the last epoch stands beside it."
+    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's "
+    "minimum (@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
+    "beside it."
 )
 HOW_TO_JUDGE = (
     "A printed figure counts as reproduced where it lies in the 95% prediction interval of one more of our runs. By "

@@ -33,7 +33,7 @@ class PlannedConfig:
     @property
     def probe_every(self) -> int | None:
         """Steps between probes along the gradient; None where no table asks for probes."""
-        return next((table.measures.probe_every for table in self.tables if table.measures.probe_every), None)
+        return next((table.measurement.probe_every for table in self.tables if table.measurement.probe_every), None)
 
     @property
     def trials(self) -> list[tuple[int, ...]]:
@@ -104,7 +104,7 @@ def plan_tables(
     configs = []
     for key, rows in by_key.items():
         table, row = rows[0]
-        measures = {table.measures for table, _ in rows}
+        measures = {table.measurement for table, _ in rows}
         done = set(range(seeds)).intersection(*(recorded.get(each.name, {}).get(key, set()) for each in measures))
         missing = tuple(sorted(set(range(seeds)) - done))
         time_factor = max(measure.time_factor for measure in measures)

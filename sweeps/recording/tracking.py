@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.record import SQLITE, Record, SweepRecord, TrialRecord
+from analysis.record import SQLITE, Record
 from sweeps.errors import UsageError
 from sweeps.recording import views
 
@@ -89,11 +89,10 @@ def this_driver() -> str:
 
 def end_abandoned(record: Record) -> None:
     """End the runs that a killed driver of this machine left as running, so that the UI does not show them so."""
-    runs: list[SweepRecord | TrialRecord] = [*record.sweeps(), *record.trials()]
-    for run in runs:
-        host, _, pid = run.tags.get(DRIVER, "").rpartition(":")
-        if run.status == "RUNNING" and host == platform.node() and not Path(f"/proc/{pid}").exists():
-            record.client.set_terminated(run.run_id, "KILLED")
+    for run in record.running():
+        host, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
+        if host == platform.node() and not Path(f"/proc/{pid}").exists():
+            record.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _reach(tracking_uri: str) -> None:
