@@ -12,7 +12,7 @@ from analysis.calibration import predictions
 from analysis.record import Record
 from analysis.replicates import replicates
 from analysis.report import make_report
-from sweeps.planning.tables import resolve_table
+from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import trial

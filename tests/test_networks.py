@@ -192,7 +192,7 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
 
 
 def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
-    from sweeps.planning.surfaces import plan_surfaces
+    from sweeps.planning.surface_plan import plan_surfaces
 
     config = Config(data="digits")
     own = table("digits").model_copy(update={"measure": "surface"})

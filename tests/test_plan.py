@@ -4,7 +4,7 @@ import pytest
 
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates, Timing, epoch_flops, makespan
-from sweeps.planning.tables import TablePlan, plan_tables
+from sweeps.planning.table_plan import TablePlan, plan_tables
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
@@ -17,7 +17,7 @@ def plan(*studies: Study, **changes: object) -> TablePlan:
 
 
 def trials_of(made: TablePlan) -> int:
-    return sum(len(config.trials) for config in made.to_run)
+    return sum(len(config.trial_seeds) for config in made.to_run)
 
 
 def errors_of(seeds: dict[str, set[int]]) -> dict[str, dict[str, set[int]]]:
@@ -63,8 +63,8 @@ def test_seeds_that_gain_nothing_from_each_other_fill_more_slots() -> None:
     arguments = {"seeds": 3, "recorded": errors_of({plan(TABLES).configs[0].key: {0}}), "only": ["2"]}
     together, apart = (plan(TABLES, fused=fused, **arguments) for fused in (True, False))
     assert (trials_of(together), trials_of(apart)) == (3, 8)
-    assert together.configs[0].trials == [(1, 2)]
-    assert apart.configs[0].trials == [(1,), (2,)]
+    assert together.configs[0].trial_seeds == [(1, 2)]
+    assert apart.configs[0].trial_seeds == [(1,), (2,)]
     three = together.wall_s(8) / 3
     assert apart.wall_s(8) == pytest.approx(three, rel=0.01), "the longest config's seeds run side by side"
 

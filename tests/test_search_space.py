@@ -6,7 +6,7 @@ from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError
-from sweeps.planning.search import plan_search
+from sweeps.planning.search_plan import plan_search
 from sweeps.running.context import TrialContext
 from sweeps.running.searcher import TrialSearch
 from tests.analysis_records import trial

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sweeps.planning.prepare import DataSource, Prepared, SweepPlan, rates_on
 from sweeps.planning.rates import cost
 from sweeps.planning.resources import Allocation, Resources
-from sweeps.planning.tables import PlannedConfig
+from sweeps.planning.table_plan import PlannedConfig
 
 
 class ResourcesForecast(BaseModel):
@@ -107,7 +107,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         rows=sum(len(table.rows) for table in tables.tables),
         distinct=len(tables.configs),
         recorded=len(tables.configs) - len(tables.to_run),
-        to_run=sum(len(config.trials) for config in tables.to_run),
+        to_run=sum(len(config.trial_seeds) for config in tables.to_run),
         slots=slots,
         forecast_s=round(tables.wall_s(slots), 1),
         configs=[_config(config) for config in tables.configs],
@@ -131,7 +131,7 @@ def _config(planned: PlannedConfig) -> ConfigForecast:
         config=planned.config.model_dump(mode="json"),
         seeds=list(planned.seeds),
         recorded_seeds=list(planned.recorded_seeds),
-        trials=len(planned.trials),
+        trials=len(planned.trial_seeds),
         rows=list(planned.rows),
         forecast_s=round(planned.forecast_s, 1),
     )

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps.planning.options import Options
 from sweeps.planning.rates import Rates, Timing
-from sweeps.planning.search import SearchPlan, plan_search
-from sweeps.planning.surfaces import PlannedSurface, plan_surfaces
-from sweeps.planning.tables import TablePlan, make_config, plan_tables
+from sweeps.planning.search_plan import SearchPlan, plan_search
+from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
+from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
 from trainable import data
 from trainable.measures import MEASURES

@@ -9,7 +9,7 @@ from rich.table import Table
 from analysis.record import SQLITE, VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
-from sweeps.planning.search import SearchPlan
+from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording import views
 from sweeps.recording.tracking import open_record
 from trainable.study import ResolvedTable

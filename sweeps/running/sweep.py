@@ -21,9 +21,9 @@ from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
 from sweeps.planning.resources import Allocation, count_slots
-from sweeps.planning.search import SearchPlan
+from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
-from sweeps.planning.surfaces import plan_surfaces
+from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.recording import tracking
 from sweeps.recording.recorder import Recorder
 from sweeps.running import cluster
@@ -31,7 +31,7 @@ from sweeps.running.cluster import ROOT
 from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
 from sweeps.running.searcher import TrialSearch, make_scheduler
-from sweeps.running.surfaces import compute_surfaces
+from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from trainable.storage import check_writable
@@ -138,7 +138,7 @@ class _Sweep:
                 self._context.spec(
                     planned.config, name=planned.name, seeds=seeds, tags=tags, probe_every=planned.probe_every
                 )
-                for seeds in planned.trials
+                for seeds in planned.trial_seeds
             ]
         display = Display(
             self._console,

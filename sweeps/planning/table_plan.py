@@ -36,7 +36,7 @@ class PlannedConfig:
         return next((table.measurement.probe_every for table in self.tables if table.measurement.probe_every), None)
 
     @property
-    def trials(self) -> list[tuple[int, ...]]:
+    def trial_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of each trial that is left."""
         if self.fused:
             return [self.seeds] if self.seeds else []
@@ -45,7 +45,7 @@ class PlannedConfig:
     @property
     def trial_s(self) -> float:
         """Forecast slot seconds of one of its trials."""
-        return self.forecast_s / max(len(self.trials), 1)
+        return self.forecast_s / max(len(self.trial_seeds), 1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TablePlan:
 
     def wall_s(self, slots: int) -> float:
         """Forecast seconds from start to end on that many slots."""
-        return makespan((config.trial_s for config in self.to_run for _ in config.trials), slots)
+        return makespan((config.trial_s for config in self.to_run for _ in config.trial_seeds), slots)
 
 
 def plan_tables(

@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from analysis.record import Record, TrialRecord
 from sweeps.planning.resources import Resources
-from sweeps.planning.surfaces import IMAGES, PlannedSurface
+from sweeps.planning.surface_plan import IMAGES, PlannedSurface
 from sweeps.recording.recorder import Recorder, log_arrays
 from sweeps.running.context import TrialContext
 from trainable.config import Config

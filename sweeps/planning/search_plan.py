@@ -11,7 +11,7 @@ from typing import Any
 from analysis.record import WINNER_METRIC, TrialRecord, best_of
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
-from sweeps.planning.tables import make_config
+from sweeps.planning.table_plan import make_config
 from trainable.search_space import PROTOCOL, ResolvedSearch, fields
 from trainable.study import Study
 
