@@ -54,7 +54,8 @@ def full(
         typer.Option(help="A study of your own, YAML or Python. It runs alone, unless --studies names others too."),
     ] = None,
     only: Annotated[
-        str, typer.Option(help="Only these table numbers, joined by commas, and no search. Default: all.")
+        str,
+        typer.Option(help="Only these table numbers, joined by commas. A search then runs only if --studies names it."),
     ] = "",
     epochs: Annotated[int | None, typer.Option(help=f"Epochs a training. {_default('epochs')}")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a table row: 0, 1, ... More of them extend the record.")] = 1,

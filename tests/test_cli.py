@@ -45,6 +45,12 @@ def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
     assert "search: 20 samples" in answer.stdout
 
 
+def test_one_table_alone_brings_no_search_unless_it_is_named(sweep: Sweep) -> None:
+    arguments = ("--data", "digits", "--only", "3", "--dry-run", "--json")
+    alone, named = (json.loads(sweep(*arguments, *more).stdout) for more in ((), ("--studies", "tables,search")))
+    assert ("search" in alone, "search" in named) == (False, True)
+
+
 def test_a_dry_run_forecasts_a_cluster_that_is_yet_to_be_in_time_and_money(sweep: Sweep) -> None:
     asks = ("--dry-run", "--json", "--gpus-per-trial", "0.25", "--prices", "gpu=1000,head=10")
     small, large = (json.loads(sweep("--data", "digits", "--slots", slots, *asks).stdout) for slots in ("1", "16"))

@@ -113,8 +113,8 @@ class Options(BaseModel):
 
     @property
     def search(self) -> Study | None:
-        """The one of the chosen studies whose search is to run; none where only some tables were asked for."""
-        return None if self.only else next((study for study in self.chosen_studies if study.search), None)
+        """The one of the chosen studies that has a search to run."""
+        return next((study for study in self.chosen_studies if study.search), None)
 
     @property
     def searched_study(self) -> Study | None:
@@ -161,6 +161,8 @@ def parse(
             values[path] = str(Path(values[path]).expanduser().absolute())
     own = read_study(study) if study else None
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
+    if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
+        named = tuple(name for name in named if not STUDIES[name].search)
     try:
         return Options(
             studies=(*named, *([own.name] if own else [])) or ("",),
