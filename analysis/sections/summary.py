@@ -60,7 +60,8 @@ def _changes(data: ReportData) -> str:
         for lower in (False, True)
     )
     undecided = len(tested) - len(raised) - len(lowered)
-    seeds = max(len(effect.differences) for effect in tested)
+    counts = sorted({len(effect.differences) for effect in tested})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} surely raise{_s(raised)} the "
         f"error and {_counted(lowered)} surely lower{_s(lowered)} it"
