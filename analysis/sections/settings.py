@@ -9,7 +9,7 @@ from trainable.config import Config
 TITLE = "Settings"
 ABOUT = (
     "Images are scaled to [-1, 1]. Weights start as PyTorch initialises them. Images are augmented only where the "
-    "settings flip and shift say so."
+    "settings flip, shift and cutout say so."
 )
 
 

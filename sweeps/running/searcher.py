@@ -1,8 +1,10 @@
 """The search's two engines: Optuna's TPE suggests trials, ASHA stops those that fall behind."""
 
 import random
+import warnings
 from typing import Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
@@ -33,13 +35,7 @@ class TrialSearch(OptunaSearch):
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=TPESampler(
-                seed=len(plan.known),
-                n_startup_trials=STARTUP_TRIALS,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-            ),
+            sampler=_sampler(len(plan.known)),
             points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
         )
         self._search, self._context, self._random = search, context, random.Random(len(plan.known))
@@ -103,6 +99,12 @@ class TrialSearch(OptunaSearch):
         """A trial without a result is pruned to Optuna, which then judges it by its reported steps."""
         ended = result is not None and result.get("epoch") == self._search.base.epochs
         super().on_trial_complete(trial_id, result if ended else None, error)
+
+
+def _sampler(seed: int) -> TPESampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`, without which conditions are sampled apart
+        return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True)
 
 
 def make_scheduler(plan: SearchPlan) -> ASHAScheduler:
