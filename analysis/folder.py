@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from trainable.config import Config
-from trainable.search_space import ResolvedSearch
+from trainable.search_definition import ResolvedSearch
 from trainable.storage import format_seeds
 from trainable.study import ResolvedTable, StudyFile
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from trainable.config import Config
 from trainable.measures import Measure
-from trainable.search_space import ResolvedSearch
+from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
 

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, best_of
-from trainable.search_space import ResolvedSearch
+from trainable.search_definition import ResolvedSearch
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.report import make_report
 from trainable.config import Config
-from trainable.search_space import Choice, Range, ResolvedSearch, Scheduler
+from trainable.search_definition import ResolvedSearch, Scheduler
+from trainable.search_space import Choice, Range
 from trainable.study import Reported, ResolvedRow, ResolvedTable
 
 TAGS = {"outcome": "complete", "data": "cifar10", "data_fingerprint": "abc", "torch": "2.15.0", "git_commit": "c0ffee"}

@@ -10,7 +10,8 @@ from analysis.plots.search_progress import draw_best_so_far, draw_learning_curve
 from analysis.record import TrialRecord
 from analysis.searches import RecordedSearch, recorded_searches
 from tests.analysis_records import Recorded, page_of, search, search_trial, sweep
-from trainable.search_space import Choice, Range, ResolvedSearch, Scheduler
+from trainable.search_definition import ResolvedSearch, Scheduler
+from trainable.search_space import Choice, Range
 
 SPACE: dict[str, Choice | Range] = {
     "optimizer": Choice(choices=("adam", "adamw")),

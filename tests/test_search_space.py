@@ -11,7 +11,8 @@ from sweeps.running.context import TrialContext
 from sweeps.running.searcher import TrialSearch
 from tests.analysis_records import trial
 from trainable.config import Config
-from trainable.search_space import Choice, Range, Scheduler, SearchDefinition, StartPoint
+from trainable.search_definition import Scheduler, SearchDefinition, StartPoint
+from trainable.search_space import Choice, Range
 from trainable.study import Study
 from trainable.tune_trainable import spec_of
 

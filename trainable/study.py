@@ -3,20 +3,15 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from trainable.config import Config
+from trainable.frozen import Frozen
 from trainable.measures import MEASURES, Measure, MeasureName
-from trainable.search_space import SearchDefinition
+from trainable.search_definition import SearchDefinition
 
 
-class _Data(BaseModel):
-    """Immutable data that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Reported(_Data):
+class Reported(Frozen):
     """A published result of one training: the smallest error of any epoch, and that epoch, counted from 1.
 
     Errors are rates from 0 to 1.
@@ -28,17 +23,17 @@ class Reported(_Data):
     test_epoch: int
 
 
-class Row(_Data):
+class Row(Frozen):
     """One row of a table: a named config."""
 
     name: str
-    change: dict[str, Any] = {}
+    change: dict[str, Any] = Field(default_factory=dict)
     """The fields of `Config` in which it differs from the baseline."""
     reported: Reported | None = None
     """What was published for it."""
 
 
-class Table(_Data):
+class Table(Frozen):
     """Configs that vary one thing."""
 
     number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
@@ -50,7 +45,7 @@ class Table(_Data):
     rows: tuple[Row, ...]
     note: str = ""
     """Printed under the table."""
-    reference: dict[str, Any] = {}
+    reference: dict[str, Any] = Field(default_factory=dict)
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: MeasureName = ""
     """What is measured of its trainings besides their errors: a name in `trainable.measures.MEASURES`."""
@@ -58,7 +53,7 @@ class Table(_Data):
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
 
 
-class Study(_Data):
+class Study(Frozen):
     """Tables, a search or both, which are planned and run together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -75,7 +70,7 @@ class StudyFile:
     text: str
 
 
-class ResolvedRow(_Data):
+class ResolvedRow(Frozen):
     """A row as one sweep ran it: with its full config and the config's key. The record keeps it."""
 
     name: str
@@ -84,7 +79,7 @@ class ResolvedRow(_Data):
     reported: Reported | None = None
 
 
-class ResolvedTable(_Data):
+class ResolvedTable(Frozen):
     """A table as one sweep ran it. The record keeps it. Fields without a description are those of `Table`."""
 
     study: str

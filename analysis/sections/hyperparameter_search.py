@@ -13,7 +13,8 @@ from analysis.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch, training_seconds, undefined_searches, val_errors
 from trainable.config import Config
-from trainable.search_space import OPTIONS, Choice, Range, ResolvedSearch, fields
+from trainable.search_definition import OPTIONS, ResolvedSearch
+from trainable.search_space import Choice, Range, fields
 
 TITLE = "Hyperparameter search"
 BASELINE_VALUES = "the baseline's values"

@@ -5,7 +5,7 @@ from analysis.page import Grid, Picture, Section, Text
 from analysis.plots.rung_prediction import draw_predictions
 from analysis.report_data import ReportData
 from trainable.measures import RUNGS
-from trainable.search_space import Scheduler
+from trainable.search_definition import Scheduler
 from trainable.study import ResolvedTable
 
 TITLE = "Calibration of the search"

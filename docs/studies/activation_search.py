@@ -3,7 +3,8 @@
 A Python study is for what is awkward to write down: here a start point for each activation.
 """
 
-from trainable.search_space import Choice, Range, SearchDefinition, StartPoint
+from trainable.search_definition import SearchDefinition, StartPoint
+from trainable.search_space import Choice, Range
 from trainable.study import Study
 
 ACTIVATIONS = ("relu", "tanh", "softplus")

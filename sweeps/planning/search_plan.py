@@ -12,7 +12,8 @@ from analysis.record import WINNER_METRIC, TrialRecord, best_of
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import make_config
-from trainable.search_space import PROTOCOL, ResolvedSearch, fields
+from trainable.search_definition import PROTOCOL, ResolvedSearch
+from trainable.search_space import fields
 from trainable.study import Study
 
 SAMPLER = "Optuna's TPE, multivariate, grouped by the conditions of the space, with a constant liar"

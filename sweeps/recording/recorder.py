@@ -26,7 +26,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE
 from sweeps.observer import Observer
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
-from trainable.search_space import ResolvedSearch
+from trainable.search_definition import ResolvedSearch
 from trainable.storage import TRACES, WEIGHTS, TrialStorage, entries_under
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec

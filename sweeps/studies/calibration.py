@@ -4,7 +4,7 @@ a third and for half of the epochs. It shows where the rungs of a search should 
 from fractions import Fraction
 
 from trainable.measures import RUNGS
-from trainable.search_space import PROTOCOL
+from trainable.search_definition import PROTOCOL
 from trainable.study import Row, Study, Table
 
 SHORTER = {"a third": Fraction(1, 3), "a half": Fraction(1, 2)}

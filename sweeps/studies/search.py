@@ -4,7 +4,8 @@ Nothing in its space changes the network and its 285,770 parameters, or the numb
 zero. The start points are settings that are known to be good; the search has to beat them.
 """
 
-from trainable.search_space import Choice, Range, SearchDefinition, StartPoint
+from trainable.search_definition import SearchDefinition, StartPoint
+from trainable.search_space import Choice, Range
 from trainable.study import Study
 
 ADAMW, SGD = {"optimizer": ("adamw",)}, {"optimizer": ("momentum",)}

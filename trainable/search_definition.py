@@ -1,0 +1,208 @@
+"""The definition of a search as data: its space, what it fixes, where it starts and what stops its trials early.
+
+A study holds a `SearchDefinition`. The record keeps a `ResolvedSearch` with each sweep that searched, so that a report
+knows the whole space and not only the configs that were tried.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Annotated, Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import create_study
+from optuna.trial import Trial
+from pydantic import Field, model_validator
+
+from trainable.config import Config
+from trainable.frozen import Frozen
+from trainable.search_space import Choice, Range, Space, active, config_fields, fields, suggest
+
+PROTOCOL = {"protocol": "B"}
+"""What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
+COUNTED = 10_000
+"""A space with more configs counts as endless."""
+OPTIONS = ("data", "epochs", "precision", "protocol")
+"""Fields of `Config` that no search may set: the sweep's options or `PROTOCOL` decide them."""
+
+
+class StartPoint(Frozen):
+    """A config that a search tries first."""
+
+    values: dict[str, Any] = Field(default_factory=dict)
+    """Values of the space's parameters. A parameter that is not named keeps the baseline's value."""
+    source: str = ""
+    """Where the suggestion comes from."""
+    reference: bool = False
+    """Whether the winner is compared with this config, which is trained on the same terms."""
+
+
+class Scheduler(Frozen):
+    """Early stopping by ASHA (Li et al. 2020, arXiv 1810.05934, section 3): at each rung the best of the trials
+    continue, one in `reduction`, and the others stop."""
+
+    reduction: int = Field(default=3, ge=2)
+    grace: int | None = Field(default=None, ge=1)
+    """The first rung, in epochs. Default: the trial's epochs divided by the square of `reduction`, at least 1."""
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """The epochs after which trials of `epochs` epochs are compared: `grace`, and every `reduction`-fold of it
+        below `epochs`."""
+        rungs = [self.grace or max(1, epochs // self.reduction**2)]
+        while rungs[-1] * self.reduction < epochs:
+            rungs.append(rungs[-1] * self.reduction)
+        return tuple(rungs)
+
+
+class SearchDefinition(Frozen):
+    """A search as a study defines it."""
+
+    space: Annotated[Space, Field(min_length=1)]
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
+    start: tuple[StartPoint, ...] = ()
+    """Configs to try first, in this order."""
+    scheduler: Scheduler = Scheduler()
+    winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
+    """The name of the winner's files and registered model. Default: `best_` and the study's name."""
+
+    @model_validator(mode="after")
+    def _fields_exist(self) -> "SearchDefinition":
+        """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
+        for name in (*fields(self.space), *self.fixed):
+            if name not in Config.model_fields:
+                raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
+            if name in OPTIONS:
+                raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
+        if both := fields(self.space) & self.fixed.keys():
+            raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
+        before: dict[str, Choice] = {}
+        for name, parameter in self.space.items():
+            for condition, values in parameter.when.items():
+                if condition not in before or set(values) - set(before[condition].choices):
+                    raise ValueError(f"{name}: when {condition} is {', '.join(map(str, values))}: must be choices of a "
+                                     "parameter that stands before it")  # fmt: skip
+            if isinstance(parameter, Choice):
+                before[name] = parameter
+        for point in self.start:
+            if unknown := point.values.keys() - self.space.keys():
+                raise ValueError(f"start: {min(unknown)} is not in the space")
+        return self
+
+    def configs_to_check(self) -> list[dict[str, Any]]:
+        """Fields of configs that show whether the parameters go together everywhere.
+
+        For each combination of the values that conditions name, every other parameter has a value that is not the
+        field's default, and then one parameter at a time takes each of its ends.
+        """
+        conditions = sorted({name for parameter in self.space.values() for name in parameter.when})
+        unusual = {name: _unusual(parameter, parameter.field or name) for name, parameter in self.space.items()}
+        points: list[dict[str, Any]] = []
+        for combination in product(*(self.space[name].ends for name in conditions)):
+            point = unusual | dict(zip(conditions, combination, strict=True))
+            free = [name for name in self.space if name not in conditions]
+            points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
+        return [
+            config_fields(self.space, {name: point[name] for name in active(self.space, point)}) for point in points
+        ]
+
+    def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """Random values of the parameters, `count` times. The first of them are the same for every count."""
+        study = create_study(sampler=RandomSampler(seed=seed))
+        return [suggest(self.space, study.ask()) for _ in range(count)]
+
+    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `Config` that these values of parameters set."""
+        return config_fields(self.space, values)
+
+
+def _unusual(parameter: Choice | Range, field: str) -> Any:
+    """A value of the parameter that is not the field's default, where it has one: such a value shows idle fields."""
+    default = Config.model_fields[field].default
+    return next((end for end in reversed(parameter.ends) if end != default), parameter.ends[-1])
+
+
+class ResolvedSearch(Frozen):
+    """A search as one sweep ran it. The record keeps it."""
+
+    study: str
+    title: str
+    fingerprint: str
+    """The fingerprint of the data."""
+    base: Config
+    """What every trial starts from: the baseline with the sweep's changes and the fields that the search fixes."""
+    space: Space
+    start: tuple[StartPoint, ...] = ()
+    scheduler: Scheduler
+    sampler: str
+    """What suggests the configs, in words for a reader."""
+    seeds: tuple[int, ...]
+    """The seeds that each config is trained for."""
+    samples: int
+    """Number of configs to try, including those that are already recorded."""
+    winner: str = "best_bn"
+    """The name of the winner's files and registered model."""
+
+    def point(self, config: Config) -> dict[str, Any]:
+        """The values that a config has for the parameters of the space, without those that do not exist there."""
+        values = self._all_values(config)
+        return {name: values[name] for name in active(self.space, values)}
+
+    def start_values(self, point: StartPoint) -> dict[str, Any]:
+        """The values of the parameters that exist at a start point."""
+        values = self._all_values(self.base) | point.values
+        return {name: values[name] for name in active(self.space, values)}
+
+    def _all_values(self, config: Config) -> dict[str, Any]:
+        return {name: getattr(config, parameter.field or name) for name, parameter in self.space.items()}
+
+    def owns(self, config: Config, fingerprint: str) -> bool:
+        """Whether a config on the data with that fingerprint is one of this search's: only fields that the search
+        varies differ from the base. Their values may lie outside the space (see `contains`)."""
+        varied = fields(self.space)
+        return fingerprint == self.fingerprint and config.model_dump(exclude=varied) == self.base.model_dump(
+            exclude=varied
+        )
+
+    def contains(self, config: Config) -> bool:
+        """Whether the values of a config that the search owns lie in its space."""
+        return all(self.space[name].contains(value) for name, value in self.point(config).items())
+
+    def points(self) -> list[dict[str, Any]] | None:
+        """All values that the parameters can have together; None for more than `COUNTED`, or a continuous parameter."""
+        points: list[dict[str, Any]] = [{}]
+        for name, parameter in self.space.items():
+            extended = []
+            for point in points:
+                if name not in active(self.space, point):
+                    extended.append(point)
+                elif parameter.values is None:
+                    return None
+                else:
+                    extended += [{**point, name: value} for value in parameter.values]
+            if len(extended) > COUNTED:
+                return None
+            points = extended
+        return points
+
+    def config(self, values: Mapping[str, Any]) -> Config:
+        """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""
+        return self.base.change(**self.changes(values))
+
+    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `Config` that these values of parameters set."""
+        return config_fields(self.space, values)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The space as Optuna's distributions, by parameter, whether or not it exists everywhere."""
+        return {name: parameter.distribution for name, parameter in self.space.items()}
+
+    def suggest(self, trial: Trial) -> None:
+        """Let an Optuna trial choose the parameters' values."""
+        suggest(self.space, trial)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs after which ASHA compares trials. The last epoch is not one of them."""
+        return self.scheduler.rungs(self.base.epochs)
