@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Options(BaseModel):
         for number, count in Counter(table.number for study in every for table in study.tables).items():
             if count > 1:
                 raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
-        if self.calibrate and not any(self._known_studies[name].search for name in self.studies):
+        if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
@@ -96,7 +97,7 @@ class Options(BaseModel):
         named = self.data_dir or os.environ.get("CIFAR10_DIR")
         return named if not named or "://" in named else str(Path(named).expanduser().absolute())
 
-    @property
+    @cached_property
     def chosen_studies(self) -> tuple[Study, ...]:
         """The studies to run, in the order in which they were named. With `calibrate`, a search's calibration stands in
         its place."""
@@ -113,8 +114,8 @@ class Options(BaseModel):
 
     @property
     def search(self) -> Study | None:
-        """The one of the chosen studies that has a search to run."""
-        return next((study for study in self.chosen_studies if study.search), None)
+        """The study whose search is to run: none where its calibration stands in its place."""
+        return None if self.calibrate else self.searched_study
 
     @property
     def searched_study(self) -> Study | None:

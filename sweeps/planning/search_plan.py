@@ -1,7 +1,7 @@
 """The search of a sweep, and how far the record has it. No Ray here.
 
 A search runs on protocol B: the validation error decides, and the test split is read once, for the winner. A search is
-continued, not repeated: Optuna is told what the record has of it, and interrupted trials are taken up first.
+continued, not repeated: Optuna is told what the record has of it, and trials that did not finish are tried first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
