@@ -43,12 +43,14 @@ class Scheduler(Frozen):
 
     reduction: int = Field(default=3, ge=2)
     grace: int | None = Field(default=None, ge=1)
-    """The first rung, in epochs. Default: the trial's epochs divided by the square of `reduction`, at least 1."""
+    """The first rung, in epochs. Default: a quarter of the trial's epochs, at least 1. In the calibration of the
+    built-in search on CIFAR-10 the errors of averaged weights were then in nearly their last order (Kendall's tau
+    .94); earlier, and without the average, they were not."""
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """The epochs after which trials of `epochs` epochs are compared: `grace`, and every `reduction`-fold of it
         below `epochs`."""
-        rungs = [self.grace or max(1, epochs // self.reduction**2)]
+        rungs = [self.grace or max(1, epochs // 4)]
         while rungs[-1] * self.reduction < epochs:
             rungs.append(rungs[-1] * self.reduction)
         return tuple(rungs)

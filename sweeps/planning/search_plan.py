@@ -32,17 +32,34 @@ class SearchPlan:
     """The record's trials of this search."""
     outside: int = 0
     """How many more the record has that lie outside the space, because it was wider once. They are left out."""
+    borrowed: tuple[TrialRecord, ...] = ()
+    """Complete trials of other studies that lie in the space, as those of a calibration do. The search learns from
+    them, and one of them can win, but they are not among its samples."""
 
     def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
-        """The same search with its own trials among those of a record."""
-        own = [
+        """The same search with its own trials among those of a record, and those that it borrows."""
+        of_space = [
             trial
             for trial in trials
-            if trial.tags.get("study") == self.search.study
+            if trial.seeds == self.search.seeds
             and self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
         ]
+        own = [trial for trial in of_space if trial.tags.get("study") == self.search.study]
         known = tuple(trial for trial in own if self.search.contains(trial.config))
-        return replace(self, known=known, outside=len(own) - len(known))
+        borrowed = tuple(
+            trial for trial in of_space if trial not in own and trial.complete and self.search.contains(trial.config)
+        )
+        return replace(self, known=known, outside=len(own) - len(known), borrowed=borrowed)
+
+    @property
+    def read(self) -> list[TrialRecord]:
+        """All trials that the search knows: its own and the borrowed ones."""
+        return [*self.known, *self.borrowed]
+
+    @property
+    def judged(self) -> list[TrialRecord]:
+        """The trials that the sampler and the scheduler learn from, one for each config."""
+        return list({trial.key: trial for trial in [*self.borrowed, *self.finished]}.values())
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -70,7 +87,7 @@ class SearchPlan:
     @property
     def best(self) -> TrialRecord | None:
         """See `best_of`."""
-        return best_of(self.finished)
+        return best_of(self.judged)
 
     @property
     def winner_recorded(self) -> bool:

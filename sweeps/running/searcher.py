@@ -28,20 +28,20 @@ class TrialSearch(OptunaSearch):
         """`plan` knows the histories of the search's recorded trials, which are told to Optuna."""
         search = plan.search
         unfinished = [search.point(trial.config) for trial in plan.unfinished]
-        known = [search.point(trial.config) for trial in plan.known]
+        known = [search.point(trial.config) for trial in plan.read]
         self._references = [search.start_values(point) for point in search.start if point.reference]
         start = [search.start_values(point) for point in search.start]
         super().__init__(
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=_sampler(len(plan.known)),
+            sampler=_sampler(len(plan.read)),
             points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
         )
-        self._search, self._context, self._random = search, context, random.Random(len(plan.known))
+        self._search, self._context, self._random = search, context, random.Random(len(plan.read))
         self._names = {trial.key: trial.name for trial in plan.known}
-        self._taken = {trial.key for trial in plan.finished}
-        for trial in plan.finished:
+        self._taken = {trial.key for trial in plan.judged}
+        for trial in plan.judged:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
                 state=TrialState.COMPLETE if trial.complete else TrialState.PRUNED,
@@ -122,7 +122,7 @@ def make_scheduler(plan: SearchPlan) -> ASHAScheduler:
         reduction_factor=search.scheduler.reduction,
     )
     for milestone, reached in scheduler._brackets[0]._rungs:
-        for trial in plan.finished:
+        for trial in plan.judged:
             for epoch, error in trial.histories[VAL_ERROR]:
                 if epoch == milestone:
                     reached[trial.key] = -error

@@ -173,7 +173,7 @@ class _Sweep:
 
     def _run_search_trials(self, recorder: Recorder, plan: SearchPlan) -> TrialCount:
         if self._prepared.record:
-            plan = plan.with_trials(self._prepared.record.with_histories(plan.known))
+            plan = plan.with_trials(self._prepared.record.with_histories(plan.read))
         display = Display(
             self._console,
             "search",
