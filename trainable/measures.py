@@ -56,9 +56,14 @@ LOSS_SURFACE = Measure(
 """The loss around the trained weights."""
 CORRECT_IMAGES = Measure("correct", files=(CORRECT,))
 """Which held-out images the last epoch classified correctly."""
+PREDICTIONS = Measure("predictions", errors_shown=False)
+DIFFERENCES = Measure("differences", errors_shown=False)
 RUNGS = Measure("rungs", errors_shown=False)
 """How early the last error can be foretold. The table's rows are random configs, each at several numbers of epochs."""
-MEASURES = {measure.name: measure for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES, RUNGS)}
+MEASURES = {
+    measure.name: measure
+    for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES, PREDICTIONS, DIFFERENCES, RUNGS)
+}
 
 _FILES = [(name, measure) for measure in MEASURES.values() for name in measure.files]
 TRAINING_FILES = tuple(dict.fromkeys([WEIGHTS, *(name for name, measure in _FILES if not measure.after_training)]))
