@@ -1,5 +1,7 @@
 """Conditional parameters: each exists where its condition holds, for Optuna, for configs and back again."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.trial import FixedTrial
@@ -93,11 +95,11 @@ def test_trials_outside_the_space_are_left_out() -> None:
     wide = search()
     inside, outside = (
         trial(str(rate), {}, wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}),
-              tags={"study": "two-optimizers", "data_fingerprint": "f"})
+              tags={"study": "two-optimizers", "data_fingerprint": "f"}, seeds=(0,))
         for rate in (0.01, 0.5)
     )  # fmt: skip
     plan = wide.with_trials([inside, outside])
-    assert (plan.known, plan.outside) == ((inside,), 1)
+    assert (plan.own, plan.outside) == ((inside,), 1)
 
 
 def test_a_countable_space_has_no_more_samples_than_configs() -> None:
@@ -155,7 +157,43 @@ def test_a_failed_trial_is_tried_again_first_and_names_do_not_repeat() -> None:
     plan = search()
     config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
     tags = {"study": "two-optimizers", "data_fingerprint": "f"}
-    failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"))
+    failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"), seeds=(0,))
     searcher = TrialSearch(plan.with_trials([failed]), TrialContext("f", None, "nowhere"))
     names = [spec_of(searcher.suggest(f"trial-{number}") or {}).name for number in range(3)]
     assert names == ["two-optimizers-007", "two-optimizers-008", "two-optimizers-009"]
+
+
+def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:
+    """Trials of other studies count where they lie in the space and are complete, but not as samples."""
+    plan = search(samples=3)
+    configs = [plan.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}) for rate in (0.01, 0.02)]
+    calibrated, stopped, sampled = (
+        trial(
+            f"{study}-{outcome}", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": 30.0},
+            histories={"val_error": [(1, 0.5)]},
+            tags={"study": study, "data_fingerprint": "f", "outcome": outcome},
+        )
+        for study, outcome, config in (
+            ("calibration", "complete", configs[0]),
+            ("calibration", "stopped", configs[1]),
+            ("two-optimizers", "stopped", configs[1]),
+        )
+    )  # fmt: skip
+    known = plan.with_trials([calibrated, stopped, sampled])
+    assert known.judged == [calibrated, sampled]
+    assert (known.to_run, known.spent_s) == (2, 30.0)
+    assert replace(known, budget_s=31.0).to_run == 2
+    assert replace(known, budget_s=30.0).to_run == 0
+    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
+    assert spec_of(searcher.suggest("next") or {}).config not in configs
+    assert TrialSearch(replace(known, budget_s=30.0), TrialContext("f", None, "nowhere")).suggest("next") == "FINISHED"
+
+
+def test_a_search_may_train_for_a_multiple_of_the_sweeps_epochs() -> None:
+    longer = STUDY.search.model_copy(update={"epochs_factor": 5})
+    plan = plan_search(
+        STUDY.model_copy(update={"search": longer}), base={"data": "digits", "epochs": 4}, samples=1, fingerprint="f",
+        trials=(),
+    )  # fmt: skip
+    assert plan.search.base.epochs == 20
+    assert plan.search.rungs == (5, 15)

@@ -31,13 +31,12 @@ class TrialSearch(OptunaSearch):
         unfinished = [search.point(trial.config) for trial in plan.unfinished]
         known = [search.point(trial.config) for trial in plan.known]
         self._references = [search.start_values(point) for point in search.start if point.reference]
-        start = [search.start_values(point) for point in search.start]
         super().__init__(
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
             sampler=_sampler(len(plan.known)),
-            points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
+            points_to_evaluate=[*unfinished, *(point for point in plan.start if point not in known)],
         )
         self._search, self._context, self._random = search, context, random.Random(len(plan.known))
         self._names = {trial.key: trial.name for trial in plan.known}
