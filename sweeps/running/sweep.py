@@ -33,7 +33,7 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
-from trainable.measures import PREDICTIONS
+from trainable.measures import PREDICTED_CLASSES
 from trainable.storage import check_writable
 from trainable.trial import TrialSpec
 
@@ -144,7 +144,12 @@ class _Sweep:
                 tags[PROBED] = str(planned.probe_every)
             specs += [
                 self._context.spec(
-                    planned.config, name=planned.name, seeds=seeds, tags=tags, probe_every=planned.probe_every
+                    planned.config,
+                    name=planned.name,
+                    seeds=seeds,
+                    tags=tags,
+                    probe_every=planned.probe_every,
+                    predictions=planned.predictions,
                 )
                 for seeds in planned.trial_seeds
             ]
@@ -182,7 +187,7 @@ class _Sweep:
             now = None if count.failed else self._next_stage(recorder)
         if now and now.search and now.search.winner and not now.search.winner_recorded:
             with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
-                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTIONS.name)
+                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTED_CLASSES.name)
                 self._console.print(record_winner(now.search, proof, self._read_record(), recorder))
 
     def _next_stage(self, recorder: Recorder) -> SweepPlan | None:

@@ -4,7 +4,7 @@ differences is worth. All are trained on the whole train split, and only here th
 from typing import Any
 
 from trainable.config import Config
-from trainable.measures import DIFFERENCES, PREDICTIONS
+from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.study import Row, Study, Table
 
 WINNER = "winner"
@@ -34,7 +34,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         varies="config",
         rows=(*rows, Row(name=WINNER, change=_change(winner))) if winner else rows,
         reference=_change(compared),
-        measure=PREDICTIONS.name,
+        measure=PREDICTED_CLASSES.name,
         seeds=seeds,
     )
     made = Study(name=f"{study.name}-proof", title=proof.title, tables=(proof,))
