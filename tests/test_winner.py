@@ -112,7 +112,7 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert {trial.config for trial in proven} == {winner.config.change(protocol="A")}
     errors = [trial.metrics["test_error"] for trial in proven]
     assert winner.metrics[WINNER_METRIC] == pytest.approx(sum(errors) / 2)
-    compared = [trial for trial in record.trials() if trial.tags["row"] == "16/as compared"]
+    compared = [trial for trial in record.trials() if trial.tags["row"] == "16/reference"]
     assert {trial.config for trial in compared} == {Config(data="digits", epochs=1, batch_norm=True)}
     raced = [trial for trial in record.trials() if trial.tags["table"] == "search" and trial.seeds != (0,)]
     assert {trial.seeds for trial in raced} >= {(1,), (2,), (3,)}

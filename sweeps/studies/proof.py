@@ -7,7 +7,8 @@ from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.study import Row, Study, Table
 
-WINNER = "winner"
+WINNER, REFERENCE = "winner", "reference"
+"""The names of the two rows of a proof."""
 TOGETHER = (
     ("optimizer", "lr", "momentum", "nesterov"),
     ("weight_decay", "decay_norm_and_bias"),
@@ -26,7 +27,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
     """
     search = study.search
     assert search is not None, f"study {study.name} has no search"
-    rows = (Row(name="as compared", change=_change(compared)),)
+    rows = (Row(name=REFERENCE, change=_change(compared)),)
     proof = Table(
         number=str(search.number + 1),
         slug=f"{study.name}-proof",
