@@ -2,7 +2,8 @@
 
 import optuna
 import pytest
-from optuna.trial import FixedTrial
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError
@@ -67,6 +68,22 @@ def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() 
     for config in configs:
         low, high = (0.001, 0.03) if config.optimizer == "adamw" else (0.01, 1.0)
         assert low <= config.lr <= high
+
+
+def test_a_stopped_trial_is_judged_by_the_error_at_which_it_was_stopped() -> None:
+    told = []
+
+    class Listening(RandomSampler):
+        def after_trial(self, study, trial, state, values) -> None:
+            told.append((state, trial.intermediate_values))
+
+    searcher = TrialSearch(search(), TrialContext("f", None, "nowhere"), Listening(seed=0))
+    searcher.suggest("stopped")
+    searcher.on_trial_complete("stopped", {"val_error": 0.4, "epoch": 1})
+    searcher.suggest("complete")
+    searcher.on_trial_result("complete", {"val_error": 0.3, "epoch": 1})
+    searcher.on_trial_complete("complete", {"val_error": 0.2, "epoch": 2})
+    assert told == [(TrialState.PRUNED, {1: 0.4}), (TrialState.COMPLETE, {1: 0.3})]
 
 
 @pytest.mark.parametrize(
