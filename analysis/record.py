@@ -33,7 +33,14 @@ REFERENCE = "reference"
 VAL_ERROR = "val_error"
 """Metric that a search minimises: the error on what protocol B holds out, after the last epoch."""
 WINNER_METRIC = "winner_test_error"
-"""Metric of a search's winner alone, recorded once: its error on the test split."""
+"""Metric of a search's winner alone: the mean of its test errors over the seeds of its proof. Before there were proofs
+it was the error of the one training that the search had made."""
+WINNER = "winner"
+"""Tag of a search's winner, whatever its value."""
+PROVEN = "proven_seeds"
+"""Tag of a search's winner: how many seeds its recorded proof has. It is the last thing that is written of a winner."""
+TRAINING_S = "training_s"
+"""Metric of a trial: the seconds that its epochs took, all seeds together."""
 PLAN_FILE = "plan.json"
 """Artifact of a sweep: its tables with the key of every row."""
 STUDY_FOLDER = "study"
@@ -86,6 +93,11 @@ class TrialRecord:
     def has(self, name: str) -> bool:
         """Whether the record has that file of arrays of it (`WEIGHTS`, `TRACES`, `SURFACE`)."""
         return name in self.files
+
+    def last_by_seed(self, metric: str) -> dict[int, float]:
+        """A metric's last value for each seed that has one."""
+        named = {seed: f"{metric}/seed_{seed}" for seed in self.seeds}
+        return {seed: self.metrics[name] for seed, name in named.items() if name in self.metrics}
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
@@ -226,10 +238,9 @@ def _own_tags(run: Run) -> dict[str, str]:
     return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
 
 
-def best_of(searched: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The trial of a search that ran to its last epoch with the lowest validation error there."""
-    complete = [trial for trial in searched if trial.complete]
-    return min(complete, key=lambda trial: trial.metrics[VAL_ERROR], default=None)
+def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials of a search that ran to their last epoch, that with the lowest validation error there first."""
+    return sorted((trial for trial in searched if trial.complete), key=lambda trial: trial.metrics[VAL_ERROR])
 
 
 def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure) -> dict[str, set[int]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, best_of
+from analysis.race import Standing, race_standing
+from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
 from trainable.search_definition import ResolvedSearch
 
 
@@ -20,6 +21,10 @@ class RecordedSearch:
     """Those that ran to their last epoch and those that the scheduler stopped, oldest first."""
     left_out: int
     """How many trials of the same study are of another definition, or outside this one's space."""
+    borrowed: tuple[TrialRecord, ...] = ()
+    """Complete trials of other studies that lie in its space: the sampler learnt from them, and they can race."""
+    raced: tuple[TrialRecord, ...] = ()
+    """Complete trials of its configs for further seeds."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -29,12 +34,26 @@ class RecordedSearch:
     @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the lowest validation error."""
-        return best_of(self.trials)
+        return next(iter(ranked(self.trials)), None)
+
+    @cached_property
+    def race(self) -> Standing:
+        """The race of its best configs, as far as it is recorded."""
+        candidates = ranked([*self.trials, *self.borrowed])[: self.search.race.candidates]
+        return race_standing(self.search.race, candidates, self.raced, self.search.seeds)
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The winner of the race, as it was searched; before it is decided, the complete trial with the lowest
+        validation error."""
+        racer = self.race.winner
+        trials = [*self.trials, *self.borrowed]
+        return next((trial for trial in trials if racer and trial.key == racer.key), self.best)
 
     @property
     def earlier_winners(self) -> list[TrialRecord]:
         """The trials whose test error was read when the search had fewer trials, and that were beaten since."""
-        return [trial for trial in self.trials if WINNER_METRIC in trial.metrics and trial is not self.best]
+        return [trial for trial in self.trials if WINNER_METRIC in trial.metrics and trial is not self.winner]
 
     @property
     def reference(self) -> TrialRecord | None:
@@ -83,10 +102,14 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     """
     chosen: dict[str, RecordedSearch] = {}
     for search in (search for sweep in sweeps for search in sweep.searches):
-        same_study = [trial for trial in trials if trial.tags.get("study") == search.study]
-        own = tuple(t for t in same_study if search.owns(t.config, _fingerprint(t)) and search.contains(t.config))
+        of_space = [t for t in trials if search.owns(t.config, _fingerprint(t)) and search.contains(t.config)]
+        searched, raced = (tuple(t for t in of_space if (t.seeds == search.seeds) is same) for same in (True, False))
+        own = tuple(t for t in searched if _of_study(search, t))
         if search.study not in chosen or len(own) >= len(chosen[search.study].trials):
-            chosen[search.study] = RecordedSearch(search, own, len(same_study) - len(own))
+            left_out = sum(_of_study(search, t) and t not in (*own, *raced) for t in trials)
+            borrowed = tuple(t for t in searched if t.complete and t not in own)
+            complete = tuple(t for t in raced if t.complete)
+            chosen[search.study] = RecordedSearch(search, own, left_out, borrowed, complete)
     return list(chosen.values())
 
 
@@ -114,6 +137,10 @@ def val_errors(trial: TrialRecord) -> list[tuple[int, float]]:
 def training_seconds(trial: TrialRecord) -> float:
     """The time that the trial's epochs took."""
     return sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
+
+
+def _of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
+    return trial.tags.get("study") == search.study
 
 
 def _fingerprint(trial: TrialRecord) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -36,7 +36,8 @@ from sweeps.studies.search import SEARCH
 from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.training import train
-from trainable.tune_trainable import spec_of
+from trainable.trial import Epoch, TrialReport
+from trainable.tune_trainable import spec_of, tune_result
 
 FOLDER = ROOT / "docs" / "search-benchmark"
 PICTURE = "search.png"
@@ -128,7 +129,7 @@ def run(arm: Arm, repeat: int, plan: SearchPlan, curves: LearningCurves, budget:
         scheduler.on_trial_add(None, trial)
         for epoch, error in islice(enumerate(curves.follow(config), start=1), budget - effort):
             effort += 1
-            result: dict[str, Any] = {"epoch": epoch, VAL_ERROR: error}
+            result = tune_result(TrialReport(epochs=(Epoch(epoch, 0.0, {VAL_ERROR: [error]}),), done=False))
             if epoch == config.epochs:
                 completed.append(Completed(effort, error))
             elif scheduler.on_trial_result(None, trial, result) != TrialScheduler.STOP:

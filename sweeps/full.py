@@ -66,9 +66,23 @@ def full(
         int | None,
         typer.Option(help="Train this many random configs of the search's space to their end, in place of the search."),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Train one config alone, in the form of a search's best_bn.yaml.")
+    ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
     ] = None,
+    budget: Annotated[
+        str, typer.Option(help="What the search may spend: a time (2h), money at --prices (12.50), or both (2h,12.50).")
+    ] = "",
+    proof_seeds: Annotated[
+        int | None,
+        typer.Option(help=f"Seeds of the search's winner on the whole train split. {_default('proof_seeds')}"),
+    ] = None,
+    difference_seeds: Annotated[
+        int,
+        typer.Option(help="Seeds of the winner with each of its differences taken back alone. Default: 0, not done."),
+    ] = 0,
     precision: Annotated[
         str | None, typer.Option(help=f"Precision of every training: {', '.join(PRECISIONS)}. Default: fp32.")
     ] = None,
@@ -113,6 +127,8 @@ def full(
         studies=studies,
         study=study,
         only=only,
+        config=config,
+        budget=budget,
         change=change or [],
         address=address,
         data=data,
@@ -121,6 +137,8 @@ def full(
         seeds=seeds,
         samples=samples,
         calibrate=calibrate,
+        proof_seeds=proof_seeds,
+        difference_seeds=difference_seeds,
         precision=precision,
         gpus_per_trial=gpus_per_trial,
         gpu_memory_per_trial=gpu_memory_per_trial,
@@ -155,7 +173,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
         check_address(options.address)
     prepared = prepare(options, download=False)
     allocation = allocate_dry(prepared)
-    forecast = make_forecast(prepared, plan_sweep(prepared, allocation.trial.device), allocation)
+    forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
     if as_json:
         print(forecast.as_json())
     else:
@@ -164,7 +182,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
 
 def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
-    from sweeps.planning.allocate import expected_device
+    from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.running.results import print_results
 
@@ -172,7 +190,7 @@ def _sweep(options: Options) -> int:
         check_address(options.address)
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
-    plan = plan_sweep(prepared, expected_device(prepared))
+    plan = plan_sweep(prepared, expected_allocation(prepared))
     if plan.complete:
         progress.print("Nothing to do: the record has it all.")
         print_results(options, plan.tables.tables, plan.search, _output())

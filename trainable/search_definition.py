@@ -56,6 +56,25 @@ class Scheduler(Frozen):
         return tuple(rungs)
 
 
+class Race(Frozen):
+    """What decides between the best configs of a search: each is trained for further seeds (see `analysis.race`)."""
+
+    candidates: int = Field(default=3, ge=1)
+    """How many configs race."""
+    first_test: int = Field(default=3, ge=2)
+    """Seeds that each of them is trained for before any is dropped."""
+    seeds: int = Field(default=5, ge=2)
+    """The most seeds that those which are not dropped are trained for."""
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    """A config is dropped where the p value of its test against the leader is below this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Race":
+        if self.first_test > self.seeds:
+            raise ValueError(f"first_test {self.first_test} must not be above seeds {self.seeds}")
+        return self
+
+
 class SearchDefinition(Frozen):
     """A search as a study defines it."""
 
@@ -64,13 +83,26 @@ class SearchDefinition(Frozen):
     """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
     start: tuple[StartPoint, ...] = ()
     """Configs to try first, in this order."""
+    epochs_factor: int = Field(default=1, ge=1)
+    """The epochs of its trials, in those of the sweep: a search with 5 trains for 100 epochs where a table's row trains
+    for 20."""
     scheduler: Scheduler = Scheduler()
+    race: Race = Race()
+    compared_with: dict[str, Any] = Field(default_factory=dict)
+    """The config that the winner is proven against, as its change from the baseline. It is trained for the sweep's
+    epochs. Default: the baseline itself."""
+    number: int = Field(default=30, ge=1)
+    """The number of its calibration's table. Its proof has the next number, and the table of what the winner's
+    differences are worth the one after that."""
     winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
     """The name of the winner's files and registered model. Default: `best_` and the study's name."""
 
     @model_validator(mode="after")
     def _fields_exist(self) -> "SearchDefinition":
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
+        for name in self.compared_with:
+            if name not in Config.model_fields:
+                raise ValueError(f"compared_with, {name}: unknown; allowed: {', '.join(Config.model_fields)}")
         for name in (*fields(self.space), *self.fixed):
             if name not in Config.model_fields:
                 raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
@@ -136,6 +168,7 @@ class ResolvedSearch(Frozen):
     space: Space
     start: tuple[StartPoint, ...] = ()
     scheduler: Scheduler
+    race: Race = Race()
     sampler: str
     """What suggests the configs, in words for a reader."""
     seeds: tuple[int, ...]

@@ -52,6 +52,8 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         return data.folder / f"{search.study}-{kind}.png"
 
     blocks: list[Block] = [Grid(("", ""), _definition(search)), Grid(*_space(recorded))]
+    if race := _race(recorded):
+        blocks += race
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
     if not recorded.trials:
@@ -91,6 +93,25 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     ]
 
 
+def _race(recorded: RecordedSearch) -> list[Block]:
+    """The race of the best configs over further seeds; empty where none of them is trained for any."""
+    race, settings = recorded.race, recorded.search.race
+    if not any(racer.errors for racer in race.racers):
+        return []
+    rows = []
+    for racer in sorted(race.racers, key=lambda racer: (-len(racer.errors), sum(racer.errors.values()))):
+        errors = list(racer.errors.values())
+        end = f"dropped, p {racer.p:.3f}" if racer.dropped else "wins" if racer is race.winner else "not dropped"
+        rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(racer.errors)), end))
+    about = (
+        f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
+        f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a paired t-test drops "
+        f"those that are behind the leader (p below {settings.alpha:g}). The seed of the search does not count: the "
+        "best of many on one seed are partly lucky."
+    )
+    return [Text(about), Grid(("configuration", "validation error in the race", "seeds", "result"), rows)]
+
+
 def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, where it starts, and what suggests and stops its trials."""
     changed = search.base.canonical().keys() - fields(search.space)
@@ -119,7 +140,7 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
     rows = []
     for name, parameter in recorded.search.space.items():
         tried = [value for trial in recorded.trials if (value := recorded.value(trial, name)) is not None]
-        best = recorded.value(recorded.best, name) if recorded.best else None
+        best = recorded.value(recorded.winner, name) if recorded.winner else None
         bounds = f"{parameter}, {parameter.condition}" if parameter.condition else str(parameter)
         rows.append((name, bounds, _tried(parameter, tried) if tried else "-", "-" if best is None else _short(best)))
     return ("parameter", "space", "tried", "best config"), rows
@@ -134,7 +155,7 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
         ("trials", f"{total}: {complete} ran to their last epoch, {total - complete} stopped by ASHA"),
         ("training", f"{epochs} epochs, {hours:.2f} slot hours"),
     ]
-    best = recorded.best
+    best = recorded.winner
     if best is None:
         return [*rows, ("best config", "missing: no trial has run to its last epoch")]
     test_error = best.metrics.get(WINNER_METRIC)
@@ -142,7 +163,7 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
         ("best config", f"{best.name}: {_values(recorded.search.point(best.config))}"),
         ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; optimistic, as the "
          f"lowest of {complete}"),
-        ("its test error, read once", f"{test_error:.4f}" if test_error is not None else "missing: not read yet"),
+        ("its test error", f"{test_error:.4f}" if test_error is not None else "missing: not read yet"),
     ]  # fmt: skip
     if earlier := recorded.earlier_winners:
         errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)

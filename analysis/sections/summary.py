@@ -15,6 +15,7 @@ from analysis.sections import (
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
+    proof,
     reproduced_tables,
 )
 from analysis.smoothness import medians
@@ -35,6 +36,7 @@ def section(data: ReportData) -> Section:
         (_envelope, loss_envelope.TITLE),
         (_smoothness, gradient_smoothness.TITLE),
         (_search, hyperparameter_search.TITLE),
+        (proof.summary, proof.TITLE),
     )
     sentences = [Text(sentence, details) for say, details in subjects if (sentence := say(data))]
     return Section(TITLE, [*sentences] or [Text(NOTHING)])

@@ -7,6 +7,7 @@ from sweeps.planning.forecast import make_forecast
 from sweeps.planning.options import Options
 from sweeps.planning.prepare import Prepared, plan_sweep
 from sweeps.planning.resources import (
+    GPU_SHARE,
     Allocation,
     NoGpusError,
     Resources,
@@ -28,7 +29,7 @@ def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:
     except NoGpusError as error:
         on_cpus = Resources(options.cpus_per_trial)
         allocation = Allocation(on_cpus, max(count_slots(nodes, on_cpus), 1))
-        forecast = make_forecast(prepared, plan_sweep(prepared, on_cpus.device), allocation)
+        forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
         raise UsageError(
             f"{error}; without GPUs (--gpus-per-trial 0) the sweep takes about {duration(forecast.total_s)} on "
             f"{allocation.slots} CPU slot(s)"
@@ -44,9 +45,11 @@ def allocate_dry(prepared: Prepared) -> Allocation:
     return allocate(prepared, [local_resources()])
 
 
-def expected_device(prepared: Prepared) -> str:
-    """What trials will compute on, `cpu` or `cuda`, as far as that is known before a cluster is joined."""
+def expected_allocation(prepared: Prepared) -> Allocation:
+    """The allocation as far as it is known before a cluster is joined. Clusters are expected to have GPUs."""
     options: Options = prepared.options
     if options.address is None:
-        return allocate(prepared, [local_resources()]).trial.device
-    return "cpu" if options.gpus_per_trial == 0 else "cuda"
+        return allocate(prepared, [local_resources()])
+    asked = options.requested
+    gpus = GPU_SHARE if options.gpus_per_trial is None else asked.gpus
+    return Allocation(Resources(asked.cpus, gpus, asked.gpu_memory_gb), options.slots or 0)

@@ -1,12 +1,14 @@
 """The forecast of a sweep: what is to run, for how long, on what and for how much money. Also as one JSON object."""
 
+from math import isinf
 from typing import Any
 
 from pydantic import BaseModel
 
 from sweeps.planning.prepare import DataSource, Prepared, SweepPlan, rates_on
-from sweeps.planning.rates import cost
+from sweeps.planning.rates import Rates, cost
 from sweeps.planning.resources import Allocation, Resources
+from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.table_plan import PlannedConfig
 
 
@@ -46,7 +48,13 @@ class SearchForecast(BaseModel):
     to_run: int
     outside: int
     """Recorded trials that the space does not contain any more; they are left out."""
+    budget_left_s: float | None = None
+    """Slot seconds that the budget leaves; None where there is no budget."""
     forecast_s: float
+    race_s: float
+    """The race at most, as though no config were dropped."""
+    proof_s: float
+    """The winner's training for its proof, before it is known. After that it is among the tables."""
 
 
 class Forecast(BaseModel):
@@ -90,15 +98,22 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         surfaces = SurfacesForecast(to_run=len(plan.surfaces), forecast_s=round(surfaces_s / slots, 1))
         slot_s, wall_s = slot_s + surfaces_s, wall_s + surfaces_s / slots
     if plan.search:
-        search_s = plan.search.wall_s(rates, slots)
+        searching, budget = plan.search, plan.search.budget_s - plan.search.spent_s
+        search_s, race_s, proof_s = (
+            seconds / slots
+            for seconds in (searching.slot_s(rates), searching.race_s(rates), _proof_s(prepared, searching, rates))
+        )
         search = SearchForecast(
             samples=plan.search.search.samples,
             recorded=len(plan.search.finished),
             to_run=plan.search.to_run,
             outside=plan.search.outside,
+            budget_left_s=None if isinf(budget) else max(0.0, round(budget, 1)),
             forecast_s=round(search_s, 1),
+            race_s=round(race_s, 1),
+            proof_s=round(proof_s, 1),
         )
-        slot_s, wall_s = slot_s + search_s * slots, wall_s + search_s
+        slot_s, wall_s = slot_s + (search_s + race_s + proof_s) * slots, wall_s + search_s + race_s + proof_s
     prices = prepared.options.prices
     return Forecast(
         data=prepared.data,
@@ -116,6 +131,14 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         total_s=round(wall_s, 1),
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )
+
+
+def _proof_s(prepared: Prepared, plan: SearchPlan, rates: Rates) -> float:
+    """Slot seconds of the proof of a winner that is not known yet."""
+    if plan.winner or plan.complete:
+        return 0.0
+    winner = plan.search.base.change(protocol="A")
+    return rates.training_s(winner, prepared.options.proof_seeds)
 
 
 def _resources(trial: Resources) -> ResourcesForecast:

@@ -10,9 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sweeps.errors import UsageError
+from sweeps.planning.budget import Budget, parse_budget
 from sweeps.planning.rates import PRICED
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
+from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
@@ -20,9 +22,9 @@ from trainable.data import NAMES
 from trainable.study import Study, StudyFile
 
 DEFAULT_STUDIES = "tables,corrections,search"
-QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4}
+QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4, "proof_seeds": 2}
 """What `--quick` changes in the defaults."""
-DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20}
+DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20, "proof_seeds": 3}
 
 
 class Options(BaseModel):
@@ -46,6 +48,11 @@ class Options(BaseModel):
     samples: int = Field(ge=1)
     calibrate: int | None = Field(default=None, ge=1, le=10_000)
     """Random configs to train to their end in place of a search."""
+    budget: Budget | None = None
+    proof_seeds: int = Field(ge=1)
+    """Seeds of the search's winner, and of the config that it is compared with, on the whole train split."""
+    difference_seeds: int = Field(default=0, ge=0)
+    """Seeds of the winner with each of its differences taken back; with 0 it is not done."""
     precision: str | None = None
     gpus_per_trial: float | None = Field(default=None, ge=0)
     gpu_memory_per_trial: float | None = Field(default=None, gt=0)
@@ -141,7 +148,9 @@ def parse(
     studies: str | None,
     study: Path | None,
     only: str,
+    config: Path | None,
     change: list[str],
+    budget: str,
     prices: str,
     **given: Any,
 ) -> Options:
@@ -150,6 +159,10 @@ def parse(
     The study of a file runs alone, unless `studies` names others beside it.
     Raises `UsageError` naming the option, the value and what is allowed.
     """
+    own = read_study(study) if study else None
+    if config:
+        own = _read_config(config, study, quick, change, given)
+        given["data"] = own.tables[0].rows[0].change["data"]
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
@@ -160,18 +173,19 @@ def parse(
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = str(Path(values[path]).expanduser().absolute())
-    own = read_study(study) if study else None
+    priced = dict(map(_price, _names(prices)))
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
         named = tuple(name for name in named if not STUDIES[name].search)
     try:
         return Options(
             studies=(*named, *([own.name] if own else [])) or ("",),
-            study_file=StudyFile(study.name, study.read_text(encoding="utf-8")) if study else None,
+            study_file=StudyFile(file.name, file.read_text(encoding="utf-8")) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
             changes=dict(map(_change, change)),
-            prices=dict(map(_price, _names(prices))),
+            budget=parse_budget(budget, priced),
+            prices=priced,
             **values,
         )
     except ValidationError as error:
@@ -181,6 +195,16 @@ def parse(
         option = str(problem["loc"][0]).replace("_", "-")
         allowed = problem["msg"].removeprefix("Input ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+
+
+def _read_config(file: Path, study: Path | None, quick: bool, change: list[str], given: dict[str, Any]) -> Study:
+    """The study of a config's file. Raises `UsageError` for options that the file decides."""
+    decided = {"study": study, "quick": quick, "set": change} | {
+        name: given.get(name) for name in ("data", "epochs", "precision")
+    }
+    if named := [name for name, value in decided.items() if value]:
+        raise UsageError(f"--{named[0]} and --config {file}: leave out one, because the file says all of a training")
+    return read_config(file)
 
 
 def default_tracking_uri() -> str:

@@ -6,12 +6,15 @@ forecast it, run it. No Ray and no torch here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from pydantic import BaseModel
 
 from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps.planning.options import Options
+from sweeps.planning.race_plan import plan_race, search_proof
 from sweeps.planning.rates import Rates, Timing
+from sweeps.planning.resources import Allocation
 from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
@@ -48,6 +51,8 @@ class SweepPlan:
 
     tables: TablePlan
     search: SearchPlan | None
+    race: TablePlan | None
+    """The present round of the search's race."""
     surfaces: tuple[PlannedSurface, ...]
     """Those whose training is recorded. Others follow their trainings."""
 
@@ -63,8 +68,10 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable.
     """
     make_config({}, options.base, "--set")
-    if options.searched_study:  # a bad search is refused before the data is fetched
-        plan_search(options.searched_study, base=options.base, samples=options.samples, fingerprint="", trials=())
+    if study := options.searched_study:  # a bad search is refused before the data is fetched
+        plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
+        assert study.search is not None
+        make_config(study.search.compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = tracking.open_record(options.tracking_uri, options.experiment)
     known = data.fingerprint(options.data, options.data_dir, download=download)
     fingerprint, form = known or ("unknown", "to be downloaded")
@@ -72,21 +79,13 @@ def prepare(options: Options, *, download: bool) -> Prepared:
     return Prepared(options, source, record, tuple(record.trials() if record else ()))
 
 
-def plan_sweep(prepared: Prepared, device: str) -> SweepPlan:
-    """What the record lacks, for trials that compute on `cpu` or on `cuda`."""
-    options, trials = prepared.options, prepared.trials
-    tables = plan_tables(
-        options.chosen_studies,
-        base=options.base,
-        fingerprint=prepared.data.fingerprint,
-        seeds=options.seeds,
-        recorded={name: recorded_seeds(trials, measure) for name, measure in MEASURES.items()},
-        rates=rates_on(device, trials),
-        only=options.only,
-        short=device == "cpu" and not options.epochs_given,
-        fused=device != "cpu",  # a CPU gains nothing from it: apart, the seeds fill more slots
-    )
-    search = None
+def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
+    """What the record lacks, for trials on that allocation. Once a search has a winner, its proof is among the
+    tables."""
+    options, trials, device = prepared.options, prepared.trials, allocation.trial.device
+    rates = rates_on(device, trials)
+    fused = device != "cpu"  # a CPU gains nothing from it: apart, the seeds fill more slots
+    search = race = proof = None
     if options.search:
         search = plan_search(
             options.search,
@@ -94,8 +93,22 @@ def plan_sweep(prepared: Prepared, device: str) -> SweepPlan:
             samples=options.samples,
             fingerprint=prepared.data.fingerprint,
             trials=trials,
+            budget_s=options.budget.slot_s(options.prices, allocation) if options.budget and allocation.slots else inf,
+            proof_seeds=options.proof_seeds,
         )
-    return SweepPlan(tables, search, plan_surfaces(tables.tables, trials))
+        race, proof = plan_race(search, rates, fused=fused), search_proof(options, search)
+    tables = plan_tables(
+        [*options.chosen_studies, *([proof] if proof else [])],
+        base=options.base,
+        fingerprint=prepared.data.fingerprint,
+        seeds=options.seeds,
+        recorded={name: recorded_seeds(trials, measure) for name, measure in MEASURES.items()},
+        rates=rates,
+        only=(*options.only, *(table.number for table in proof.tables)) if proof and options.only else options.only,
+        short=device == "cpu" and not options.epochs_given,
+        fused=fused,
+    )
+    return SweepPlan(tables, search, race, plan_surfaces(tables.tables, trials))
 
 
 def rates_on(device: str, trials: Sequence[TrialRecord]) -> Rates:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 from statistics import median
 
-from sweeps.planning.resources import Resources
+from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import layers
 from trainable.config import Config
 
@@ -98,6 +98,11 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
     for duration in sorted(seconds, reverse=True):
         heapq.heapreplace(busy_until, busy_until[0] + duration)
     return max(busy_until)
+
+
+def hourly_price(prices: Mapping[str, float], allocation: Allocation) -> float:
+    """Money for an hour of one slot, with its part of the head while all slots are at work. See `cost`."""
+    return cost(prices, allocation.trial, 3600, 3600 / allocation.slots)
 
 
 def cost(prices: Mapping[str, float], trial: Resources, slot_s: float, wall_s: float) -> float:

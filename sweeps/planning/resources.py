@@ -47,6 +47,7 @@ class Allocation:
 
     trial: Resources
     slots: int
+    """0 where they are not known yet: those of a cluster that the sweep has not joined."""
 
 
 class NoGpusError(UsageError):

@@ -1,14 +1,17 @@
 """The search of a sweep, and how far the record has it. No Ray here.
 
-A search runs on protocol B: the validation error decides, and the test split is read once, for the winner. A search is
-continued, not repeated: Optuna is told what the record has of it, and trials that did not finish are tried first.
+A search runs on protocol B: the validation error decides. It ends after a number of samples or when its budget is
+spent; then its best configs race, and the winner is proven on the test split. A search is continued, not repeated:
+Optuna is told what the record has of it, and trials that did not finish are tried first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
-from analysis.record import WINNER_METRIC, TrialRecord, best_of
+from analysis.race import Standing, race_standing
+from analysis.record import PROVEN, TRAINING_S, TrialRecord, ranked
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import make_config
@@ -28,80 +31,146 @@ class SearchPlan:
     """A search and the trials that the record has of it."""
 
     search: ResolvedSearch
-    known: tuple[TrialRecord, ...] = ()
-    """The record's trials of this search."""
-    outside: int = 0
-    """How many more the record has that lie outside the space, because it was wider once. They are left out."""
+    own: tuple[TrialRecord, ...] = ()
+    """The record's trials of this search, for its own seeds."""
     borrowed: tuple[TrialRecord, ...] = ()
     """Complete trials of other studies that lie in the space, as those of a calibration do. The search learns from
     them, and one of them can win, but they are not among its samples."""
+    raced: tuple[TrialRecord, ...] = ()
+    """Complete trials of the space for other seeds: the race is decided by them."""
+    other_epochs: tuple[TrialRecord, ...] = ()
+    """Complete trials of the space for another number of epochs: a search starts with the best of them, too."""
+    outside: int = 0
+    """How many trials of this search the record has that lie outside the space, because it was wider once. They are
+    left out."""
+    budget_s: float = inf
+    """Slot seconds that its trials may train, those of the race and the proof apart."""
+    proof_seeds: int = 1
+    """Seeds of the winner's proof."""
 
-    def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
+    def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record, and those that it borrows."""
-        of_space = [
-            trial
-            for trial in trials
-            if trial.seeds == self.search.seeds
-            and self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
+        of_search = [
+            trial for trial in trials if self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
         ]
-        own = [trial for trial in of_space if trial.tags.get("study") == self.search.study]
-        known = tuple(trial for trial in own if self.search.contains(trial.config))
-        borrowed = tuple(
-            trial for trial in of_space if trial not in own and trial.complete and self.search.contains(trial.config)
+        of_space = [trial for trial in of_search if self.search.contains(trial.config)]
+        elsewhere = (trial for trial in trials if trial.complete and trial.config.epochs != self.search.base.epochs)
+        named, searched = self.search.study, self.search.seeds
+        return replace(
+            self,
+            own=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") == named),
+            borrowed=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") != named and t.complete),
+            other_epochs=tuple(trial for trial in elsewhere if self._for_other_epochs(trial)),
+            raced=tuple(t for t in of_space if t.seeds != searched and t.complete),
+            outside=sum(t.tags.get("study") == named for t in of_search)
+            - sum(t.tags.get("study") == named for t in of_space),
         )
-        return replace(self, known=known, outside=len(own) - len(known), borrowed=borrowed)
+
+    def _for_other_epochs(self, trial: TrialRecord) -> bool:
+        config = trial.config.change(epochs=self.search.base.epochs)
+        return self.search.owns(config, trial.tags.get("data_fingerprint", "")) and self.search.contains(config)
 
     @property
-    def read(self) -> list[TrialRecord]:
-        """All trials that the search knows: its own and the borrowed ones."""
-        return [*self.known, *self.borrowed]
+    def start(self) -> list[dict[str, Any]]:
+        """The parameters' values that the search starts with: those of its start points, and of the best config that
+        the record has for another number of epochs."""
+        points = [self.search.start_values(point) for point in self.search.start]
+        best = ranked(self.other_epochs)[:1]
+        return points + [self.search.point(trial.config) for trial in best]
 
     @property
-    def judged(self) -> list[TrialRecord]:
-        """The trials that the sampler and the scheduler learn from, one for each config."""
-        return list({trial.key: trial for trial in [*self.borrowed, *self.finished]}.values())
+    def known(self) -> list[TrialRecord]:
+        """The search's own trials and the borrowed ones."""
+        return [*self.own, *self.borrowed]
 
     @property
     def finished(self) -> list[TrialRecord]:
-        """The trials that ran to the end or were stopped by ASHA."""
-        return list({trial.key: trial for trial in self.known if trial.status == "FINISHED"}.values())
+        """Its own trials that ran to the end or were stopped by ASHA, one for each config."""
+        return list({trial.key: trial for trial in self.own if trial.status == "FINISHED"}.values())
+
+    @property
+    def judged(self) -> list[TrialRecord]:
+        """The trials that the sampler and the scheduler learn from: the finished and the borrowed ones."""
+        return list({trial.key: trial for trial in [*self.borrowed, *self.finished]}.values())
 
     @property
     def unfinished(self) -> list[TrialRecord]:
         """The trials that the search suggested and that have not finished: interrupted or failed. They are tried again
         first."""
         finished = {trial.key for trial in self.finished}
-        return list({trial.key: trial for trial in self.known if trial.key not in finished}.values())
+        return list({trial.key: trial for trial in self.own if trial.key not in finished}.values())
+
+    @property
+    def training_s(self) -> dict[str, float]:
+        """Slot seconds that each config of its own has trained, by key. A trial that was interrupted and went on has
+        its earlier epochs in its later run."""
+        by_key: dict[str, float] = {}
+        for trial in self.own:
+            by_key[trial.key] = max(by_key.get(trial.key, 0.0), trial.metrics.get(TRAINING_S, 0.0))
+        return by_key
+
+    @property
+    def spent_s(self) -> float:
+        """Slot seconds that its own trials have trained, of `budget_s`."""
+        return sum(self.training_s.values())
 
     @property
     def to_run(self) -> int:
-        """How many samples the record lacks. A space has no more of them than configs."""
+        """How many samples the record lacks, at most; 0 where the budget is spent. A space has no more of them than
+        configs."""
+        if self.spent_s >= self.budget_s:
+            return 0
         points = self.search.points()
         samples = self.search.samples if points is None else min(self.search.samples, len(points))
         return max(0, samples - len(self.finished))
 
-    def wall_s(self, rates: Rates, slots: int) -> float:
-        """Wall seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
-        return self.to_run * ASHA_SHARE * rates.training_s(self.search.base, 1) / slots
+    def slot_s(self, rates: Rates) -> float:
+        """Slot seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
+        return min(self.to_run * ASHA_SHARE * rates.training_s(self.search.base, 1), self.budget_s - self.spent_s)
 
     @property
-    def best(self) -> TrialRecord | None:
-        """See `best_of`."""
-        return best_of(self.judged)
+    def race(self) -> Standing:
+        """The race of the best configs so far. It is run only when no samples are left."""
+        candidates = ranked(self.judged)[: self.search.race.candidates]
+        return race_standing(self.search.race, candidates, self.raced, self.search.seeds)
+
+    def race_s(self, rates: Rates) -> float:
+        """Slot seconds of the race at most, as though nobody were dropped any more."""
+        race = self.race
+        left = [racer for racer in race.racers if not racer.dropped] if race.to_run else []
+        trainings = sum(self.search.race.seeds - len(racer.errors) for racer in left)
+        if self.to_run:  # others may race then
+            trainings = self.search.race.candidates * self.search.race.seeds
+        return trainings * rates.training_s(self.search.base, 1)
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The winner of the race, as the search's trial; None before it is decided, or where no trial is complete."""
+        racer = self.race.winner if not self.to_run else None
+        return next((trial for trial in self.judged if racer and trial.key == racer.key), None)
 
     @property
     def winner_recorded(self) -> bool:
-        """Whether the best trial's test error has been read, or there is no best trial yet."""
-        return self.best is None or WINNER_METRIC in self.best.metrics
+        """Whether all is written of the winner's proof with so many seeds, or there is nothing to write: no trial is
+        complete."""
+        proven = int(self.winner.tags.get(PROVEN, 0)) if self.winner else 0
+        return proven >= self.proof_seeds or not self.race.racers
 
     @property
     def complete(self) -> bool:
         """Whether the record has all of it."""
-        return self.to_run == 0 and self.winner_recorded
+        return self.to_run == 0 and not self.race.to_run and self.winner_recorded
 
 
 def plan_search(
-    study: Study, *, base: Mapping[str, Any], samples: int, fingerprint: str, trials: Sequence[TrialRecord]
+    study: Study,
+    *,
+    base: Mapping[str, Any],
+    samples: int,
+    fingerprint: str,
+    trials: Sequence[TrialRecord],
+    budget_s: float = inf,
+    proof_seeds: int = 1,
 ) -> SearchPlan:
     """A study's search on that base, with what the record has of it.
 
@@ -114,14 +183,16 @@ def plan_search(
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
     for change in definition.configs_to_check():
         make_config({**fixed, **change}, base, f"study {study.name}, its search space")
+    trained = make_config(fixed, base, f"study {study.name}, its search")
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=make_config(fixed, base, f"study {study.name}, its search"),
+        base=trained.change(epochs=trained.epochs * definition.epochs_factor),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,
+        race=definition.race,
         sampler=SAMPLER,
         seeds=(SEED,),
         samples=samples,
@@ -136,4 +207,4 @@ def plan_search(
                     f"study {study.name}, start point {number} of its search: {name} {value} is not in the space "
                     f"({resolved.space[name]})"
                 )
-    return SearchPlan(resolved).with_trials(trials)
+    return SearchPlan(resolved, budget_s=budget_s, proof_seeds=proof_seeds).with_trials(trials)

@@ -54,6 +54,13 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             f"search: {search.samples} samples, {search.recorded} recorded, {search.to_run} to run in about "
             f"{duration(search.forecast_s)}"
         )
+        if search.budget_left_s is not None:
+            console.print(f"search: its budget leaves {duration(search.budget_left_s)} of training on one slot")
+        if search.race_s or search.proof_s:
+            console.print(
+                f"search: the race of its best takes at most {duration(search.race_s)}, the winner's proof "
+                f"{duration(search.proof_s)}"
+            )
         if search.outside:
             console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
     if forecast.cost is not None:

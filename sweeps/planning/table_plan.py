@@ -36,6 +36,11 @@ class PlannedConfig:
         return next((table.measurement.probe_every for table in self.tables if table.measurement.probe_every), None)
 
     @property
+    def predictions(self) -> bool:
+        """Whether a table asks for what its trainings predict."""
+        return any(table.measurement.predictions for table in self.tables)
+
+    @property
     def trial_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of each trial that is left."""
         if self.fused:
@@ -82,7 +87,8 @@ def plan_tables(
     short: bool = False,
     fused: bool = True,
 ) -> TablePlan:
-    """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`.
+    """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`. A table may ask
+    for its own number of seeds.
 
     `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps a measure's name and a key to
     the seeds whose training the record has with what is measured; where it has only the errors, the seed runs again.
@@ -96,6 +102,7 @@ def plan_tables(
         for table in study.tables
         if not chosen or table.number in chosen
     )
+    seeds_of = {table.number: table.seeds or seeds for study in studies for table in study.tables}
     by_key: dict[str, list[tuple[ResolvedTable, ResolvedRow]]] = {}
     for table in tables:
         for row in table.rows:
@@ -105,8 +112,9 @@ def plan_tables(
     for key, rows in by_key.items():
         table, row = rows[0]
         measures = {table.measurement for table, _ in rows}
-        done = set(range(seeds)).intersection(*(recorded.get(each.name, {}).get(key, set()) for each in measures))
-        missing = tuple(sorted(set(range(seeds)) - done))
+        asked = set(range(max(seeds_of[table.number] for table, _ in rows)))
+        done = asked.intersection(*(recorded.get(each.name, {}).get(key, set()) for each in measures))
+        missing = tuple(sorted(asked - done))
         time_factor = max(measure.time_factor for measure in measures)
         configs.append(
             PlannedConfig(
@@ -131,7 +139,7 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
         config = make_config(row.change, base, f"table {table.number}, row {row.name}")
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
-    same = table.model_dump(exclude={"rows", "reference", "cpu_epochs"})
+    same = table.model_dump(exclude={"rows", "reference", "seeds", "cpu_epochs"})
     return ResolvedTable(study=study, rows=tuple(rows), reference=reference, **same)
 
 

@@ -19,10 +19,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from pydantic import BaseModel
 from safetensors.numpy import load_file
 
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
+from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, TRAINING_S
 from sweeps.observer import Observer
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
@@ -226,10 +227,19 @@ def log_studies(
 ) -> None:
     """Keep on a sweep's run its tables with the key of every row, its searches, and the file that a study was read
     from, so that the record explains itself."""
-    for name, parts in ((PLAN_FILE, tables), (SEARCHES_FILE, searches)):
-        client.log_text(run_id, json.dumps([part.model_dump(mode="json") for part in parts], indent=1), name)
+    log_tables(client, run_id, tables)
+    client.log_text(run_id, _as_json(searches), SEARCHES_FILE)
     if study_file:
         client.log_text(run_id, study_file.text, f"{STUDY_FOLDER}/{study_file.name}")
+
+
+def log_tables(client: MlflowClient, run_id: str, tables: Sequence[ResolvedTable]) -> None:
+    """Keep these tables on a sweep's run, in place of those that it has."""
+    client.log_text(run_id, _as_json(tables), PLAN_FILE)
+
+
+def _as_json(parts: Sequence[BaseModel]) -> str:
+    return json.dumps([part.model_dump(mode="json") for part in parts], indent=1)
 
 
 def config_params(config: Config) -> list[Param]:
@@ -277,5 +287,6 @@ def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
             best = [min(values) for values in zip(*(epoch.metrics[name] for epoch in epochs), strict=True)]
             summary[f"best_{name}"] = sum(best) / len(best)
     seeds = len(epochs[0].metrics["train_loss"])
-    summary["seed_epoch_s"] = sum(epoch.seconds for epoch in epochs) / len(epochs) / seeds
+    summary[TRAINING_S] = sum(epoch.seconds for epoch in epochs)
+    summary["seed_epoch_s"] = summary[TRAINING_S] / len(epochs) / seeds
     return summary

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from analysis.record import SQLITE, VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.intervals import as_text
+from analysis.record import PROVEN, SQLITE, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -31,7 +32,7 @@ def print_results(
     for table in reproduce(tables, histories):
         console.print(_rendered(table))
     if search:
-        _print_search(search.with_trials(trials).best, console)
+        _print_search(search.with_trials(trials), console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
     server = options.tracking_uri
     if server.startswith(SQLITE):
@@ -50,12 +51,18 @@ def _rendered(reproduced: ReproducedTable) -> Table:
     return table
 
 
-def _print_search(best: TrialRecord | None, console: Console) -> None:
-    if best is None:
+def _print_search(plan: SearchPlan, console: Console) -> None:
+    if not plan.judged or not ranked(plan.judged):
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
+    winner, race = plan.winner, plan.race
+    best = winner or ranked(plan.judged)[0]
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
-    if WINNER_METRIC in best.metrics:
-        console.print(f"  test error, read once: {best.metrics[WINNER_METRIC]:.4f}")
+    if winner and race.winner:
+        errors = [race.winner.errors[seed] for seed in race.seeds]
+        console.print(f"  validation error in the race of the best {len(race.racers)}: {as_text(errors)}")
+    if winner and plan.winner_recorded:
+        test_error = winner.metrics[WINNER_METRIC]
+        console.print(f"  test error, trained on the whole train split: {test_error:.4f}, {winner.tags[PROVEN]} seeds")

@@ -9,13 +9,14 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from analysis.record import REFERENCE, VAL_ERROR
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.running.context import TrialContext
 from trainable.config import Config
-from trainable.tune_trainable import tune_config
+from trainable.tune_trainable import report_of, tune_config
 
 STARTUP_TRIALS = 5
 """Trials after which the sampler no longer draws at random. The start points count."""
@@ -29,18 +30,20 @@ class TrialSearch(OptunaSearch):
         `tpe`."""
         search = plan.search
         unfinished = [search.point(trial.config) for trial in plan.unfinished]
-        known = [search.point(trial.config) for trial in plan.read]
+        known = [search.point(trial.config) for trial in plan.known]
         self._references = [search.start_values(point) for point in search.start if point.reference]
-        start = [search.start_values(point) for point in search.start]
         super().__init__(
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=sampler or tpe(len(plan.read)),
-            points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
+            sampler=sampler or tpe(len(plan.known)),
+            points_to_evaluate=[*unfinished, *(point for point in plan.start if point not in known)],
         )
-        self._search, self._context, self._random = search, context, random.Random(len(plan.read))
+        self._search, self._context, self._random = search, context, random.Random(len(plan.known))
         self._names = {trial.key: trial.name for trial in plan.known}
+        self._budget_s, self._training_s = plan.budget_s, plan.training_s
+        self._reported_s: dict[str, float] = {}
+        self._keys: dict[str, str] = {}
         self._taken = {trial.key for trial in plan.judged}
         for trial in plan.judged:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
@@ -54,7 +57,12 @@ class TrialSearch(OptunaSearch):
             self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial for Tune, named by its number in the search. No config is suggested twice."""
+        """The next trial for Tune, named by its number in the search. No config is suggested twice.
+
+        Where the budget is spent it is `Searcher.FINISHED`: Tune lets the running trials end.
+        """
+        if sum(self._training_s.values()) >= self._budget_s:
+            return Searcher.FINISHED  # type: ignore[return-value]  # as the base class documents
         while True:
             values = super().suggest(trial_id)
             if values is None:
@@ -62,6 +70,7 @@ class TrialSearch(OptunaSearch):
             config = self._search.config(values)
             if self._key(config) not in self._taken:
                 self._taken.add(self._key(config))
+                self._keys[trial_id] = self._key(config)
                 return self._next_trial(config)
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)  # type: ignore[attr-defined]
             self._enqueue_untried()
@@ -93,15 +102,21 @@ class TrialSearch(OptunaSearch):
         return {"study": self._search.study, "table": self._search.study, "row": name, **reference}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Optuna's steps are epochs."""
+        """Optuna's steps are epochs. What the trial trains counts against the budget."""
+        report, key = report_of(result), self._keys[trial_id]
+        seconds = sum(epoch.seconds for epoch in report.epochs)
+        if report.epochs[0].number > 1:  # else a process has started, and repeats what an earlier one had reported
+            seconds += self._reported_s[trial_id]
+        self._reported_s[trial_id] = seconds
+        self._training_s[key] = max(self._training_s.get(key, 0.0), seconds)
         super().on_trial_result(trial_id, {**result, TRAINING_ITERATION: result["epoch"]})
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial that ends early is pruned to Optuna, which then judges it by its reported steps. Tune gives the step
-        at which its scheduler stopped the trial here alone."""
-        ended = result is not None and result.get("epoch") == self._search.base.epochs
-        if result and not ended:
+        """A trial that ends early is pruned to Optuna, which then judges it by its reported steps. Tune gives the last
+        result here alone."""
+        if result:
             self.on_trial_result(trial_id, result)
+        ended = result is not None and result["epoch"] == self._search.base.epochs
         super().on_trial_complete(trial_id, result if ended else None, error)
 
 

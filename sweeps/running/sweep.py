@@ -1,13 +1,12 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
 import logging
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -24,23 +23,23 @@ from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.surface_plan import plan_surfaces
-from sweeps.recording import tracking
-from sweeps.recording.recorder import Recorder
+from sweeps.planning.table_plan import TablePlan
+from sweeps.recording.recorder import Recorder, log_tables
 from sweeps.running import cluster
-from sweeps.running.cluster import ROOT
 from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
+from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
+from trainable.measures import PREDICTED_CLASSES
 from trainable.storage import check_writable
 from trainable.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
 
 REPORT_FOLDER = "report"
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
 @dataclass
@@ -75,7 +74,7 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
         nodes = cluster.connect(options.address)
     try:
         allocation = allocate(prepared, nodes)
-        plan = plan_sweep(prepared, allocation.trial.device)
+        plan = plan_sweep(prepared, allocation)
         print_forecast(console, make_forecast(prepared, plan, allocation))
         if not count_slots(nodes, allocation.trial):
             console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
@@ -100,18 +99,21 @@ class _Sweep:
             prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path
         )
         self._result = SweepResult(plan)
+        self._samples = self._options.samples
+        """Those of the search that can still be had: the next sweep tries failed ones again, this one does not wait."""
 
     def run(self) -> SweepResult:
         result, plan = self._result, self._plan
         if plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
             return result
-        recorder = self._start_recorder()
+        recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
         try:
             if plan.tables.to_run:
-                result.add(self._run_tables(recorder))
+                result.add(self._run_tables(recorder, plan.tables, "ablations"))
             if plan.search and not result.interrupted:
                 self._run_search(recorder, plan.search)
+            result.plan = self._replan()
             if not result.interrupted and recorder.flush():
                 self._compute_surfaces(recorder)
                 self._write_report(recorder)
@@ -124,9 +126,15 @@ class _Sweep:
                 result.undelivered = not recorder.finish(status)
         return result
 
-    def _run_tables(self, recorder: Recorder) -> TrialCount:
+    def _replan(self) -> SweepPlan:
+        """What the record lacks now."""
+        options = self._options.model_copy(update={"samples": self._samples})
+        trials = tuple(self._read_record().trials())
+        return plan_sweep(replace(self._prepared, options=options, trials=trials), self._allocation)
+
+    def _run_tables(self, recorder: Recorder, tables: TablePlan, title: str) -> TrialCount:
         specs: list[TrialSpec] = []
-        for planned in self._plan.tables.to_run:
+        for planned in tables.to_run:
             tags = {
                 "study": _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
@@ -136,18 +144,23 @@ class _Sweep:
                 tags[PROBED] = str(planned.probe_every)
             specs += [
                 self._context.spec(
-                    planned.config, name=planned.name, seeds=seeds, tags=tags, probe_every=planned.probe_every
+                    planned.config,
+                    name=planned.name,
+                    seeds=seeds,
+                    tags=tags,
+                    probe_every=planned.probe_every,
+                    predictions=planned.predictions,
                 )
                 for seeds in planned.trial_seeds
             ]
         display = Display(
             self._console,
-            "ablations",
+            title,
             trials=len(specs),
             epochs=sum(spec.config.epochs for spec in specs),
             device=self._allocation.trial.device,
-            trial_s={planned.key: planned.trial_s for planned in self._plan.tables.to_run},
-            total_s=self._plan.tables.slot_s,
+            trial_s={planned.key: planned.trial_s for planned in tables.to_run},
+            total_s=tables.slot_s,
         )
         with display:
             return run_trials(
@@ -155,25 +168,41 @@ class _Sweep:
                 resources=self._allocation.trial,
                 observers=[recorder, display],
                 storage_path=self._options.storage_path,
-                name=f"{self._name}-ablations",
+                name=f"{self._name}-{title}",
             )
 
     def _run_search(self, recorder: Recorder, plan: SearchPlan) -> None:
+        """Search, race the best configs, prove the winner: each stage as far as the record lacks it."""
         if plan.to_run:
-            self._result.add(self._run_search_trials(recorder, plan))
+            count = self._run_search_trials(recorder, plan)
+            self._result.add(count)
+            self._samples -= count.failed
+        while (now := self._next_stage(recorder)) and now.race and now.race.to_run:
+            self._result.add(count := self._run_tables(recorder, now.race, "race"))
+            if count.failed:
+                return
+        if now and now.tables.to_run:
+            recorder.act(partial(log_tables, tables=now.tables.tables))
+            self._result.add(count := self._run_tables(recorder, now.tables, "proof"))
+            now = None if count.failed else self._next_stage(recorder)
+        if now and now.search and now.search.winner and not now.search.winner_recorded:
+            with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
+                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTED_CLASSES.name)
+                self._console.print(record_winner(now.search, proof, self._read_record(), recorder))
+
+    def _next_stage(self, recorder: Recorder) -> SweepPlan | None:
+        """The plan from the record as it is now; None where the sweep was interrupted or the record does not answer."""
         if self._result.interrupted or not recorder.flush():
-            return
-        record = self._read_record()
-        plan = plan.with_trials(record.trials())
-        if plan.best and not plan.winner_recorded:
-            with self._console.status("testing the winner"), self._reported("the winner is not tested"):
-                record_winner(
-                    plan.best, plan.search.winner, self._options.experiment, record.client, recorder, self._context
-                )
+            return None
+        plan = self._replan()
+        if plan.search and plan.search.to_run:  # it was stopped between two trials
+            self._result.interrupted = True
+            return None
+        return plan
 
     def _run_search_trials(self, recorder: Recorder, plan: SearchPlan) -> TrialCount:
         if self._prepared.record:
-            plan = plan.with_trials(self._prepared.record.with_histories(plan.read))
+            plan = plan.with_trials(self._prepared.record.with_histories(plan.known))
         display = Display(
             self._console,
             "search",
@@ -194,7 +223,7 @@ class _Sweep:
 
     def _compute_surfaces(self, recorder: Recorder) -> None:
         record = self._read_record()
-        if surfaces := plan_surfaces(self._plan.tables.tables, record.trials()):
+        if surfaces := plan_surfaces(self._result.plan.tables.tables, record.trials()):
             with self._reported("not all loss surfaces are computed"):
                 compute_surfaces(surfaces, record, recorder, self._allocation.trial, self._context, self._console)
             recorder.flush()
@@ -222,52 +251,6 @@ class _Sweep:
     def _read_record(self) -> Record:
         return Record(self._options.tracking_uri, self._options.experiment)
 
-    def _start_recorder(self) -> Recorder:
-        options, trial, plan = self._options, self._allocation.trial, self._plan
-        client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
-        if self._prepared.record:
-            tracking.end_abandoned(self._prepared.record)
-        tags = {
-            "data": options.data,
-            "data_form": self._prepared.data.form,
-            "data_fingerprint": self._prepared.data.fingerprint,
-            "git_commit": _commit(),
-            tracking.DRIVER: tracking.this_driver(),
-            **{package: version(package) for package in PACKAGES},
-        }
-        params = {
-            "studies": ",".join(options.studies),
-            "only": ",".join(options.only),
-            "epochs": options.epochs,
-            "seeds": options.seeds,
-            "samples": options.samples,
-            "changes": options.changes,
-            "cpus_per_trial": trial.cpus,
-            "gpus_per_trial": trial.gpus,
-            "gpu_memory_per_trial": trial.gpu_memory_gb,
-            "slots": self._allocation.slots,
-            "forecast_s": round(plan.tables.wall_s(self._allocation.slots)),
-        }
-        return Recorder(
-            client,
-            experiment_id,
-            name=self._name,
-            tags=tags,
-            params=params,
-            tables=plan.tables.tables,
-            searches=[plan.search.search] if plan.search else [],
-            study_file=options.study_file,
-        )
-
 
 def _joined(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
-
-
-def _commit() -> str:
-    """The commit of the code, with `-dirty` where it was changed since."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -30,21 +30,24 @@ class TrialCount(Observer):
     """How many trials ended, and how."""
 
     expected: int = 0
-    """Trials to run."""
+    """Trials to run; 0 where that is not known before."""
     ended: int = 0
     """Trials that ran to their end, were stopped by the scheduler, or were given up."""
     failed: int = 0
     """Trials given up."""
+    cut: bool = False
+    """Whether a running trial was interrupted."""
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         self.failed += end == TrialEnd.FAILED
+        self.cut |= end == TrialEnd.INTERRUPTED
 
     @property
     def interrupted(self) -> bool:
         """Whether the run was stopped before all trials had ended."""
-        return self.ended < self.expected
+        return self.cut or self.ended < self.expected
 
 
 def run_trials(
@@ -73,9 +76,10 @@ def run_search(
     storage_path: str,
     name: str,
 ) -> TrialCount:
-    """Run that many of a searcher's suggestions under a scheduler that may stop them early."""
+    """Run that many of a searcher's suggestions, or all of them if they are fewer, under a scheduler that may stop them
+    early."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
-    return _fit(TuneTrainable, {}, config, samples, resources, observers, storage_path, name)
+    return _fit(TuneTrainable, {}, config, 0, resources, observers, storage_path, name)
 
 
 def _fit(

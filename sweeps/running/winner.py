@@ -1,80 +1,173 @@
-"""The search's winner: its test error, read once; its config on the sweep's run; its model in the registry."""
+"""The winner of a search, recorded: its config and its model card on the sweep's run, its model in the registry.
+
+All of it is one step, repeated whole where it fails, and its last write marks it as done.
+"""
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow.pyfunc
 import numpy as np
-import ray
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from analysis.record import ARRAYS_FOLDER, VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.race import behind_p
+from analysis.record import ARRAYS_FOLDER, PROVEN, VAL_ERROR, WINNER, WINNER_METRIC, Record, TrialRecord
 from sweeps.errors import UsageError
-from sweeps.recording.recorder import Recorder
+from sweeps.planning.search_plan import SearchPlan
+from sweeps.recording.model_card import SEED, Winner
+from sweeps.recording.recorder import Recorder, now_ms
 from sweeps.running.cluster import ROOT
-from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.storage import WEIGHTS
+from trainable.study import ResolvedTable
 
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
     outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
 )
+CHAMPION = "champion"
+"""Alias of a registered model's best version."""
+SEARCH_KEY, KEY = "search_key", "key"
+"""Tags of a version: the key of its config as the race trained it, and as the proof did."""
+ALPHA = 0.05
+"""The champion changes where the p value of the paired test against it is below this."""
 
 
-def record_winner(
-    best: TrialRecord, name: str, experiment: str, client: MlflowClient, recorder: Recorder, context: TrialContext
-) -> None:
-    """Test the best trial's model and hand its config, figures and registered model to the recorder.
+def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, recorder: Recorder) -> str:
+    """Hand the winner's config, figures and registered model to the recorder. Returns a line on the champion.
 
-    `name` is the search's name for its winner: the config is `NAME_config.json`, the model `NAME_model`. Raises
-    `UsageError` where the winner was imported without its weights.
+    `proof` is the table of its proof. Raises `UsageError` where that was imported without the weights.
     """
-    if not best.has(WEIGHTS):
+    trials, searched = record.trials(), plan.winner
+    assert searched is not None, "the race is not decided"
+    compared_row, winner_row = proof.rows
+    winner = Winner(
+        plan.search.winner,
+        plan.search,
+        plan.race,
+        winner_row.config,
+        _test_errors(trials, winner_row.key, plan.proof_seeds),
+        compared_row.config,
+        _test_errors(trials, compared_row.key, plan.proof_seeds),
+    )
+    trained = next(
+        (t for t in trials if t.complete and t.key == winner_row.key and SEED in t.seeds and t.has(WEIGHTS)), None
+    )
+    if trained is None:
         raise UsageError(
-            f"the record has no weights of the winner {best.name}: export it with --models where it was trained, and "
-            "import that"
+            f"the record has no weights of the winner {searched.name}: export it with --models where it was trained, "
+            "and import that"
         )
+    model = f"{record.experiment}-{winner.name.replace('_', '-')}"
+    promotion = _promotion(record.client, model, searched.key, trials, plan)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(client.download_artifacts(best.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
-        evaluate = ray.remote(num_cpus=1)(_test_error)
-        test_error = ray.get(evaluate.remote(best.config, best.seeds[0], weights.read_bytes(), context))
-        val_error = best.metrics[VAL_ERROR]
-        winner = {
-            "name": best.name,
-            "key": best.key,
-            "config": best.config.model_dump(mode="json"),
-            VAL_ERROR: val_error,
-            "test_error": test_error,
-            "data": best.config.data,
-            "data_fingerprint": context.fingerprint,
-        }
-        config_file, model_folder = f"{name}_config.json", f"{name}_model"
-        model = Path(folder) / model_folder
-        _save_model(best.config, weights, model)
-        recorder.act(lambda client, run_id: client.log_dict(run_id, winner, config_file))
-        recorder.act(lambda client, run_id: client.log_metric(run_id, f"best_{VAL_ERROR}", val_error))
-        recorder.act(lambda client, run_id: client.log_metric(run_id, WINNER_METRIC, test_error))
-        recorder.act(lambda client, run_id: client.log_artifacts(run_id, str(model), model_folder))
-        registered = f"{experiment}-{name.replace('_', '-')}"
-        recorder.act(lambda client, run_id: _register(client, run_id, registered, model_folder))
-        recorder.act(lambda client, _: client.log_metric(best.run_id, WINNER_METRIC, test_error))
+        files = Path(folder) / "files"
+        files.mkdir()
+        (files / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
+        (files / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
+        weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
+        _save_model(winner.config, weights, files / f"{winner.name}_model")
+        beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
+        step = _Step(winner, searched, winner_row.key, model, files, promotion.moves, beaten, now_ms())
+        recorder.act(step.write)
         recorder.flush()
+    return promotion.why
 
 
-def _test_error(config: Config, seed: int, weights: bytes, context: TrialContext) -> float:
-    from trainable.data import load_same
-    from trainable.evaluate import test_error
+@dataclass(frozen=True)
+class _Step:
+    """All that is written of a winner. It writes the same when it is repeated."""
 
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-        file.write(weights)
-        file.flush()
-        data = load_same(config.data, context.data_dir, context.fingerprint)
-        return test_error(config, Path(file.name), data, seed)
+    winner: Winner
+    searched: TrialRecord
+    """The search's trial of it."""
+    key: str
+    """As it was proven."""
+    model: str
+    """The name of the registered model."""
+    files: Path
+    champion: bool
+    """Whether it becomes the model's champion."""
+    beaten: tuple[str, ...]
+    """Run ids of trials that had won before."""
+    now: int
+
+    def write(self, client: MlflowClient, run_id: str) -> None:
+        """Write it on the sweep's run, in the registry and on the search's trial, whose tag `PROVEN` comes last."""
+        winner, trial = self.winner, self.searched.run_id
+        client.log_artifacts(run_id, str(self.files))
+        val_error = sum(winner.val_errors) / len(winner.val_errors)
+        client.log_metric(run_id, f"best_{VAL_ERROR}", val_error, self.now)
+        client.log_metric(run_id, WINNER_METRIC, winner.test_error, self.now)
+        version = self._version(client, run_id)
+        client.update_model_version(self.model, version, winner.as_card())
+        if self.champion:
+            client.set_registered_model_alias(self.model, CHAMPION, version)
+        for beaten in self.beaten:
+            client.delete_tag(beaten, WINNER)
+        client.log_metric(trial, WINNER_METRIC, winner.test_error, self.now)
+        client.set_tag(trial, WINNER, "yes")
+        client.set_tag(trial, PROVEN, str(len(winner.test_errors)))
+
+    def _version(self, client: MlflowClient, run_id: str) -> str:
+        """The winner's version of the registered model: the one that it has, or a new one."""
+        try:
+            client.create_registered_model(self.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        for version in client.search_model_versions(f"name = '{self.model}'"):
+            if version.tags.get(KEY) == self.key:
+                return version.version
+        source = f"{client.get_run(run_id).info.artifact_uri}/{self.winner.name}_model"
+        tags = {KEY: self.key, SEARCH_KEY: self.searched.key}
+        return client.create_model_version(self.model, source, run_id, tags=tags).version
+
+
+def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, float]:
+    """The test error after the last epoch of each of the first seeds, of its first training."""
+    errors: dict[int, float] = {}
+    for trial in trials:
+        if trial.complete and trial.key == key:
+            for seed, error in trial.last_by_seed("test_error").items():
+                if seed < seeds:
+                    errors.setdefault(seed, error)
+    return dict(sorted(errors.items()))
+
+
+@dataclass(frozen=True)
+class _Promotion:
+    """Whether the alias `CHAMPION` moves to the new winner."""
+
+    moves: bool
+    why: str
+
+
+def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialRecord], plan: SearchPlan) -> _Promotion:
+    """The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
+    the race that both were trained for."""
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:  # there is no such model, or none with the alias
+        return _Promotion(True, f"{name}: the winner is its first {CHAMPION}")
+    holder = champion.tags.get(SEARCH_KEY, "")
+    if holder == key:
+        return _Promotion(True, f"{name}: the winner is its {CHAMPION}, version {champion.version}")
+    ours, theirs = ({s: e for t in trials if t.complete and t.key == each for s, e in t.last_by_seed(VAL_ERROR).items()}
+                    for each in (key, holder))  # fmt: skip
+    shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
+    p = behind_p(theirs, ours, shared)
+    compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
+    if p < ALPHA:
+        return _Promotion(True, f"{name}: the winner is the new {CHAMPION}, better than version {champion.version} "
+                          f"{compared}")  # fmt: skip
+    return _Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: the winner is not surely "
+                      f"better {compared}")  # fmt: skip
 
 
 def _save_model(config: Config, weights: Path, folder: Path) -> None:
@@ -90,14 +183,3 @@ def _save_model(config: Config, weights: Path, folder: Path) -> None:
         signature=SIGNATURE,
         input_example=np.zeros((1, 32, 32, 3), np.uint8),
     )
-
-
-def _register(client: MlflowClient, run_id: str, name: str, model_folder: str) -> None:
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    source = f"{client.get_run(run_id).info.artifact_uri}/{model_folder}"
-    if not client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        client.create_model_version(name, source, run_id)

@@ -14,19 +14,20 @@ SEED = 0
 
 
 def calibration_study(study: Study, count: int, epochs: int) -> Study:
-    """The calibration of a study's search, with `count` random configs of `epochs` epochs."""
+    """The calibration of a study's search, with `count` random configs, in a sweep of `epochs` epochs."""
     search = study.search
     assert search is not None, f"study {study.name} has no search"
+    epochs *= search.epochs_factor
     rows = []
     for number, values in enumerate(search.sample(count, SEED), start=1):
         change = {**PROTOCOL, **search.fixed, **search.changes(values)}
-        rows.append(Row(name=f"config {number}", change=change))
+        rows.append(Row(name=f"config {number}", change={**change, "epochs": epochs}))
         rows += [
             Row(name=f"config {number}, {name}", change={**change, "epochs": max(1, round(epochs * share))})
             for name, share in SHORTER.items()
         ]
     table = Table(
-        number="15",
+        number=str(search.number),
         slug=f"{study.name}-calibration",
         title=f"Calibration of the search in study {study.name}",
         varies="config",

@@ -1,0 +1,48 @@
+"""The trainings of a race and of a proof, planned as tables are. No Ray, no torch."""
+
+from sweeps.planning.options import Options
+from sweeps.planning.rates import Rates
+from sweeps.planning.search_plan import SearchPlan
+from sweeps.planning.table_plan import PlannedConfig, TablePlan, make_config
+from sweeps.studies.proof import proof_study
+from trainable.study import ResolvedRow, ResolvedTable, Study
+
+
+def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
+    """The trainings of the present round of a search's race. Their trials are the search's, for other seeds."""
+    standing, study = plan.race, plan.search.study
+    rows = tuple(ResolvedRow(name=racer.name, key=racer.key, config=racer.config) for racer in standing.racers)
+    table = ResolvedTable(
+        study=study, number=study, slug=f"{study}-race", title=f"Race: {plan.search.title}", varies="config", rows=rows
+    )
+    configs = tuple(
+        PlannedConfig(
+            key=racer.key,
+            name=racer.name,
+            config=racer.config,
+            seeds=standing.to_run[racer.key],
+            recorded_seeds=tuple(racer.errors),
+            rows=(racer.name,),
+            forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key])),
+            tables=(table,),
+            fused=fused,
+        )
+        for racer in standing.racers
+        if racer.key in standing.to_run
+    )
+    return TablePlan(tables=(table,), configs=configs)
+
+
+def search_proof(options: Options, plan: SearchPlan) -> Study:
+    """The study that proves the winner of the search; before there is one, the config alone that it will be compared
+    with, so that this is trained beside the tables."""
+    assert options.search is not None
+    assert options.search.search is not None
+    compared = make_config(options.search.search.compared_with, options.base, "compared_with")
+    return proof_study(
+        options.search,
+        compared.change(protocol="A"),
+        plan.winner.config.change(protocol="A") if plan.winner else None,
+        options.proof_seeds,
+        options.difference_seeds,
+    )

@@ -1,0 +1,105 @@
+"""What stands beside a search's winner: its config as a file that trains it again, and its model card."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scipy import stats
+
+from analysis.effects import p_text
+from analysis.intervals import as_text
+from analysis.race import Standing
+from sweeps.studies.config_file import config_text
+from trainable.config import Config
+from trainable.search_definition import ResolvedSearch
+
+SEED = 0
+"""The seed whose weights are the registered model."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The winner of a search and its proof."""
+
+    name: str
+    """Of its files and its registered model."""
+    search: ResolvedSearch
+    race: Standing
+    config: Config
+    """As it was proven: on the whole train split."""
+    test_errors: dict[int, float]
+    """After the last epoch, by seed."""
+    compared: Config
+    """The config that it is compared with."""
+    compared_errors: dict[int, float]
+    """Likewise."""
+
+    @property
+    def test_error(self) -> float:
+        """The mean over the seeds."""
+        return sum(self.test_errors.values()) / len(self.test_errors)
+
+    @property
+    def val_errors(self) -> list[float]:
+        """The validation errors of the race, by seed."""
+        assert self.race.winner is not None
+        return [self.race.winner.errors[seed] for seed in self.race.seeds]
+
+    @property
+    def file(self) -> str:
+        """The name of the file with its config."""
+        return f"{self.name}.yaml"
+
+    def as_yaml(self) -> str:
+        """The config as a file that trains it again."""
+        about = (
+            f"The winner of the search {self.search.study!r} on {self.config.data}.\n"
+            f"Test error {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)}.\n"
+            f"Train it again: python sweeps/full.py --config {self.file} --seeds {len(self.test_errors)}"
+        )
+        return config_text(self.name, self.config, about)
+
+    def as_card(self) -> str:
+        """The model card, in Markdown."""
+        shared = sorted(self.test_errors.keys() & self.compared_errors.keys())
+        differences = [self.test_errors[seed] - self.compared_errors[seed] for seed in shared]
+        difference = as_text(differences, "+.4f") if shared else "missing: no seed in common"
+        if len(shared) > 1:
+            difference += f", paired t-test p {p_text(float(stats.ttest_1samp(differences, 0.0).pvalue))}"
+        trained = self.config
+        return f"""# {self.name}
+
+The winner of the search "{self.search.title}". It classifies images of {trained.data} into ten classes: it takes uint8
+images (N, 32, 32, 3) and returns class probabilities (N, 10).
+
+| | |
+|---|---|
+| data | {trained.data}, fingerprint {self.search.fingerprint} |
+| training | the whole train split, {trained.epochs} epochs, {trained.precision}; these weights are of seed {SEED} |
+| choice | {self.search.samples} samples on protocol B (a tenth of the train split held out), then a race |
+| validation error in the race | {as_text(self.val_errors)}, seeds {_listed(self.race.seeds)} |
+| test error after the last epoch | {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
+| the config that it is compared with | {_described(self.compared)} |
+| its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
+| difference, paired by seed | {difference} |
+
+Intervals are 95% confidence intervals of the mean over the seeds (Student's t). The test split was read only for these
+two configs, after the choice.
+
+## Limits
+
+The images are 32 by 32 pixels, cut and scaled as in {trained.data}. Images of other sources, other sizes or other
+classes are outside of what was measured. The search tried only the space that its definition names.
+
+## To train it again
+
+    python sweeps/full.py --config {self.file} --seeds {len(self.test_errors)}
+"""
+
+
+def _described(config: Config) -> str:
+    changed = ", ".join(f"{name} {value}" for name, value in config.ablation.items())
+    return f"the baseline{' with ' if changed else ''}{changed}, {config.epochs} epochs"
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -1,0 +1,42 @@
+"""One config as a file, `best_bn.yaml` of a search's winner for one: what is written of a config to train it again."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from sweeps.errors import UsageError, first_error
+from trainable.config import Config
+from trainable.study import Row, Study, Table
+
+NUMBER = "40"
+"""The number of the table that holds the config alone."""
+
+
+def config_text(name: str, config: Config, about: str) -> str:
+    """The content of the file. `about` stands above as comments, a line each."""
+    comments = "".join(f"# {line}".rstrip() + "\n" for line in about.splitlines())
+    named = {"name": name, "config": {"data": config.data, "epochs": config.epochs, **config.canonical()}}
+    return comments + yaml.safe_dump(named, sort_keys=False)
+
+
+def read_config(file: Path) -> Study:
+    """The config in a file as a study of one row. Raises `UsageError` in one line: the file, the field, the value and
+    what is allowed."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {file}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {file}: not YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(content, dict) or set(content) != {"name", "config"} or not isinstance(content["config"], dict):
+        raise UsageError(f"--config {file}: must have a name and a config, a mapping of fields, and nothing else")
+    try:
+        config = Config(**content["config"])
+        row = Row(name=str(content["name"]), change=config.model_dump(mode="json"))
+        table = Table(number=NUMBER, slug="config", title=row.name, varies="config", rows=(row,))
+        return Study(name=f"config-{row.name}", title=row.name, tables=(table,))
+    except ValidationError as error:
+        raise UsageError(f"--config {file}: {first_error(error)}") from error
+    except TypeError as error:  # a field's name is no text
+        raise UsageError(f"--config {file}: {error}") from error

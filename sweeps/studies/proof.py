@@ -1,0 +1,78 @@
+"""The proof of a search's winner, as a study: the winner beside the config that it has to beat, and what each of its
+differences is worth. All are trained on the whole train split, and only here the test split is read."""
+
+from typing import Any
+
+from trainable.config import Config
+from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
+from trainable.study import Row, Study, Table
+
+WINNER, REFERENCE = "winner", "reference"
+"""The names of the two rows of a proof."""
+TOGETHER = (
+    ("optimizer", "lr", "momentum", "nesterov"),
+    ("weight_decay", "decay_norm_and_bias"),
+    ("schedule", "warmup"),
+    ("flip", "flip_mode"),
+)
+"""Fields that are taken back together, because one of them alone means something else or nothing. All others are taken
+back alone."""
+
+
+def proof_study(study: Study, compared: Config, winner: Config | None, seeds: int, difference_seeds: int) -> Study:
+    """The proof of the `winner` of a study's search against the config that it is `compared` with, both of protocol A.
+
+    Before there is a winner it is the compared config alone. With `difference_seeds` above 0, the winner's differences
+    are a table of their own.
+    """
+    search = study.search
+    assert search is not None, f"study {study.name} has no search"
+    rows = (Row(name=REFERENCE, change=_change(compared)),)
+    proof = Table(
+        number=str(search.number + 1),
+        slug=f"{study.name}-proof",
+        title=f"Proof: {study.title}",
+        varies="config",
+        rows=(*rows, Row(name=WINNER, change=_change(winner))) if winner else rows,
+        reference=_change(compared),
+        measure=PREDICTED_CLASSES.name,
+        seeds=seeds,
+    )
+    made = Study(name=f"{study.name}-proof", title=proof.title, tables=(proof,))
+    if winner is None or not difference_seeds:
+        return made
+    differences = Table(
+        number=str(search.number + 2),
+        slug=f"{study.name}-differences",
+        title=f"What the gain is made of: {study.title}",
+        varies="taken back",
+        rows=(Row(name=WINNER, change=_change(winner)), *_taken_back(winner, compared)),
+        reference=_change(winner),
+        measure=DIFFERENCES.name,
+        seeds=difference_seeds,
+    )
+    return made.model_copy(update={"tables": (proof, differences)})
+
+
+def _taken_back(winner: Config, compared: Config) -> list[Row]:
+    """The winner with one difference after the other as in the compared config."""
+    grouped = {field: group for group in TOGETHER for field in group}
+    groups = dict.fromkeys(grouped.get(field, (field,)) for field in Config.model_fields)
+    rows = []
+    for group in groups:
+        different = [field for field in group if getattr(winner, field) != getattr(compared, field)]
+        if different:
+            changed = winner.change(**{field: getattr(compared, field) for field in group})
+            rows.append(Row(name=f"without {_values(winner, different)}", change=_change(changed)))
+    return rows
+
+
+def _values(config: Config, fields: list[str]) -> str:
+    named = {field: getattr(config, field) for field in fields}
+    return ", ".join(f"{field} {value:.3g}" if isinstance(value, float) else f"{field} {value}"
+                     for field, value in named.items())  # fmt: skip
+
+
+def _change(config: Config) -> dict[str, Any]:
+    """The whole config as a change, so that nothing that the sweep changes in the baseline reaches it."""
+    return config.model_dump(mode="json")
