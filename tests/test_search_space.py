@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from optuna.trial import FixedTrial
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError
@@ -16,7 +17,8 @@ from trainable.config import Config
 from trainable.search_definition import Scheduler, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study
-from trainable.tune_trainable import spec_of
+from trainable.trial import Epoch, TrialReport
+from trainable.tune_trainable import spec_of, tune_result
 
 DEFINITION = SearchDefinition(
     space={
@@ -29,6 +31,11 @@ DEFINITION = SearchDefinition(
     start=(StartPoint(values={"optimizer": "momentum", "sgd_lr": 0.1}),),
 )
 STUDY = Study(name="two-optimizers", title="Two optimizers", search=DEFINITION)
+
+
+def result(error: float, *epochs: int) -> dict:
+    """What Tune has of a trial's report of these epochs, which took a second each."""
+    return tune_result(TrialReport(epochs=tuple(Epoch(e, 1.0, {"val_error": [error]}) for e in epochs), done=False))
 
 
 def search(samples: int = 8):
@@ -63,12 +70,30 @@ def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() 
         suggested = searcher.suggest(f"trial-{number}")
         assert isinstance(suggested, dict)
         configs.append(spec_of(suggested).config)
-        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - configs[-1].dropout, "epoch": 2})
+        searcher.on_trial_complete(f"trial-{number}", result(0.5 - configs[-1].dropout, 1, 2))
     assert configs[0] == Config(data="digits", protocol="B", epochs=2, optimizer="momentum", lr=0.1)
     assert {config.optimizer for config in configs} == {"adamw", "momentum"}
     for config in configs:
         low, high = (0.001, 0.03) if config.optimizer == "adamw" else (0.01, 1.0)
         assert low <= config.lr <= high
+
+
+def test_the_last_result_of_a_trial_counts_though_tune_gives_it_at_its_end_alone() -> None:
+    told = []
+
+    class Listening(RandomSampler):
+        def after_trial(self, study, trial, state, values) -> None:
+            told.append((state, trial.intermediate_values))
+
+    plan = replace(search(), budget_s=3.0)
+    searcher = TrialSearch(plan, TrialContext("f", None, "nowhere"), Listening(seed=0))
+    searcher.suggest("stopped")
+    searcher.on_trial_complete("stopped", result(0.4, 1))
+    searcher.suggest("complete")
+    searcher.on_trial_result("complete", result(0.3, 1))
+    searcher.on_trial_complete("complete", result(0.2, 2))
+    assert told == [(TrialState.PRUNED, {1: 0.4}), (TrialState.COMPLETE, {1: 0.3, 2: 0.2})]
+    assert searcher.suggest("next") == "FINISHED", "three epochs of a second each have spent the budget"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +151,7 @@ def test_a_countable_space_is_tried_to_its_last_config_and_none_twice() -> None:
         spec = spec_of(suggested)
         assert spec.name == f"x-{number + 1:03d}"
         keys.add(spec.key)
-        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - spec.config.shift / 10, "epoch": 1})
+        searcher.on_trial_complete(f"trial-{number}", result(0.5 - spec.config.shift / 10, 1))
     assert len(keys) == plan.to_run == 24
 
 
