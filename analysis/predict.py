@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from PIL import Image, UnidentifiedImageError
 
-from analysis.record import CHAMPION, SQLITE
+from analysis.record import CHAMPION
+from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, is_missing
 from trainable.config import Config
 from trainable.data import class_names
 
@@ -28,12 +29,8 @@ SIZE = (32, 32)
 def main(
     images: Annotated[list[Path], typer.Argument(help="Pictures of 32 by 32 pixels, in any form that Pillow reads.")],
     model: Annotated[str | None, typer.Option(help="Registered model. Default: EXPERIMENT-best-bn.")] = None,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or store.")
-    ] = "sqlite:///mlflow.db",
-    experiment: Annotated[
-        str, typer.Option(envvar="MLFLOW_EXPERIMENT_NAME", help="MLflow experiment.")
-    ] = "ablations-cifar10",
+    tracking_uri: TrackingUri = TRACKING_URI,
+    experiment: Experiment = EXPERIMENT,
 ) -> None:
     """Print the class of each image and its probability."""
     try:
@@ -63,8 +60,8 @@ def read_image(file: Path) -> np.ndarray:
 
 def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str, ...]]:
     """The champion of a registered model and the names of its classes. Raises `LookupError` where there is none."""
-    if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
-        raise LookupError(f"no record at {tracking_uri}")  # MLflow would make the database
+    if is_missing(tracking_uri):
+        raise LookupError(f"no record at {tracking_uri}")
     try:
         client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         version = client.get_model_version_by_alias(model, CHAMPION).version

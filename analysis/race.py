@@ -9,7 +9,7 @@ from math import nan
 
 from scipy import stats
 
-from analysis.record import VAL_ERROR, TrialRecord
+from analysis.record import VAL_ERROR, TrialRecord, errors_by_seed
 from trainable.config import Config
 from trainable.search_definition import Race
 
@@ -55,9 +55,15 @@ class Standing:
             return None
         return min((racer for racer in self.racers if not racer.dropped), key=lambda racer: racer.mean(self.seeds))
 
+    @property
+    def winning_errors(self) -> list[float]:
+        """The winner's errors by seed; empty before there is one."""
+        winner = self.winner
+        return [winner.errors[seed] for seed in self.seeds] if winner else []
+
 
 def race_standing(
-    race: Race, candidates: Sequence[TrialRecord], trials: Iterable[TrialRecord], searched: Sequence[int]
+    race: Race, candidates: Sequence[TrialRecord], trials: Sequence[TrialRecord], searched: Sequence[int]
 ) -> Standing:
     """Race the candidates as far as the record's complete trials go. `searched` are the seeds that do not count.
 
@@ -65,7 +71,9 @@ def race_standing(
     each config with the leader; one whose p is below `race.alpha` is dropped. This is F-Race (Birattari et al. 2002,
     GECCO) with the t-test that irace (Lopez-Ibanez et al. 2016, section 3) offers for comparing means.
     """
-    racers = _racers(candidates, trials)
+    racers = [
+        Racer(each.key, each.name, each.config, errors_by_seed(trials, each.key, VAL_ERROR)) for each in candidates
+    ]
     counted = [seed for seed in range(race.seeds + len(searched)) if seed not in searched]
     seeds: tuple[int, ...] = ()
     for count in range(race.first_test, race.seeds + 1):
@@ -96,12 +104,3 @@ def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable
     if len(pairs) < 2 or all(ours == theirs for ours, theirs in pairs):
         return nan
     return float(stats.ttest_rel(*zip(*pairs, strict=True), alternative="greater").pvalue)
-
-
-def _racers(candidates: Sequence[TrialRecord], trials: Iterable[TrialRecord]) -> list[Racer]:
-    errors: dict[str, dict[int, float]] = {trial.key: {} for trial in candidates}
-    for trial in trials:
-        if trial.complete and trial.key in errors:
-            for seed, error in trial.last_by_seed(VAL_ERROR).items():
-                errors[trial.key].setdefault(seed, error)
-    return [Racer(trial.key, trial.name, trial.config, dict(sorted(errors[trial.key].items()))) for trial in candidates]

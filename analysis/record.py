@@ -245,6 +245,16 @@ def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
     return sorted((trial for trial in searched if trial.complete), key=lambda trial: trial.metrics[VAL_ERROR])
 
 
+def errors_by_seed(trials: Iterable[TrialRecord], key: str, metric: str) -> dict[int, float]:
+    """The last value of a metric of a key's complete trainings (oldest first), by ascending seed. Where a seed was
+    trained more than once, its first training counts, as in `Replicates.by_seed`."""
+    errors: dict[int, float] = {}
+    for trial in trials:
+        if trial.complete and trial.key == key:
+            errors = trial.last_by_seed(metric) | errors
+    return dict(sorted(errors.items()))
+
+
 def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure) -> dict[str, set[int]]:
     """By key, the seeds whose training the record has to its last epoch, with what is measured of it."""
     seeds: dict[str, set[int]] = {}

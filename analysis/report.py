@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
-from analysis.record import SQLITE, Record, Source
+from analysis.record import Record, Source
+from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, is_missing
 from analysis.report_data import ReportData
 from analysis.sections import (
     effects_and_claims,
@@ -62,12 +63,8 @@ def make_report(source: Source, folder: Path) -> Path:
 def main(
     out: Path,
     folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or store.")
-    ] = "sqlite:///mlflow.db",
-    experiment: Annotated[
-        str, typer.Option(envvar="MLFLOW_EXPERIMENT_NAME", help="MLflow experiment.")
-    ] = "ablations-cifar10",
+    tracking_uri: TrackingUri = TRACKING_URI,
+    experiment: Experiment = EXPERIMENT,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
@@ -86,8 +83,8 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LookupError(f"{folder}: not an exported record: {error}") from error
     none = LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
-    if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
-        raise none  # MLflow would make the database
+    if is_missing(tracking_uri):
+        raise none
     source = Record(tracking_uri, experiment)
     if not source.sweeps():
         raise none

@@ -7,8 +7,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from analysis.race import Standing, race_standing
+from analysis.race import Standing
 from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
+from analysis.search_trials import of_study, search_race, search_trials
 from trainable.search_definition import ResolvedSearch
 
 
@@ -39,8 +40,7 @@ class RecordedSearch:
     @cached_property
     def race(self) -> Standing:
         """The race of its best configs, as far as it is recorded."""
-        candidates = ranked([*self.trials, *self.borrowed])[: self.search.race.candidates]
-        return race_standing(self.search.race, candidates, self.raced, self.search.seeds)
+        return search_race(self.search, [*self.borrowed, *self.trials], self.raced)
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -102,14 +102,10 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     """
     chosen: dict[str, RecordedSearch] = {}
     for search in (search for sweep in sweeps for search in sweep.searches):
-        of_space = [t for t in trials if search.owns(t.config, _fingerprint(t)) and search.contains(t.config)]
-        searched, raced = (tuple(t for t in of_space if (t.seeds == search.seeds) is same) for same in (True, False))
-        own = tuple(t for t in searched if _of_study(search, t))
-        if search.study not in chosen or len(own) >= len(chosen[search.study].trials):
-            left_out = sum(_of_study(search, t) and t not in (*own, *raced) for t in trials)
-            borrowed = tuple(t for t in searched if t.complete and t not in own)
-            complete = tuple(t for t in raced if t.complete)
-            chosen[search.study] = RecordedSearch(search, own, left_out, borrowed, complete)
+        found = search_trials(search, trials)
+        if search.study not in chosen or len(found.own) >= len(chosen[search.study].trials):
+            left_out = sum(of_study(search, t) and t not in (*found.own, *found.raced) for t in trials)
+            chosen[search.study] = RecordedSearch(search, found.own, left_out, found.borrowed, found.raced)
     return list(chosen.values())
 
 
@@ -137,11 +133,3 @@ def val_errors(trial: TrialRecord) -> list[tuple[int, float]]:
 def training_seconds(trial: TrialRecord) -> float:
     """The time that the trial's epochs took."""
     return sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
-
-
-def _of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
-    return trial.tags.get("study") == search.study
-
-
-def _fingerprint(trial: TrialRecord) -> str:
-    return trial.tags.get("data_fingerprint", "")

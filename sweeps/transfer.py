@@ -55,8 +55,9 @@ def export(
     for chosen in sweeps:
         exported = record.with_histories(trial for trial in trials if trial.sweep == chosen.run_id)
         write_sweep(folder, chosen, exported)
-        for trial in exported if models else (trial for trial in exported if trial.key in drawn):
-            _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
+        for trial in exported:
+            if models or trial.key in drawn:
+                _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
         typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import Dataset
 from trainable.model import build
 from trainable.storage import entries_under
 
@@ -29,10 +28,13 @@ def correct_images(model: nn.Module, batches: Batches, seeds: int) -> Tensor:
     """
     correct_ns = []
     for images_nchw, labels_n in batches.in_order():
-        scores_nk = model(images_nchw if seeds == 1 else images_nchw.repeat(1, seeds, 1, 1))
-        scores_nsk = scores_nk.unflatten(1, (seeds, -1))
-        correct_ns.append(scores_nsk.argmax(2) == labels_n[:, None])
+        correct_ns.append(_scores(model, images_nchw, seeds).argmax(2) == labels_n[:, None])
     return torch.cat(correct_ns).cpu()
+
+
+def _scores(model: nn.Module, images_nchw: Tensor, seeds: int) -> Tensor:
+    """The class scores (N, S, K) that each of the fused networks gives the same images."""
+    return model(images_nchw if seeds == 1 else images_nchw.repeat(1, seeds, 1, 1)).unflatten(1, (seeds, -1))
 
 
 @torch.inference_mode()
@@ -41,29 +43,14 @@ def class_probabilities(model: nn.Module, batches: Batches, seeds: int) -> tuple
     those for an image and for its mirror image (test-time flips): float32 on the CPU, in the split's order."""
     plain_nsk, flipped_nsk = [], []
     for images_nchw, _ in batches.in_order():
-        each_nsk = [
-            model(view_nchw if seeds == 1 else view_nchw.repeat(1, seeds, 1, 1))
-            .float()
-            .unflatten(1, (seeds, -1))
-            .softmax(2)
-            for view_nchw in (images_nchw, images_nchw.flip(3))
-        ]
-        plain_nsk.append(each_nsk[0].cpu())
-        flipped_nsk.append(((each_nsk[0] + each_nsk[1]) / 2).cpu())
+        own_nsk, mirrored_nsk = (
+            _scores(model, view_nchw, seeds).float().softmax(2) for view_nchw in (images_nchw, images_nchw.flip(3))
+        )
+        plain_nsk.append(own_nsk.cpu())
+        flipped_nsk.append(((own_nsk + mirrored_nsk) / 2).cpu())
     return torch.cat(plain_nsk), torch.cat(flipped_nsk)
 
 
 def error_rates(correct_ns: Tensor) -> list[float]:
     """Each seed's error rate from what `correct_images` returns."""
     return [wrong / len(correct_ns) for wrong in (~correct_ns).sum(0).tolist()]
-
-
-def test_error(config: Config, weights: Path, data: Dataset, seed: int = 0) -> float:
-    """One seed's error rate on the test split, computed on the CPU in single precision.
-
-    Protocol B leaves the test split alone during training, so that it can judge the one model that was chosen.
-    """
-    device = torch.device("cpu")
-    model = load_model(config, weights, seed)
-    (error,) = error_rates(correct_images(model, Batches(data.test, config, device), seeds=1))
-    return error

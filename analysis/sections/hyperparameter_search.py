@@ -52,8 +52,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         return data.folder / f"{search.study}-{kind}.png"
 
     blocks: list[Block] = [Grid(("", ""), _definition(search)), Grid(*_space(recorded))]
-    if race := _race(recorded):
-        blocks += race
+    blocks += _race(recorded)
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
     if not recorded.trials:

@@ -7,11 +7,13 @@ Optuna is told what the record has of it, and trials that did not finish are tri
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any
 
-from analysis.race import Standing, race_standing
+from analysis.race import Standing
 from analysis.record import PROVEN, TRAINING_S, TrialRecord, ranked
+from analysis.search_trials import of_study, owned, search_race, search_trials
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import make_config
@@ -50,25 +52,23 @@ class SearchPlan:
 
     def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record, and those that it borrows."""
-        of_search = [
-            trial for trial in trials if self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
-        ]
-        of_space = [trial for trial in of_search if self.search.contains(trial.config)]
-        elsewhere = (trial for trial in trials if trial.complete and trial.config.epochs != self.search.base.epochs)
-        named, searched = self.search.study, self.search.seeds
+        found = search_trials(self.search, trials)
+        recorded = [trial for trial in trials if of_study(self.search, trial) and owned(self.search, trial)]
         return replace(
             self,
-            own=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") == named),
-            borrowed=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") != named and t.complete),
-            other_epochs=tuple(trial for trial in elsewhere if self._for_other_epochs(trial)),
-            raced=tuple(t for t in of_space if t.seeds != searched and t.complete),
-            outside=sum(t.tags.get("study") == named for t in of_search)
-            - sum(t.tags.get("study") == named for t in of_space),
+            own=found.own,
+            borrowed=found.borrowed,
+            raced=found.raced,
+            other_epochs=tuple(trial for trial in trials if self._for_other_epochs(trial)),
+            outside=sum(not self.search.contains(trial.config) for trial in recorded),
         )
 
     def _for_other_epochs(self, trial: TrialRecord) -> bool:
-        config = trial.config.change(epochs=self.search.base.epochs)
-        return self.search.owns(config, trial.tags.get("data_fingerprint", "")) and self.search.contains(config)
+        epochs = self.search.base.epochs
+        if not trial.complete or trial.config.epochs == epochs:
+            return False
+        same = replace(trial, config=trial.config.change(epochs=epochs))
+        return owned(self.search, same) and self.search.contains(same.config)
 
     @property
     def start(self) -> list[dict[str, Any]]:
@@ -128,11 +128,10 @@ class SearchPlan:
         """Slot seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
         return min(self.to_run * ASHA_SHARE * rates.training_s(self.search.base, 1), self.budget_s - self.spent_s)
 
-    @property
+    @cached_property
     def race(self) -> Standing:
         """The race of the best configs so far. It is run only when no samples are left."""
-        candidates = ranked(self.judged)[: self.search.race.candidates]
-        return race_standing(self.search.race, candidates, self.raced, self.search.seeds)
+        return search_race(self.search, self.judged, self.raced)
 
     def race_s(self, rates: Rates) -> float:
         """Slot seconds of the race at most, as though nobody were dropped any more."""

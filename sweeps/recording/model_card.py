@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scipy import stats
-
 from analysis.effects import p_text
 from analysis.intervals import as_text
+from analysis.proof import paired_difference
 from analysis.race import Standing
 from sweeps.studies.config_file import config_text
 from trainable.config import Config
@@ -39,12 +38,6 @@ class Winner:
         return sum(self.test_errors.values()) / len(self.test_errors)
 
     @property
-    def val_errors(self) -> list[float]:
-        """The validation errors of the race, by seed."""
-        assert self.race.winner is not None
-        return [self.race.winner.errors[seed] for seed in self.race.seeds]
-
-    @property
     def file(self) -> str:
         """The name of the file with its config."""
         return f"{self.name}.yaml"
@@ -60,11 +53,10 @@ class Winner:
 
     def as_card(self) -> str:
         """The model card, in Markdown."""
-        shared = sorted(self.test_errors.keys() & self.compared_errors.keys())
-        differences = [self.test_errors[seed] - self.compared_errors[seed] for seed in shared]
-        difference = as_text(differences, "+.4f") if shared else "missing: no seed in common"
-        if len(shared) > 1:
-            difference += f", paired t-test p {p_text(float(stats.ttest_1samp(differences, 0.0).pvalue))}"
+        paired = paired_difference(self.test_errors, self.compared_errors)
+        difference = as_text(paired.values, "+.4f") if paired.values else "missing: no seed in common"
+        if paired.p is not None:
+            difference += f", paired t-test p {p_text(paired.p)}"
         trained = self.config
         return f"""# {self.name}
 
@@ -76,7 +68,7 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
 | training | the whole train split, {trained.epochs} epochs, {trained.precision}; these weights are of seed {SEED} |
 | choice | {self.search.samples} samples on protocol B (a tenth of the train split held out), then a race |
-| validation error in the race | {as_text(self.val_errors)}, seeds {_listed(self.race.seeds)} |
+| validation error in the race | {as_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
 | test error after the last epoch | {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
 | the config that it is compared with | {_described(self.compared)} |
 | its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |

@@ -52,17 +52,18 @@ def _rendered(reproduced: ReproducedTable) -> Table:
 
 
 def _print_search(plan: SearchPlan, console: Console) -> None:
-    if not plan.judged or not ranked(plan.judged):
+    complete = ranked(plan.judged)
+    if not complete:
         console.print("\nSearch: no trial has run to its last epoch yet.")
         return
     winner, race = plan.winner, plan.race
-    best = winner or ranked(plan.judged)[0]
+    best = winner or complete[0]
     changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
-    if winner and race.winner:
-        errors = [race.winner.errors[seed] for seed in race.seeds]
-        console.print(f"  validation error in the race of the best {len(race.racers)}: {as_text(errors)}")
+    if winner:
+        errors = as_text(race.winning_errors)
+        console.print(f"  validation error in the race of the best {len(race.racers)}: {errors}")
     if winner and plan.winner_recorded:
         test_error = winner.metrics[WINNER_METRIC]
         console.print(f"  test error, trained on the whole train split: {test_error:.4f}, {winner.tags[PROVEN]} seeds")

@@ -33,7 +33,7 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
-from trainable.measures import PREDICTED_CLASSES
+from sweeps.studies.proof import proof_name
 from trainable.storage import check_writable
 from trainable.trial import TrialSpec
 
@@ -113,8 +113,8 @@ class _Sweep:
                 result.add(self._run_tables(recorder, plan.tables, "ablations"))
             if plan.search and not result.interrupted:
                 self._run_search(recorder, plan.search)
-            result.plan = self._replan()
             if not result.interrupted and recorder.flush():
+                result.plan = self._replan()
                 self._compute_surfaces(recorder)
                 self._write_report(recorder)
             status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
@@ -187,7 +187,7 @@ class _Sweep:
             now = None if count.failed else self._next_stage(recorder)
         if now and now.search and now.search.winner and not now.search.winner_recorded:
             with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
-                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTED_CLASSES.name)
+                proof = next(table for table in now.tables.tables if table.study == proof_name(now.search.search.study))
                 self._console.print(record_winner(now.search, proof, self._read_record(), recorder))
 
     def _next_stage(self, recorder: Recorder) -> SweepPlan | None:

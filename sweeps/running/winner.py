@@ -6,6 +6,7 @@ All of it is one step, repeated whole where it fails, and its last write marks i
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import mlflow.pyfunc
 import numpy as np
@@ -15,7 +16,17 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from analysis.race import behind_p
-from analysis.record import ARRAYS_FOLDER, CHAMPION, PROVEN, VAL_ERROR, WINNER, WINNER_METRIC, Record, TrialRecord
+from analysis.record import (
+    ARRAYS_FOLDER,
+    CHAMPION,
+    PROVEN,
+    VAL_ERROR,
+    WINNER,
+    WINNER_METRIC,
+    Record,
+    TrialRecord,
+    errors_by_seed,
+)
 from sweeps.errors import UsageError
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import SEED, Winner
@@ -99,8 +110,7 @@ class _Step:
         """Write it on the sweep's run, in the registry and on the search's trial, whose tag `PROVEN` comes last."""
         winner, trial = self.winner, self.searched.run_id
         client.log_artifacts(run_id, str(self.files))
-        val_error = sum(winner.val_errors) / len(winner.val_errors)
-        client.log_metric(run_id, f"best_{VAL_ERROR}", val_error, self.now)
+        client.log_metric(run_id, f"best_{VAL_ERROR}", fmean(winner.race.winning_errors), self.now)
         client.log_metric(run_id, WINNER_METRIC, winner.test_error, self.now)
         version = self._version(client, run_id)
         client.update_model_version(self.model, version, winner.as_card())
@@ -128,14 +138,8 @@ class _Step:
 
 
 def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, float]:
-    """The test error after the last epoch of each of the first seeds, of its first training."""
-    errors: dict[int, float] = {}
-    for trial in trials:
-        if trial.complete and trial.key == key:
-            for seed, error in trial.last_by_seed("test_error").items():
-                if seed < seeds:
-                    errors.setdefault(seed, error)
-    return dict(sorted(errors.items()))
+    """The test error after the last epoch of each of the first seeds."""
+    return {seed: error for seed, error in errors_by_seed(trials, key, "test_error").items() if seed < seeds}
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,7 @@ def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialReco
     holder = champion.tags.get(SEARCH_KEY, "")
     if holder == key:
         return _Promotion(True, f"{name}: the winner is its {CHAMPION}, version {champion.version}")
-    ours, theirs = ({s: e for t in trials if t.complete and t.key == each for s, e in t.last_by_seed(VAL_ERROR).items()}
-                    for each in (key, holder))  # fmt: skip
+    ours, theirs = (errors_by_seed(trials, each, VAL_ERROR) for each in (key, holder))
     shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
     p = behind_p(theirs, ours, shared)
     compared = f"over {len(shared)} seeds that both have, p {p:.3f}"

@@ -38,7 +38,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         measure=PREDICTED_CLASSES.name,
         seeds=seeds,
     )
-    made = Study(name=f"{study.name}-proof", title=proof.title, tables=(proof,))
+    made = Study(name=proof_name(study.name), title=proof.title, tables=(proof,))
     if winner is None or not difference_seeds:
         return made
     differences = Table(
@@ -52,6 +52,11 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         seeds=difference_seeds,
     )
     return made.model_copy(update={"tables": (proof, differences)})
+
+
+def proof_name(study: str) -> str:
+    """The name of the study that proves the winner of another study's search. Its first table is the proof."""
+    return f"{study}-proof"
 
 
 def _taken_back(winner: Config, compared: Config) -> list[Row]:
