@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from analysis.effects import Effect, paired_effects
+from analysis.effects import EQUAL, Effect, paired_effects
 from analysis.record import Source
 from analysis.replicates import Replicates
 from trainable.config import Config
@@ -69,6 +69,8 @@ class Proof:
     winner: Proven
     differences: tuple[Effect, ...]
     """What each difference of the winner is worth, the most first: the error without it, minus the winner's."""
+    missing: tuple[str, ...]
+    """The names of the differences that are asked for and not trained."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class PairedDifference:
 
     values: tuple[float, ...]
     p: float | None
-    """Of the paired t-test; None for fewer than two seeds."""
+    """Of the paired t-test; None for fewer than two seeds, and where all seeds differ by the same."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +106,35 @@ class ReliabilityBin:
 
 
 def proofs(source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[Proof]:
-    """The proofs among a record's tables whose two configs are trained."""
+    """The proofs among a record's tables whose two configs are trained.
+
+    The differences are those of this winner: the record may still have the table of an earlier one.
+    """
     found = []
-    for table in tables:
-        if table.measure != PREDICTED_CLASSES.name or len(table.rows) < 2:
-            continue
+    for table in proof_tables(tables):
         compared, winner = table.rows[:2]
         if {compared.key, winner.key} <= trainings.keys():
-            of_study = [each for each in tables if each.study == table.study and each.measure == DIFFERENCES.name]
-            worth = sorted(map(_named_by_row, paired_effects(of_study, trainings)), key=lambda effect: -effect.mean)
+            of_winner = [
+                each for each in tables
+                if each.measure == DIFFERENCES.name and (each.study, each.reference) == (table.study, winner.key)
+            ]  # fmt: skip
+            worth = sorted(map(_named_by_row, paired_effects(of_winner, trainings)), key=lambda effect: -effect.mean)
+            missing = tuple(row.name for each in of_winner for row in each.rows if row.key not in trainings)
             ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
-            found.append(Proof(table, compared=theirs, winner=ours, differences=tuple(worth)))
+            found.append(Proof(table, compared=theirs, winner=ours, differences=tuple(worth), missing=missing))
     return found
+
+
+def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:
+    """The tables that hold a winner beside the config that it is compared with. Before a search has a winner, its table
+    holds that config alone."""
+    return [table for table in tables if table.measure == PREDICTED_CLASSES.name and len(table.rows) > 1]
 
 
 def paired_difference(winner: Mapping[int, float], compared: Mapping[int, float]) -> PairedDifference:
     """The difference for the seeds that both have."""
     values = tuple(winner[seed] - compared[seed] for seed in sorted(winner.keys() & compared.keys()))
-    tested = len(values) > 1 and np.ptp(values) > 0
+    tested = len(values) > 1 and np.ptp(values) >= EQUAL
     return PairedDifference(values, float(stats.ttest_1samp(values, 0.0).pvalue) if tested else None)
 
 

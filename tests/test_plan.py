@@ -89,6 +89,17 @@ def test_a_table_runs_what_was_recorded_without_what_it_measures() -> None:
     assert shared.seeds == (0,), "the envelope needs the losses of every step too"
 
 
+def test_a_proof_trains_again_what_was_recorded_without_its_predictions() -> None:
+    rows = (Row(name="reference"), Row(name="winner", change={"batch_norm": True}))
+    table = Table(number="16", slug="proof", title="x", varies="x", rows=rows, measure="predictions", seeds=3)
+    study = Study(name="proof", title="x", tables=(table,))
+    reference, winner = (config.key for config in plan(study).configs)
+    recorded = {"": {reference: {0, 1, 2}, winner: {0, 1, 2}}, "predictions": {reference: {0, 1, 2}, winner: {1}}}
+    (again,) = plan(study, TABLES, recorded=recorded, only=["16", "7"]).to_run
+    assert (again.key, again.seeds, again.predictions) == (winner, (0, 2), True)
+    assert not any(config.predictions for config in plan(TABLES).configs)
+
+
 def test_large_networks_are_short_on_a_cpu_unless_asked_otherwise() -> None:
     assert {each.config.epochs for each in plan(VGG, short=True).configs} == {1}
     assert {each.config.epochs for each in plan(VGG).configs} == {20}

@@ -16,7 +16,7 @@ from trainable.data import Dataset, load
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
-from trainable.storage import PREDICTIONS, entries_under
+from trainable.storage import CORRECT, PREDICTIONS, WEIGHTS, TrialStorage, entries_under
 from trainable.training import Trainer, train
 from trainable.trial import Epoch, TrialSpec
 
@@ -94,6 +94,27 @@ def test_predictions_are_those_of_plain_torch_with_and_without_flips(digits: Dat
             assert torch.allclose(confidences.float(), expected.max(1).values, atol=1e-3)
         wrong = predicted[f"seed_{seed}/classes"].numpy() != digits.test_labels
         assert wrong.mean() == pytest.approx(error)
+
+
+def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(digits: Dataset, tmp_path: Path) -> None:
+    config = EVERYTHING_ELSE.change(epochs=2)
+
+    def files(folder: str, predictions: bool, stop_after: int) -> dict[str, bytes | None]:
+        """What a trial leaves that goes on in another process after so many epochs."""
+        spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
+                         fingerprint=digits.fingerprint, storage_path=str(tmp_path / folder), predictions=predictions,
+                         report_at=(stop_after,))  # fmt: skip
+        session = Session(spec)
+        session.advance(3600.0)
+        session.save()
+        assert Session(spec).advance(3600.0).done
+        storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+        return {name: storage.read(name) for name in (WEIGHTS, CORRECT, PREDICTIONS)}
+
+    whole = files("whole", True, stop_after=2)
+    assert whole[PREDICTIONS] is not None
+    assert files("resumed", True, stop_after=1) == whole
+    assert files("plain", False, stop_after=2) == {**whole, PREDICTIONS: None}
 
 
 def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Dataset) -> None:

@@ -129,6 +129,21 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert f"| test error after the last epoch | {sum(errors) / 2:.4f} ±" in card
 
 
+def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:
+    record = record_of(folder)
+    proven = [trial for trial in record.trials() if trial.tags["table"].startswith("16")]
+    assert len(proven) == 4, "two configs, two seeds"
+    for trial in proven:
+        arrays, seed = record.arrays(trial, "predictions.safetensors"), f"seed_{trial.seeds[0]}"
+        error = (arrays[f"{seed}/classes"] != arrays["labels"]).mean()
+        assert error == pytest.approx(trial.metrics["test_error"])
+        assert 0 < arrays[f"{seed}/flipped_confidences"].min() <= arrays[f"{seed}/flipped_confidences"].max() <= 1
+    unproven = [trial for trial in record.trials() if not trial.tags["table"].startswith("16")]
+    assert unproven and not any(trial.has("predictions.safetensors") for trial in unproven)
+    files = {file.path for file in record.client.list_artifacts(record.sweeps()[-1].run_id, "report")}
+    assert {"report/search-proof-confusion.png", "report/search-proof-reliability.csv"} <= files
+
+
 def test_the_winner_trains_again_from_its_file(folder: Path, tmp_path: Path) -> None:
     record = record_of(folder)
     sweep = record.sweeps()[0]

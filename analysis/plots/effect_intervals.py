@@ -11,7 +11,7 @@ from analysis.effects import ALPHA, HEADER, Effect
 from analysis.plots.style import COLORS, save
 
 LINEAR_TO = 0.05
-"""Differences up to here are drawn on a linear scale, those beyond on a logarithmic one."""
+"""Where a difference is larger, the scale is linear up to here and logarithmic beyond. Else all of it is linear."""
 
 
 def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
@@ -34,17 +34,20 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     figure.legend(fontsize=8, loc="outside upper center", ncols=3)
     axis.axvline(0, color="grey", linewidth=1)
     usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
+    other = any(effect.against != usual for effect in effects)
     labels = [each.name if each.against == usual else f"{each.name}, against {each.against}" for each in effects]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
     axis.invert_yaxis()
-    axis.set_xscale("symlog", linthresh=LINEAR_TO)
-    axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.04, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
+    wide = max(abs(end) for each in effects for end in (*each.differences, *(each.interval or ()))) > LINEAR_TO
+    if wide:
+        axis.set_xscale("symlog", linthresh=LINEAR_TO)
+        axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.04, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
+        axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in effects), default=0)
     axis.set_xlabel(
-        f"{error} after the last epoch,\nminus the {usual}'s (or of what is named),\n"
-        f"paired by seed, up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
+        f"{error} after the last epoch,\nminus the {usual}'s{' (or of what is named)' * other},\n"
+        f"paired by seed, up to {seeds} seed(s){f', logarithmic beyond ±{LINEAR_TO}' * wide}"
     )
     axis.grid(axis="x", alpha=0.3)
     rows = [

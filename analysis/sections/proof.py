@@ -9,7 +9,7 @@ from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
-from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference
+from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference, proof_tables
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT
 from trainable.data import class_names
@@ -26,7 +26,14 @@ def section(data: ReportData) -> Section:
     """The proofs that are recorded, a subsection each."""
     if not data.proofs:
         return Section(TITLE, [Text("Missing: no winner of a search is proven (python sweeps/search.py).")])
-    return Section(TITLE, [Text(ABOUT)], [Section(proof.table.title, _blocks(data, proof)) for proof in data.proofs])
+    proven = {proof.table.number for proof in data.proofs}
+    missing = [
+        Text(f"Missing: {table.title}; not both of its configurations are trained.")
+        for table in proof_tables(data.tables)
+        if table.number not in proven
+    ]
+    parts = [Section(proof.table.title, _blocks(data, proof)) for proof in data.proofs]
+    return Section(TITLE, [Text(ABOUT), *missing], parts)
 
 
 def _blocks(data: ReportData, proof: Proof) -> list[Block]:
@@ -40,6 +47,8 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     for config in pair:
         if layers := layers_of(data.source, data.trainings[_key(proof, config)]):
             blocks += kernel_pictures(layers, f"{proof.table.slug} {config.name}", data.folder)
+        else:
+            blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
 
 
@@ -65,7 +74,8 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
 
 def _errors_text(errors: Mapping[int, float]) -> str:
     """The mean with its interval and the number of seeds."""
-    return f"{as_text(list(errors.values()))} ({len(errors)} seeds)" if errors else "-"
+    seeds = f"{len(errors)} seed{'s' * (len(errors) > 1)}"
+    return f"{as_text(list(errors.values()))} ({seeds})" if errors else "-"
 
 
 def _predictions(data: ReportData, proof: Proof) -> list[Block]:
@@ -76,7 +86,11 @@ def _predictions(data: ReportData, proof: Proof) -> list[Block]:
              for test in mcnemar(winner.plain, compared.plain)]  # fmt: skip
     plain = {config.name: config.plain for config in (compared, winner)}
     return [
-        Text("McNemar's test, for each seed: the images that one of the two classifies correctly and the other not."),
+        Text(
+            "McNemar's exact test (Dietterich 1998), for each seed: the images that one of the two classifies "
+            "correctly and the other not. It asks whether these two networks differ; the t-test above asks it of the "
+            "two configurations."
+        ),
         Grid(("seed", "only the winner is right", "only the reference is right", "p"), tests),
         Picture(
             draw_confusion(winner.plain, names, f"{winner.name}, {len(winner.plain)} seeds",
@@ -88,8 +102,8 @@ def _predictions(data: ReportData, proof: Proof) -> list[Block]:
             "The error of each class: bars are means over the seeds, dots are seeds.",
         ),
         Text(
-            f"The expected calibration error is the mean distance between a network's confidence and how often it is "
-            f"right, over {BINS} bins of the confidence."
+            "The expected calibration error (Guo et al. 2017) is the mean distance between a network's confidence and "
+            f"how often it is right, over {BINS} bins of the confidence."
         ),
         Grid(("", "expected calibration error", "with test-time flips"), [
             (config.name, _calibration(config.plain), _calibration(config.flipped)) for config in (compared, winner)
@@ -107,8 +121,9 @@ def _calibration(predicted: Mapping[int, Predicted]) -> str:
 
 def _differences(data: ReportData, proof: Proof) -> list[Block]:
     """What each difference of the winner is worth."""
+    missing: list[Block] = [Text(f"Missing: the winner {name}; no training is recorded.") for name in proof.missing]
     if not proof.differences:
-        return [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
+        return missing or [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
     picture = draw_effects(proof.differences, error, data.folder / f"{proof.table.slug}-differences.png")
     about = (
@@ -116,4 +131,4 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         "it, so that it helps."
     )
     return [Text(about), Picture(picture, "The winner with one difference taken back."),
-            Grid(HEADER, effect_rows(proof.differences))]  # fmt: skip
+            Grid(HEADER, effect_rows(proof.differences)), *missing]  # fmt: skip

@@ -1,0 +1,87 @@
+"""Which proof a report shows of a record that grew: of the present winner alone, and what it lacks is named."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot
+
+from analysis.effects import paired_effects
+from analysis.plots.effect_intervals import draw_effects
+from analysis.proof import paired_difference
+from analysis.replicates import replicates
+from sweeps.planning.table_plan import resolve_table
+from sweeps.studies.proof import proof_study
+from sweeps.studies.search import SEARCH
+from tests.analysis_records import Recorded, page_of, sweep, trial
+from trainable.config import Config
+from trainable.study import ResolvedTable
+
+REFERENCE = Config(batch_norm=True)
+EARLIER, PRESENT = REFERENCE.change(label_smoothing=0.1), REFERENCE.change(flip=True, label_smoothing=0.2)
+SMOOTHING, FLIP = "without label_smoothing 0.2", "without flip True"
+
+
+def proof_of(winner: Config, difference_seeds: int) -> list[ResolvedTable]:
+    study = proof_study(SEARCH, REFERENCE, winner, 2, difference_seeds)
+    return [resolve_table(study.name, table, {}, "abc") for table in study.tables]
+
+
+def record_of(*sweeps: list[ResolvedTable], untrained: tuple[str, ...] = ()) -> Recorded:
+    """A record of these sweeps' tables with two seeds of each config, without the rows named as untrained."""
+    rows = {row.key: row for tables in sweeps for table in tables for row in table.rows if row.name not in untrained}
+    trials = [trial(row.name, {0: [0.30], 1: [0.31 + index / 100]}, row.config) for index, row in
+              enumerate(rows.values())]  # fmt: skip
+    return Recorded(trials, *(sweep(*tables) for tables in sweeps))
+
+
+def test_the_differences_of_an_earlier_winner_are_not_those_of_the_present_one(tmp_path: Path) -> None:
+    earlier = proof_of(EARLIER, difference_seeds=2)
+    page = page_of(tmp_path / "earlier", record_of(earlier))
+    assert "| search-proof | without label_smoothing 0.1 | winner |" in page
+    page = page_of(tmp_path / "present", record_of(earlier, proof_of(PRESENT, difference_seeds=0)))
+    assert "without label_smoothing 0.1 | winner" not in page
+    assert "Missing: what each of its differences is worth" in page
+
+
+def test_a_difference_that_is_not_trained_is_named(tmp_path: Path) -> None:
+    tables = proof_of(PRESENT, difference_seeds=2)
+    page = page_of(tmp_path / "one", record_of(tables, untrained=(FLIP,)))
+    assert f"| search-proof | {SMOOTHING} | winner |" in page
+    assert f"Missing: the winner {FLIP}; no training is recorded." in page
+    assert f"Missing: the winner {SMOOTHING}" not in page
+    page = page_of(tmp_path / "none", record_of(tables, untrained=(FLIP, SMOOTHING)))
+    assert page.count("; no training is recorded.") == 2
+
+
+def test_a_winner_without_a_training_has_no_proof(tmp_path: Path) -> None:
+    long = [table.model_copy(update={"number": "36", "title": "The long track"}) for table in proof_of(EARLIER, 0)]
+    short = proof_of(PRESENT, difference_seeds=0)
+    trained = {row.key for table in short for row in table.rows}
+    record = record_of([*short, *long])
+    record = Recorded([each for each in record.histories() if each.key in trained], *record.sweeps())
+    page = page_of(tmp_path, record)
+    assert f"### {short[0].title}" in page
+    assert "Missing: The long track; not both of its configurations are trained." in page
+    assert "Missing: the record has no kernels of the winner network." in page
+
+
+def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
+    """Three images of 359 more for each seed: a t-test would take rounding for their spread."""
+    winner, compared = ({seed: (k + more) / 359 for seed, k in enumerate((7, 11, 20))} for more in (0, 3))
+    assert paired_difference(winner, compared).p is None
+
+
+@pytest.mark.parametrize(("difference", "ticks"), [(0.004, 3), (0.3, 4)])
+def test_small_and_large_differences_can_be_read(
+    difference: float, ticks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    (_, table) = proof_of(EARLIER, difference_seeds=2)
+    errors = [0.30, 0.30 + difference]
+    trials = [trial(row.name, {0: [error], 1: [error + 0.0005 * error]}, row.config)
+              for row, error in zip(table.rows, errors, strict=True)]  # fmt: skip
+    draw_effects(paired_effects([table], replicates(trials)), "test error", tmp_path / "effects.png")
+    (axis,) = pyplot.gcf().axes
+    low, high = axis.get_xlim()
+    assert low < difference < high
+    assert sum(low <= tick <= high for tick in axis.get_xticks()) >= ticks
