@@ -1,4 +1,4 @@
-"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class scores (N, 10)."""
+"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class probabilities (N, 10)."""
 
 import json
 from pathlib import Path
@@ -17,19 +17,20 @@ class ServedModel(PythonModel):
         from trainable.config import Config
         from trainable.evaluate import load_model
 
-        config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
-        self._model = load_model(config, Path(context.artifacts["weights"]))
+        self.config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
+        self._model = load_model(self.config, Path(context.artifacts["weights"]))
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Class scores, float32 (N, 10)."""
+        """Class probabilities, float32 (N, 10)."""
         import torch
 
         from trainable.batches import normalise
 
         with torch.inference_mode():
-            return self._model(normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])).numpy()
+            images_nchw = normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])
+            return self._model(images_nchw).softmax(1).numpy()
 
 
 set_model(ServedModel())
