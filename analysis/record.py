@@ -37,10 +37,10 @@ WINNER_METRIC = "winner_test_error"
 it was the error of the one training that the search had made."""
 WINNER = "winner"
 """Tag of a search's winner, whatever its value."""
+CHAMPION = "champion"
+"""Alias of a registered model's best version."""
 PROVEN = "proven_seeds"
 """Tag of a search's winner: how many seeds its recorded proof has. It is the last thing that is written of a winner."""
-CHAMPION = "champion"
-"""Alias of the best version of a search's registered model."""
 TRAINING_S = "training_s"
 """Metric of a trial: the seconds that its epochs took, all seeds together."""
 PLAN_FILE = "plan.json"
@@ -218,11 +218,6 @@ class Record:
             return []
         with tempfile.TemporaryDirectory() as folder:
             return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_text("utf-8"))
-
-
-def is_missing(tracking_uri: str) -> bool:
-    """Whether the URI is of an embedded record that does not exist. MLflow would make it."""
-    return tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists()
 
 
 def _trial(run: Run) -> TrialRecord:

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
-from analysis.record import Record, Source, is_missing
+from analysis.record import SQLITE, Record, Source
 from analysis.report_data import ReportData
 from analysis.sections import (
     effects_and_claims,
@@ -86,8 +86,8 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LookupError(f"{folder}: not an exported record: {error}") from error
     none = LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
-    if is_missing(tracking_uri):
-        raise none
+    if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
+        raise none  # MLflow would make the database
     source = Record(tracking_uri, experiment)
     if not source.sweeps():
         raise none

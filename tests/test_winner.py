@@ -2,14 +2,19 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from PIL import Image
 
+from analysis.predict import load_champion, read_image
 from analysis.record import PROVEN, WINNER_METRIC, Record
 from sweeps.planning.allocate import expected_allocation
 from sweeps.planning.options import parse
@@ -19,6 +24,8 @@ from sweeps.recording.recorder import Recorder
 from sweeps.running.winner import record_winner
 from tests.conftest import sweep_command
 from trainable.config import Config
+from trainable.data import load
+from trainable.evaluate import load_model
 
 EXPERIMENT = "ablations-digits"
 MODEL = f"{EXPERIMENT}-best-bn"
@@ -153,6 +160,46 @@ def test_a_bad_config_file_is_one_line(tmp_path: Path, text: str, arguments: lis
     assert failed.returncode == 2
     assert problem in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(folder: Path, tmp_path: Path) -> None:
+    digits, record = load("digits"), record_of(folder)
+    files = [str(tmp_path / f"{index}.png") for index in range(3)]
+    for index, file in enumerate(files):
+        Image.fromarray(np.array(digits.test_images[index])).save(file)
+    said = predict(folder, *files)
+    assert said.returncode == 0, said.stderr
+    proven = next(trial for trial in record.trials() if "16/winner" in trial.tags["row"] and trial.seeds == (0,))
+    weights = record.client.download_artifacts(proven.run_id, "model/weights.safetensors", str(tmp_path))
+    images = torch.from_numpy(np.array(digits.test_images[:3])).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.inference_mode():
+        probabilities, classes = load_model(proven.config, Path(weights))(images).softmax(1).max(1)
+    expected = [f"{file}: {label} {probability:.3f}" for file, label, probability in
+                zip(files, classes.tolist(), probabilities.tolist(), strict=True)]  # fmt: skip
+    assert said.stdout.splitlines() == expected
+
+
+def predict(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "analysis.predict", "--experiment", EXPERIMENT, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> None:
+    small, text = tmp_path / "small.png", tmp_path / "text.png"
+    Image.new("RGB", (10, 20)).save(small)
+    text.write_text("no picture")
+    for file, problem in (
+        (small, "10 by 20 pixels; must be 32 by 32"),
+        (text, "is not a picture that Pillow reads"),
+        (tmp_path / "none.png", "No such file"),
+    ):
+        with pytest.raises(ValueError, match=problem) as raised:
+            read_image(file)
+        assert str(file) in str(raised.value)
+    failed = predict(folder, str(small))
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
+    with pytest.raises(LookupError, match="no champion"):
+        load_champion("nobody", f"sqlite:///{folder}/mlflow.db")
 
 
 def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:

@@ -1,17 +1,16 @@
 """The proof of a search's winner: its test error beside that of the config that it has to beat, and why it differs."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
 
 from analysis.arrays import layers_of
 from analysis.effects import HEADER, effect_rows, p_text
 from analysis.intervals import as_text
+from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference
 from analysis.report_data import ReportData
-from analysis.sections.trained_kernels import kernel_pictures
 from analysis.tables import HELD_OUT
 from trainable.data import class_names
 
@@ -118,16 +117,3 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
     )
     return [Text(about), Picture(picture, "The winner with one difference taken back."),
             Grid(HEADER, effect_rows(proof.differences))]  # fmt: skip
-
-
-def summary(data: ReportData) -> str:
-    """One sentence on the first proof; empty where there is none."""
-    for proof in data.proofs:
-        ours, theirs = (list(config.errors.values()) for config in (proof.winner, proof.compared))
-        flips = [each.error for each in proof.winner.flipped.values()]
-        return (
-            f"The search's winner has a test error of {as_text(ours)}"
-            + (f" ({mean(flips):.4f} with test-time flips)" if flips else "")
-            + f", against {as_text(theirs)} of the configuration that it is compared with ({len(ours)} seeds)."
-        )
-    return ""

@@ -17,8 +17,8 @@ class ServedModel(PythonModel):
         from trainable.config import Config
         from trainable.evaluate import load_model
 
-        self.config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
-        self._model = load_model(self.config, Path(context.artifacts["weights"]))
+        config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
+        self._model = load_model(config, Path(context.artifacts["weights"]))
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
@@ -28,8 +28,8 @@ class ServedModel(PythonModel):
 
         from trainable.batches import normalise
 
+        images_nchw = normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])
         with torch.inference_mode():
-            images_nchw = normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])
             return self._model(images_nchw).softmax(1).numpy()
 
 
