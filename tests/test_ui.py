@@ -108,7 +108,7 @@ def test_the_experiment_opens_with_nested_trials_and_the_columns_that_matter(
 ) -> None:
     open_study(page, server)
     for name in ("optimizer-SGD", "optimizer-Adagrad", "batch-norm-yes", "search-001"):
-        expect(run(page, name)).to_be_visible()
+        expect(run(page, name).first).to_be_visible()
     header = page.locator(".ag-header")
     for column in ("test_error", "best_test_error", "train_error", "table", "row", "seeds"):
         expect(header.get_by_text(column, exact=True)).to_be_visible()
@@ -151,5 +151,5 @@ def test_kernels_grow_and_the_report_opens(server: str, page: Page, pictures: Pa
     report = page.frame_locator("iframe").first
     expect(report.get_by_role("heading", name="Table 6. Optimizer")).to_be_visible()
     assert report.locator("img").first.evaluate("image => image.naturalWidth") > 300
-    expect(report.get_by_role("heading", name="The search")).to_be_attached()
+    expect(report.get_by_role("heading", name="Hyperparameter search", exact=True)).to_be_attached()
     page.screenshot(path=pictures / "report.png")
