@@ -68,10 +68,10 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str
     if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
         raise LookupError(f"no record at {tracking_uri}")  # MLflow would make the database
     try:
-        mlflow.set_tracking_uri(tracking_uri)
         client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         version = client.get_model_version_by_alias(model, CHAMPION).version
-        folder = mlflow.artifacts.download_artifacts(client.get_model_version_download_uri(model, version))
+        source = client.get_model_version_download_uri(model, version)
+        folder = mlflow.artifacts.download_artifacts(source, tracking_uri=tracking_uri)
         champion = mlflow.pyfunc.load_model(folder)
     except MlflowException as error:
         raise LookupError(f"--model {model}: no {CHAMPION} in {tracking_uri}: {str(error).splitlines()[0]}") from error
