@@ -51,6 +51,8 @@ def read_image(file: Path) -> np.ndarray:
         with Image.open(file) as image:
             if image.size != SIZE:
                 raise ValueError(f"{file}: {image.width} by {image.height} pixels; must be {SIZE[0]} by {SIZE[1]}")
+            if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
+                raise ValueError(f"{file}: pixels of mode {image.mode}; must be of 8 bits a channel")
             return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError(f"{file}: is not a picture that Pillow reads") from error

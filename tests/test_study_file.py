@@ -79,6 +79,10 @@ def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(
         ("x.yaml", SPACE + "    lr: {low: 0, high: 1, log: true}", "low 0 must be above 0 on a logarithmic scale"),
         ("x.yaml", SPACE + "    lr: {low: -1.0, high: 1.0}",
          "x.yaml, line 3, search.space.lr: config field 'lr': -1.0 should be greater than 0"),
+        ("x.yaml", SPACE + "    channels[0]: {low: 0, high: 8}",
+         "line 3, search.space.channels[0]: config field 'channels.0': 0 should be greater than or equal to 1"),
+        ("x.yaml", SPACE + "    width: {field: 'channels[2]', low: 4, high: 8}",
+         "x.yaml, line 1, search: channels[2]: unknown; allowed: data, "),
         ("x.yaml", SPACE + "    optimizer: {choices: [adam, lion]}",
          "search.space.optimizer: config field 'optimizer': 'lion'"),
         ("x.yaml", SPACE + "    epochs: {low: 1, high: 9}", "epochs: options of the sweep decide it"),
@@ -120,6 +124,22 @@ def test_a_search_with_conditions_is_read_and_all_its_configs_are_tried_once(swe
         ("adam", 0.001), ("adam", 0.002), ("momentum", 0.001),
     ]  # fmt: skip
     assert "Nothing to do" in sweep(*arguments).stderr
+
+
+def test_a_search_varies_one_width_of_the_network(sweep, tmp_path: Path) -> None:
+    (tmp_path / "widths.yaml").write_text(
+        "search:\n  space:\n    channels[0]: {low: 4, high: 8, log: true}\n  start: [{values: {'channels[0]': 4}}]\n"
+        "  race: {candidates: 1}\n"
+    )
+    done = sweep("--data", "digits", "--epochs", "1", "--study", "widths.yaml", "--samples", "2")
+    assert done.returncode == 0, done.stderr
+    searched = [
+        trial.config.channels
+        for trial in Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
+        if trial.tags["study"] == "widths" and trial.seeds == (0,) and trial.config.protocol == "B"
+    ]
+    assert len(set(searched)) == 2 and (4, 32) in searched
+    assert all(4 <= first <= 8 and second == 32 for first, second in searched)
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
-from trainable.search_space import Choice, Range, Space, active, config_fields, fields, suggest
+from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, suggest, targets
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
@@ -103,12 +103,13 @@ class SearchDefinition(Frozen):
         for name in self.compared_with:
             if name not in Config.model_fields:
                 raise ValueError(f"compared_with, {name}: unknown; allowed: {', '.join(Config.model_fields)}")
-        for name in (*fields(self.space), *self.fixed):
+        searched = fields(self.space)
+        for name in (*searched, *self.fixed):
             if name not in Config.model_fields:
                 raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
             if name in OPTIONS:
                 raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
-        if both := fields(self.space) & self.fixed.keys():
+        if both := searched & self.fixed.keys():
             raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
         before: dict[str, Choice] = {}
         for name, parameter in self.space.items():
@@ -130,15 +131,13 @@ class SearchDefinition(Frozen):
         field's default, and then one parameter at a time takes each of its ends.
         """
         conditions = sorted({name for parameter in self.space.values() for name in parameter.when})
-        unusual = {name: _unusual(parameter, parameter.field or name) for name, parameter in self.space.items()}
+        unusual = {name: _unusual(self.space[name], target) for name, target in targets(self.space).items()}
         points: list[dict[str, Any]] = []
         for combination in product(*(self.space[name].ends for name in conditions)):
             point = unusual | dict(zip(conditions, combination, strict=True))
             free = [name for name in self.space if name not in conditions]
             points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
-        return [
-            config_fields(self.space, {name: point[name] for name in active(self.space, point)}) for point in points
-        ]
+        return [self.changes({name: point[name] for name in active(self.space, point)}) for point in points]
 
     def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
         """Random values of the parameters, `count` times. The first of them are the same for every count."""
@@ -147,12 +146,12 @@ class SearchDefinition(Frozen):
 
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""
-        return config_fields(self.space, values)
+        return config_fields(self.space, values, Config())
 
 
-def _unusual(parameter: Choice | Range, field: str) -> Any:
-    """A value of the parameter that is not the field's default, where it has one: such a value shows idle fields."""
-    default = Config.model_fields[field].default
+def _unusual(parameter: Choice | Range, target: Target) -> Any:
+    """A value of the parameter that is not the baseline's, where it has one: such a value shows idle fields."""
+    default = target.read(Config())
     return next((end for end in reversed(parameter.ends) if end != default), parameter.ends[-1])
 
 
@@ -189,14 +188,13 @@ class ResolvedSearch(Frozen):
         return {name: values[name] for name in active(self.space, values)}
 
     def _all_values(self, config: Config) -> dict[str, Any]:
-        return {name: getattr(config, parameter.field or name) for name, parameter in self.space.items()}
+        return {name: target.read(config) for name, target in targets(self.space).items()}
 
     def owns(self, config: Config, fingerprint: str) -> bool:
         """Whether a config on the data with that fingerprint is one of this search's: only fields that the search
         varies differ from the base. Their values may lie outside the space (see `contains`)."""
-        varied = fields(self.space)
-        return fingerprint == self.fingerprint and config.model_dump(exclude=varied) == self.base.model_dump(
-            exclude=varied
+        return fingerprint == self.fingerprint and config == self.base.model_copy(
+            update=config_fields(self.space, self._all_values(config), self.base)
         )
 
     def contains(self, config: Config) -> bool:
@@ -226,7 +224,7 @@ class ResolvedSearch(Frozen):
 
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""
-        return config_fields(self.space, values)
+        return config_fields(self.space, values, self.base)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:

@@ -1,18 +1,43 @@
-"""The space of a search: its parameters, each a choice or a range of one field of `Config`, some with a condition."""
+"""The space of a search: its parameters, each a choice or a range of one field of `Config` or of one element of a field
+that is a tuple, some with a condition."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from trainable.config import Config
 from trainable.frozen import Frozen
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a parameter sets: a field of `Config`, or one element of it where it is a tuple."""
+
+    field: str
+    index: int | None = None
+
+    def read(self, config: Config) -> Any:
+        """Its value in a config."""
+        value = getattr(config, self.field)
+        return value if self.index is None else value[self.index]
+
+
+TARGETS = {name: Target(name) for name in Config.model_fields} | {
+    f"{name}[{index}]": Target(name, index)
+    for name, field in Config.model_fields.items()
+    if isinstance(field.default, tuple)
+    for index in range(len(field.default))
+}
+"""All that a parameter can set, by the name that a space gives it: `lr`, `channels[0]`."""
 
 
 class _Parameter(Frozen):
     field: str = ""
-    """The field of `Config` that the parameter sets. Default: the parameter's own name."""
+    """What the parameter sets: a name in `TARGETS`. Default: the parameter's own name."""
     when: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
     """The parameter exists only where each of these parameters, which stand before it, has one of these values."""
 
@@ -115,14 +140,31 @@ Space = dict[str, Parameter]
 """The parameters of a search by their names, in an order in which conditions come first."""
 
 
+def targets(space: Space) -> dict[str, Target]:
+    """What each parameter of the space sets. Raises `ValueError` for a name that is not in `TARGETS`."""
+    names = {name: parameter.field or name for name, parameter in space.items()}
+    if unknown := [target for target in names.values() if target not in TARGETS]:
+        raise ValueError(f"{unknown[0]}: unknown; allowed: {', '.join(TARGETS)}")
+    return {name: TARGETS[target] for name, target in names.items()}
+
+
 def fields(space: Space) -> set[str]:
-    """The fields of `Config` that the space's parameters set."""
-    return {parameter.field or name for name, parameter in space.items()}
+    """The fields of `Config` that the space's parameters set, in whole or in part."""
+    return {target.field for target in targets(space).values()}
 
 
-def config_fields(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Config` that these values of parameters set."""
-    return {space[name].field or name: value for name, value in values.items()}
+def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict[str, Any]:
+    """The fields of `Config` that these values of parameters set. The other elements of a tuple are the base's."""
+    set_by, changed = targets(space), {}
+    for name, value in values.items():
+        target = set_by[name]
+        if target.index is None:
+            changed[target.field] = value
+        else:
+            elements = list(changed.get(target.field, getattr(base, target.field)))
+            elements[target.index] = value
+            changed[target.field] = tuple(elements)
+    return changed
 
 
 def suggest(space: Space, trial: Trial) -> dict[str, Any]:

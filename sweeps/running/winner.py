@@ -80,7 +80,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         (files / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
         (files / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
-        _save_model(winner.config, weights, files / f"{winner.name}_model")
+        save_model(winner.config, weights, files / f"{winner.name}_model")
         beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
         step = _Step(winner, searched, winner_row.key, model, files, promotion.moves, beaten, now_ms())
         recorder.act(step.write)
@@ -171,8 +171,9 @@ def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialReco
                       f"better {compared}")  # fmt: skip
 
 
-def _save_model(config: Config, weights: Path, folder: Path) -> None:
-    """An MLflow model from code and plain weights: nothing in it is pickled."""
+def save_model(config: Config, weights: Path, folder: Path) -> None:
+    """Save an MLflow model of code and plain weights in a folder: nothing in it is pickled. `weights` is the file that
+    the record keeps of the config's training."""
     config_file = weights.with_name("config.json")
     config_file.write_text(config.model_dump_json())
     mlflow.pyfunc.save_model(

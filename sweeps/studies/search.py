@@ -1,8 +1,8 @@
 """The searches for the best batch-norm configuration, as data.
 
-Nothing in their space changes the network and its 285,770 parameters. Every schedule anneals to zero. The start points
-are settings that are known to be good; the search has to beat them. `search` trains for the sweep's epochs, as the
-report did, `search-long` for five times as many.
+Every schedule anneals to zero. The start points are settings that are known to be good; the search has to beat them.
+`search` trains for the sweep's epochs, as the report did, `search-long` for five times as many. Nothing in their space
+changes the network and its 285,770 parameters; `search-wide` also searches the widths.
 """
 
 from trainable.search_definition import SearchDefinition, StartPoint
@@ -77,4 +77,30 @@ SEARCH_LONG = Study(
     name="search-long",
     title="The search for the best batch-norm configuration, trained five times as long",
     search=_definition.model_copy(update={"epochs_factor": 5, "number": 18, "winner": "best_bn_long"}),
+)
+
+WIDTHS = {
+    "channels[0]": Range(low=16, high=64, log=True),
+    "channels[1]": Range(low=32, high=128, log=True),
+    "hidden[0]": Range(low=128, high=512, log=True),
+    "hidden[1]": Range(low=128, high=512, log=True),
+}
+"""From the report's network to its bigger one."""
+SEARCH_WIDE = Study(
+    name="search-wide",
+    title="The search for the best batch-norm configuration and widths",
+    search=_definition.model_copy(
+        update={
+            "number": 21,
+            "winner": "best_bn_wide",
+            "space": _definition.space | WIDTHS,
+            "start": (
+                *_definition.start,
+                StartPoint(
+                    values=_definition.start[1].values | {name: width.high for name, width in WIDTHS.items()},
+                    source="the report's bigger network with the guess's settings",
+                ),
+            ),
+        }
+    ),
 )

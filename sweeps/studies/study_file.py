@@ -99,7 +99,7 @@ def _check(study: Study, problem: Any) -> None:
             raise problem(("search", "fixed", field), message)
         for name, parameter in study.search.space.items():
             for value in parameter.ends:
-                for _, message in _field_problems({parameter.field or name: value}):
+                for _, message in _field_problems(study.search.changes({name: value})):
                     raise problem(("search", "space", name), message)
 
 
