@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,13 +158,14 @@ class Record:
         with tempfile.TemporaryDirectory() as folder:
             return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
 
-    def with_histories(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """The trials with every value of each metric."""
+    def with_histories(self, trials: Iterable[TrialRecord], only: Collection[str] = ()) -> list[TrialRecord]:
+        """The trials with every value of each metric, or of those named in `only`."""
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self._with_history, trials))
+            return list(pool.map(lambda trial: self._with_history(trial, only), trials))
 
-    def _with_history(self, trial: TrialRecord) -> TrialRecord:
-        return replace(trial, histories={name: self._history(trial.run_id, name) for name in trial.metrics})
+    def _with_history(self, trial: TrialRecord, only: Collection[str]) -> TrialRecord:
+        names = [name for name in trial.metrics if name in only or not only]
+        return replace(trial, histories={name: self._history(trial.run_id, name) for name in names})
 
     def sweeps(self) -> list[SweepRecord]:
         """All recorded sweeps with their tables, oldest first."""

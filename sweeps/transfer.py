@@ -16,12 +16,14 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.folder import artifacts_folder, read_folder, write_sweep
-from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
+from analysis.record import ARRAYS_FOLDER, FILES, Record, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
 from sweeps.recording.tracking import ensure_experiment, open_record
+from sweeps.recording.views import present
 from trainable.measures import EXPORTED_FILES
 
 ORIGIN = "origin_run_id"
@@ -48,7 +50,7 @@ def export(
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for chosen in sweeps:
-        exported = record.with_histories(trial for trial in trials if trial.sweep == chosen.run_id)
+        exported = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
         write_sweep(folder, chosen, exported)
         for trial in exported:
             _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
@@ -89,6 +91,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             for trial in exported
         )
         typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
+    present(Record(uri, name)).write(client)
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:

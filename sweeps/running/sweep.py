@@ -27,7 +27,9 @@ from sweeps.planning.show import print_forecast
 from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording import tracking
+from sweeps.recording.listing import planned_tags
 from sweeps.recording.recorder import Recorder, log_tables
+from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.cluster import ROOT
 from sweeps.running.context import TrialContext
@@ -113,6 +115,7 @@ class _Sweep:
         recorder = self._start_recorder()
         status = "FAILED"
         try:
+            self._show(recorder)
             if plan.tables.to_run:
                 result.add(self._run_tables(recorder, plan.tables, "ablations"))
             if plan.search and not result.interrupted:
@@ -121,6 +124,7 @@ class _Sweep:
             if not result.interrupted and recorder.flush():
                 self._compute_surfaces(recorder)
                 self._write_report(recorder)
+                self._show(recorder)
             status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -143,6 +147,7 @@ class _Sweep:
                 "study": _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
                 "row": _joined(planned.rows),
+                **planned_tags(tables.tables, planned.key),
             }
             if planned.probe_every:
                 tags[PROBED] = str(planned.probe_every)
@@ -233,6 +238,11 @@ class _Sweep:
                 make_report(self._read_record(), Path(folder))
                 recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
             recorder.flush()
+
+    def _show(self, recorder: Recorder) -> None:
+        """Bring the views of the MLflow UI up to date with the record."""
+        with self._reported("the views of the MLflow UI are not up to date"):
+            recorder.act(present(self._read_record()).write)
 
     @contextmanager
     def _reported(self, failure: str) -> Iterator[None]:
