@@ -2,11 +2,11 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
@@ -54,8 +54,19 @@ ARRAYS_FOLDER = "model"
 READERS = 8
 """Threads that read histories: a server answers one request a metric."""
 
+Value = TypeVar("Value")
 Series = list[tuple[int, float]]
 """(step, value) by ascending step."""
+
+
+def per_seed(metric: str, seed: int) -> str:
+    """MLflow's name of one seed's value of a metric. The prefix folds those of all metrics in the UI."""
+    return f"per_seed/{metric}_{seed}"
+
+
+def _of_seed(values: Mapping[str, Value], metric: str, seed: int) -> Value | None:
+    """What is recorded of one seed's metric, also under the name that it had in earlier records."""
+    return values.get(per_seed(metric, seed), values.get(f"{metric}/seed_{seed}"))
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,8 @@ class TrialRecord:
     """The run id of its sweep."""
     tags: dict[str, str]
     metrics: dict[str, float] = field(default_factory=dict)
-    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under
-    `test_error/seed_0`."""
+    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under the name
+    that `per_seed` makes of it."""
     histories: dict[str, Series] = field(default_factory=dict)
     """Every value of each metric, by the same names; empty until `Record.with_histories` has read them."""
     run_id: str = ""
@@ -96,12 +107,12 @@ class TrialRecord:
 
     def last_by_seed(self, metric: str) -> dict[int, float]:
         """A metric's last value for each seed that has one."""
-        named = {seed: f"{metric}/seed_{seed}" for seed in self.seeds}
-        return {seed: self.metrics[name] for seed, name in named.items() if name in self.metrics}
+        values = {seed: _of_seed(self.metrics, metric, seed) for seed in self.seeds}
+        return {seed: value for seed, value in values.items() if value is not None}
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
-        return {seed: self.histories.get(f"{metric}/seed_{seed}", []) for seed in self.seeds}
+        return {seed: _of_seed(self.histories, metric, seed) or [] for seed in self.seeds}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, Record, SweepRecord, TrialReco
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
 from sweeps.recording.tracking import ensure_experiment, open_record
@@ -116,6 +117,9 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, trial.start_time, tags, trial.name).info.run_id
     client.log_batch(run_id, params=config_params(trial.config))
+    client.log_inputs(
+        run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
+    )
     client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
     now = now_ms()
     metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]

@@ -16,6 +16,7 @@ from analysis.record import REFERENCE, TRAINING_S, VAL_ERROR, WINNER, Record
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.listing import PREFIX, Listing, study_listing, table_listing, tags_to_change
+from sweeps.recording.recorder import KERNELS
 from sweeps.recording.ui_state import (
     RUN_COLOR,
     Section,
@@ -34,8 +35,6 @@ from trainable.study import ResolvedRow, ResolvedTable
 
 STUDY = "study"
 """Key of the view of the whole study, which a sweep's link opens."""
-KERNELS = "kernels"
-"""Key under which a trial's pictures of its kernels are logged."""
 COSTS = (TRAINING_S, "seed_epoch_s", "peak_memory_mb", "cpu_share")
 """Metrics of what a training takes."""
 WINNER_COLOR, REFERENCE_COLOR, OTHER_COLOR = "#D01F0B", "#1F272D", "#8BCAE7"
@@ -172,7 +171,7 @@ def _kernel_images(listing: Listing, epochs: int) -> View:
     It opens on the last epoch of which every training of so many epochs has pictures: a power of two.
     """
     return View(
-        key=KERNELS,
+        key="kernels",
         title="Kernels",
         runs=f"{tag(listing.tag)} != '' and {tag('seeds')} LIKE '[0%'",
         order=tag(listing.order_tag),

@@ -16,7 +16,8 @@ from pyarrow import ArrowException
 from rich.console import Console
 
 from analysis.record import PROBED, Record
-from analysis.report import make_report
+from analysis.report import write_report
+from analysis.report_data import ReportData
 from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
@@ -28,6 +29,7 @@ from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording import tracking
 from sweeps.recording.listing import planned_tags
+from sweeps.recording.note import NOTE, sweep_note
 from sweeps.recording.recorder import Recorder, log_tables
 from sweeps.recording.views import present
 from sweeps.running import cluster
@@ -235,8 +237,12 @@ class _Sweep:
     def _write_report(self, recorder: Recorder) -> None:
         with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
             with self._reported("no report"):
-                make_report(self._read_record(), Path(folder))
+                record = self._read_record()
+                data = ReportData(record, Path(folder))
+                write_report(data)
                 recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+                note = sweep_note(data, record, recorder.run_id)
+                recorder.act(lambda client, run_id: client.set_tag(run_id, NOTE, note))
             recorder.flush()
 
     def _show(self, recorder: Recorder) -> None:
