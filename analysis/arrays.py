@@ -55,16 +55,18 @@ def first_layers(
 ) -> FirstLayers | None:
     """The layers of the baseline, or of the baseline with batch norm: of the lowest seed whose layers are recorded."""
     change = {"batch_norm": True} if batch_norm else {}
-    candidates = {
-        row.key: table for table in tables for row in table.rows
-        if row.key in trainings and row.config.ablation == change
-    }  # fmt: skip
-    for key, table in candidates.items():
-        for trial in sorted(trainings[key].trials, key=lambda trial: trial.seeds):
-            arrays = source.arrays(trial, TRACES)
-            if layers := entries_under("trained/", arrays):
-                description = f"{setting(table.rows[0].config)}, seed {trial.seeds[0]}"
-                return FirstLayers(arrays["kernels/epoch_0"], layers, description)
+    keys = dict.fromkeys(row.key for table in tables for row in table.rows if row.config.ablation == change)
+    found = (layers_of(source, trainings[key]) for key in keys if key in trainings)
+    return next(filter(None, found), None)
+
+
+def layers_of(source: Source, training: Replicates) -> FirstLayers | None:
+    """The layers of a config: of the lowest seed whose layers are recorded."""
+    for trial in sorted(training.trials, key=lambda trial: trial.seeds):
+        arrays = source.arrays(trial, TRACES)
+        if layers := entries_under("trained/", arrays):
+            description = f"{setting(training.config)}, seed {trial.seeds[0]}"
+            return FirstLayers(arrays["kernels/epoch_0"], layers, description)
     return None
 
 

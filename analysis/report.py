@@ -24,6 +24,7 @@ from analysis.sections import (
     hyperparameter_search,
     loss_envelope,
     loss_surfaces,
+    proof,
     provenance,
     reproduced_tables,
     rung_calibration,
@@ -43,6 +44,7 @@ SECTIONS = (
     gradient_smoothness.section,
     loss_surfaces.section,
     hyperparameter_search.section,
+    proof.section,
     rung_calibration.section,
     settings.section,
 )

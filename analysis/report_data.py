@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.effects import Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
+from analysis.proof import Proof, proofs
 from analysis.record import Source, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
@@ -61,6 +62,11 @@ class ReportData:
     def searches(self) -> list[RecordedSearch]:
         """The searches with their trials."""
         return recorded_searches(self.source.sweeps(), self.trials)
+
+    @cached_property
+    def proofs(self) -> list[Proof]:
+        """The proofs of the searches' winners."""
+        return proofs(self.source, self.tables, self.trainings)
 
     @property
     def data_set(self) -> str:

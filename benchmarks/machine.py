@@ -34,6 +34,13 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+def measured_on(machine: dict[str, Any]) -> str:
+    """What `describe` returned, as a line of Markdown."""
+    hardware = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+    versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if value)
+    return f"*{hardware}; {versions}; commit `{machine['commit']}`, {machine['date']}.*"
+
+
 def save(name: str, device: str, figures: dict[str, Any]) -> Path:
     """Write a measurement as `benchmarks/results/NAME-DEVICE.json`, and print it."""
     RESULTS.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.machine import RESULTS, ROOT
+from benchmarks.machine import RESULTS, ROOT, measured_on
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -24,16 +24,10 @@ def page() -> str:
             path = RESULTS / f"{name}-{device}.json"
             if path.exists():
                 figures = json.loads(path.read_text(encoding="utf-8"))
-                lines += [*section(figures), "", _measured_on(figures["machine"]), ""]
+                lines += [*section(figures), "", measured_on(figures["machine"]), ""]
             elif device == "cuda" and name not in ("overhead", "slots"):
                 lines += [f"## {TITLES[name]}, GPU", "", "Not measured: no GPU was at hand.", ""]
     return "\n".join(lines)
-
-
-def _measured_on(machine: Figures) -> str:
-    hardware = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
-    versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if value)
-    return f"*{hardware}; {versions}; commit `{machine['commit']}`, {machine['date']}.*"
 
 
 def _sweep(figures: Figures) -> list[str]:

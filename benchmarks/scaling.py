@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.machine import RESULTS, ROOT, alone, save
+from benchmarks.machine import RESULTS, ROOT, alone, measured_on, save
 from benchmarks.simulation import fit, simulate
 
 NODES = (1, 2, 4, 8)
@@ -69,7 +69,7 @@ def measure() -> dict[str, Any]:
 
 def page(figures: dict[str, Any]) -> str:
     """The scaling page as Markdown, from the results of `measure`."""
-    costs, machine = fit(figures), figures["machine"]
+    costs = fit(figures)
     lines = [
         "# Scaling",
         "",
@@ -93,10 +93,9 @@ def page(figures: dict[str, Any]) -> str:
             f"| {nodes} | {slots} | {trials} | {middle:.1f} ({walls[0]:.1f} to {walls[-1]:.1f}), n = {len(walls)} "
             f"| {ideal / middle:.1%} | {model:.1f} |"
         )
-    versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if value)
     lines += [
         "",
-        f"*{machine['cpu']}, {machine['cores']} cores; {versions}; commit `{machine['commit']}`, {machine['date']}.*",
+        measured_on(figures["machine"]),
         "",
         "## The model",
         "",

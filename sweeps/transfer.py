@@ -25,7 +25,7 @@ from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
 from sweeps.recording.tracking import ensure_experiment, open_record
 from sweeps.recording.views import present
-from trainable.measures import EXPORTED_FILES
+from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORIGIN = "origin_run_id"
 """Tag of an imported run: the id that the run had where it was recorded. An import skips what is there already."""
@@ -43,17 +43,22 @@ def export(
     tracking_uri: TrackingUri = None,
     experiment: Experiment = None,
 ) -> None:
-    """Write sweeps and their finished trials to a folder, with what the pictures of a report need."""
+    """Write sweeps and their finished trials to a folder, with what the pictures of a report need.
+
+    The pictures of searches and calibrations need errors alone, so their trials are written without arrays.
+    """
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
-    sweeps = [each for each in record.sweeps() if not sweep or each.name in sweep] if record else []
+    recorded = record.sweeps() if record else []
+    sweeps = [each for each in recorded if not sweep or each.name in sweep]
     if record is None or not sweeps:
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
+    drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for chosen in sweeps:
         exported = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
         write_sweep(folder, chosen, exported)
-        for trial in exported:
+        for trial in exported if models else (trial for trial in exported if trial.key in drawn):
             _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
         typer.echo(f"{chosen.name}: {len(exported)} trials")
 

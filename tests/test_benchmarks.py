@@ -1,8 +1,11 @@
 """The benchmarks run, small, and their page is what their figures say."""
 
+import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +40,43 @@ def test_a_trial_taken_apart_adds_up(tmp_path: object, monkeypatch: pytest.Monke
 
 def test_the_peer_is_the_reports_network() -> None:
     assert sum(parameter.numel() for parameter in Net().parameters()) == parameters(Config()) == 285_162
+
+
+def test_searches_train_the_same_number_of_epochs_and_the_page_says_what_they_found(tmp_path: Path) -> None:
+    from benchmarks import search
+
+    search.main("digits", None, epochs=2, budget_epochs=7, repeats=1, without_start_points=False, out=tmp_path)
+    rows = list(csv.DictReader((tmp_path / "search.csv").read_text().splitlines()))
+    page = (tmp_path / "README.md").read_text()
+    assert "| search | 2 epochs | 5 epochs | 7 epochs | trials | complete |" in page
+    for arm in search.ARMS:
+        own = [row for row in rows if row["arm"] == arm.name]
+        assert all(int(row["trained_epochs"]) <= 7 for row in own)
+        best = min(float(row["val_error"]) for row in own)
+        assert float(own[-1]["best_val_error"]) == best
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm.name} |")]
+        assert f"{best:.4f} ({best:.4f} to {best:.4f})" in line
+    whole = [int(row["trained_epochs"]) for row in rows if row["arm"] == "TPE without stopping"]
+    assert whole == [2, 4, 6], "the fourth trial has one epoch left"
+    assert (tmp_path / "search.png").stat().st_size
+
+
+def test_a_search_is_the_same_each_time_with_the_same_seed_alone() -> None:
+    from benchmarks import search
+
+    class Curves:
+        def follow(self, config: Config) -> Iterator[float]:
+            return (config.dropout + config.bn_momentum / epoch for epoch in range(1, config.epochs + 1))
+
+    plan = search.plan_search(search.SEARCH, base={"epochs": 8}, samples=1, fingerprint="f", trials=())
+    for arm in search.ARMS:
+        first, again, other = (search.run(arm, seed, plan, Curves(), 120) for seed in (0, 0, 1))
+        assert first == again != other
+        assert first.trials == len(first.completed) or arm.stops
+
+
+def test_a_budget_without_room_for_a_trial_in_each_third_is_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks.search", "--epochs", "4", "--budget-epochs", "11"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--budget-epochs 11: must be at least 3 times --epochs 4" in " ".join(done.stderr.split())

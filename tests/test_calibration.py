@@ -28,7 +28,7 @@ def test_more_configs_extend_a_calibration() -> None:
     few, many = (calibration_study(SEARCH, count, 9).tables[0].rows for count in (2, 3))
     assert many[:6] == few
     assert [row.name for row in few[:3]] == ["config 1", "config 1, a third", "config 1, a half"]
-    assert [row.change.get("epochs") for row in few[:3]] == [None, 3, 4]
+    assert [row.change.get("epochs") for row in few[:3]] == [9, 3, 4]
     assert all(row.change["protocol"] == "B" and row.change["batch_norm"] for row in many)
 
 

@@ -40,7 +40,7 @@ def test_a_dry_run_is_one_json_object_and_writes_nothing(sweep: Sweep, tmp_path:
 
 def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
     answer = sweep("--data", "digits", "--dry-run")
-    assert "31 rows, 24 distinct configs, 0 complete; 24 trials to run in about" in " ".join(answer.stdout.split())
+    assert "32 rows, 24 distinct configs, 0 complete; 26 trials to run in about" in " ".join(answer.stdout.split())
     assert "slot(s) of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
     assert "search: 20 samples" in answer.stdout
 

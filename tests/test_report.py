@@ -72,7 +72,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert "the error is raised by loss: hinge (+0.2033); lowered by none. 1 stay undecided" in page
     assert f"with 3 seeds the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 2):.1f}." in page
     assert "| its validation error | 0.2500, seed 0; optimistic, as the lowest of 1 |" in page
-    assert "| its test error, read once | 0.2700 |" in page
+    assert "| its test error | 0.2700 |" in page
     assert "| best config | search-001: bn_momentum 0.2 |" in page
 
 

@@ -1,8 +1,11 @@
 """Conditional parameters: each exists where its condition holds, for Optuna, for configs and back again."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
-from optuna.trial import FixedTrial
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
 from sweeps.errors import UsageError
@@ -14,7 +17,8 @@ from trainable.config import Config
 from trainable.search_definition import Scheduler, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study
-from trainable.tune_trainable import spec_of
+from trainable.trial import Epoch, TrialReport
+from trainable.tune_trainable import spec_of, tune_result
 
 DEFINITION = SearchDefinition(
     space={
@@ -27,6 +31,11 @@ DEFINITION = SearchDefinition(
     start=(StartPoint(values={"optimizer": "momentum", "sgd_lr": 0.1}),),
 )
 STUDY = Study(name="two-optimizers", title="Two optimizers", search=DEFINITION)
+
+
+def result(error: float, *epochs: int) -> dict:
+    """What Tune has of a trial's report of these epochs, which took a second each."""
+    return tune_result(TrialReport(epochs=tuple(Epoch(e, 1.0, {"val_error": [error]}) for e in epochs), done=False))
 
 
 def search(samples: int = 8):
@@ -61,12 +70,30 @@ def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() 
         suggested = searcher.suggest(f"trial-{number}")
         assert isinstance(suggested, dict)
         configs.append(spec_of(suggested).config)
-        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - configs[-1].dropout, "epoch": 2})
+        searcher.on_trial_complete(f"trial-{number}", result(0.5 - configs[-1].dropout, 1, 2))
     assert configs[0] == Config(data="digits", protocol="B", epochs=2, optimizer="momentum", lr=0.1)
     assert {config.optimizer for config in configs} == {"adamw", "momentum"}
     for config in configs:
         low, high = (0.001, 0.03) if config.optimizer == "adamw" else (0.01, 1.0)
         assert low <= config.lr <= high
+
+
+def test_the_last_result_of_a_trial_counts_though_tune_gives_it_at_its_end_alone() -> None:
+    told = []
+
+    class Listening(RandomSampler):
+        def after_trial(self, study, trial, state, values) -> None:
+            told.append((state, trial.intermediate_values))
+
+    plan = replace(search(), budget_s=3.0)
+    searcher = TrialSearch(plan, TrialContext("f", None, "nowhere"), Listening(seed=0))
+    searcher.suggest("stopped")
+    searcher.on_trial_complete("stopped", result(0.4, 1))
+    searcher.suggest("complete")
+    searcher.on_trial_result("complete", result(0.3, 1))
+    searcher.on_trial_complete("complete", result(0.2, 2))
+    assert told == [(TrialState.PRUNED, {1: 0.4}), (TrialState.COMPLETE, {1: 0.3, 2: 0.2})]
+    assert searcher.suggest("next") == "FINISHED", "three epochs of a second each have spent the budget"
 
 
 @pytest.mark.parametrize(
@@ -93,11 +120,11 @@ def test_trials_outside_the_space_are_left_out() -> None:
     wide = search()
     inside, outside = (
         trial(str(rate), {}, wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}),
-              tags={"study": "two-optimizers", "data_fingerprint": "f"})
+              tags={"study": "two-optimizers", "data_fingerprint": "f"}, seeds=(0,))
         for rate in (0.01, 0.5)
     )  # fmt: skip
     plan = wide.with_trials([inside, outside])
-    assert (plan.known, plan.outside) == ((inside,), 1)
+    assert (plan.own, plan.outside) == ((inside,), 1)
 
 
 def test_a_countable_space_has_no_more_samples_than_configs() -> None:
@@ -124,7 +151,7 @@ def test_a_countable_space_is_tried_to_its_last_config_and_none_twice() -> None:
         spec = spec_of(suggested)
         assert spec.name == f"x-{number + 1:03d}"
         keys.add(spec.key)
-        searcher.on_trial_complete(f"trial-{number}", {"val_error": 0.5 - spec.config.shift / 10, "epoch": 1})
+        searcher.on_trial_complete(f"trial-{number}", result(0.5 - spec.config.shift / 10, 1))
     assert len(keys) == plan.to_run == 24
 
 
@@ -155,7 +182,43 @@ def test_a_failed_trial_is_tried_again_first_and_names_do_not_repeat() -> None:
     plan = search()
     config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
     tags = {"study": "two-optimizers", "data_fingerprint": "f"}
-    failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"))
+    failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"), seeds=(0,))
     searcher = TrialSearch(plan.with_trials([failed]), TrialContext("f", None, "nowhere"))
     names = [spec_of(searcher.suggest(f"trial-{number}") or {}).name for number in range(3)]
     assert names == ["two-optimizers-007", "two-optimizers-008", "two-optimizers-009"]
+
+
+def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:
+    """Trials of other studies count where they lie in the space and are complete, but not as samples."""
+    plan = search(samples=3)
+    configs = [plan.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}) for rate in (0.01, 0.02)]
+    calibrated, stopped, sampled = (
+        trial(
+            f"{study}-{outcome}", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": 30.0},
+            histories={"val_error": [(1, 0.5)]},
+            tags={"study": study, "data_fingerprint": "f", "outcome": outcome},
+        )
+        for study, outcome, config in (
+            ("calibration", "complete", configs[0]),
+            ("calibration", "stopped", configs[1]),
+            ("two-optimizers", "stopped", configs[1]),
+        )
+    )  # fmt: skip
+    known = plan.with_trials([calibrated, stopped, sampled])
+    assert known.judged == [calibrated, sampled]
+    assert (known.to_run, known.spent_s) == (2, 30.0)
+    assert replace(known, budget_s=31.0).to_run == 2
+    assert replace(known, budget_s=30.0).to_run == 0
+    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
+    assert spec_of(searcher.suggest("next") or {}).config not in configs
+    assert TrialSearch(replace(known, budget_s=30.0), TrialContext("f", None, "nowhere")).suggest("next") == "FINISHED"
+
+
+def test_a_search_may_train_for_a_multiple_of_the_sweeps_epochs() -> None:
+    longer = STUDY.search.model_copy(update={"epochs_factor": 5})
+    plan = plan_search(
+        STUDY.model_copy(update={"search": longer}), base={"data": "digits", "epochs": 4}, samples=1, fingerprint="f",
+        trials=(),
+    )  # fmt: skip
+    assert plan.search.base.epochs == 20
+    assert plan.search.rungs == (5, 15)

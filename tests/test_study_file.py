@@ -39,7 +39,7 @@ def test_a_file_runs_alone_or_beside_other_studies(
 
 
 def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(sweep, tmp_path: Path) -> None:
-    arguments = ("--data", "digits", "--epochs", "2", "--study", str(SEARCH), "--samples", "3")
+    arguments = ("--data", "digits", "--epochs", "2", "--study", str(SEARCH), "--samples", "3", "--proof-seeds", "1")
     first = sweep(*arguments)
     assert first.returncode == 0, first.stderr
     assert "Best config of the search: activation-search-0" in first.stdout
@@ -110,11 +110,13 @@ def test_a_search_with_conditions_is_read_and_all_its_configs_are_tried_once(swe
         "    optimizer: {choices: [adam, momentum]}\n"
         "    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}\n"
     )
-    arguments = ("--data", "digits", "--epochs", "1", "--study", "optimizers.yaml", "--samples", "9")
+    arguments = ("--data", "digits", "--epochs", "1", "--study", "optimizers.yaml", "--samples", "9",
+                 "--proof-seeds", "1")  # fmt: skip
     first = sweep(*arguments)
     assert first.returncode == 0, first.stderr
     recorded = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
-    assert sorted((trial.config.optimizer, trial.config.lr) for trial in recorded) == [
+    searched = [trial for trial in recorded if trial.config.protocol == "B" and trial.seeds == (0,)]
+    assert sorted((trial.config.optimizer, trial.config.lr) for trial in searched) == [
         ("adam", 0.001), ("adam", 0.002), ("momentum", 0.001),
     ]  # fmt: skip
     assert "Nothing to do" in sweep(*arguments).stderr

@@ -16,7 +16,7 @@ from trainable.data import Dataset, load
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
-from trainable.storage import entries_under
+from trainable.storage import PREDICTIONS, entries_under
 from trainable.training import Trainer, train
 from trainable.trial import Epoch, TrialSpec
 
@@ -72,6 +72,28 @@ def test_the_images_that_each_seed_gets_right_are_kept_as_bits(digits: Dataset) 
         right = model(images).argmax(1).numpy() == digits.test_labels
         assert np.array_equal(np.unpackbits(correct[f"seed_{seed}"].numpy(), count=len(right)), right)
         assert error == pytest.approx(1 - right.mean())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_predictions_are_those_of_plain_torch_with_and_without_flips(digits: Dataset, fused: bool) -> None:
+    trainer = Trainer(Config(**SMALL, batch_norm=True, ema_decay=0.9, epochs=2), digits, (0, 4), fused=fused)
+    while not trainer.done:
+        trainer.run_epoch()
+    assert PREDICTIONS not in trainer.results(), "only where they are asked for"
+    predicted = trainer.results(predictions=True)[PREDICTIONS]
+    assert np.array_equal(predicted["labels"].numpy(), digits.test_labels)
+    images = torch.from_numpy(np.array(digits.test_images)).permute(0, 3, 1, 2) / 127.5 - 1
+    for seed, error in zip((0, 4), trainer.history[-1].metrics["test_error"], strict=True):
+        model = build(trainer.config).eval()
+        model.load_state_dict(entries_under(f"seed_{seed}/", trainer.weights()))
+        with torch.inference_mode():
+            plain, mirrored = (model(each).softmax(1) for each in (images, images.flip(3)))
+        for kind, expected in (("", plain), ("flipped_", (plain + mirrored) / 2)):
+            assert torch.equal(predicted[f"seed_{seed}/{kind}classes"].long(), expected.argmax(1))
+            confidences = predicted[f"seed_{seed}/{kind}confidences"]
+            assert torch.allclose(confidences.float(), expected.max(1).values, atol=1e-3)
+        wrong = predicted[f"seed_{seed}/classes"].numpy() != digits.test_labels
+        assert wrong.mean() == pytest.approx(error)
 
 
 def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Dataset) -> None:

@@ -122,6 +122,17 @@ def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = 
     return about["fingerprint"], about["form"]
 
 
+def class_names(name: DataName) -> tuple[str, ...]:
+    """The names of a data set's classes, by label."""
+    match name:
+        case "cifar10":
+            return sources.CLASSES
+        case "digits":
+            return tuple(map(str, range(len(sources.CLASSES))))
+        case unknown:
+            assert_never(unknown)
+
+
 def prepare(name: str, data_dir: str | Path | None = None) -> Path:
     """The folder of the decoded data set. Many processes may call this at once: one of them does the work. Raises
     `DataError` as `load` does."""

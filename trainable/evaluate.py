@@ -35,6 +35,24 @@ def correct_images(model: nn.Module, batches: Batches, seeds: int) -> Tensor:
     return torch.cat(correct_ns).cpu()
 
 
+@torch.inference_mode()
+def class_probabilities(model: nn.Module, batches: Batches, seeds: int) -> tuple[Tensor, Tensor]:
+    """The class probabilities (N, S, K) that each of the `seeds` fused networks gives a split's images, and the mean of
+    those for an image and for its mirror image (test-time flips): float32 on the CPU, in the split's order."""
+    plain_nsk, flipped_nsk = [], []
+    for images_nchw, _ in batches.in_order():
+        each_nsk = [
+            model(view_nchw if seeds == 1 else view_nchw.repeat(1, seeds, 1, 1))
+            .float()
+            .unflatten(1, (seeds, -1))
+            .softmax(2)
+            for view_nchw in (images_nchw, images_nchw.flip(3))
+        ]
+        plain_nsk.append(each_nsk[0].cpu())
+        flipped_nsk.append(((each_nsk[0] + each_nsk[1]) / 2).cpu())
+    return torch.cat(plain_nsk), torch.cat(flipped_nsk)
+
+
 def error_rates(correct_ns: Tensor) -> list[float]:
     """Each seed's error rate from what `correct_images` returns."""
     return [wrong / len(correct_ns) for wrong in (~correct_ns).sum(0).tolist()]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainable.average import MovingAverage
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.evaluate import correct_images
+from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse
 from trainable.graphs import GraphedStep
 from trainable.model import build
@@ -97,6 +97,13 @@ class Learner:
         network.eval()
         with self._autocast():
             return correct_images(network, batches, len(self.seeds))
+
+    def class_probabilities(self, batches: Batches) -> tuple[Tensor, Tensor]:
+        """Each seed's class probabilities (N, S, K) for a split in evaluation mode, plain and with test-time flips: see
+        `trainable.evaluate.class_probabilities`."""
+        self.result.eval()
+        with self._autocast():
+            return class_probabilities(self.result, batches, len(self.seeds))
 
     def kernels(self) -> Tensor:
         """A copy of the first seed's first-layer kernels: float32 (output channels, 3, 3, 3) on the CPU."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from trainable.storage import CORRECT, SURFACE, TRACES, WEIGHTS
+from trainable.storage import CORRECT, PREDICTIONS, SURFACE, TRACES, WEIGHTS
 
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Step sizes of a probe along the gradient, in learning rates (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""
@@ -23,6 +23,8 @@ class Measure:
     """A recorded trial must have one of these files: they hold the measurement or what it is computed from."""
     probe_every: int | None = None
     """Steps between probes along the gradient; None where the training is not probed."""
+    predictions: bool = False
+    """Whether the training leaves `storage.PREDICTIONS`."""
     only_seed: int | None = None
     """The one seed that is measured; None for all seeds."""
     after_training: bool = False
@@ -56,13 +58,15 @@ LOSS_SURFACE = Measure(
 """The loss around the trained weights."""
 CORRECT_IMAGES = Measure("correct", files=(CORRECT,))
 """Which held-out images the last epoch classified correctly."""
-PREDICTIONS = Measure("predictions", errors_shown=False)
+PREDICTED_CLASSES = Measure("predictions", files=(PREDICTIONS,), predictions=True, errors_shown=False)
+"""The class and the confidence that each network gives each held-out image: the proof of a search's winner."""
 DIFFERENCES = Measure("differences", errors_shown=False)
+"""What each difference of a search's winner is worth: the rows have one of them taken back."""
 RUNGS = Measure("rungs", errors_shown=False)
 """How early the last error can be foretold. The table's rows are random configs, each at several numbers of epochs."""
 MEASURES = {
     measure.name: measure
-    for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES, PREDICTIONS, DIFFERENCES, RUNGS)
+    for measure in (ERRORS, LOSSES, PROBE, LOSS_SURFACE, CORRECT_IMAGES, PREDICTED_CLASSES, DIFFERENCES, RUNGS)
 }
 
 _FILES = [(name, measure) for measure in MEASURES.values() for name in measure.files]

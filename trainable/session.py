@@ -31,7 +31,7 @@ class Session:
 
     def __init__(self, spec: TrialSpec) -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
-        self._report_at = spec.report_at
+        self._report_at, self._predictions = spec.report_at, spec.predictions
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
         self._meter = Meter(self._trainer.device)
@@ -86,7 +86,7 @@ class Session:
 
     def _write_results(self) -> None:
         """Write the files that the record keeps of a finished trial. They can be read without torch."""
-        for name, tensors in self._trainer.results().items():
+        for name, tensors in self._trainer.results(self._predictions).items():
             self._storage.write(name, to_safetensors(tensors))
 
 

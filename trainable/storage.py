@@ -23,6 +23,10 @@ TRACES = "traces.safetensors"
 and after each epoch, and `trained/conv1.weight`, the first two convolutions and the first batch norm after the last."""
 CORRECT = "correct.safetensors"
 """Which held-out images each seed's network classifies correctly after the last epoch: packed bits, as `seed_0`."""
+PREDICTIONS = "predictions.safetensors"
+"""What each seed's network says of the held-out images after the last epoch, in the split's order: `seed_0/classes`
+uint8 (N,) and the probability of that class, `seed_0/confidences` float16 (N,); the same with test-time flips,
+`seed_0/flipped_classes` and `seed_0/flipped_confidences`; and the true `labels` uint8 (N,)."""
 SURFACE = "surface.safetensors"
 """The loss surface of a trial, where it was computed: the axes `alphas` and `betas`, `loss` and `error` with one row
 for each beta and one column for each alpha, and `images`, the number of images that they are averaged over."""

@@ -23,7 +23,7 @@ from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
 from trainable.model import prepare_torch
-from trainable.storage import CORRECT, TRACES, WEIGHTS, entries_under
+from trainable.storage import CORRECT, PREDICTIONS, TRACES, WEIGHTS, entries_under
 from trainable.trial import Epoch
 
 
@@ -104,17 +104,19 @@ class Trainer:
                     errors[f"raw_{name}_error"] = error_rates(self._correct_images(batches, raw=True))
         return errors
 
-    def results(self) -> dict[str, dict[str, Tensor]]:
-        """What the record keeps of this training: tensors on the CPU by the name of the file that holds them."""
+    def results(self, predictions: bool = False) -> dict[str, dict[str, Tensor]]:
+        """What the record keeps of this training: tensors on the CPU by the name of the file that holds them. With
+        `predictions`, what it predicts for the held-out images is among them."""
         kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self.kernels)}
         losses = {f"step_losses/{seed}": losses_t for seed, losses_t in self.step_losses().items()}
         probes = {f"probes/{seed}": probes for seed, probes in self.probes().items()}
         layers = {f"trained/{name}": weights for name, weights in self.first_layers().items()}
-        return {
+        kept = {
             WEIGHTS: self.weights(),
             TRACES: kernels | layers | losses | probes,
             CORRECT: self.correct_bits(),
         }
+        return kept | ({PREDICTIONS: self.predictions()} if predictions else {})
 
     def correct_bits(self) -> dict[str, Tensor]:
         """Which held-out images each seed's network classified correctly at the last evaluation, by `seed_0`.
@@ -123,6 +125,18 @@ class Trainer:
         """
         packed_sb = torch.from_numpy(np.packbits(self._correct_ns.numpy(), axis=0)).T
         return {f"seed_{seed}": packed_b for seed, packed_b in zip(self.seeds, packed_sb.contiguous(), strict=True)}
+
+    def predictions(self) -> dict[str, Tensor]:
+        """What each seed's network predicts for the held-out images now: see `storage.PREDICTIONS`."""
+        (batches,) = (batches for name, batches in self._batches.items() if name != "train")
+        by_name = {"labels": torch.cat([labels_n for _, labels_n in batches.in_order()]).to("cpu", torch.uint8)}
+        for learner in self._learners:
+            for kind, probabilities_nsk in zip(("", "flipped_"), learner.class_probabilities(batches), strict=True):
+                confidences_ns, classes_ns = probabilities_nsk.max(2)
+                for index, seed in enumerate(learner.seeds):
+                    by_name[f"seed_{seed}/{kind}classes"] = classes_ns[:, index].contiguous().to(torch.uint8)
+                    by_name[f"seed_{seed}/{kind}confidences"] = confidences_ns[:, index].contiguous().half()
+        return by_name
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of every seed's parameters and buffers on the CPU, by `seed_0/conv1.weight`."""

@@ -23,6 +23,8 @@ class TrialSpec(BaseModel):
     """The folder or URI for the trial's files, which all nodes can reach."""
     probe_every: int | None = None
     """Probe the loss along the gradient once in this many steps. This does not change the training."""
+    predictions: bool = False
+    """Whether the training leaves what it predicts for the held-out images."""
     report_at: tuple[int, ...] = ()
     """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
     tags: dict[str, str] = {}

@@ -1,12 +1,13 @@
 """The picture of the effects: each ablation's difference from its reference, with its interval."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.effects import ALPHA, BASELINE, HEADER, Effect
+from analysis.effects import ALPHA, HEADER, Effect
 from analysis.plots.style import COLORS, save
 
 LINEAR_TO = 0.05
@@ -30,9 +31,10 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         ("x", None, "one seed"),
     ):
         axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
-    axis.legend(fontsize=8, loc="upper right")
+    figure.legend(fontsize=8, loc="outside upper center", ncols=3)
     axis.axvline(0, color="grey", linewidth=1)
-    labels = [each.name if each.against == BASELINE else f"{each.name}, against {each.against}" for each in effects]
+    usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
+    labels = [each.name if each.against == usual else f"{each.name}, against {each.against}" for each in effects]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=LINEAR_TO)
@@ -41,7 +43,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.xaxis.set_minor_locator(NullLocator())
     seeds = max((len(effect.differences) for effect in effects), default=0)
     axis.set_xlabel(
-        f"{error} after the last epoch,\nminus the baseline's (or of what is named),\n"
+        f"{error} after the last epoch,\nminus the {usual}'s (or of what is named),\n"
         f"paired by seed, up to {seeds} seed(s), logarithmic beyond ±{LINEAR_TO}"
     )
     axis.grid(axis="x", alpha=0.3)

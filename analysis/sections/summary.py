@@ -7,6 +7,7 @@ import numpy as np
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
 from analysis.envelope import range_text, ranges
+from analysis.intervals import as_text
 from analysis.page import Section, Text
 from analysis.record import VAL_ERROR, WINNER_METRIC
 from analysis.report_data import ReportData
@@ -15,6 +16,7 @@ from analysis.sections import (
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
+    proof,
     reproduced_tables,
 )
 from analysis.smoothness import medians
@@ -35,6 +37,7 @@ def section(data: ReportData) -> Section:
         (_envelope, loss_envelope.TITLE),
         (_smoothness, gradient_smoothness.TITLE),
         (_search, hyperparameter_search.TITLE),
+        (_proof, proof.TITLE),
     )
     sentences = [Text(sentence, details) for say, details in subjects if (sentence := say(data))]
     return Section(TITLE, [*sentences] or [Text(NOTHING)])
@@ -126,10 +129,23 @@ def _smoothness(data: ReportData) -> str:
 
 def _search(data: ReportData) -> str:
     for recorded in reversed(data.searches):
-        if best := recorded.best:
+        if best := recorded.winner:
             test_error = best.metrics.get(WINNER_METRIC)
             error = f"validation error of {best.metrics[VAL_ERROR]:.4f}"
             if test_error is not None:
                 error = f"test error of {test_error:.4f}"
             return f"The best of the {len(recorded.trials)} configurations that the search tried has a {error}."
     return ""
+
+
+def _proof(data: ReportData) -> str:
+    if not data.proofs:
+        return ""
+    winner, reference = data.proofs[0].winner, data.proofs[0].compared
+    ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
+    flips = list(winner.flipped_errors.values())
+    return (
+        f"The search's winner has a test error of {ours}"
+        + (f" ({np.mean(flips):.4f} with test-time flips)" if flips else "")
+        + f", against {theirs} of the configuration that it is compared with ({len(winner.errors)} seeds)."
+    )

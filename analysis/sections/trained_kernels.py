@@ -1,8 +1,8 @@
 """The convolution kernels of the trained networks (the course report's section 1.3.1)."""
 
-from analysis.arrays import first_layers, fold_batch_norm
-from analysis.page import Picture, Section, Text
-from analysis.plots.kernels import bound_of, draw_first_layer, draw_second_layer
+from analysis.arrays import first_layers
+from analysis.kernel_pictures import kernel_pictures
+from analysis.page import Section, Text
 from analysis.report_data import ReportData
 
 TITLE = "Kernels"
@@ -21,24 +21,6 @@ def section(data: ReportData) -> Section:
         layers = first_layers(data.source, data.tables, data.trainings, batch_norm)
         if layers is None:
             made.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
-            continue
-        trained = layers.trained["conv1.weight"]
-        bound = bound_of(layers.start, trained)
-        stages = {"start": (layers.start, bound), "trained": (trained, bound)}
-        if batch_norm:
-            folded = fold_batch_norm(layers.trained)
-            stages["trained, batch norm folded in"] = folded, bound_of(folded)
-        slug = name.replace(" ", "-")
-        first = draw_first_layer(
-            stages, f"First layer, {name}, {layers.description}", data.folder / f"kernels-1-{slug}.png"
-        )
-        second = draw_second_layer(
-            layers.trained["conv2.weight"],
-            f"Second layer, {name}, {layers.description}",
-            data.folder / f"kernels-2-{slug}.png",
-        )
-        made.blocks += [
-            Picture(first, f"First-layer kernels of the {name} network, as RGB, with their norms."),
-            Picture(second, f"Second-layer kernels of the {name} network."),
-        ]
+        else:
+            made.blocks += kernel_pictures(layers, name, data.folder)
     return made

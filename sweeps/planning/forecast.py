@@ -54,7 +54,7 @@ class SearchForecast(BaseModel):
     race_s: float
     """The race at most, as though no config were dropped."""
     proof_s: float
-    """The proof, before the race has a winner. After that it is among the tables."""
+    """The winner's training for its proof, before it is known. After that it is among the tables."""
 
 
 class Forecast(BaseModel):
@@ -134,12 +134,11 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
 
 
 def _proof_s(prepared: Prepared, plan: SearchPlan, rates: Rates) -> float:
-    """Slot seconds of the proof of a winner that is not known yet. The config that it is compared with may be recorded
-    by then; it is counted as though it were not."""
+    """Slot seconds of the proof of a winner that is not known yet."""
     if plan.winner or plan.complete:
         return 0.0
     winner = plan.search.base.change(protocol="A")
-    return 2 * rates.training_s(winner, prepared.options.proof_seeds)
+    return rates.training_s(winner, prepared.options.proof_seeds)
 
 
 def _resources(trial: Resources) -> ResourcesForecast:

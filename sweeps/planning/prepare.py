@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from analysis.record import Record, TrialRecord, recorded_seeds
 from sweeps.planning.options import Options
-from sweeps.planning.race_plan import plan_race, winners_proof
+from sweeps.planning.race_plan import plan_race, search_proof
 from sweeps.planning.rates import Rates, Timing
 from sweeps.planning.resources import Allocation
 from sweeps.planning.search_plan import SearchPlan, plan_search
@@ -96,7 +96,7 @@ def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
             budget_s=options.budget.slot_s(options.prices, allocation) if options.budget and allocation.slots else inf,
             proof_seeds=options.proof_seeds,
         )
-        race, proof = plan_race(search, rates, fused=fused), winners_proof(options, search)
+        race, proof = plan_race(search, rates, fused=fused), search_proof(options, search)
     tables = plan_tables(
         [*options.chosen_studies, *([proof] if proof else [])],
         base=options.base,

@@ -33,15 +33,16 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
     return TablePlan(tables=(table,), configs=configs)
 
 
-def winners_proof(options: Options, plan: SearchPlan) -> Study | None:
-    """The study that proves the winner of a search; None before there is one."""
-    if plan.winner is None or options.search is None or options.search.search is None:
-        return None
+def search_proof(options: Options, plan: SearchPlan) -> Study:
+    """The study that proves the winner of the search; before there is one, the config alone that it will be compared
+    with, so that this is trained beside the tables."""
+    assert options.search is not None
+    assert options.search.search is not None
     compared = make_config(options.search.search.compared_with, options.base, "compared_with")
     return proof_study(
         options.search,
-        plan.winner.config.change(protocol="A"),
         compared.change(protocol="A"),
+        plan.winner.config.change(protocol="A") if plan.winner else None,
         options.proof_seeds,
         options.difference_seeds,
     )

@@ -5,7 +5,7 @@ spent; then its best configs race, and the winner is proven on the test split. A
 Optuna is told what the record has of it, and trials that did not finish are tried first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -38,6 +38,8 @@ class SearchPlan:
     them, and one of them can win, but they are not among its samples."""
     raced: tuple[TrialRecord, ...] = ()
     """Complete trials of the space for other seeds: the race is decided by them."""
+    other_epochs: tuple[TrialRecord, ...] = ()
+    """Complete trials of the space for another number of epochs: a search starts with the best of them, too."""
     outside: int = 0
     """How many trials of this search the record has that lie outside the space, because it was wider once. They are
     left out."""
@@ -46,21 +48,35 @@ class SearchPlan:
     proof_seeds: int = 1
     """Seeds of the winner's proof."""
 
-    def with_trials(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
+    def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record, and those that it borrows."""
         of_search = [
             trial for trial in trials if self.search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
         ]
         of_space = [trial for trial in of_search if self.search.contains(trial.config)]
+        elsewhere = (trial for trial in trials if trial.complete and trial.config.epochs != self.search.base.epochs)
         named, searched = self.search.study, self.search.seeds
         return replace(
             self,
             own=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") == named),
             borrowed=tuple(t for t in of_space if t.seeds == searched and t.tags.get("study") != named and t.complete),
+            other_epochs=tuple(trial for trial in elsewhere if self._for_other_epochs(trial)),
             raced=tuple(t for t in of_space if t.seeds != searched and t.complete),
             outside=sum(t.tags.get("study") == named for t in of_search)
             - sum(t.tags.get("study") == named for t in of_space),
         )
+
+    def _for_other_epochs(self, trial: TrialRecord) -> bool:
+        config = trial.config.change(epochs=self.search.base.epochs)
+        return self.search.owns(config, trial.tags.get("data_fingerprint", "")) and self.search.contains(config)
+
+    @property
+    def start(self) -> list[dict[str, Any]]:
+        """The parameters' values that the search starts with: those of its start points, and of the best config that
+        the record has for another number of epochs."""
+        points = [self.search.start_values(point) for point in self.search.start]
+        best = ranked(self.other_epochs)[:1]
+        return points + [self.search.point(trial.config) for trial in best]
 
     @property
     def known(self) -> list[TrialRecord]:
@@ -163,16 +179,16 @@ def plan_search(
     definition = study.search
     assert definition is not None, f"study {study.name} has no search"
     fixed = {**PROTOCOL, **definition.fixed}
-    base = {**base, "epochs": base["epochs"] * definition.epochs_factor}
     if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
     for change in definition.configs_to_check():
         make_config({**fixed, **change}, base, f"study {study.name}, its search space")
+    trained = make_config(fixed, base, f"study {study.name}, its search")
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=make_config(fixed, base, f"study {study.name}, its search"),
+        base=trained.change(epochs=trained.epochs * definition.epochs_factor),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,

@@ -36,6 +36,11 @@ class PlannedConfig:
         return next((table.measurement.probe_every for table in self.tables if table.measurement.probe_every), None)
 
     @property
+    def predictions(self) -> bool:
+        """Whether a table asks for what its trainings predict."""
+        return any(table.measurement.predictions for table in self.tables)
+
+    @property
     def trial_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of each trial that is left."""
         if self.fused:

@@ -7,6 +7,7 @@ from analysis.page import Text
 from analysis.record import Record, SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
+from sweeps.recording.ui_state import TRAINING
 
 NOTE = MLFLOW_RUN_NOTE
 """Tag of a run: its description, in Markdown."""
@@ -30,10 +31,9 @@ def sweep_note(data: ReportData, record: Record, sweep_id: str) -> str:
     sweep = next(each for each in sweeps if each.run_id == sweep_id)
     found = [block.text for block in summary.section(data).blocks if isinstance(block, Text)][:FOUND]
     links = [_file(record.experiment_id, sweep_id, REPORT, "The report"), *_winners(record, sweep, sweeps)]
-    parts = {"Asked": _asked(sweep), "Found": found, "To see more": links}
-    return "\n\n".join(
-        "\n".join((f"**{title}**\n", *(f"- {line}" for line in lines))) for title, lines in parts.items()
-    )
+    asked = f"**Asked:** {'; '.join(_asked(sweep))}."
+    said = "\n".join(("**Found:**\n", *(f"- {line}" for line in found)))
+    return "\n\n".join((" · ".join(links), asked, said))
 
 
 def _asked(sweep: SweepRecord) -> list[str]:
@@ -62,11 +62,11 @@ def _winners(record: Record, sweep: SweepRecord, sweeps: list[SweepRecord]) -> l
                 name, version = versions[0].name, versions[0].version
                 links += [
                     _file(record.experiment_id, run_id, f"{search.winner}.yaml", "The best configuration"),
-                    f"[Its model, {name}, version {version}](#/models/{name}/versions/{version})",
+                    f"[Its model, {name}, version {version}](#/models/{name}/versions/{version}?{TRAINING})",
                 ]
                 break
     return links
 
 
 def _file(experiment_id: str | None, run_id: str, path: str, words: str) -> str:
-    return f"[{words}](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{path})"
+    return f"[{words}](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{path}?{TRAINING})"

@@ -1,4 +1,4 @@
-"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class scores (N, 10)."""
+"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class probabilities (N, 10)."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,14 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Class scores, float32 (N, 10)."""
+        """Class probabilities, float32 (N, 10)."""
         import torch
 
         from trainable.batches import normalise
 
+        images_nchw = normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])
         with torch.inference_mode():
-            return self._model(normalise(torch.from_numpy(np.array(model_input, dtype=np.uint8))[:, None])).numpy()
+            return self._model(images_nchw).softmax(1).numpy()
 
 
 set_model(ServedModel())

@@ -17,7 +17,6 @@ from sweeps.errors import UsageError
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
-SQLITE_HEADER = b"SQLite format 3\0"
 REACH_S = 5.0
 
 
@@ -34,7 +33,7 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
             if not existing.is_dir() or not os.access(existing, os.W_OK):
                 raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
             return None
-        if not database.is_file() or (database.stat().st_size and database.open("rb").read(16) != SQLITE_HEADER):
+        if not database.is_file() or not _is_sqlite(database):
             raise UsageError(f"--tracking-uri {tracking_uri}: {database} is not an SQLite database")
     elif scheme in ("http", "https"):
         _reach(tracking_uri)
@@ -67,6 +66,19 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
         return client, existing.experiment_id
     tags = {"mlflow.experimentKind": "custom_model_development"}  # training runs, not traces
     return client, client.create_experiment(experiment, location, tags=tags)
+
+
+def _is_sqlite(database: Path) -> bool:
+    """Whether a file is an SQLite database, or empty. SQLite itself reads it: a process that opens and closes the file
+    otherwise drops the locks that SQLite holds on it there (sqlite.org/howtocorrupt.html, section 2.2)."""
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:  # it cannot be opened now, which says nothing of its form
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return True
 
 
 def _write_ahead(database: Path) -> None:

@@ -17,6 +17,9 @@ from typing import Any
 
 PREFIX = "mlflow.sharedViewState."
 """A view is a tag of the experiment: this and the view's key."""
+TRAINING = "workflowType=machine_learning"
+"""What addresses say so that the UI shows its part for training runs. By itself it opens the part for traces, and no
+tag of an experiment changes that."""
 RUN_COLOR = "mlflow.runColor"
 """Tag of a run: its colour in charts, as #RRGGBB."""
 MOST_RUNS = 200
@@ -164,9 +167,8 @@ class View:
 
 
 def link(experiment_id: str, key: str) -> str:
-    """The address of a view, after the server's. It names the UI's part for training runs, because the UI opens its
-    other part, for traces, by itself."""
-    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
+    """The address of a view, after the server's."""
+    return f"/#/experiments/{experiment_id}/runs?{TRAINING}&viewStateShareKey={key}"
 
 
 def _section(uuid: str, section: Section, *, shown: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class TrialContext:
         seeds: tuple[int, ...],
         tags: dict[str, str],
         probe_every: int | None = None,
+        predictions: bool = False,
         report_at: tuple[int, ...] = (),
     ) -> TrialSpec:
         """The spec of one trial."""
@@ -35,6 +36,7 @@ class TrialContext:
             data_dir=self.data_dir,
             storage_path=self.storage_path,
             probe_every=probe_every,
+            predictions=predictions,
             report_at=report_at,
             tags=tags,
         )

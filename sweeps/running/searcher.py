@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 from ray.tune.result import TRAINING_ITERATION
 from ray.tune.schedulers import ASHAScheduler
@@ -25,19 +25,19 @@ STARTUP_TRIALS = 5
 class TrialSearch(OptunaSearch):
     """Optuna's suggestions as trial specs. Optuna is told of a trial that ASHA stopped as pruned, not as complete."""
 
-    def __init__(self, plan: SearchPlan, context: TrialContext) -> None:
-        """`plan` knows the histories of the search's recorded trials, which are told to Optuna."""
+    def __init__(self, plan: SearchPlan, context: TrialContext, sampler: BaseSampler | None = None) -> None:
+        """`plan` knows the histories of the search's recorded trials, which are told to Optuna. The default sampler is
+        `tpe`."""
         search = plan.search
         unfinished = [search.point(trial.config) for trial in plan.unfinished]
         known = [search.point(trial.config) for trial in plan.known]
         self._references = [search.start_values(point) for point in search.start if point.reference]
-        start = [search.start_values(point) for point in search.start]
         super().__init__(
             search.suggest,
             metric=VAL_ERROR,
             mode="min",
-            sampler=_sampler(len(plan.known)),
-            points_to_evaluate=[*unfinished, *(point for point in start if point not in known)],
+            sampler=sampler or tpe(len(plan.known)),
+            points_to_evaluate=[*unfinished, *(point for point in plan.start if point not in known)],
         )
         self._search, self._context, self._random = search, context, random.Random(len(plan.known))
         self._names = {trial.key: trial.name for trial in plan.known}
@@ -112,12 +112,16 @@ class TrialSearch(OptunaSearch):
         super().on_trial_result(trial_id, {**result, TRAINING_ITERATION: result["epoch"]})
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial without a result is pruned to Optuna, which then judges it by its reported steps."""
-        ended = result is not None and result.get("epoch") == self._search.base.epochs
+        """A trial that ends early is pruned to Optuna, which then judges it by its reported steps. Tune gives the last
+        result here alone."""
+        if result:
+            self.on_trial_result(trial_id, result)
+        ended = result is not None and result["epoch"] == self._search.base.epochs
         super().on_trial_complete(trial_id, result if ended else None, error)
 
 
-def _sampler(seed: int) -> TPESampler:
+def tpe(seed: int) -> TPESampler:
+    """The sampler of a sweep's search."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of `group`, without which conditions are sampled apart
         return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True)

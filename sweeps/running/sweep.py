@@ -1,14 +1,12 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
 import logging
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import ray
@@ -27,27 +25,25 @@ from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording import tracking
 from sweeps.recording.listing import planned_tags
 from sweeps.recording.note import NOTE, sweep_note
 from sweeps.recording.recorder import Recorder, log_tables
 from sweeps.recording.views import present
 from sweeps.running import cluster
-from sweeps.running.cluster import ROOT
 from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
+from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
-from trainable.measures import PREDICTIONS
+from trainable.measures import PREDICTED_CLASSES
 from trainable.storage import check_writable
 from trainable.trial import TrialSpec
 
 logger = logging.getLogger(__name__)
 
 REPORT_FOLDER = "report"
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
 @dataclass
@@ -114,7 +110,7 @@ class _Sweep:
         result, plan = self._result, self._plan
         if plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
             return result
-        recorder = self._start_recorder()
+        recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
         try:
             self._show(recorder)
@@ -155,7 +151,12 @@ class _Sweep:
                 tags[PROBED] = str(planned.probe_every)
             specs += [
                 self._context.spec(
-                    planned.config, name=planned.name, seeds=seeds, tags=tags, probe_every=planned.probe_every
+                    planned.config,
+                    name=planned.name,
+                    seeds=seeds,
+                    tags=tags,
+                    probe_every=planned.probe_every,
+                    predictions=planned.predictions,
                 )
                 for seeds in planned.trial_seeds
             ]
@@ -193,7 +194,7 @@ class _Sweep:
             now = None if count.failed else self._next_stage(recorder)
         if now and now.search and now.search.winner and not now.search.winner_recorded:
             with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
-                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTIONS.name)
+                (proof,) = (table for table in now.tables.tables if table.measure == PREDICTED_CLASSES.name)
                 self._console.print(record_winner(now.search, proof, self._read_record(), recorder))
 
     def _next_stage(self, recorder: Recorder) -> SweepPlan | None:
@@ -266,52 +267,6 @@ class _Sweep:
     def _read_record(self) -> Record:
         return Record(self._options.tracking_uri, self._options.experiment)
 
-    def _start_recorder(self) -> Recorder:
-        options, trial, plan = self._options, self._allocation.trial, self._plan
-        client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
-        if self._prepared.record:
-            tracking.end_abandoned(self._prepared.record)
-        tags = {
-            "data": options.data,
-            "data_form": self._prepared.data.form,
-            "data_fingerprint": self._prepared.data.fingerprint,
-            "git_commit": _commit(),
-            tracking.DRIVER: tracking.this_driver(),
-            **{package: version(package) for package in PACKAGES},
-        }
-        params = {
-            "studies": ",".join(options.studies),
-            "only": ",".join(options.only),
-            "epochs": options.epochs,
-            "seeds": options.seeds,
-            "samples": options.samples,
-            "changes": options.changes,
-            "cpus_per_trial": trial.cpus,
-            "gpus_per_trial": trial.gpus,
-            "gpu_memory_per_trial": trial.gpu_memory_gb,
-            "slots": self._allocation.slots,
-            "forecast_s": round(plan.tables.wall_s(self._allocation.slots)),
-        }
-        return Recorder(
-            client,
-            experiment_id,
-            name=self._name,
-            tags=tags,
-            params=params,
-            tables=plan.tables.tables,
-            searches=[plan.search.search] if plan.search else [],
-            study_file=options.study_file,
-        )
-
 
 def _joined(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
-
-
-def _commit() -> str:
-    """The commit of the code, with `-dirty` where it was changed since."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

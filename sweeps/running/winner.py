@@ -15,7 +15,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from analysis.race import behind_p
-from analysis.record import ARRAYS_FOLDER, PROVEN, VAL_ERROR, WINNER, WINNER_METRIC, Record, TrialRecord
+from analysis.record import ARRAYS_FOLDER, CHAMPION, PROVEN, VAL_ERROR, WINNER, WINNER_METRIC, Record, TrialRecord
 from sweeps.errors import UsageError
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import SEED, Winner
@@ -30,8 +30,6 @@ SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
     outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
 )
-CHAMPION = "champion"
-"""Alias of a registered model's best version."""
 SEARCH_KEY, KEY = "search_key", "key"
 """Tags of a version: the key of its config as the race trained it, and as the proof did."""
 ALPHA = 0.05

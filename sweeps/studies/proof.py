@@ -4,10 +4,11 @@ differences is worth. All are trained on the whole train split, and only here th
 from typing import Any
 
 from trainable.config import Config
-from trainable.measures import DIFFERENCES, PREDICTIONS
+from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.study import Row, Study, Table
 
-WINNER = "winner"
+WINNER, REFERENCE = "winner", "reference"
+"""The names of the two rows of a proof."""
 TOGETHER = (
     ("optimizer", "lr", "momentum", "nesterov"),
     ("weight_decay", "decay_norm_and_bias"),
@@ -18,23 +19,28 @@ TOGETHER = (
 back alone."""
 
 
-def proof_study(study: Study, winner: Config, compared: Config, seeds: int, difference_seeds: int) -> Study:
-    """The proof of the `winner` of a study's search against the config that it is `compared` with.
+def proof_study(study: Study, compared: Config, winner: Config | None, seeds: int, difference_seeds: int) -> Study:
+    """The proof of the `winner` of a study's search against the config that it is `compared` with, both of protocol A.
 
-    Its differences are a table of their own where `difference_seeds` is above 0. Both configs are of protocol A.
+    Before there is a winner it is the compared config alone. With `difference_seeds` above 0, the winner's differences
+    are a table of their own.
     """
     search = study.search
     assert search is not None, f"study {study.name} has no search"
+    rows = (Row(name=REFERENCE, change=_change(compared)),)
     proof = Table(
         number=str(search.number + 1),
         slug=f"{study.name}-proof",
         title=f"Proof: {study.title}",
         varies="config",
-        rows=(Row(name="as compared", change=_change(compared)), Row(name=WINNER, change=_change(winner))),
+        rows=(*rows, Row(name=WINNER, change=_change(winner))) if winner else rows,
         reference=_change(compared),
-        measure=PREDICTIONS.name,
+        measure=PREDICTED_CLASSES.name,
         seeds=seeds,
     )
+    made = Study(name=f"{study.name}-proof", title=proof.title, tables=(proof,))
+    if winner is None or not difference_seeds:
+        return made
     differences = Table(
         number=str(search.number + 2),
         slug=f"{study.name}-differences",
@@ -43,10 +49,9 @@ def proof_study(study: Study, winner: Config, compared: Config, seeds: int, diff
         rows=(Row(name=WINNER, change=_change(winner)), *_taken_back(winner, compared)),
         reference=_change(winner),
         measure=DIFFERENCES.name,
-        seeds=difference_seeds or None,
+        seeds=difference_seeds,
     )
-    tables = (proof, differences) if difference_seeds else (proof,)
-    return Study(name=f"{study.name}-proof", title=proof.title, tables=tables)
+    return made.model_copy(update={"tables": (proof, differences)})
 
 
 def _taken_back(winner: Config, compared: Config) -> list[Row]:

@@ -1,0 +1,181 @@
+"""The proof of a search's winner: its errors and predictions beside those of the config that it is compared with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import confusion_matrix
+
+from analysis.effects import Effect, paired_effects
+from analysis.record import Source
+from analysis.replicates import Replicates
+from trainable.config import Config
+from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
+from trainable.storage import PREDICTIONS, entries_under
+from trainable.study import ResolvedTable
+
+BINS = 15
+"""Bins of the confidence, all of the same width (Guo et al. 2017, arXiv 1706.04599, section 5)."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What one training predicts for the N held-out images."""
+
+    labels: np.ndarray
+    """The true classes, (N,)."""
+    classes: np.ndarray
+    """The predicted classes, (N,)."""
+    confidences: np.ndarray
+    """The probabilities that the network gives them, (N,)."""
+
+    @property
+    def right(self) -> np.ndarray:
+        """Which images are classified correctly, bool (N,)."""
+        return self.classes == self.labels
+
+    @property
+    def error(self) -> float:
+        """The error rate."""
+        return float(1 - self.right.mean())
+
+
+@dataclass(frozen=True)
+class Proven:
+    """One config of a proof."""
+
+    name: str
+    config: Config
+    errors: dict[int, float]
+    """The test error after the last epoch, by seed."""
+    plain: dict[int, Predicted]
+    """By seed, where the record has them."""
+    flipped: dict[int, Predicted]
+    """The same with test-time flips: each image's class probabilities are averaged with its mirror image's."""
+
+    @property
+    def flipped_errors(self) -> dict[int, float]:
+        """The test error with test-time flips, by seed."""
+        return {seed: predicted.error for seed, predicted in self.flipped.items()}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A winner and the config that it is compared with."""
+
+    table: ResolvedTable
+    compared: Proven
+    winner: Proven
+    differences: tuple[Effect, ...]
+    """What each difference of the winner is worth, the most first: the error without it, minus the winner's."""
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The winner's error minus that of the compared config, paired by seed."""
+
+    values: tuple[float, ...]
+    p: float | None
+    """Of the paired t-test; None for fewer than two seeds."""
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's test on the predictions of one seed of both configs (Dietterich 1998, Neural Computation 10:1895)."""
+
+    seed: int
+    only_winner: int
+    """Images that the winner alone classifies correctly."""
+    only_compared: int
+    p: float
+    """Exact and two-sided."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Predictions of like confidence."""
+
+    confidence: float
+    """Their mean confidence."""
+    accuracy: float
+    """The share of them that is right."""
+    count: int
+
+
+def proofs(source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[Proof]:
+    """The proofs among a record's tables whose two configs are trained."""
+    found = []
+    for table in tables:
+        if table.measure != PREDICTED_CLASSES.name or len(table.rows) < 2:
+            continue
+        compared, winner = table.rows[:2]
+        if {compared.key, winner.key} <= trainings.keys():
+            of_study = [each for each in tables if each.study == table.study and each.measure == DIFFERENCES.name]
+            worth = sorted(map(_named_by_row, paired_effects(of_study, trainings)), key=lambda effect: -effect.mean)
+            ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
+            found.append(Proof(table, compared=theirs, winner=ours, differences=tuple(worth)))
+    return found
+
+
+def paired_difference(winner: Mapping[int, float], compared: Mapping[int, float]) -> PairedDifference:
+    """The difference for the seeds that both have."""
+    values = tuple(winner[seed] - compared[seed] for seed in sorted(winner.keys() & compared.keys()))
+    tested = len(values) > 1 and np.ptp(values) > 0
+    return PairedDifference(values, float(stats.ttest_1samp(values, 0.0).pvalue) if tested else None)
+
+
+def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) -> list[McNemar]:
+    """The test for each seed that both have."""
+    tests = []
+    for seed in sorted(winner.keys() & compared.keys()):
+        ours, theirs = winner[seed].right, compared[seed].right
+        only_winner, only_compared = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+        discordant = only_winner + only_compared
+        p = float(stats.binomtest(only_winner, discordant).pvalue) if discordant else 1.0
+        tests.append(McNemar(seed, only_winner, only_compared, p))
+    return tests
+
+
+def confusion(predicted: Mapping[int, Predicted]) -> np.ndarray:
+    """How often images of a class (row) are taken for a class (column), as a share of the row, mean over the seeds."""
+    matrices = [confusion_matrix(each.labels, each.classes, normalize="true") for each in predicted.values()]
+    return np.mean(matrices, axis=0)
+
+
+def reliability(predicted: Sequence[Predicted]) -> list[ReliabilityBin]:
+    """The predictions by confidence, in `BINS` bins of equal width, without empty ones."""
+    confidences = np.concatenate([each.confidences for each in predicted]).astype(np.float64)
+    right = np.concatenate([each.right for each in predicted])
+    index = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
+    return [
+        ReliabilityBin(float(confidences[index == b].mean()), float(right[index == b].mean()), int((index == b).sum()))
+        for b in np.unique(index)
+    ]
+
+
+def calibration_error(predicted: Predicted) -> float:
+    """The expected calibration error (Guo et al. 2017, section 2): the mean distance between confidence and accuracy of
+    the bins, weighted by their counts."""
+    bins = reliability([predicted])
+    return sum(each.count * abs(each.accuracy - each.confidence) for each in bins) / sum(each.count for each in bins)
+
+
+def _named_by_row(effect: Effect) -> Effect:
+    """The effect without its table's name, which is the same for all of them."""
+    name, against = (each.rpartition(": ")[2] for each in (effect.name, effect.against))
+    return replace(effect, name=name, against=against)
+
+
+def _proven(source: Source, name: str, trained: Replicates) -> Proven:
+    plain: dict[int, Predicted] = {}
+    flipped: dict[int, Predicted] = {}
+    for trial in trained.trials:
+        if arrays := source.arrays(trial, PREDICTIONS):
+            for seed in trial.seeds:
+                of_seed = entries_under(f"seed_{seed}/", arrays)
+                for kind, into in (("", plain), ("flipped_", flipped)):
+                    made = Predicted(arrays["labels"], of_seed[f"{kind}classes"], of_seed[f"{kind}confidences"])
+                    into.setdefault(seed, made)
+    errors = {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
+    return Proven(name, trained.config, errors, dict(sorted(plain.items())), dict(sorted(flipped.items())))

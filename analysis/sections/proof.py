@@ -1,0 +1,119 @@
+"""The proof of a search's winner: its test error beside that of the config that it has to beat, and why it differs."""
+
+from collections.abc import Mapping, Sequence
+
+from analysis.arrays import layers_of
+from analysis.effects import HEADER, effect_rows, p_text
+from analysis.intervals import as_text
+from analysis.kernel_pictures import kernel_pictures
+from analysis.page import Block, Grid, Picture, Section, Text
+from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
+from analysis.plots.effect_intervals import draw_effects
+from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference
+from analysis.report_data import ReportData
+from analysis.tables import HELD_OUT
+from trainable.data import class_names
+
+TITLE = "Proof of the search's winner"
+ABOUT = (
+    "The winner of a search and the configuration that it has to beat are trained on the whole train split for the "
+    "same seeds. The test split is read after the last epoch, and only for these. With test-time flips, the class "
+    "probabilities of an image and of its mirror image are averaged."
+)
+
+
+def section(data: ReportData) -> Section:
+    """The proofs that are recorded, a subsection each."""
+    if not data.proofs:
+        return Section(TITLE, [Text("Missing: no winner of a search is proven (python sweeps/search.py).")])
+    return Section(TITLE, [Text(ABOUT)], [Section(proof.table.title, _blocks(data, proof)) for proof in data.proofs])
+
+
+def _blocks(data: ReportData, proof: Proof) -> list[Block]:
+    pair = (proof.compared, proof.winner)
+    blocks: list[Block] = [Grid(*_errors(proof))]
+    if all(config.plain for config in pair):
+        blocks += _predictions(data, proof)
+    else:
+        blocks.append(Text("Missing: what the trainings predict, for the tests on single images."))
+    blocks += _differences(data, proof)
+    for config in pair:
+        if layers := layers_of(data.source, data.trainings[_key(proof, config)]):
+            blocks += kernel_pictures(layers, f"{proof.table.slug} {config.name}", data.folder)
+    return blocks
+
+
+def _key(proof: Proof, config: Proven) -> str:
+    return next(row.key for row in proof.table.rows if row.name == config.name)
+
+
+def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Header and rows: both configs' test errors, plain and with flips, and their paired differences."""
+    pair = (proof.winner, proof.compared)
+    plain = paired_difference(*(config.errors for config in pair))
+    flipped = paired_difference(*(config.flipped_errors for config in pair))
+    rows = [
+        *((config.name, _errors_text(config.errors), _errors_text(config.flipped_errors)) for config in reversed(pair)),
+        (
+            "winner minus reference",
+            *(as_text(each.values, "+.4f") if each.values else "-" for each in (plain, flipped)),
+        ),
+        ("paired t-test, p", p_text(plain.p), p_text(flipped.p)),
+    ]
+    return ("", "test error", "with test-time flips"), rows
+
+
+def _errors_text(errors: Mapping[int, float]) -> str:
+    """The mean with its interval and the number of seeds."""
+    return f"{as_text(list(errors.values()))} ({len(errors)} seeds)" if errors else "-"
+
+
+def _predictions(data: ReportData, proof: Proof) -> list[Block]:
+    """The tests on single images and the pictures of what both configs predict."""
+    compared, winner = proof.compared, proof.winner
+    names, slug = class_names(winner.config.data), proof.table.slug
+    tests = [(str(test.seed), str(test.only_winner), str(test.only_compared), p_text(test.p))
+             for test in mcnemar(winner.plain, compared.plain)]  # fmt: skip
+    plain = {config.name: config.plain for config in (compared, winner)}
+    return [
+        Text("McNemar's test, for each seed: the images that one of the two classifies correctly and the other not."),
+        Grid(("seed", "only the winner is right", "only the reference is right", "p"), tests),
+        Picture(
+            draw_confusion(winner.plain, names, f"{winner.name}, {len(winner.plain)} seeds",
+                           data.folder / f"{slug}-confusion.png"),
+            "What the winner takes each class for.",
+        ),
+        Picture(
+            draw_class_errors(plain, names, data.folder / f"{slug}-classes.png"),
+            "The error of each class: bars are means over the seeds, dots are seeds.",
+        ),
+        Text(
+            f"The expected calibration error is the mean distance between a network's confidence and how often it is "
+            f"right, over {BINS} bins of the confidence."
+        ),
+        Grid(("", "expected calibration error", "with test-time flips"), [
+            (config.name, _calibration(config.plain), _calibration(config.flipped)) for config in (compared, winner)
+        ]),
+        Picture(
+            draw_reliability(plain, data.folder / f"{slug}-reliability.png"),
+            "How often predictions are right, by their confidence, over all seeds.",
+        ),
+    ]  # fmt: skip
+
+
+def _calibration(predicted: Mapping[int, Predicted]) -> str:
+    return as_text([calibration_error(each) for each in predicted.values()])
+
+
+def _differences(data: ReportData, proof: Proof) -> list[Block]:
+    """What each difference of the winner is worth."""
+    if not proof.differences:
+        return [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
+    error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
+    picture = draw_effects(proof.differences, error, data.folder / f"{proof.table.slug}-differences.png")
+    about = (
+        "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
+        "it, so that it helps."
+    )
+    return [Text(about), Picture(picture, "The winner with one difference taken back."),
+            Grid(HEADER, effect_rows(proof.differences))]  # fmt: skip

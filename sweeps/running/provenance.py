@@ -1,0 +1,63 @@
+"""What a sweep's run says of its origin: what was asked, on which data, with which code and versions."""
+
+import subprocess
+from importlib.metadata import version
+
+from sweeps.planning.prepare import Prepared, SweepPlan
+from sweeps.planning.resources import Allocation
+from sweeps.recording import tracking
+from sweeps.recording.recorder import Recorder
+from sweeps.running.cluster import ROOT
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
+
+
+def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, name: str) -> Recorder:
+    """Start the record of a sweep, and end the runs that killed drivers have left."""
+    options, trial = prepared.options, allocation.trial
+    client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
+    if prepared.record:
+        tracking.end_abandoned(prepared.record)
+    tags = {
+        "data": options.data,
+        "data_form": prepared.data.form,
+        "data_fingerprint": prepared.data.fingerprint,
+        "git_commit": _commit(),
+        tracking.DRIVER: tracking.this_driver(),
+        **{package: version(package) for package in PACKAGES},
+    }
+    params = {
+        "studies": ",".join(options.studies),
+        "only": ",".join(options.only),
+        "epochs": options.epochs,
+        "seeds": options.seeds,
+        "samples": options.samples,
+        "budget": options.budget.model_dump(exclude_none=True) if options.budget else {},
+        "proof_seeds": options.proof_seeds,
+        "difference_seeds": options.difference_seeds,
+        "changes": options.changes,
+        "cpus_per_trial": trial.cpus,
+        "gpus_per_trial": trial.gpus,
+        "gpu_memory_per_trial": trial.gpu_memory_gb,
+        "slots": allocation.slots,
+        "forecast_s": round(plan.tables.wall_s(allocation.slots)),
+    }
+    return Recorder(
+        client,
+        experiment_id,
+        name=name,
+        tags=tags,
+        params=params,
+        tables=plan.tables.tables,
+        searches=[plan.search.search] if plan.search else [],
+        study_file=options.study_file,
+    )
+
+
+def _commit() -> str:
+    """The commit of the code, with `-dirty` where it was changed since."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

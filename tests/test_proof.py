@@ -1,0 +1,115 @@
+"""The proof of a search's winner in the report: its numbers against known ones, its section, and what is missing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.intervals import as_text
+from analysis.proof import Predicted, calibration_error, confusion, mcnemar, paired_difference, reliability
+from sweeps.planning.table_plan import resolve_table
+from sweeps.studies.proof import proof_study
+from sweeps.studies.search import SEARCH
+from tests.analysis_records import TAGS, Recorded, page_of, sweep, trial
+from trainable.config import Config
+from trainable.storage import PREDICTIONS
+
+LABELS = np.arange(20) % 10
+REFERENCE = Config(data="digits", batch_norm=True, epochs=2)
+WINNER = REFERENCE.change(optimizer="momentum", lr=0.1, nesterov=True, label_smoothing=0.1, flip=True)
+ERRORS = {"reference": (0.30, 0.32, 0.31), "winner": (0.20, 0.23, 0.20)}
+
+
+def predicted(wrong: int, confidence: float = 0.9) -> Predicted:
+    """All images right but the first ones, which are taken for the next class."""
+    classes = LABELS.copy()
+    classes[:wrong] = (classes[:wrong] + 1) % 10
+    return Predicted(LABELS, classes, np.full(20, confidence, np.float16))
+
+
+def test_mcnemar_counts_the_images_on_which_the_two_disagree() -> None:
+    """Six images on one side alone: the exact two-sided p is 2 / 2**6."""
+    (test,) = mcnemar({1: predicted(wrong=2), 2: predicted(0)}, {1: predicted(wrong=8)})
+    assert (test.seed, test.only_winner, test.only_compared) == (1, 6, 0)
+    assert test.p == pytest.approx(2 / 64)
+    (same,) = mcnemar({0: predicted(3)}, {0: predicted(3)})
+    assert (same.only_winner, same.only_compared, same.p) == (0, 0, 1.0)
+
+
+def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:
+    assert calibration_error(predicted(wrong=5, confidence=0.75)) == pytest.approx(0, abs=1e-3)
+    assert calibration_error(predicted(wrong=10, confidence=0.75)) == pytest.approx(0.25, abs=1e-3)
+    half = predicted(wrong=10, confidence=0.75)
+    sure = replace(half, confidences=np.where(half.right, 1.0, 0.5))
+    assert [(each.confidence, each.accuracy, each.count) for each in reliability([sure])] == [(0.5, 0, 10), (1, 1, 10)]
+    assert calibration_error(sure) == pytest.approx(0.25), "half of the images at a distance of .5"
+
+
+def test_confusion_is_by_true_class_and_a_mean_over_the_seeds() -> None:
+    shares = confusion({0: predicted(wrong=1), 1: predicted(wrong=0)})
+    assert shares[0, 1] == pytest.approx(0.25), "one of two images, in one of two seeds"
+    assert shares.sum(1) == pytest.approx(np.ones(10))
+
+
+def test_differences_are_paired_by_seed() -> None:
+    difference = paired_difference({0: 0.2, 1: 0.3, 5: 0.9}, {1: 0.4, 0: 0.25})
+    assert difference.values == pytest.approx((-0.05, -0.1))
+    assert paired_difference({0: 0.2}, {0: 0.3}).p is None
+
+
+def test_every_difference_of_the_winner_is_taken_back_once_with_what_belongs_to_it() -> None:
+    _, table = proof_study(SEARCH, REFERENCE, WINNER, 3, 5).tables
+    assert [row.name for row in table.rows] == [
+        "winner", "without label_smoothing 0.1", "without optimizer momentum, lr 0.1, nesterov True",
+        "without flip True",
+    ]  # fmt: skip
+    configs = [Config(**row.change) for row in table.rows]
+    assert configs[0] == WINNER
+    assert configs[2] == REFERENCE.change(label_smoothing=0.1, flip=True)
+    assert table.seeds == 5
+
+
+def recorded(predictions: bool, differences: bool) -> Recorded:
+    study = proof_study(SEARCH, REFERENCE, WINNER, 3, 3 if differences else 0)
+    tables = [resolve_table(study.name, table, {"data": "digits", "epochs": 2}, "abc") for table in study.tables]
+    trials = []
+    for table in tables:
+        for index, row in enumerate(table.rows):
+            errors = ERRORS.get(row.name, [0.25 + index / 100] * 3)
+            made = {seed: [0.5, error + seed / 1000] for seed, error in enumerate(errors)}
+            if row.key not in {each.key for each in trials}:
+                trials.append(trial(row.name, made, row.config, key=row.key, tags=TAGS | {"data": "digits"}))
+    record = Recorded(trials, sweep(*tables))
+    for each in trials[:2] if predictions else ():
+        arrays = {"labels": LABELS}
+        for seed in each.seeds:
+            for kind, wrong in (("", 6 if each.name == "reference" else 2), ("flipped_", 1)):
+                of_seed = predicted(wrong)
+                arrays[f"seed_{seed}/{kind}classes"] = of_seed.classes
+                arrays[f"seed_{seed}/{kind}confidences"] = of_seed.confidences
+        record.files[each.run_id, PREDICTIONS] = arrays
+    return record
+
+
+def test_the_page_shows_both_errors_their_difference_and_what_it_is_made_of(tmp_path: Path) -> None:
+    page = page_of(tmp_path, recorded(predictions=True, differences=True))
+    reference, winner = ([error + seed / 1000 for seed, error in enumerate(errors)] for errors in ERRORS.values())
+    assert f"| reference | {as_text(reference)} (3 seeds) | 0.0500 ± 0.0000 (3 seeds) |" in page
+    assert f"| winner | {as_text(winner)} (3 seeds) |" in page
+    differences = [ours - theirs for ours, theirs in zip(winner, reference, strict=True)]
+    assert f"| winner minus reference | {as_text(differences, '+.4f')} |" in page
+    assert "| 0 | 4 | 0 | 0.125 |" in page, "McNemar's test of seed 0"
+    assert "| search-proof | without label_smoothing 0.1 | winner | 3 | +0.0" in page
+    assert "The search's winner has a test error of 0.2110" in page
+    for picture in ("confusion", "classes", "reliability", "differences"):
+        assert (tmp_path / f"search-proof-{picture}.png").stat().st_size > 5_000
+        assert (tmp_path / f"search-proof-{picture}.csv").exists()
+
+
+def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
+    page = page_of(tmp_path, recorded(predictions=False, differences=False))
+    assert "| winner | 0.2110 ± 0.0" in page
+    assert "Missing: what the trainings predict" in page
+    assert "Missing: what each of its differences is worth (--difference-seeds 5)." in page
+    assert "Missing: no winner of a search is proven" in page_of(tmp_path / "none", Recorded([], sweep()))

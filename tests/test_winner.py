@@ -1,0 +1,247 @@
+"""The winner of a search: proven, recorded as one step, trained again from its file, champion only if surely better."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from PIL import Image
+
+from analysis.predict import load_champion, read_image
+from analysis.record import PROVEN, WINNER_METRIC, Record
+from sweeps.planning.allocate import expected_allocation
+from sweeps.planning.options import parse
+from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
+from sweeps.planning.search_plan import SearchPlan
+from sweeps.recording.recorder import Recorder
+from sweeps.running.winner import record_winner
+from tests.conftest import sweep_command
+from trainable.config import Config
+from trainable.data import load
+from trainable.evaluate import load_model
+
+EXPERIMENT = "ablations-digits"
+MODEL = f"{EXPERIMENT}-best-bn"
+SEARCH = {"studies": "search", "data": "digits", "epochs": 1, "samples": 2, "proof_seeds": 2}
+ARGUMENTS = [part for name, value in SEARCH.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a small search has run to its winner's proof."""
+    folder = tmp_path_factory.mktemp("winner")
+    done = run(folder, *ARGUMENTS)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        sweep_command(*arguments), cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def record_of(folder: Path) -> Record:
+    return Record(f"sqlite:///{folder}/mlflow.db", EXPERIMENT)
+
+
+def plan_of(folder: Path) -> SweepPlan:
+    """What the record in the folder lacks of the search."""
+    unused = {"study": None, "config": None, "only": "", "change": [], "budget": "", "prices": "", "seeds": 1}
+    more = {"quick": False, "cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
+    prepared = prepare(parse(**{**unused, **more, **SEARCH}), download=False)
+    return plan_sweep(prepared, expected_allocation(prepared))
+
+
+def search_of(folder: Path) -> SearchPlan:
+    search = plan_of(folder).search
+    assert search is not None
+    return search
+
+
+class Refusing(MlflowClient):
+    """A client whose server refuses one write for good: that with this number, counted from 0."""
+
+    def __init__(self, uri: str, refused: int) -> None:
+        super().__init__(uri, registry_uri=uri)
+        self.writes: list[str] = []
+        self.refused = refused
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not name.startswith(("log_", "set_", "create_", "update_", "delete_")):
+            return found
+
+        def write(*arguments: Any, **named: Any) -> Any:
+            self.writes.append(name)
+            if len(self.writes) - 1 == self.refused:
+                raise MlflowException("refused", error_code=INVALID_PARAMETER_VALUE)
+            return found(*arguments, **named)
+
+        return write
+
+
+def record_again(folder: Path, refused: int = -1) -> tuple[Refusing, str]:
+    """Record the winner once more; returns the client and the line on the champion."""
+    record = record_of(folder)
+    plan, uri = plan_of(folder), f"sqlite:///{folder}/mlflow.db"
+    client = Refusing(uri, refused=-1)
+    recorder = Recorder(client, record.experiment_id or "", name="again", tags={}, params={})
+    recorder.flush()
+    client.writes.clear()
+    client.refused = refused
+    assert plan.search is not None
+    (proof,) = (table for table in plan.tables.tables if table.measure == "predictions")
+    line = record_winner(plan.search, proof, record, recorder)
+    writes = list(client.writes)
+    client.refused = -1
+    recorder.finish("FINISHED")
+    client.writes[:] = writes
+    return client, line
+
+
+def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
+    record, plan = record_of(folder), plan_of(folder)
+    assert plan.complete
+    assert plan.search is not None
+    winner = plan.search.winner
+    assert winner is not None
+    assert (winner.tags[PROVEN], winner.tags["winner"]) == ("2", "yes")
+    proven = [trial for trial in record.trials() if trial.tags["row"].startswith("16/winner")]
+    assert sorted(trial.seeds for trial in proven) == [(0,), (1,)]
+    assert {trial.config for trial in proven} == {winner.config.change(protocol="A")}
+    errors = [trial.metrics["test_error"] for trial in proven]
+    assert winner.metrics[WINNER_METRIC] == pytest.approx(sum(errors) / 2)
+    compared = [trial for trial in record.trials() if trial.tags["row"] == "16/reference"]
+    assert {trial.config for trial in compared} == {Config(data="digits", epochs=1, batch_norm=True)}
+    raced = [trial for trial in record.trials() if trial.tags["table"] == "search" and trial.seeds != (0,)]
+    assert {trial.seeds for trial in raced} >= {(1,), (2,), (3,)}
+    (sweep,) = record.sweeps()
+    assert {"15", "16"} & {table.number for table in sweep.tables} == {"16"}
+    card = Path(record.client.download_artifacts(sweep.run_id, "best_bn_card.md")).read_text()
+    assert f"| test error after the last epoch | {sum(errors) / 2:.4f} ±" in card
+
+
+def test_the_winner_trains_again_from_its_file(folder: Path, tmp_path: Path) -> None:
+    record = record_of(folder)
+    sweep = record.sweeps()[0]
+    file = record.client.download_artifacts(sweep.run_id, "best_bn.yaml", str(tmp_path))
+    assert "Nothing to do" in run(folder, "--config", file, "--seeds", "2").stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = run(elsewhere, "--config", file)
+    assert again.returncode == 0, again.stderr
+    (trained,) = record_of(elsewhere).histories()
+    here = next(trial for trial in record.histories() if trial.key == trained.key and trial.seeds == (0,))
+    assert trained.histories["test_error"] == here.histories["test_error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "problem"),
+    [
+        ("name: a\nconfig: {lr: fast}\n", [], "config field 'lr': 'fast' should be a valid number"),
+        ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown"),
+        ("config: {}\n", [], "must have a name and a config, a mapping of fields, and nothing else"),
+        ("name: [\n", [], "not YAML"),
+        ("name: a\nconfig: {}\n", ["--epochs", "3"], "leave out one"),
+        ("name: a\nconfig: {}\n", ["--set", "lr=0.1"], "leave out one"),
+    ],
+)
+def test_a_bad_config_file_is_one_line(tmp_path: Path, text: str, arguments: list[str], problem: str) -> None:
+    (tmp_path / "best.yaml").write_text(text)
+    failed = run(tmp_path, "--config", "best.yaml", *arguments)
+    assert failed.returncode == 2
+    assert problem in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(folder: Path, tmp_path: Path) -> None:
+    digits, record = load("digits"), record_of(folder)
+    files = [str(tmp_path / f"{index}.png") for index in range(3)]
+    for index, file in enumerate(files):
+        Image.fromarray(np.array(digits.test_images[index])).save(file)
+    said = predict(folder, *files)
+    assert said.returncode == 0, said.stderr
+    proven = next(trial for trial in record.trials() if "16/winner" in trial.tags["row"] and trial.seeds == (0,))
+    weights = record.client.download_artifacts(proven.run_id, "model/weights.safetensors", str(tmp_path))
+    images = torch.from_numpy(np.array(digits.test_images[:3])).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.inference_mode():
+        probabilities, classes = load_model(proven.config, Path(weights))(images).softmax(1).max(1)
+    expected = [f"{file}: {label} {probability:.3f}" for file, label, probability in
+                zip(files, classes.tolist(), probabilities.tolist(), strict=True)]  # fmt: skip
+    assert said.stdout.splitlines() == expected
+
+
+def predict(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "analysis.predict", "--experiment", EXPERIMENT, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> None:
+    small, text = tmp_path / "small.png", tmp_path / "text.png"
+    Image.new("RGB", (10, 20)).save(small)
+    text.write_text("no picture")
+    for file, problem in (
+        (small, "10 by 20 pixels; must be 32 by 32"),
+        (text, "is not a picture that Pillow reads"),
+        (tmp_path / "none.png", "No such file"),
+    ):
+        with pytest.raises(ValueError, match=problem) as raised:
+            read_image(file)
+        assert str(file) in str(raised.value)
+    failed = predict(folder, str(small))
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
+    with pytest.raises(LookupError, match="no champion"):
+        load_champion("nobody", f"sqlite:///{folder}/mlflow.db")
+
+
+def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:
+    record = record_of(folder)
+    client, _ = record_again(folder)
+    assert client.writes[-1] == "set_tag"
+    for refused, write in enumerate(client.writes):
+        if write == "create_registered_model":
+            continue  # the model is there, so that the server refuses this every time
+        record.client.delete_tag(search_of(folder).winner.run_id, PROVEN)
+        record_again(folder, refused)
+        assert not search_of(folder).complete, f"write {refused}, {write}, was refused"
+        record_again(folder)
+        assert search_of(folder).complete
+    (version,) = record.client.search_model_versions(f"name = '{MODEL}'")
+    assert record.client.get_model_version_by_alias(MODEL, "champion").version == version.version
+
+
+def test_only_a_surely_better_model_becomes_champion(folder: Path) -> None:
+    record = record_of(folder)
+    client, winner = record.client, search_of(folder).winner
+    races = {seed: error for trial in record.trials() if trial.key == winner.key
+             for seed, error in trial.last_by_seed("val_error").items() if seed}  # fmt: skip
+    champion = client.create_model_version(MODEL, "runs:/elsewhere", tags={"search_key": "other"})
+    for shift, moves in ((0.4, True), (0.0, False), (-0.01, False)):
+        client.set_registered_model_alias(MODEL, "champion", champion.version)
+        write_race(
+            client, record.experiment_id, {seed: error + shift * (1 + seed / 9) for seed, error in races.items()}
+        )
+        _, line = record_again(folder)
+        holder = client.get_model_version_by_alias(MODEL, "champion").version
+        assert (holder != champion.version) is moves, line
+        assert ("is the new champion" if moves else f"version {champion.version} stays the champion") in line
+
+
+def write_race(client: MlflowClient, experiment: str | None, errors: dict[int, float]) -> None:
+    """The race of the config with the key `other`, in place of an earlier one."""
+    for run_ in client.search_runs([experiment], "tags.key = 'other'"):
+        client.delete_run(run_.info.run_id)
+    tags = {"role": "trial", "key": "other", "config": '{"data": "digits"}', "seeds": json.dumps(list(errors)),
+            "outcome": "complete", "mlflow.parentRunId": "none", "row": "", "table": ""}  # fmt: skip
+    run_id = client.create_run(experiment, tags=tags, run_name="other").info.run_id
+    for seed, error in errors.items():
+        client.log_metric(run_id, f"val_error/seed_{seed}", error)
+    client.set_terminated(run_id)
