@@ -200,7 +200,7 @@ def test_a_search_shows_what_its_parameters_do_and_marks_the_winner(ui: Ui, page
     open_charts(page)
     expect(page.locator(".parcoords").first).to_be_visible()
     page.screenshot(path=pictures / "search-charts.png")
-    curves = chart(page, "val_error").first
+    curves = chart(page, "val_error").last  # the first one has it as an axis
     curves.scroll_into_view_if_needed()
     expect(curves.locator(".scatterlayer .trace").first).to_be_visible()
     by_parameter = page.get_by_test_id("experiment-view-compare-runs-card").filter(has_text="vs. val_error")
