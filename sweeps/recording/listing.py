@@ -63,13 +63,22 @@ def planned_tags(tables: Sequence[ResolvedTable], key: str) -> dict[str, str]:
     return row_tags([*map(table_listing, tables), study_listing(tables)], key)
 
 
-def tags_to_change(trial: TrialRecord, listings: Iterable[Listing]) -> dict[str, str | None]:
-    """The tags that a recorded trial lacks or has with another value; None for those that it must lose.
+def listed(trials: Iterable[TrialRecord]) -> set[str]:
+    """The run ids of the trials that a view may show, of trials in the order of their start: for each config and seed
+    the first that is complete, and those that run. One that failed or was interrupted is trained again."""
+    ids, complete = set(), set[tuple[str, int]]()
+    for trial in trials:
+        trainings = {(trial.key, seed) for seed in trial.seeds}
+        if trial.status == "RUNNING" or (trial.complete and not trainings <= complete):
+            ids.add(trial.run_id)
+        if trial.complete:
+            complete |= trainings
+    return ids
 
-    A trial is listed while it runs and once it is complete: one that failed or was interrupted is trained again.
-    """
-    listed = trial.complete or trial.status == "RUNNING"
-    wanted = row_tags(listings, trial.key) if listed else {}
+
+def tags_to_change(trial: TrialRecord, listings: Iterable[Listing]) -> dict[str, str | None]:
+    """The tags that a recorded trial lacks or has with another value; None for those that it must lose."""
+    wanted = row_tags(listings, trial.key)
     stale = dict.fromkeys(name for name in trial.tags if name.startswith(PREFIX) and name not in wanted)
     return stale | {name: value for name, value in wanted.items() if trial.tags.get(name) != value}
 

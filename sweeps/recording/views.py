@@ -15,7 +15,7 @@ from analysis.plots.search_parameters import by_importance
 from analysis.record import REFERENCE, TRAINING_S, VAL_ERROR, WINNER, Record
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
-from sweeps.recording.listing import PREFIX, Listing, study_listing, table_listing, tags_to_change
+from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
 from sweeps.recording.recorder import KERNELS
 from sweeps.recording.ui_state import (
     RUN_COLOR,
@@ -31,6 +31,7 @@ from sweeps.recording.ui_state import (
     tag,
 )
 from trainable.config import Config
+from trainable.measures import RUNGS
 from trainable.study import ResolvedRow, ResolvedTable
 
 STUDY = "study"
@@ -67,13 +68,14 @@ def present(record: Record) -> Presentation:
     assert record.experiment_id is not None
     sweeps, trials = record.sweeps(), record.trials()
     tables = latest_tables(sweeps, {trial.key for trial in trials if trial.complete})
+    compared = [table for table in tables if table.measure != RUNGS.name]  # a calibration's rows are random configs
     searches = [
         replace(found, trials=tuple(record.with_histories(found.trials, (VAL_ERROR,))))
         for found in recorded_searches(sweeps, trials)
         if found.trials
     ]
-    of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(tables), _kernels(tables, searches)
-    rows = [row for table in tables for row in table.rows]
+    of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables, searches)
+    rows = [row for table in compared for row in table.rows]
     views = [_errors(STUDY, "Study", whole, rows, ())]
     views += [
         _errors(f"table-{table.number}", f"Table {table.number}. {table.title}", listing, table.rows, _varied(table))
@@ -82,7 +84,8 @@ def present(record: Record) -> Presentation:
     fewest = min((row.config.epochs for row in rows), default=1)
     views += [*map(_search, searches), _kernel_images(kernels, fewest), _costs(whole)]
     listings = [*of_tables, whole, kernels]
-    changes = {trial.run_id: tags_to_change(trial, listings) for trial in trials}
+    shown = listed(trials)
+    changes = {t.run_id: tags_to_change(t, listings if t.run_id in shown else ()) for t in trials}
     for recorded in searches:
         for trial in recorded.trials:
             changes[trial.run_id] |= {RUN_COLOR: _color(recorded, trial.run_id)}
