@@ -2,11 +2,11 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
@@ -56,8 +56,19 @@ ARRAYS_FOLDER = "model"
 READERS = 8
 """Threads that read histories: a server answers one request a metric."""
 
+Value = TypeVar("Value")
 Series = list[tuple[int, float]]
 """(step, value) by ascending step."""
+
+
+def per_seed(metric: str, seed: int) -> str:
+    """MLflow's name of one seed's value of a metric. The prefix folds those of all metrics in the UI."""
+    return f"per_seed/{metric}_{seed}"
+
+
+def _of_seed(values: Mapping[str, Value], metric: str, seed: int) -> Value | None:
+    """What is recorded of one seed's metric, also under the name that it had in earlier records."""
+    return values.get(per_seed(metric, seed), values.get(f"{metric}/seed_{seed}"))
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,8 @@ class TrialRecord:
     """The run id of its sweep."""
     tags: dict[str, str]
     metrics: dict[str, float] = field(default_factory=dict)
-    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under
-    `test_error/seed_0`."""
+    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under the name
+    that `per_seed` makes of it."""
     histories: dict[str, Series] = field(default_factory=dict)
     """Every value of each metric, by the same names; empty until `Record.with_histories` has read them."""
     run_id: str = ""
@@ -98,12 +109,12 @@ class TrialRecord:
 
     def last_by_seed(self, metric: str) -> dict[int, float]:
         """A metric's last value for each seed that has one."""
-        named = {seed: f"{metric}/seed_{seed}" for seed in self.seeds}
-        return {seed: self.metrics[name] for seed, name in named.items() if name in self.metrics}
+        values = {seed: _of_seed(self.metrics, metric, seed) for seed in self.seeds}
+        return {seed: value for seed, value in values.items() if value is not None}
 
     def by_seed(self, metric: str) -> dict[int, Series]:
         """A metric's history for each seed."""
-        return {seed: self.histories.get(f"{metric}/seed_{seed}", []) for seed in self.seeds}
+        return {seed: _of_seed(self.histories, metric, seed) or [] for seed in self.seeds}
 
 
 @dataclass(frozen=True)
@@ -160,13 +171,14 @@ class Record:
         with tempfile.TemporaryDirectory() as folder:
             return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
 
-    def with_histories(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """The trials with every value of each metric."""
+    def with_histories(self, trials: Iterable[TrialRecord], only: Collection[str] = ()) -> list[TrialRecord]:
+        """The trials with every value of each metric, or of those named in `only`."""
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self._with_history, trials))
+            return list(pool.map(lambda trial: self._with_history(trial, only), trials))
 
-    def _with_history(self, trial: TrialRecord) -> TrialRecord:
-        return replace(trial, histories={name: self._history(trial.run_id, name) for name in trial.metrics})
+    def _with_history(self, trial: TrialRecord, only: Collection[str]) -> TrialRecord:
+        names = [name for name in trial.metrics if name in only or not only]
+        return replace(trial, histories={name: self._history(trial.run_id, name) for name in names})
 
     def sweeps(self) -> list[SweepRecord]:
         """All recorded sweeps with their tables, oldest first."""

@@ -54,10 +54,14 @@ SECTIONS = (
 
 def make_report(source: Source, folder: Path) -> Path:
     """Write the report into a folder, which is made if needed. Returns the HTML page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = ReportData(source, folder)
-    write_page(f"Ablations on {data.data_set}", [section(data) for section in SECTIONS], folder)
-    return folder / HTML
+    return write_report(ReportData(source, folder))
+
+
+def write_report(data: ReportData) -> Path:
+    """Write the report of data that may be in use elsewhere, too. Returns the HTML page."""
+    data.folder.mkdir(parents=True, exist_ok=True)
+    write_page(f"Ablations on {data.data_set}", [section(data) for section in SECTIONS], data.folder)
+    return data.folder / HTML
 
 
 def main(

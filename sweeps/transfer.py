@@ -16,12 +16,15 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.folder import artifacts_folder, read_folder, write_sweep
-from analysis.record import ARRAYS_FOLDER, FILES, SweepRecord, TrialRecord
+from analysis.record import ARRAYS_FOLDER, FILES, Record, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.recording.datasets import dataset_inputs
+from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
 from sweeps.recording.tracking import ensure_experiment, open_record
+from sweeps.recording.views import present
 from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORIGIN = "origin_run_id"
@@ -53,7 +56,7 @@ def export(
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
     trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for chosen in sweeps:
-        exported = record.with_histories(trial for trial in trials if trial.sweep == chosen.run_id)
+        exported = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
         write_sweep(folder, chosen, exported)
         for trial in exported:
             if models or trial.key in drawn:
@@ -95,6 +98,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             for trial in exported
         )
         typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
+    present(Record(uri, name)).write(client)
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
@@ -119,6 +123,9 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run_id = client.create_run(experiment_id, trial.start_time, tags, trial.name).info.run_id
     client.log_batch(run_id, params=config_params(trial.config))
+    client.log_inputs(
+        run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
+    )
     client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
     now = now_ms()
     metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]

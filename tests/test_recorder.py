@@ -107,7 +107,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Pat
     assert recorded.complete
     histories = record.with_histories([recorded])[0].histories
     assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
-    assert histories["train_error/seed_1"] == [(1, 0.3), (2, 0.15)]
+    assert histories["per_seed/train_error_1"] == [(1, 0.3), (2, 0.15)]
 
 
 def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
     record = Record(uri, "test")
     (recorded,) = record.trials()
     assert recorded.complete and recorded.has(WEIGHTS)
-    history = record.client.get_metric_history(recorded.run_id, "test_error/seed_1")
+    history = record.client.get_metric_history(recorded.run_id, "per_seed/test_error_1")
     assert [(point.step, point.value) for point in history] == [(1, 0.2), (2, 0.2)]
     assert storage.read(WEIGHTS) is None
 

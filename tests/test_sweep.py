@@ -85,9 +85,9 @@ def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> 
 def test_metrics_have_every_epoch_the_mean_and_each_seed(record: Record) -> None:
     baseline = next(trial for trial in record.trials() if trial.name == "baseline")
     metrics = record.with_histories([baseline])[0].histories
-    for name in ("train_loss", "train_error", "test_error", "train_error/seed_0"):
+    for name in ("train_loss", "train_error", "test_error", "per_seed/train_error_0"):
         assert [step for step, _ in metrics[name]] == [1, 2, 3]
-    assert metrics["test_error"] == metrics["test_error/seed_0"]
+    assert metrics["test_error"] == metrics["per_seed/test_error_0"]
     assert metrics["best_test_error"][-1][1] == min(value for _, value in metrics["test_error"])
     searched = next(trial for trial in record.trials() if trial.name == "search-001")
     assert "val_error" in searched.metrics

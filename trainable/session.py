@@ -12,6 +12,7 @@ from trainable.data import load_same
 from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
 from trainable.trial import Environment, TrialReport, TrialSpec
+from trainable.usage import Meter
 
 CHECKPOINT_S = 2.0
 """The least time between two checkpoints. A killed trial loses about as much of its training, or one epoch."""
@@ -33,6 +34,7 @@ class Session:
         self._report_at, self._predictions = spec.report_at, spec.predictions
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
+        self._meter = Meter(self._trainer.device)
         self._reported_epochs, self._saved_epochs, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
         checkpoint = self._storage.read(CHECKPOINT)
         if checkpoint is not None:
@@ -53,7 +55,8 @@ class Session:
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
             try:
-                trainer.run_epoch()
+                with self._meter.running():
+                    trainer.run_epoch()
             except torch.OutOfMemoryError as error:
                 raise MemoryError(out_of_memory_message(trainer)) from error
             if time.monotonic() - start > budget_s or len(trainer.history) in self._report_at:
@@ -66,6 +69,7 @@ class Session:
             epochs=tuple(trainer.history[self._reported_epochs :]),
             done=trainer.done,
             environment=None if self._reported_epochs else environment(trainer.device),
+            usage=self._meter.usage() if trainer.done else None,
         )
         self._reported_epochs = len(trainer.history)
         return report

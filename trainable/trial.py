@@ -60,6 +60,17 @@ class Environment(BaseModel):
     torch: str
 
 
+class Usage(BaseModel):
+    """What one process took for one trial."""
+
+    peak_memory_mb: float
+    """The most MiB that it held at any time: of the GPU's memory where it trains on one, else resident, with its
+    libraries."""
+    cpu_share: float
+    """Seconds of processor time by seconds of training: 1 for one core that is always busy. On a GPU this is the core
+    that feeds it."""
+
+
 class TrialReport(BaseModel):
     """What a running trial reports: the epochs since its last report.
 
@@ -74,6 +85,8 @@ class TrialReport(BaseModel):
     """Whether the trial's last epoch is among them."""
     environment: Environment | None = None
     """Set in the first report of a process only."""
+    usage: Usage | None = None
+    """Set in the last report, where the system tells it."""
 
     @property
     def last(self) -> Epoch:

@@ -94,6 +94,14 @@ def can_weigh_parameters(recorded: RecordedSearch) -> bool:
     return len(trials) >= LEAST_TRIALS and differ and len({_error_at(trial, epoch) for trial in trials}) > 1
 
 
+def by_importance(recorded: RecordedSearch) -> list[str]:
+    """The parameters in which the trials differ, the most important first; in the space's order where they cannot be
+    weighed."""
+    if not can_weigh_parameters(recorded):
+        return list(recorded.varied)
+    return list(_importances(_study_at_first_rung(recorded)))
+
+
 def _scale(axis: Axes, distribution: BaseDistribution) -> Callable:
     """Give the axis the parameter's bounds and scale; returns where on it a value stands."""
     if isinstance(distribution, CategoricalDistribution):

@@ -23,8 +23,10 @@ from pydantic import BaseModel
 from safetensors.numpy import load_file
 
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, TRAINING_S
+from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, TRAINING_S, per_seed
 from sweeps.observer import Observer
+from sweeps.recording.datasets import dataset_inputs
+from sweeps.recording.note import NOTE, trial_note
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
 from trainable.search_definition import ResolvedSearch
@@ -33,6 +35,8 @@ from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 RETRY_S = 2.0
+KERNELS = "kernels"
+"""Key under which a trial's pictures of its kernels are logged."""
 _STATUS = {
     TrialEnd.COMPLETE: "FINISHED",
     TrialEnd.STOPPED: "FINISHED",
@@ -145,12 +149,15 @@ class Recorder(Observer):
             "config": json.dumps(spec.config.canonical()),
             "seeds": json.dumps(spec.seeds),
             MLFLOW_PARENT_RUN_ID: self.run_id,
+            NOTE: trial_note(self._experiment_id, self.run_id),
         }
         if trial_id not in self._trials:  # else Tune restarted the actor, or this write is being repeated
             run = self._client.create_run(self._experiment_id, run_name=spec.name, tags=tags)
             storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
             self._trials[trial_id] = _TrialRun(run.info.run_id, spec.config, spec.seeds, storage)
-        self._client.log_batch(self._trials[trial_id].run_id, params=config_params(spec.config))
+        run_id = self._trials[trial_id].run_id
+        self._client.log_batch(run_id, params=config_params(spec.config))
+        self._client.log_inputs(run_id, datasets=dataset_inputs(spec.config, spec.fingerprint, spec.data_dir))
 
     def _report(self, trial_id: str, report: TrialReport, now: int) -> None:
         trial = self._trials[trial_id]
@@ -161,6 +168,8 @@ class Recorder(Observer):
             for epoch in new
             for name, value in _metrics_of(epoch, trial.seeds).items()
         ]
+        usage = report.usage.model_dump() if report.usage else {}
+        metrics += [Metric(name, value, now, report.last.number) for name, value in usage.items()]
         environment = report.environment.model_dump() if report.environment else {}
         tags = [RunTag(name, value) for name, value in environment.items()]
         self._client.log_batch(trial.run_id, metrics=metrics, tags=tags)
@@ -208,7 +217,7 @@ class Recorder(Observer):
             bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
             for epoch, array in kernels.items():
                 if epoch & (epoch - 1) == 0 or epoch == len(trial.epochs):  # 0, 1, 2, 4, ... and the last
-                    self._client.log_image(trial.run_id, kernel_grid(array, bound), key="kernels", step=epoch)
+                    self._client.log_image(trial.run_id, kernel_grid(array, bound), key=KERNELS, step=epoch)
 
 
 def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: Sequence[str] = ()) -> None:
@@ -270,11 +279,11 @@ class _TrialRun:
 
 
 def _metrics_of(epoch: Epoch, seeds: tuple[int, ...]) -> dict[str, float]:
-    """One epoch's metrics by MLflow name: the seeds' mean under the plain name, each seed's beside it."""
+    """One epoch's metrics by MLflow name: the seeds' mean under the plain name, and each seed's."""
     metrics = {"epoch_s": epoch.seconds}
     for name, values in epoch.metrics.items():
         metrics[name] = epoch.mean(name)
-        metrics |= {f"{name}/seed_{seed}": value for seed, value in zip(seeds, values, strict=True)}
+        metrics |= {per_seed(name, seed): value for seed, value in zip(seeds, values, strict=True)}
     return metrics
 
 

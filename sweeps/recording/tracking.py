@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import SQLITE, Record
 from sweeps.errors import UsageError
-from sweeps.recording import views
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
@@ -63,15 +62,10 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
         location = (database.parent / "mlartifacts" / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
     existing = client.get_experiment_by_name(experiment)
-    tags = {
-        "mlflow.experimentKind": "custom_model_development",  # the UI opens on training runs, not on traces
-        views.TAG: views.study_view(),
-    }
-    if not existing:
-        return client, client.create_experiment(experiment, location, tags=tags)
-    for name in tags.keys() - existing.tags.keys():
-        client.set_experiment_tag(existing.experiment_id, name, tags[name])
-    return client, existing.experiment_id
+    if existing:
+        return client, existing.experiment_id
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # training runs, not traces
+    return client, client.create_experiment(experiment, location, tags=tags)
 
 
 def _is_sqlite(database: Path) -> bool:

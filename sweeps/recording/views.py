@@ -1,46 +1,201 @@
-"""The MLflow UI's view of a study: the columns that matter, there without set-up.
+"""The views of the MLflow UI that show a study: there without any set-up, from the UI's list of views or from a link.
 
-A saved view is a tag of the experiment; the UI lists it under "Views" and opens it from a link.
+Each answers a question that a person has; `docs/ui.md` lists them. They are made anew from the record when a sweep
+starts and when it ends, so an experiment that was made before gets them, too.
 """
 
-import base64
-import json
-import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-KEY = "study"
-TAG = f"mlflow.sharedViewState.{KEY}"
-COLUMNS = (
-    "tags.`table`", "tags.`row`", "tags.`seeds`", "metrics.`test_error`", "metrics.`best_test_error`",
-    "metrics.`train_error`", "metrics.`best_train_error`", "metrics.`best_val_error`", "metrics.`winner_test_error`",
-)  # fmt: skip
+from mlflow import MlflowClient
+from mlflow.entities import RunTag
+
+from analysis.claims import BATCH_NORM
+from analysis.plots.search_parameters import by_importance
+from analysis.record import REFERENCE, TRAINING_S, VAL_ERROR, WINNER, Record
+from analysis.searches import RecordedSearch, recorded_searches
+from analysis.tables import latest_tables
+from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
+from sweeps.recording.recorder import KERNELS
+from sweeps.recording.ui_state import (
+    RUN_COLOR,
+    Section,
+    View,
+    bars,
+    images,
+    lines,
+    metric,
+    parallel,
+    param,
+    scatter,
+    tag,
+)
+from trainable.config import Config
+from trainable.measures import RUNGS
+from trainable.study import ResolvedRow, ResolvedTable
+
+STUDY = "study"
+"""Key of the view of the whole study, which a sweep's link opens."""
+COSTS = (TRAINING_S, "seed_epoch_s", "peak_memory_mb", "cpu_share")
+"""Metrics of what a training takes."""
+WINNER_COLOR, REFERENCE_COLOR, OTHER_COLOR = "#D01F0B", "#1F272D", "#8BCAE7"
+"""Colours of a search's trials in charts."""
 
 
-def study_view() -> str:
-    """The tag's value, in the form of MLflow 3.17's UI: its state as JSON, deflated."""
-    state = {
-        "searchFilter": "",
-        "orderByKey": "attributes.start_time",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(COLUMNS),
-        "columnOrder": [],
-        "columnWidths": {},
-        "runsHiddenMode": "FIRST_10_RUNS",
-        "viewMaximized": False,
-        "runListHidden": False,
-        "isAccordionReordered": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-    }
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": "Study", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+@dataclass(frozen=True)
+class Presentation:
+    """What is to be written so that the UI shows the record as it is now."""
+
+    experiment_id: str
+    views: tuple[View, ...]
+    tags: dict[str, dict[str, str | None]]
+    """By run id: tags to set; None for one to delete."""
+    prefixes: frozenset[str]
+    """Those of the metrics' names, each up to the last slash."""
+
+    def write(self, client: MlflowClient, _run_id: str = "") -> None:
+        """Write it, as `Recorder.act` does. Repeating it writes the same."""
+        for run_id, changes in self.tags.items():
+            client.log_batch(run_id, tags=[RunTag(name, value) for name, value in changes.items() if value is not None])
+            for name in (name for name, value in changes.items() if value is None):
+                client.delete_tag(run_id, name)
+        for age, view in enumerate(self.views, start=1):
+            client.set_experiment_tag(self.experiment_id, *view.tag(age, self.prefixes))
 
 
-def link(experiment_id: str) -> str:
-    """The view's address, after the server's."""
-    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}"
+def present(record: Record) -> Presentation:
+    """The views of all that the record has. Its experiment must exist."""
+    assert record.experiment_id is not None
+    sweeps, trials = record.sweeps(), record.trials()
+    tables = latest_tables(sweeps, {trial.key for trial in trials if trial.complete})
+    compared = [table for table in tables if table.measure != RUNGS.name]  # a calibration's rows are random configs
+    searches = [
+        replace(found, trials=tuple(record.with_histories(found.trials, (VAL_ERROR,))))
+        for found in recorded_searches(sweeps, trials)
+        if found.trials
+    ]
+    of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables, searches)
+    rows = [row for table in compared for row in table.rows]
+    views = [_errors(STUDY, "Study", whole, rows, ())]
+    views += [
+        _errors(f"table-{table.number}", f"Table {table.number}. {table.title}", listing, table.rows, _varied(table))
+        for table, listing in zip(tables, of_tables, strict=True)
+    ]
+    fewest = min((row.config.epochs for row in rows), default=1)
+    views += [*map(_search, searches), _kernel_images(kernels, fewest), _costs(whole)]
+    listings = [*of_tables, whole, kernels]
+    shown = listed(trials)
+    changes = {t.run_id: tags_to_change(t, listings if t.run_id in shown else ()) for t in trials}
+    for recorded in searches:
+        for trial in recorded.trials:
+            changes[trial.run_id] |= {RUN_COLOR: _color(recorded, trial.run_id)}
+    prefixes = frozenset(name.rpartition("/")[0] for trial in trials for name in trial.metrics if "/" in name)
+    needed = {run_id: tags for run_id, tags in changes.items() if tags}
+    return Presentation(record.experiment_id, tuple(views), needed, prefixes)
+
+
+def _errors(key: str, title: str, listing: Listing, rows: Sequence[ResolvedRow], varied: Sequence[str]) -> View:
+    """The rows of a listing, each as the mean of its seeds: what varies, the errors, the time. As charts: the errors by
+    epoch, and the last and the smallest of them as bars."""
+    errors = [*dict.fromkeys(row.config.held_out for row in rows), "train_error"]
+    with_best = [name for error in errors for name in (error, f"best_{error}")]
+    return _grouped(
+        key,
+        title,
+        listing,
+        (*map(param, varied), *map(metric, with_best), metric(TRAINING_S)),
+        Section("Error by epoch", tuple(map(lines, errors))),
+        Section("Last and smallest error", tuple(map(bars, with_best))),
+    )
+
+
+def _costs(listing: Listing) -> View:
+    """What each row takes, as the mean of its seeds."""
+    return _grouped(
+        "cost",
+        "Cost",
+        listing,
+        (param("epochs"), *map(metric, COSTS)),
+        Section("Time, memory and use of the device", tuple(map(bars, COSTS))),
+    )
+
+
+def _grouped(key: str, title: str, listing: Listing, columns: tuple[str, ...], *sections: Section) -> View:
+    return View(
+        key=key,
+        title=title,
+        runs=f"{tag(listing.tag)} != ''",
+        order=tag(listing.order_tag),
+        columns=columns,
+        sections=sections,
+        group_by=listing.tag,
+        groups=tuple(dict.fromkeys(listing.rows.values())),
+    )
+
+
+def _search(recorded: RecordedSearch) -> View:
+    """Each trial of a search, that with the smallest validation error first."""
+    search, base = recorded.search, recorded.search.base
+    fields = list(dict.fromkeys(search.space[name].field or name for name in by_importance(recorded)))
+    return View(
+        key=f"search-{search.study}",
+        title=f"Search. {search.title}",
+        runs=f"{tag('study')} = '{search.study}' and {tag('seeds')} = '{list(search.seeds)}' "
+        f"and {param('data')} = '{base.data}' and {param('epochs')} = '{base.epochs}'",
+        order=metric(VAL_ERROR),
+        columns=(tag(WINNER), tag(REFERENCE), metric(VAL_ERROR), metric("train_error"), *map(param, fields)),
+        sections=(
+            Section("Parameters and validation error", (parallel(tuple(fields), VAL_ERROR),), columns=1),
+            Section("Error by epoch, and by the two most important parameters",
+                    (lines(VAL_ERROR), *(scatter(field, VAL_ERROR) for field in fields[:2])), columns=3),
+        ),
+    )  # fmt: skip
+
+
+def _color(recorded: RecordedSearch, run_id: str) -> str:
+    for marked, color in ((recorded.winner, WINNER_COLOR), (recorded.reference, REFERENCE_COLOR)):
+        if marked and marked.run_id == run_id:
+            return color
+    return OTHER_COLOR
+
+
+def _kernels(tables: Iterable[ResolvedTable], searches: Iterable[RecordedSearch]) -> Listing:
+    """The winners of the searches, the baseline with batch norm, and the baseline: the UI draws the last one first."""
+    rows = [row for table in tables for row in table.rows]
+    names = {recorded.winner.key: "winner" for recorded in searches if recorded.winner}
+    names |= {row.key: "batch norm" for row in rows if row.config.ablation == BATCH_NORM}
+    names |= {row.key: "baseline" for row in rows if row.config.is_baseline}
+    return Listing(f"{PREFIX}kernels", names)
+
+
+def _kernel_images(listing: Listing, epochs: int) -> View:
+    """The kernels of the first seed's training by epoch, beside each other.
+
+    It opens on the last epoch of which every training of so many epochs has pictures: a power of two.
+    """
+    return View(
+        key="kernels",
+        title="Kernels",
+        runs=f"{tag(listing.tag)} != '' and {tag('seeds')} LIKE '[0%'",
+        order=tag(listing.order_tag),
+        columns=(tag(listing.tag), metric("train_error")),
+        sections=(
+            Section(
+                "Kernels of the first layer by epoch",
+                (images(KERNELS, 1 << epochs.bit_length() - 1),),
+                columns=1,
+                height=420,
+            ),
+        ),
+        list_hidden=True,
+    )
+
+
+def _varied(table: ResolvedTable) -> list[str]:
+    """Fields in which a table's rows differ by numbers. The UI shows no mean of others; the rows' names say them."""
+    fields = []
+    for name in Config.model_fields:
+        values = [getattr(row.config, name) for row in table.rows]
+        if len(set(values)) > 1 and all(type(value) in (int, float) for value in values):
+            fields.append(name)
+    return fields

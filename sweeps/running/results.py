@@ -11,8 +11,9 @@ from analysis.record import PROVEN, SQLITE, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
-from sweeps.recording import views
 from sweeps.recording.tracking import open_record
+from sweeps.recording.ui_state import link
+from sweeps.recording.views import STUDY
 from trainable.study import ResolvedTable
 
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -39,7 +40,7 @@ def print_results(
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
     if record and record.experiment_id and server.startswith("http"):
-        console.print(f"  and open {server.rstrip('/')}{views.link(record.experiment_id)}", soft_wrap=True)
+        console.print(f"  and open {server.rstrip('/')}{link(record.experiment_id, STUDY)}", soft_wrap=True)
 
 
 def _rendered(reproduced: ReproducedTable) -> Table:

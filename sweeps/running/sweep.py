@@ -14,7 +14,8 @@ from pyarrow import ArrowException
 from rich.console import Console
 
 from analysis.record import PROBED, Record
-from analysis.report import make_report
+from analysis.report import write_report
+from analysis.report_data import ReportData
 from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
@@ -24,7 +25,10 @@ from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.planning.table_plan import TablePlan
+from sweeps.recording.listing import planned_tags
+from sweeps.recording.note import NOTE, sweep_note
 from sweeps.recording.recorder import Recorder, log_tables
+from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
@@ -109,6 +113,7 @@ class _Sweep:
         recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
         try:
+            self._show(recorder)
             if plan.tables.to_run:
                 result.add(self._run_tables(recorder, plan.tables, "ablations"))
             if plan.search and not result.interrupted:
@@ -117,6 +122,7 @@ class _Sweep:
                 result.plan = self._replan()
                 self._compute_surfaces(recorder)
                 self._write_report(recorder)
+                self._show(recorder)
             status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -139,6 +145,7 @@ class _Sweep:
                 "study": _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
                 "row": _joined(planned.rows),
+                **planned_tags(tables.tables, planned.key),
             }
             if planned.probe_every:
                 tags[PROBED] = str(planned.probe_every)
@@ -231,9 +238,18 @@ class _Sweep:
     def _write_report(self, recorder: Recorder) -> None:
         with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
             with self._reported("no report"):
-                make_report(self._read_record(), Path(folder))
+                record = self._read_record()
+                data = ReportData(record, Path(folder))
+                write_report(data)
                 recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
+                note = sweep_note(data, record, recorder.run_id)
+                recorder.act(lambda client, run_id: client.set_tag(run_id, NOTE, note))
             recorder.flush()
+
+    def _show(self, recorder: Recorder) -> None:
+        """Bring the views of the MLflow UI up to date with the record."""
+        with self._reported("the views of the MLflow UI are not up to date"):
+            recorder.act(present(self._read_record()).write)
 
     @contextmanager
     def _reported(self, failure: str) -> Iterator[None]:

@@ -1,0 +1,91 @@
+"""The views of the UI select, by MLflow's own search, the runs that they name, in the order of their rows."""
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from analysis.record import ROLE, Record
+from sweeps.recording.recorder import config_params, log_studies
+from sweeps.recording.tracking import ensure_experiment
+from sweeps.recording.ui_state import PREFIX
+from sweeps.recording.views import present
+from trainable.config import Config
+from trainable.study import ResolvedRow, ResolvedTable
+
+FINGERPRINT = "f"
+PLAIN, NORM, SGD = (Config(data="digits", **change) for change in ({}, {"batch_norm": True}, {"optimizer": "sgd"}))
+
+
+def table(number: str, rows: dict[str, Config]) -> ResolvedTable:
+    resolved = tuple(ResolvedRow(name=name, key=c.key(FINGERPRINT), config=c) for name, c in rows.items())
+    return ResolvedTable(study="tables", number=number, slug=f"t{number}", title="T", varies="v", rows=resolved)
+
+
+class Experiment:
+    """An experiment in a store of its own, whose runs have no tags for views yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._uri = f"sqlite:///{folder}/mlflow.db"
+        self._client, self._id = ensure_experiment(self._uri, "test")
+
+    def sweep(self, *tables: ResolvedTable) -> str:
+        run = self._client.create_run(self._id, run_name="sweep", tags={ROLE: "sweep"}).info.run_id
+        log_studies(self._client, run, tables, [], None)
+        return run
+
+    def trial(self, sweep: str, name: str, config: Config, seed: int, *, complete: bool = True) -> None:
+        tags = {
+            ROLE: "trial", "key": config.key(FINGERPRINT), "config": json.dumps(config.canonical()),
+            "seeds": f"[{seed}]", MLFLOW_PARENT_RUN_ID: sweep, "outcome": "complete" if complete else "failed",
+        }  # fmt: skip
+        run = self._client.create_run(self._id, run_name=name, tags=tags).info.run_id
+        self._client.log_batch(run, params=config_params(config))
+        self._client.set_terminated(run, "FINISHED" if complete else "FAILED")
+
+    def show(self) -> None:
+        present(Record(self._uri, "test")).write(self._client)
+
+    def view(self, key: str) -> dict[str, Any]:
+        envelope = json.loads(self._client.get_experiment(self._id).tags[PREFIX + key])
+        return json.loads(zlib.decompress(base64.b64decode(envelope["state"].removeprefix("deflate;"))))
+
+    def shown(self, key: str) -> list[tuple[str, str]]:
+        """The line and the seed of each run that a view shows, in its order."""
+        view, client = self.view(key), MlflowClient(self._uri)
+        group = view["groupBy"]["groupByKeys"][0]["groupByData"]
+        runs = client.search_runs([self._id], view["searchFilter"], order_by=[f"{view['orderByKey']} ASC"])
+        return sorted(((run.data.tags[group], run.data.tags["seeds"]) for run in runs), key=lambda line: line[1])
+
+
+def test_an_experiment_that_was_made_before_gets_views_of_its_tables(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    sweep = made.sweep(table("4", {"yes": NORM, "no": PLAIN}), table("4b", {"Adam": PLAIN, "SGD": SGD}))
+    for name, config in (("baseline", PLAIN), ("t4-yes", NORM), ("t4b-SGD", SGD)):
+        for seed in (0, 1):
+            made.trial(sweep, name, config, seed)
+    made.show()
+    both = ("[0]", "[1]")
+    assert made.shown("table-4") == [(name, seed) for seed in both for name in ("yes", "no")]
+    assert made.shown("table-4b") == [(name, seed) for seed in both for name in ("Adam", "SGD")]
+    assert made.shown("study") == [(name, seed) for seed in both for name in ("t4-yes", "baseline", "t4b-SGD")]
+    assert "tag.in_table_4.no" in made.view("table-4")["groupsExpanded"], "each row is one folded line"
+
+
+def test_a_view_follows_its_table_and_leaves_failed_and_repeated_trials_out(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    sweep = made.sweep(table("4", {"no": PLAIN, "yes": NORM}))
+    for _ in range(2):  # a seed that was trained twice must not count twice in its row's mean
+        made.trial(sweep, "baseline", PLAIN, 0)
+    made.trial(sweep, "t4-yes", NORM, 0, complete=False)
+    made.show()
+    assert made.shown("table-4") == [("no", "[0]")]
+    again = made.sweep(table("4", {"norm": NORM, "SGD": SGD}))
+    made.trial(again, "t4-norm", NORM, 0)
+    made.trial(again, "t4-SGD", SGD, 0)
+    made.show()
+    assert made.shown("table-4") == [("norm", "[0]"), ("SGD", "[0]")]

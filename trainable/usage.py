@@ -1,0 +1,50 @@
+"""Measures what a training takes of its machine: memory, and processor time."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import torch
+
+from trainable.trial import Usage
+
+MIB = 2**20
+
+
+class Meter:
+    """Measures the trainings of one trial in this process. What was there before does not count, but the libraries."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+        self._cpu_s = self._wall_s = 0.0
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(self._cuda)
+        else:
+            with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+                file.write("5")  # proc(5): resets the peak of resident memory
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the processor and the time while this is open."""
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self._cpu_s += time.process_time() - cpu_s
+            self._wall_s += time.perf_counter() - wall_s
+
+    def usage(self) -> Usage | None:
+        """What was measured so far; None where the system does not tell."""
+        peak = torch.cuda.max_memory_allocated(self._cuda) if self._cuda else _peak_resident()
+        if peak is None or not self._wall_s:
+            return None
+        return Usage(peak_memory_mb=peak / MIB, cpu_share=self._cpu_s / self._wall_s)
+
+
+def _peak_resident() -> int | None:
+    """The peak of this process's resident memory in bytes; None where there is no Linux."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
