@@ -239,6 +239,9 @@ def test_only_a_surely_better_model_becomes_champion(folder: Path) -> None:
     races = {seed: error for trial in record.trials() if trial.key == winner.key
              for seed, error in trial.last_by_seed("val_error").items() if seed}  # fmt: skip
     champion = client.create_model_version(MODEL, "runs:/elsewhere", tags={"search_key": "other"})
+    tagged = f"tags.champion = '{MODEL}'"
+    (first,) = client.search_runs([record.experiment_id], tagged)
+    assert first.data.tags["row"].startswith("16/winner")
     for shift, moves in ((0.4, True), (0.0, False), (-0.01, False)):
         client.set_registered_model_alias(MODEL, "champion", champion.version)
         write_race(
@@ -248,6 +251,7 @@ def test_only_a_surely_better_model_becomes_champion(folder: Path) -> None:
         holder = client.get_model_version_by_alias(MODEL, "champion").version
         assert (holder != champion.version) is moves, line
         assert ("is the new champion" if moves else f"version {champion.version} stays the champion") in line
+        assert [run_.info.run_id for run_ in client.search_runs([record.experiment_id], tagged)] == [first.info.run_id]
 
 
 def write_race(client: MlflowClient, experiment: str | None, errors: dict[int, float]) -> None:

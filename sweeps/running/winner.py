@@ -82,7 +82,9 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         save_model(winner.config, weights, files / f"{winner.name}_model")
         beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
-        step = _Step(winner, searched, winner_row.key, model, files, promotion.moves, beaten, now_ms())
+        champion = trained.run_id if promotion.moves else None
+        former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
+        step = _Step(winner, searched, winner_row.key, model, files, champion, former, beaten, now_ms())
         recorder.act(step.write)
         recorder.flush()
     return promotion.why
@@ -100,8 +102,10 @@ class _Step:
     model: str
     """The name of the registered model."""
     files: Path
-    champion: bool
-    """Whether it becomes the model's champion."""
+    champion: str | None
+    """Run id of the trial whose weights become the model's champion; `None` where the champion stays."""
+    former: tuple[str, ...]
+    """Run ids of trials whose weights were the champion before."""
     beaten: tuple[str, ...]
     """Run ids of trials that had won before."""
     now: int
@@ -114,8 +118,11 @@ class _Step:
         client.log_metric(run_id, WINNER_METRIC, winner.test_error, self.now)
         version = self._version(client, run_id)
         client.update_model_version(self.model, version, winner.as_card())
-        if self.champion:
+        if self.champion is not None:
             client.set_registered_model_alias(self.model, CHAMPION, version)
+            for former in self.former:
+                client.delete_tag(former, CHAMPION)
+            client.set_tag(self.champion, CHAMPION, self.model)
         for beaten in self.beaten:
             client.delete_tag(beaten, WINNER)
         client.log_metric(trial, WINNER_METRIC, winner.test_error, self.now)
