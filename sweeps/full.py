@@ -184,6 +184,7 @@ def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
     from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
+    from sweeps.recording.sweep_report import settled
     from sweeps.running.results import print_results
 
     if options.address:
@@ -191,10 +192,11 @@ def _sweep(options: Options) -> int:
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
     plan = plan_sweep(prepared, expected_allocation(prepared))
-    if plan.complete:
+    if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
+        well = settled(prepared.record, progress)
         print_results(options, plan.tables.tables, plan.search, _output())
-        return 0
+        return 0 if well else 1
     from sweeps.running.sweep import run
 
     try:

@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.folder import artifacts_folder, read_folder, write_sweep
-from analysis.record import ARRAYS_FOLDER, FILES, Record, SweepRecord, TrialRecord
+from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, Record, SweepRecord, TrialRecord
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import default_experiment, default_tracking_uri
@@ -105,7 +105,8 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
     origin = sweep.tags.get(ORIGIN, sweep.run_id)
     if known := _imported(client, experiment_id, origin):
         return known
-    run = client.create_run(experiment_id, sweep.start_time, {**sweep.tags, ORIGIN: origin}, sweep.name)
+    tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
+    run = client.create_run(experiment_id, sweep.start_time, {**tags, ORIGIN: origin}, sweep.name)
     client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
     log_studies(client, run.info.run_id, sweep.tables, sweep.searches, sweep.study_file)
     client.set_terminated(run.info.run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)

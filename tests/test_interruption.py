@@ -11,16 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.record import Record, TrialRecord
+from analysis.record import REPORTED, Record, TrialRecord
 from tests.conftest import sweep_command
 
 EPOCHS = 25
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path, *more: str) -> subprocess.Popen:
     with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(sweep_command(*ARGUMENTS), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            sweep_command(*ARGUMENTS, *more), cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = 120) -> None:
@@ -63,14 +65,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
 
 
 def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dict[str, list]) -> None:
-    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for how in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
         before = checkpoints(tmp_path)
         process = start(tmp_path)
         wait_for(lambda before=before: checkpoints(tmp_path) != before)
         if how is signal.SIGKILL:
             kill_family(process)
         else:
-            os.kill(process.pid, how)
+            for _ in range(2):  # a supervisor that loses patience
+                os.kill(process.pid, how)
+                time.sleep(0.5)
             assert process.wait(timeout=60) == 130
             assert {trial.status for trial in trials(tmp_path)} == {"KILLED"}
         assert checkpoints(tmp_path)
@@ -80,6 +84,19 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dic
     assert histories(tmp_path) == undisturbed
     assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
     assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}
+
+
+def test_a_report_that_a_kill_prevented_is_written_by_the_same_command(tmp_path: Path) -> None:
+    process = start(tmp_path, "--epochs", "1")
+    wait_for(lambda: sum(trial.complete for trial in trials(tmp_path)) == 2)
+    kill_family(process)
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    assert [REPORTED in sweep.tags for sweep in record.sweeps()] == [False]
+    assert start(tmp_path, "--epochs", "1").wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
+    assert "Nothing to do" in (tmp_path / "log.txt").read_text()
+    (sweep,) = record.sweeps()
+    assert (sweep.status, REPORTED in sweep.tags) == ("KILLED", True)
+    assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
 
 
 def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undisturbed: dict[str, list]) -> None:

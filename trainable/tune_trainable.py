@@ -5,7 +5,6 @@ the trial next continues from them: a restarted actor, another node or a later s
 """
 
 import faulthandler
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +32,9 @@ class TuneTrainable(tune.Trainable):
     STEP_S = 600.0
     """Every further step may take so long, or `STEP_FACTOR` times as long as the longest before, whichever is more."""
     STEP_FACTOR = 20.0
+
+    _longest_s: float | None
+    """Seconds of the trial's longest step in this process."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare a new actor for its first trial. Tune calls this once for each actor."""
@@ -65,8 +67,7 @@ class TuneTrainable(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         from trainable.session import Session
 
-        self._longest_s: float | None = None
-        """Seconds of the trial's longest step in this process."""
+        self._longest_s = None
         self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
         with _watchdog(self.FIRST_STEP_S):
             self._session = Session(spec_of(config))
@@ -76,7 +77,7 @@ class TuneTrainable(tune.Trainable):
 def _watchdog(limit_s: float) -> Iterator[None]:
     """End this process, with its stack in its log, where what is inside takes longer. Python's watchdog thread does not
     need the interpreter's lock, so a hang in native code is ended, too."""
-    faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=2)  # standard error, whatever Ray put there
     try:
         yield
     finally:

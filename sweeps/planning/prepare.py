@@ -51,10 +51,15 @@ class SweepPlan:
 
     tables: TablePlan
     search: SearchPlan | None
-    race: TablePlan | None
-    """The present round of the search's race."""
+    race: TablePlan
+    """The present round of the search's race; empty where there is none."""
     surfaces: tuple[PlannedSurface, ...]
     """Those whose training is recorded. Others follow their trainings."""
+
+    @property
+    def search_claims(self) -> list[str]:
+        """The name under which a sweep claims the search, unless the record has it all."""
+        return [self.search.claim] if self.search and not self.search.complete else []
 
     @property
     def complete(self) -> bool:
@@ -85,7 +90,8 @@ def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
     fused = device != "cpu"  # a CPU gains nothing from it: apart, the seeds fill more slots
-    search = race = proof = None
+    search = proof = None
+    race = TablePlan(tables=(), configs=())
     if options.search:
         search = plan_search(
             options.search,

@@ -71,6 +71,11 @@ class SearchPlan:
         return owned(self.search, same) and self.search.contains(same.config)
 
     @property
+    def claim(self) -> str:
+        """The name under which a sweep claims the search, with its race and its proof."""
+        return f"search/{self.search.study}/{self.search.base.key(self.search.fingerprint)}"
+
+    @property
     def start(self) -> list[dict[str, Any]]:
         """The parameters' values that the search starts with: those of its start points, and of the best config that
         the record has for another number of epochs."""

@@ -22,6 +22,11 @@ class PlannedSurface:
     trial: TrialRecord
 
     @property
+    def claim(self) -> str:
+        """The name under which a sweep claims it."""
+        return f"surface/{self.trial.run_id}"
+
+    @property
     def points(self) -> int:
         """Points along each axis."""
         return POINTS[self.trial.config.data]

@@ -1,7 +1,7 @@
 """What the tables of the chosen studies need: their distinct configs, minus what the record has. No Ray, no torch."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,6 +41,17 @@ class PlannedConfig:
         return any(table.measurement.predictions for table in self.tables)
 
     @property
+    def claims(self) -> dict[int, str]:
+        """The names under which a sweep claims the trainings that are left, by seed."""
+        return {seed: f"{self.key}/{seed}" for seed in self.seeds}
+
+    def limited_to(self, claims: Collection[str]) -> "PlannedConfig":
+        """The same with those seeds only that were claimed."""
+        seeds = tuple(seed for seed, claim in self.claims.items() if claim in claims)
+        share = len(seeds) / len(self.seeds) if self.seeds else 0.0
+        return replace(self, seeds=seeds, forecast_s=self.forecast_s * share)
+
+    @property
     def trial_seeds(self) -> list[tuple[int, ...]]:
         """The seeds of each trial that is left."""
         if self.fused:
@@ -69,6 +80,15 @@ class TablePlan:
     def slot_s(self) -> float:
         """Forecast slot seconds of all that is to run."""
         return sum(config.forecast_s for config in self.to_run)
+
+    @property
+    def claims(self) -> list[str]:
+        """The names under which a sweep claims what is to run."""
+        return [claim for config in self.to_run for claim in config.claims.values()]
+
+    def limited_to(self, claims: Collection[str]) -> "TablePlan":
+        """The same with those trainings only that were claimed."""
+        return replace(self, configs=tuple(config.limited_to(claims) for config in self.configs))
 
     def wall_s(self, slots: int) -> float:
         """Forecast seconds from start to end on that many slots."""

@@ -104,10 +104,12 @@ class Recorder(Observer):
         return self._wait(written.is_set, patience_s)
 
     def finish(self, status: str, patience_s: float = 60.0) -> bool:
-        """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered.
+        """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered. Trials of
+        which nobody told the end were interrupted.
 
         Gives up once the server has been failing for `patience_s`.
         """
+        self._queue.put(self._end_running)
         self._queue.put(lambda: self._client.set_terminated(self.run_id, status))
         self._queue.put(self._remove_finished)
         self._queue.put(None)
@@ -199,6 +201,10 @@ class Recorder(Observer):
             self._finished.append(trial.storage)
             self._queue.put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
         del self._trials[trial_id]
+
+    def _end_running(self) -> None:
+        for trial_id in list(self._trials):
+            self._end(trial_id, TrialEnd.INTERRUPTED, "", now_ms())
 
     def _remove_finished(self) -> None:
         for storage in self._finished:  # an actor may have saved once more as it was stopped

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import requests
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import SQLITE, Record
@@ -96,9 +98,21 @@ def this_driver() -> str:
 def end_abandoned(record: Record) -> None:
     """End the runs that a killed driver of this machine left as running, so that the UI does not show them so."""
     for run in record.running():
-        host, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
-        if host == platform.node() and not Path(f"/proc/{pid}").exists():
+        if lost_driver(run):
             record.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def lost_driver(run: Run) -> bool:
+    """Whether a run's driver was a process of this machine, and is gone."""
+    host, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
+    return host == platform.node() and not Path(f"/proc/{pid}").exists()
+
+
+def end_sweep(client: MlflowClient, sweep: Run) -> None:
+    """End a sweep whose driver is gone, and those of its trials that have not ended."""
+    left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
+    for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
+        client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _reach(tracking_uri: str) -> None:

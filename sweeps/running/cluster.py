@@ -79,5 +79,7 @@ def connect(address: str | None) -> list[Resources]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _stop)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Resources(node.get("CPU", 0), node.get("GPU", 0), node.get(GPU_MEMORY, 0)) for node in nodes]

@@ -1,7 +1,11 @@
 """What all trials of one sweep share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.record import PROBED
+from sweeps.planning.table_plan import TablePlan
+from sweeps.recording.listing import planned_tags
 from trainable.config import Config
 from trainable.trial import TrialSpec
 
@@ -40,3 +44,32 @@ class TrialContext:
             report_at=report_at,
             tags=tags,
         )
+
+    def specs(self, tables: TablePlan) -> list[TrialSpec]:
+        """The specs of the trials that a plan has left to run."""
+        specs: list[TrialSpec] = []
+        for planned in tables.to_run:
+            tags = {
+                "study": _joined(table.study for table in planned.tables),
+                "table": _joined(table.number for table in planned.tables),
+                "row": _joined(planned.rows),
+                **planned_tags(tables.tables, planned.key),
+            }
+            if planned.probe_every:
+                tags[PROBED] = str(planned.probe_every)
+            specs += [
+                self.spec(
+                    planned.config,
+                    name=planned.name,
+                    seeds=seeds,
+                    tags=tags,
+                    probe_every=planned.probe_every,
+                    predictions=planned.predictions,
+                )
+                for seeds in planned.trial_seeds
+            ]
+        return specs
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))

@@ -1,21 +1,17 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
-import logging
-import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import ray
 from pyarrow import ArrowException
 from rich.console import Console
 
-from analysis.record import PROBED, Record
-from analysis.report import write_report
-from analysis.report_data import ReportData
+from analysis.record import Record
 from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
@@ -23,11 +19,10 @@ from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
 from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
-from sweeps.planning.surface_plan import plan_surfaces
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording.listing import planned_tags
-from sweeps.recording.note import NOTE, sweep_note
-from sweeps.recording.recorder import Recorder, log_tables
+from sweeps.recording.claims import WAIT_S, claiming
+from sweeps.recording.recorder import log_tables
+from sweeps.recording.sweep_report import say_failure, settled, sweep_report
 from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.context import TrialContext
@@ -39,11 +34,6 @@ from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.studies.proof import proof_name
 from trainable.storage import check_writable
-from trainable.trial import TrialSpec
-
-logger = logging.getLogger(__name__)
-
-REPORT_FOLDER = "report"
 
 
 @dataclass
@@ -105,24 +95,22 @@ class _Sweep:
         self._result = SweepResult(plan)
         self._samples = self._options.samples
         """Those of the search that can still be had: the next sweep tries failed ones again, this one does not wait."""
+        self._tried = set[str]()
+        """Claims that this sweep has worked on. What failed is left to the next sweep."""
+        self._waited_for = set[str]()
 
     def run(self) -> SweepResult:
-        result, plan = self._result, self._plan
-        if plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
+        result = self._result
+        if self._plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
+            result.broken = not settled(self._read_record(), self._console)
             return result
-        recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
+        self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
         try:
-            self._show(recorder)
-            if plan.tables.to_run:
-                result.add(self._run_tables(recorder, plan.tables, "ablations"))
-            if plan.search and not result.interrupted:
-                self._run_search(recorder, plan.search)
-            if not result.interrupted and recorder.flush():
-                result.plan = self._replan()
-                self._compute_surfaces(recorder)
-                self._write_report(recorder)
-                self._show(recorder)
+            record = self._read_record()
+            assert record.experiment_id is not None
+            with claiming(record.client, record.experiment_id, recorder.run_id) as self._claimant:
+                self._run_stages()
             status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -132,34 +120,47 @@ class _Sweep:
                 result.undelivered = not recorder.finish(status)
         return result
 
+    def _run_stages(self) -> None:
+        self._show()
+        self._share(
+            lambda plan: plan.tables.claims,
+            lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "ablations"),
+        )
+        if self._plan.search:
+            self._share(lambda plan: plan.search_claims, self._run_search)
+        self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
+        if not self._result.interrupted and self._recorder.flush():
+            self._result.plan = self._replan()
+            self._write_report()
+
+    def _share(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
+        """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
+        waited for, and done here if that one dies."""
+        while not self._result.interrupted and self._recorder.flush():
+            if not (waiting := set(left(self._replan())) - self._tried):
+                return
+            mine = self._claimant.take(waiting)
+            plan = self._replan()  # another sweep may have done some of it before it was claimed here
+            if todo := mine & set(left(plan)):
+                self._tried |= todo
+                do(plan, todo)
+            elif not mine:
+                self._wait_for(waiting)
+
+    def _wait_for(self, claims: Collection[str]) -> None:
+        for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
+            self._waited_for.add(name)
+            self._console.print(f"waiting for the sweep {name}, which does the rest", markup=False)
+        time.sleep(WAIT_S)
+
     def _replan(self) -> SweepPlan:
         """What the record lacks now."""
         options = self._options.model_copy(update={"samples": self._samples})
         trials = tuple(self._read_record().trials())
         return plan_sweep(replace(self._prepared, options=options, trials=trials), self._allocation)
 
-    def _run_tables(self, recorder: Recorder, tables: TablePlan, title: str) -> TrialCount:
-        specs: list[TrialSpec] = []
-        for planned in tables.to_run:
-            tags = {
-                "study": _joined(table.study for table in planned.tables),
-                "table": _joined(table.number for table in planned.tables),
-                "row": _joined(planned.rows),
-                **planned_tags(tables.tables, planned.key),
-            }
-            if planned.probe_every:
-                tags[PROBED] = str(planned.probe_every)
-            specs += [
-                self._context.spec(
-                    planned.config,
-                    name=planned.name,
-                    seeds=seeds,
-                    tags=tags,
-                    probe_every=planned.probe_every,
-                    predictions=planned.predictions,
-                )
-                for seeds in planned.trial_seeds
-            ]
+    def _run_tables(self, tables: TablePlan, title: str) -> None:
+        specs = self._context.specs(tables)
         display = Display(
             self._console,
             title,
@@ -170,46 +171,43 @@ class _Sweep:
             total_s=tables.slot_s,
         )
         with display:
-            return run_trials(
+            count = run_trials(
                 specs,
                 resources=self._allocation.trial,
-                observers=[recorder, display],
+                observers=[self._recorder, display],
                 storage_path=self._options.storage_path,
-                name=f"{self._name}-{title}",
+                name=self._stage_name(title),
             )
+        self._result.add(count)
 
-    def _run_search(self, recorder: Recorder, plan: SearchPlan) -> None:
+    def _stage_name(self, title: str) -> str:
+        """The name of a stage's folder in the storage. Two sweeps may have the same name."""
+        return f"{self._name}-{title}-{self._recorder.run_id[:8]}"
+
+    def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:
         """Search, race the best configs, prove the winner: each stage as far as the record lacks it."""
-        if plan.to_run:
-            count = self._run_search_trials(recorder, plan)
-            self._result.add(count)
-            self._samples -= count.failed
-        while (now := self._next_stage(recorder)) and now.race and now.race.to_run:
-            self._result.add(count := self._run_tables(recorder, now.race, "race"))
-            if count.failed:
-                return
-        if now and now.tables.to_run:
-            recorder.act(partial(log_tables, tables=now.tables.tables))
-            self._result.add(count := self._run_tables(recorder, now.tables, "proof"))
-            now = None if count.failed else self._next_stage(recorder)
-        if now and now.search and now.search.winner and not now.search.winner_recorded:
-            with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
-                proof = next(table for table in now.tables.tables if table.study == proof_name(now.search.search.study))
-                self._console.print(record_winner(now.search, proof, self._read_record(), recorder))
-
-    def _next_stage(self, recorder: Recorder) -> SweepPlan | None:
-        """The plan from the record as it is now; None where the sweep was interrupted or the record does not answer."""
-        if self._result.interrupted or not recorder.flush():
-            return None
-        plan = self._replan()
-        if plan.search and plan.search.to_run:  # it was stopped between two trials
+        assert plan.search is not None
+        if plan.search.to_run:
+            self._run_search_trials(plan.search)
+        if self._result.interrupted or not self._recorder.flush():
+            return
+        if (plan := self._replan()).search and plan.search.to_run:  # it was stopped between two trials
             self._result.interrupted = True
-            return None
-        return plan
+            return
+        self._share(
+            lambda plan: plan.race.claims,
+            lambda plan, claims: self._run_tables(plan.race.limited_to(claims), "race"),
+        )
+        self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
+        self._share(
+            lambda plan: plan.tables.claims,
+            lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "proof"),
+        )
+        if not self._result.interrupted and self._recorder.flush():
+            self._record_winner(self._replan())
 
-    def _run_search_trials(self, recorder: Recorder, plan: SearchPlan) -> TrialCount:
-        if self._prepared.record:
-            plan = plan.with_trials(self._prepared.record.with_histories(plan.known))
+    def _run_search_trials(self, plan: SearchPlan) -> None:
+        plan = plan.with_trials(self._read_record().with_histories(plan.known))
         display = Display(
             self._console,
             "search",
@@ -218,55 +216,59 @@ class _Sweep:
             device=self._allocation.trial.device,
         )
         with display:
-            return run_search(
+            count = run_search(
                 TrialSearch(plan, self._context),
                 make_scheduler(plan),
                 plan.to_run,
                 resources=self._allocation.trial,
-                observers=[recorder, display],
+                observers=[self._recorder, display],
                 storage_path=self._options.storage_path,
-                name=f"{self._name}-search",
+                name=self._stage_name("search"),
+            )
+        self._result.add(count)
+        self._samples -= count.failed
+
+    def _record_winner(self, plan: SweepPlan) -> None:
+        """Record a search's winner if its proof is whole."""
+        search = plan.search
+        if not search or not search.winner or search.winner_recorded:
+            return
+        proof = next(table for table in plan.tables.tables if table.study == proof_name(search.search.study))
+        if {row.key for row in proof.rows} & {planned.key for planned in plan.tables.to_run}:
+            return
+        with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
+            self._console.print(record_winner(search, proof, self._read_record(), self._recorder))
+
+    def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
+        surfaces = [surface for surface in plan.surfaces if surface.claim in claims]
+        with self._reported("not all loss surfaces are computed"):
+            compute_surfaces(
+                surfaces, self._read_record(), self._recorder, self._allocation.trial, self._context, self._console
             )
 
-    def _compute_surfaces(self, recorder: Recorder) -> None:
+    def _write_report(self) -> None:
         record = self._read_record()
-        if surfaces := plan_surfaces(self._result.plan.tables.tables, record.trials()):
-            with self._reported("not all loss surfaces are computed"):
-                compute_surfaces(surfaces, record, recorder, self._allocation.trial, self._context, self._console)
-            recorder.flush()
+        with (
+            self._console.status("writing the report"),
+            self._reported("no report"),
+            sweep_report(record, self._recorder.run_id) as write,
+        ):
+            self._recorder.act(write)
+            self._recorder.flush()
 
-    def _write_report(self, recorder: Recorder) -> None:
-        with self._console.status("writing the report"), tempfile.TemporaryDirectory() as folder:
-            with self._reported("no report"):
-                record = self._read_record()
-                data = ReportData(record, Path(folder))
-                write_report(data)
-                recorder.act(lambda client, run_id: client.log_artifacts(run_id, folder, REPORT_FOLDER))
-                note = sweep_note(data, record, recorder.run_id)
-                recorder.act(lambda client, run_id: client.set_tag(run_id, NOTE, note))
-            recorder.flush()
-
-    def _show(self, recorder: Recorder) -> None:
+    def _show(self) -> None:
         """Bring the views of the MLflow UI up to date with the record."""
         with self._reported("the views of the MLflow UI are not up to date"):
-            recorder.act(present(self._read_record()).write)
+            self._recorder.act(present(self._read_record()).write)
 
     @contextmanager
     def _reported(self, failure: str) -> Iterator[None]:
-        """Report, and do not raise, what fails in computing something from the record: the finished trials must not
-        look lost."""
+        """Say, and do not raise, what fails in computing something from the record."""
         try:
             yield
         except Exception as error:
-            if not isinstance(error, UsageError):
-                logger.exception(failure)
-            cause = str(error).strip().splitlines()[-1:]
-            self._console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")
+            say_failure(self._console, failure, error)
             self._result.broken = True
 
     def _read_record(self) -> Record:
         return Record(self._options.tracking_uri, self._options.experiment)
-
-
-def _joined(words: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(words))

@@ -1,0 +1,141 @@
+"""Which sweep does what, where several share a record: each claims its work before it starts it.
+
+A claim is a name, such as that of a training. It is held until the sweep's run ends or its driver dies. A sweep
+announces its claims, looks who else holds or announces them, and takes those that nobody does. Of two sweeps that
+announce the same at the same time the one with the smaller run id takes it. This needs no lock, only a record that
+shows what was written to it (after Lamport's bakery algorithm, Communications of the ACM 17, 1974).
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Iterator, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+from pydantic import BaseModel
+
+from analysis.record import ROLE
+from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
+
+CLAIMS_FILE = "claims.json"
+"""Artifact of a sweep: its claims."""
+HEARTBEAT = "heartbeat"
+"""Tag of a sweep: a count that its driver raises every `BEAT_S` seconds."""
+BEAT_S = 15.0
+SILENT_S = 90.0
+"""A sweep is over when its heartbeat has not changed for so long, whatever its status."""
+LOOK_S = 0.2
+"""Seconds between two looks at claims that are being written or settled."""
+LOOKS = 25
+"""A claims file that cannot be read so often in a row was left half-written by a driver that died."""
+WAIT_S = 3.0
+"""Seconds between two looks at what other sweeps hold."""
+
+
+class Claims(BaseModel):
+    """The claims of one sweep as the record has them."""
+
+    held: frozenset[str] = frozenset()
+    announced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OtherSweep:
+    """Another sweep that has not ended, and its claims."""
+
+    run: Run
+    claims: Claims
+
+    @property
+    def name(self) -> str:
+        """Its name and its driver's machine."""
+        return f"{self.run.data.tags[MLFLOW_RUN_NAME]} on {self.run.data.tags.get(DRIVER, '?').rpartition(':')[0]}"
+
+
+class Claimant:
+    """A sweep that claims work. Make it with `claiming`."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
+        self._client, self._experiment_id, self._run_id = client, experiment_id, run_id
+        self._held: frozenset[str] = frozenset()
+        self._beats: dict[str, tuple[str, float]] = {}
+        """The last heartbeat of each other sweep, and when it was first seen here."""
+
+    def take(self, claims: Collection[str]) -> Set[str]:
+        """Claim these. Returns those that this sweep holds now; the others are held by sweeps that live."""
+        wanted = frozenset(claims) - self._held
+        self._write(announced=wanted)
+        while True:
+            refused, unsettled = set[str](), set[str]()
+            for other in self._others():
+                first = other.run.info.run_id < self._run_id
+                refused |= wanted & (other.claims.held | (other.claims.announced if first else frozenset()))
+                unsettled |= wanted & other.claims.announced
+            if not unsettled - refused:
+                break
+            time.sleep(LOOK_S)
+        self._held |= wanted - refused
+        self._write()
+        return self._held & frozenset(claims)
+
+    def holders(self, claims: Collection[str]) -> list[OtherSweep]:
+        """The other sweeps that hold some of these. Those whose driver is gone are ended, and hold nothing."""
+        return [other for other in self._others() if other.claims.held & frozenset(claims)]
+
+    def beat(self, stopped: threading.Event) -> None:
+        """Change this sweep's heartbeat every `BEAT_S` seconds until it is stopped."""
+        count = 0
+        while not stopped.wait(BEAT_S if count else 0):
+            with suppress(Exception):  # where the record does not answer, the recorder says so
+                self._client.set_tag(self._run_id, HEARTBEAT, str(count := count + 1))
+
+    def _others(self) -> Iterator[OtherSweep]:
+        running = f"tags.{ROLE} = 'sweep' and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([self._experiment_id], running):
+            if run.info.run_id == self._run_id:
+                continue
+            if lost_driver(run) or self._silent(run):
+                end_sweep(self._client, run)
+            else:
+                yield OtherSweep(run, self._read(run.info.run_id))
+
+    def _silent(self, run: Run) -> bool:
+        """Whether a sweep's heartbeat has not changed for `SILENT_S` by the clock here."""
+        beat, now = run.data.tags.get(HEARTBEAT), time.monotonic()
+        known, since = self._beats.get(run.info.run_id, (None, now))
+        if beat is not None and beat != known:
+            self._beats[run.info.run_id] = (beat, now)
+        return beat == known and now - since > SILENT_S
+
+    def _read(self, run_id: str) -> Claims:
+        for _ in range(LOOKS):
+            if not any(file.path == CLAIMS_FILE for file in self._client.list_artifacts(run_id)):
+                break
+            with suppress(ValueError, OSError, MlflowException), tempfile.TemporaryDirectory() as folder:
+                file = self._client.download_artifacts(run_id, CLAIMS_FILE, folder)
+                return Claims.model_validate_json(Path(file).read_text("utf-8"))
+            time.sleep(LOOK_S)
+        return Claims()
+
+    def _write(self, announced: frozenset[str] = frozenset()) -> None:
+        claims = Claims(held=self._held, announced=announced)
+        self._client.log_text(self._run_id, claims.model_dump_json(), CLAIMS_FILE)
+
+
+@contextmanager
+def claiming(client: MlflowClient, experiment_id: str, run_id: str) -> Iterator[Claimant]:
+    """The claims of a sweep, while this process lives and the context lasts."""
+    claimant, stopped = Claimant(client, experiment_id, run_id), threading.Event()
+    thread = threading.Thread(target=claimant.beat, args=(stopped,), name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield claimant
+    finally:
+        stopped.set()
+        thread.join(BEAT_S)

@@ -1,0 +1,70 @@
+"""The report on a sweep's run: the last thing that a sweep owes. One that dies before leaves it to the next command."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from rich.console import Console
+
+from analysis.record import REPORTED, Record
+from analysis.report import write_report
+from analysis.report_data import ReportData
+from sweeps.errors import UsageError
+from sweeps.recording import tracking
+from sweeps.recording.note import NOTE, sweep_note
+from sweeps.recording.views import present
+
+logger = logging.getLogger(__name__)
+
+REPORT_FOLDER = "report"
+"""Folder of a sweep's artifacts with its report."""
+
+
+@contextmanager
+def sweep_report(record: Record, run_id: str) -> Iterator[Callable[[MlflowClient, str], None]]:
+    """Make the report of a record, the description of a sweep's run and the views of the UI.
+
+    Yields what writes them there, in the form that `Recorder.act` takes. Its files are gone when the context ends.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = ReportData(record, Path(folder))
+        write_report(data)
+        note, views = sweep_note(data, record, run_id), present(record)
+
+        def write(client: MlflowClient, run_id: str) -> None:
+            client.log_artifacts(run_id, folder, REPORT_FOLDER)
+            client.set_tag(run_id, NOTE, note)
+            views.write(client)
+            client.set_tag(run_id, REPORTED, "yes")
+
+        yield write
+
+
+def settled(record: Record, console: Console) -> bool:
+    """Do what dead sweeps have left undone although every training is recorded: end their runs, and write the report
+    where the newest sweep has none. A report is on the whole record, so that one is enough.
+
+    Returns False, and says why, where the report cannot be made.
+    """
+    tracking.end_abandoned(record)
+    newest = next(reversed(record.sweeps()), None)
+    if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
+        return True
+    try:
+        with console.status("writing the report of the last sweep"), sweep_report(record, newest.run_id) as write:
+            write(record.client, newest.run_id)
+    except Exception as error:
+        say_failure(console, "no report", error)
+        return False
+    return True
+
+
+def say_failure(console: Console, failure: str, error: Exception) -> None:
+    """Say that something computed from the record failed: the finished trials must not look lost."""
+    if not isinstance(error, UsageError):
+        logger.exception(failure)
+    cause = str(error).strip().splitlines()[-1:]
+    console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")

@@ -1,0 +1,102 @@
+"""Several sweeps on one record share its work: nothing is done twice, and what a dead sweep held is free."""
+
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from analysis.record import Record
+from sweeps.recording import claims
+from sweeps.recording.claims import Claimant
+from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
+from tests.conftest import sweep_command
+
+
+def sweep_run(client: MlflowClient, experiment_id: str, driver: str) -> str:
+    tags = {"role": "sweep", DRIVER: driver}
+    return client.create_run(experiment_id, tags=tags, run_name="sweep").info.run_id
+
+
+def test_of_all_that_claim_a_training_at_the_same_time_one_gets_it(tmp_path: Path) -> None:
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    claimants = [Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver())) for _ in range(4)]
+    names, taken = [f"key/{seed}" for seed in range(12)], dict[int, set[str]]()
+    together = threading.Barrier(len(claimants))
+
+    def claim(number: int) -> None:
+        shuffled = random.Random(number).sample(names, len(names))
+        for asked in (shuffled[:6], shuffled):
+            together.wait()
+            taken[number] = set(claimants[number].take(asked)) | taken.get(number, set())
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(len(claimants))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for held in taken.values() for name in held) == sorted(names)
+    (holder,) = [number for number, held in taken.items() if "key/0" in held]
+    another = claimants[holder - 1]
+    assert [other.run.info.run_id for other in another.holders(["key/0"])] == [claimants[holder]._run_id]
+    client.set_terminated(claimants[holder]._run_id)
+    assert another.take(["key/0"]) == {"key/0"}, "a claim ends with its sweep"
+
+
+def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    mine = Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver()))
+    process = subprocess.Popen(["true"])
+    process.wait()
+    here = sweep_run(client, experiment_id, f"{this_driver().rpartition(':')[0]}:{process.pid}")
+    elsewhere = sweep_run(client, experiment_id, "elsewhere:1")
+    Claimant(client, experiment_id, here).take(["a"])
+    client.set_tag(elsewhere, claims.HEARTBEAT, "1")
+    Claimant(client, experiment_id, elsewhere).take(["b"])
+    monkeypatch.setattr(claims, "SILENT_S", 2.0)
+    assert mine.take(["a", "b"]) == {"a"}
+    time.sleep(1.5)
+    client.set_tag(elsewhere, claims.HEARTBEAT, "2")
+    assert mine.take(["a", "b"]) == {"a"}
+    time.sleep(1.5)
+    assert mine.take(["a", "b"]) == {"a"}, "its heart has beaten less than two seconds ago"
+    time.sleep(1)
+    assert mine.take(["a", "b"]) == {"a", "b"}
+    assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
+
+
+ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--seeds", "2"]
+
+
+def start(folder: Path, name: str, epochs: int) -> subprocess.Popen:
+    command = sweep_command(*ARGUMENTS, "--epochs", str(epochs), "--name", name)
+    with (folder / f"{name}.txt").open("w") as log:
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_two_sweeps_at_once_train_nothing_twice_and_one_goes_on_where_the_other_dies(tmp_path: Path) -> None:
+    first = start(tmp_path, "first", 40)
+    until(lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")))
+    second = start(tmp_path, "second", 40)
+    until(lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text())
+    for process in [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]:
+        process.kill()
+    first.wait()
+    assert second.wait(timeout=240) == 0, (tmp_path / "second.txt").read_text()
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    complete = sorted((trial.name, *trial.seeds) for trial in record.trials() if trial.complete)
+    assert complete == [("baseline", 0), ("baseline", 1), ("loss-hinge", 0), ("loss-hinge", 1)]
+    assert {sweep.name: sweep.status for sweep in record.sweeps()} == {"first": "KILLED", "second": "FINISHED"}
+    assert not record.running()
