@@ -20,8 +20,6 @@ from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
 
-SQLITE = "sqlite:///"
-"""The URI of an embedded record begins so."""
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
 PROBED = "probe_every"

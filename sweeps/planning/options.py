@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from analysis.embedded import uri_of
 from sweeps.errors import UsageError
 from sweeps.planning.budget import Budget, parse_budget
 from sweeps.planning.rates import PRICED
@@ -209,7 +210,7 @@ def _read_config(file: Path, study: Path | None, quick: bool, change: list[str],
 
 def default_tracking_uri() -> str:
     """`$MLFLOW_TRACKING_URI`, else a SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or uri_of(Path.cwd() / "mlflow.db")
 
 
 def default_experiment(data: str) -> str:
