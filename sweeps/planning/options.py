@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -181,7 +182,7 @@ def parse(
     try:
         return Options(
             studies=(*named, *([own.name] if own else [])) or ("",),
-            study_file=StudyFile(file.name, file.read_text(encoding="utf-8")) if (file := study or config) else None,
+            study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
             changes=dict(map(_change, change)),
@@ -206,6 +207,11 @@ def _read_config(file: Path, study: Path | None, quick: bool, change: list[str],
     if named := [name for name, value in decided.items() if value]:
         raise UsageError(f"--{named[0]} and --config {file}: leave out one, because the file says all of a training")
     return read_config(file)
+
+
+def _study_file(file: Path) -> StudyFile:
+    """The file under a name that MLflow can read back."""
+    return StudyFile(re.sub(r"[#?%]", "-", file.name), file.read_text(encoding="utf-8"))
 
 
 def default_tracking_uri() -> str:
