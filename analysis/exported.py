@@ -13,6 +13,7 @@ from analysis.record import ROLE, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem
 from trainable.config import Config
+from trainable.frozen import check_label
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 
@@ -129,6 +130,10 @@ class SweepFile(BaseModel):
                 raise ValueError(f"table {table.number}: must have rows")
             if not TABLE_NUMBER.fullmatch(table.number):
                 raise ValueError(f"table number {table.number!r}: must be digits, and letters after them")
+            for text in (table.title, table.varies, *(row.name for row in table.rows)):
+                check_label(text)
+        for search in self.searches:
+            check_label(search.title)
         names = [name for table in self.tables for name in (table.study, table.slug)]
         names += [name for search in self.searches for name in (search.study, search.winner)]
         if self.study_file and not STUDY_FILE.fullmatch(self.study_file.name):

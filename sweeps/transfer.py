@@ -23,7 +23,7 @@ from analysis.record import ARRAYS_FOLDER, FILES, ROLE, Record, SweepRecord, Tri
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
@@ -107,6 +107,10 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, mo
 def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experiment = None) -> None:
     """Write a folder's sweeps into a tracking server or store."""
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
+    try:
+        check_experiment(name)
+    except ValueError as error:
+        raise UsageError(f"--experiment {name}: {error}") from error
     try:
         sweeps, trials = read_folder(folder)
         artifacts = _artifacts(folder, sweeps, trials)

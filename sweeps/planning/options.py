@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analysis.embedded import uri_of
 from sweeps.errors import UsageError
@@ -21,12 +21,30 @@ from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
+from trainable.frozen import check_short
 from trainable.study import Study, StudyFile
 
 DEFAULT_STUDIES = "tables,corrections,search"
 QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4, "proof_seeds": 2}
 """What `--quick` changes in the defaults."""
 DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20, "proof_seeds": 3}
+
+
+def check_experiment(name: str) -> str:
+    """Return the name of an experiment, which also names a folder and a registered model. Raises `ValueError` for one
+    that cannot."""
+    return _without("/\\:'\"#?%", name)
+
+
+def _check_sweep(name: str) -> str:
+    """Likewise for a sweep, whose name is a folder's."""
+    return _without("/\\", name)
+
+
+def _without(characters: str, name: str) -> str:
+    if not name.strip(" .") or not name.isprintable() or set(name) & set(characters):
+        raise ValueError(f"must be one line of printable characters without {' '.join(characters)}")
+    return check_short(name)
 
 
 class Options(BaseModel):
@@ -64,9 +82,9 @@ class Options(BaseModel):
     prices: dict[str, float] = {}
     """Money an hour; see `rates.cost`."""
     tracking_uri: str
-    experiment: str = Field(min_length=1)
+    experiment: Annotated[str, AfterValidator(check_experiment)]
     storage_path: str = Field(min_length=1)
-    name: str | None = None
+    name: Annotated[str, AfterValidator(_check_sweep)] | None = None
     changes: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -195,7 +213,7 @@ def parse(
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
         option = str(problem["loc"][0]).replace("_", "-")
-        allowed = problem["msg"].removeprefix("Input ")
+        allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
 
 

@@ -261,7 +261,8 @@ class _Sweep:
             if not isinstance(error, UsageError):
                 logger.exception(failure)
             cause = str(error).strip().splitlines()[-1:]
-            self._console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")
+            line = f"{failure}: {''.join(cause)}; the trials are recorded all the same"
+            self._console.print(line, style="red")
             self._result.broken = True
 
     def _read_record(self) -> Record:
