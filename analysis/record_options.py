@@ -23,7 +23,7 @@ def find_embedded(tracking_uri: str, experiment: str) -> None:
     if database := database_of(tracking_uri):
         try:
             if not is_made(database):
-                raise LookupError(f"--tracking-uri {tracking_uri}: no record there")
+                raise LookupError(f"no record at {tracking_uri}")
             follow_move(database, experiment)
         except sqlite3.DatabaseError as error:
             raise LookupError(f"--tracking-uri {tracking_uri}: {error}") from error
