@@ -7,18 +7,18 @@ FOLDER/SWEEP/artifacts/NAME-.../model/      a trial's arrays: what pictures need
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from pydantic import ValidationError
 
+from analysis.exported import SweepFile, TrialFile, read_checked, refuse_links
 from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
-from trainable.config import Config
-from trainable.search_definition import ResolvedSearch
+from analysis.unreadable import first_problem, name_once, read_arrays
 from trainable.storage import format_seeds
-from trainable.study import ResolvedTable, StudyFile
 
 
 class Folder:
@@ -40,49 +40,68 @@ class Folder:
         """See `Source`."""
         sweep = next(sweep for sweep in self._sweeps if sweep.run_id == trial.sweep)
         file = self._folder / artifacts_folder(sweep, trial) / ARRAYS_FOLDER / name
-        return load_file(file) if file.exists() else {}
+        return read_arrays(file, trial.name) if file.exists() else {}
 
 
-def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[Path]:
-    """Write one sweep and its trials, with their histories; returns the files."""
+def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Write one sweep and its trials, with their histories. Returns the trials that are written: one that could not be
+    read back is left out and named."""
     home = folder / sweep_folder(sweep)
     (home / "trials").mkdir(parents=True, exist_ok=True)
     content = asdict(sweep) | {
         "tables": [table.model_dump(mode="json") for table in sweep.tables],
         "searches": [search.model_dump(mode="json") for search in sweep.searches],
     }
-    files = [home / "sweep.json"]
-    files[0].write_text(json.dumps(content, indent=1) + "\n")
+    (home / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
+    written, unreadable = [], {}
     for trial in trials:
-        files.append(home / "trials" / f"{trial_name(trial)}.json")
         content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
         content["metrics"] = content.pop("histories")  # whose last values the other field has
-        files[-1].write_text(_compact(content) + "\n")
-    return files
+        try:
+            TrialFile.model_validate(content)
+        except ValidationError as error:
+            unreadable[trial.run_id] = f"{trial.name} ({trial.run_id}): {first_problem(error)}"
+            continue
+        (home / "trials" / f"{trial_name(trial)}.json").write_text(_compact(content) + "\n")
+        written.append(trial)
+    name_once(unreadable)
+    return written
 
 
 def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
-    """All sweeps and trials of a folder, oldest sweep first. Raises `FileNotFoundError` where it has no sweep."""
+    """All sweeps and trials of a folder, oldest sweep first.
+
+    Raises `FileNotFoundError` where it has no sweep, and `ValueError` in one line for the first thing in it that no
+    export has written.
+    """
     homes = sorted(file.parent for file in folder.glob("*/sweep.json"))
     if not homes:
         raise FileNotFoundError(f"{folder}: no exported sweep here (expected {folder}/SWEEP/sweep.json)")
     sweeps, trials = [], []
     for home in homes:
-        content = json.loads((home / "sweep.json").read_text())
-        content["tables"] = tuple(ResolvedTable(**table) for table in content["tables"])
-        content["study_file"] = StudyFile(**content["study_file"]) if content.get("study_file") else None
-        content["searches"] = tuple(ResolvedSearch(**search) for search in content.get("searches", ()))
-        sweeps.append(SweepRecord(**content))
+        refuse_links(home)
+        sweep = read_checked(home / "sweep.json", SweepFile).record()
+        _refuse_other_name(home, sweep_folder(sweep))
+        sweeps.append(sweep)
         for file in sorted((home / "trials").glob("*.json")):
-            content = json.loads(file.read_text())
-            content["config"], content["seeds"] = Config(**content["config"]), tuple(content["seeds"])
-            histories = {name: [(s, v) for s, v in series] for name, series in content["metrics"].items()}
-            content["histories"] = histories
-            content["metrics"] = {name: series[-1][1] for name, series in histories.items() if series}
-            trials.append(TrialRecord(**content))
+            trial = read_checked(file, TrialFile).record()
+            _refuse_other_name(file, f"{trial_name(trial)}.json")
+            if trial.sweep != sweep.run_id:
+                raise ValueError(f"{file}: sweep {trial.sweep}: must be {sweep.run_id}, that of its folder")
+            trials.append(trial)
+    ids = [sweep.run_id for sweep in sweeps] + [trial.run_id for trial in trials]
+    for run_id, count in Counter(ids).items():
+        if count > 1:
+            raise ValueError(f"{folder}: run_id {run_id} stands {count} times")
     sweeps.sort(key=lambda sweep: sweep.start_time)
     order = {sweep.run_id: index for index, sweep in enumerate(sweeps)}
     return sweeps, sorted(trials, key=lambda trial: (order[trial.sweep], trial.start_time))
+
+
+def _refuse_other_name(path: Path, name: str) -> None:
+    """A file's content says its name: another one would hide what belongs to it."""
+    if path.name != name:
+        raise ValueError(f"{path}: must be named {name}")
 
 
 def sweep_folder(sweep: SweepRecord) -> str:

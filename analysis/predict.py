@@ -18,7 +18,7 @@ from mlflow.pyfunc import PyFuncModel
 from PIL import Image, UnidentifiedImageError
 
 from analysis.record import CHAMPION
-from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, is_missing
+from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from trainable.config import Config
 from trainable.data import class_names
 
@@ -35,6 +35,7 @@ def main(
     """Print the class of each image and its probability."""
     try:
         pixels = np.stack([read_image(file) for file in images])
+        find_embedded(tracking_uri, experiment)
         champion, names = load_champion(model or f"{experiment}-best-bn", tracking_uri)
     except (ValueError, LookupError) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
@@ -62,8 +63,6 @@ def read_image(file: Path) -> np.ndarray:
 
 def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str, ...]]:
     """The champion of a registered model and the names of its classes. Raises `LookupError` where there is none."""
-    if is_missing(tracking_uri):
-        raise LookupError(f"no record at {tracking_uri}")
     try:
         client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         version = client.get_model_version_by_alias(model, CHAMPION).version

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,16 +12,16 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from safetensors.numpy import load_file
+from pydantic import ValidationError
 
+from analysis.trial_tags import read_tags
+from analysis.unreadable import first_problem, name_once, read_arrays
 from trainable.config import Config
 from trainable.measures import Measure
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
 
-SQLITE = "sqlite:///"
-"""The URI of an embedded record begins so."""
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
 PROBED = "probe_every"
@@ -84,7 +84,7 @@ class TrialRecord:
     status: str
     """MLflow's: `FINISHED` means that all epochs ran, or that the search's scheduler stopped it."""
     sweep: str
-    """The run id of its sweep."""
+    """The run id of its sweep; empty where it has lost that."""
     tags: dict[str, str]
     metrics: dict[str, float] = field(default_factory=dict)
     """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under the name
@@ -159,8 +159,8 @@ class Record:
         self.deleted = existing is not None and existing.lifecycle_stage == LifecycleStage.DELETED
 
     def trials(self) -> list[TrialRecord]:
-        """All recorded trials, oldest first, with the last value of each metric."""
-        return [_trial(run) for run in self._runs(f"tags.{ROLE} = 'trial'")]
+        """All recorded trials that can be read, oldest first, with the last value of each metric."""
+        return self._readable((run for run in self._runs() if _is_trial(run)), _trial)
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
@@ -170,8 +170,12 @@ class Record:
         """See `Source`."""
         if not trial.has(name):
             return {}
+        path = f"{ARRAYS_FOLDER}/{name}"
+        if all(file.path != path for file in self.client.list_artifacts(trial.run_id, ARRAYS_FOLDER)):
+            name_once({f"{trial.run_id}/{name}": f"{name} of {trial.run_id}: the file is lost"})
+            return {}
         with tempfile.TemporaryDirectory() as folder:
-            return load_file(self.client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder))
+            return read_arrays(Path(self.client.download_artifacts(trial.run_id, path, folder)), trial.run_id)
 
     def with_histories(self, trials: Iterable[TrialRecord], only: Collection[str] = ()) -> list[TrialRecord]:
         """The trials with every value of each metric, or of those named in `only`."""
@@ -183,14 +187,26 @@ class Record:
         return replace(trial, histories={name: self._history(trial.run_id, name) for name in names})
 
     def sweeps(self) -> list[SweepRecord]:
-        """All recorded sweeps with their tables, oldest first."""
-        return [self._sweep(run) for run in self._runs(f"tags.{ROLE} = 'sweep'")]
+        """All recorded sweeps that can be read with their tables, oldest first."""
+        return self._readable(self._runs(f"tags.{ROLE} = 'sweep'"), self._sweep)
 
     def running(self) -> list[Run]:
         """The runs of sweeps and trials that have not ended, or whose driver died before it could end them."""
         return list(self._runs("attributes.status = 'RUNNING'"))
 
-    def _runs(self, query: str) -> Iterator[Run]:
+    def _readable(self, runs: Iterable[Run], read: Callable[[Run], Value]) -> list[Value]:
+        """What is read of the runs. One that is edited, or of another version, blocks no others: it is named once."""
+        values, unreadable = [], {}
+        for run in runs:
+            try:
+                values.append(read(run))
+            except (ValueError, TypeError) as error:
+                why = first_problem(error) if isinstance(error, ValidationError) else error
+                unreadable[run.info.run_id] = f"{_name(run)} ({run.info.run_id}): {why}"
+        name_once(unreadable)
+        return values
+
+    def _runs(self, query: str = "") -> Iterator[Run]:
         token = None
         while self.experiment_id is not None:
             page = self.client.search_runs(
@@ -209,7 +225,7 @@ class Record:
     def _sweep(self, run: Run) -> SweepRecord:
         return SweepRecord(
             run_id=run.info.run_id,
-            name=run.data.tags[MLFLOW_RUN_NAME],
+            name=_name(run),
             start_time=run.info.start_time,
             status=run.info.status,
             tags=_own_tags(run),
@@ -234,20 +250,33 @@ class Record:
             return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_text("utf-8"))
 
 
+def _is_trial(run: Run) -> bool:
+    """Whether a run is a trial's, also where it has lost the tag that says so."""
+    role = run.data.tags.get(ROLE)
+    return role == "trial" or (role != "sweep" and "key" in run.data.tags)
+
+
 def _trial(run: Run) -> TrialRecord:
     tags = run.data.tags
+    if tags.get(ROLE) != "trial":
+        raise ValueError(f"tag {ROLE} {tags.get(ROLE)!r}: must be 'trial'")
+    parsed = read_tags(tags)
     return TrialRecord(
-        key=tags["key"],
-        name=tags[MLFLOW_RUN_NAME],
-        config=Config(**json.loads(tags["config"])),
-        seeds=tuple(json.loads(tags["seeds"])),
+        key=parsed.key,
+        name=_name(run),
+        config=parsed.config,
+        seeds=parsed.seeds,
         status=run.info.status,
-        sweep=tags[MLFLOW_PARENT_RUN_ID],
+        sweep=tags.get(MLFLOW_PARENT_RUN_ID, ""),
         tags=_own_tags(run),
         metrics=dict(run.data.metrics),
         run_id=run.info.run_id,
         start_time=run.info.start_time,
     )
+
+
+def _name(run: Run) -> str:
+    return run.data.tags.get(MLFLOW_RUN_NAME) or run.info.run_id
 
 
 def _own_tags(run: Run) -> dict[str, str]:
@@ -256,7 +285,8 @@ def _own_tags(run: Run) -> dict[str, str]:
 
 def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The trials of a search that ran to their last epoch, that with the lowest validation error there first."""
-    return sorted((trial for trial in searched if trial.complete), key=lambda trial: trial.metrics[VAL_ERROR])
+    complete = (trial for trial in searched if trial.complete and VAL_ERROR in trial.metrics)
+    return sorted(complete, key=lambda trial: trial.metrics[VAL_ERROR])
 
 
 def errors_by_seed(trials: Iterable[TrialRecord], key: str, metric: str) -> dict[int, float]:

@@ -1,11 +1,11 @@
 """What the commands here that read a tracking server or store have in common."""
 
-from pathlib import Path
+import sqlite3
 from typing import Annotated
 
 import typer
 
-from analysis.record import SQLITE
+from analysis.embedded import database_of, follow_move, is_made
 
 TrackingUri = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or store.")]
 TRACKING_URI = "sqlite:///mlflow.db"
@@ -15,6 +15,15 @@ EXPERIMENT = "ablations-cifar10"
 """The default."""
 
 
-def is_missing(tracking_uri: str) -> bool:
-    """Whether it names an embedded record that does not exist. MLflow would make it."""
-    return tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists()
+def find_embedded(tracking_uri: str, experiment: str) -> None:
+    """Check an embedded record before MLflow opens it, and follow it where it was moved; see `follow_move`.
+
+    Raises `LookupError` where there is none, which MLflow would make, and `ValueError` for a bad URI.
+    """
+    if database := database_of(tracking_uri):
+        try:
+            if not is_made(database):
+                raise LookupError(f"no record at {tracking_uri}")
+            follow_move(database, experiment)
+        except sqlite3.DatabaseError as error:
+            raise LookupError(f"--tracking-uri {tracking_uri}: {error}") from error

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
 from analysis.record import Record, Source
-from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, is_missing
+from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.report_data import ReportData
 from analysis.sections import (
     effects_and_claims,
@@ -73,25 +73,24 @@ def main(
     """Write the report of a record to the folder OUT."""
     try:
         source = _source(folder, tracking_uri, experiment)
-    except (LookupError, MlflowException) as error:
+    except (LookupError, ValueError, MlflowException) as error:
         print(f"error: {str(error.args[0]).splitlines()[0]}", file=sys.stderr)
         raise typer.Exit(2) from error
     print(make_report(source, out))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
-    """The record to report on. Raises `LookupError` where there is none, `MlflowException` where no server answers."""
+    """The record to report on. Raises `LookupError` where there is none, `MlflowException` where no server answers,
+    `ValueError` for a bad URI."""
     if folder:
         try:
             return Folder(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LookupError(f"{folder}: not an exported record: {error}") from error
-    none = LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
-    if is_missing(tracking_uri):
-        raise none
+    find_embedded(tracking_uri, experiment)
     source = Record(tracking_uri, experiment)
     if not source.sweeps():
-        raise none
+        raise LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
     return source
 
 

@@ -159,8 +159,8 @@ def full(
 
 
 def _output() -> Console:
-    """Standard output; where it is no terminal, wide enough for a table's lines."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """Standard output; where it is no terminal, wide enough for a table's lines. Brackets in names are no markup."""
+    return Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
 
 
 def _show_plan(options: Options, as_json: bool) -> None:
@@ -189,7 +189,7 @@ def _sweep(options: Options) -> int:
 
     if options.address:
         check_address(options.address)
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, markup=False, emoji=False)
     prepared = prepare(options, download=True)
     plan = plan_sweep(prepared, expected_allocation(prepared))
     if plan.complete and prepared.record:
@@ -207,9 +207,9 @@ def _sweep(options: Options) -> int:
     if not result.undelivered:
         print_results(options, result.plan.tables.tables, result.plan.search, _output())
     if result.undelivered:
-        progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
+        progress.print("The record is incomplete: the tracking server failed. The trials are kept.", style="red")
     if result.failed:
-        progress.print(f"[red]{result.failed} trial(s) failed.[/red]")
+        progress.print(f"{result.failed} trial(s) failed.", style="red")
     if result.interrupted:
         progress.print(STOPPED)
     incomplete = result.failed or result.undelivered or result.broken

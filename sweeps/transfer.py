@@ -4,8 +4,8 @@ python -m sweeps.transfer export docs/record --experiment ablations-cifar10
 python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 """
 
-import shutil
-import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,17 @@ from typing import Annotated
 import typer
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.exported import ORIGIN, damage
 from analysis.folder import artifacts_folder, read_folder, write_sweep
-from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, Record, SweepRecord, TrialRecord
+from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, ROLE, Record, SweepRecord, TrialRecord
+from analysis.unreadable import name_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.planning.options import default_experiment, default_tracking_uri
+from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
@@ -27,8 +31,8 @@ from sweeps.recording.tracking import ensure_experiment, open_record
 from sweeps.recording.views import present
 from trainable.measures import EXPORTED_FILES, RUNGS
 
-ORIGIN = "origin_run_id"
-"""Tag of an imported run: the id that the run had where it was recorded. An import skips what is there already."""
+ORPHANS = "without-sweep"
+"""Name and id of the sweep that an export gives to trials without one."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow server or store. Default: as for a sweep.")]
@@ -49,32 +53,54 @@ def export(
     """
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
-    recorded = record.sweeps() if record else []
+    recorded, trials = _with_orphans(record) if record else ([], [])
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     if record is None or not sweeps:
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
-    trials = [trial for trial in record.trials() if trial.status == "FINISHED"]
     for chosen in sweeps:
-        exported = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
-        write_sweep(folder, chosen, exported)
+        own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
+        exported = write_sweep(folder, chosen, own)
         for trial in exported:
             if models or trial.key in drawn:
                 _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
         typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
+def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:
+    """The sweeps and the finished trials. Trials whose sweep was deleted, or cannot be read, have one of their own."""
+    sweeps, trials = record.sweeps(), [trial for trial in record.trials() if trial.status == "FINISHED"]
+    known = {sweep.run_id for sweep in sweeps}
+    times = [trial.start_time for trial in trials if trial.sweep not in known]
+    if times:
+        sweeps.append(
+            SweepRecord(
+                run_id=ORPHANS,
+                name=ORPHANS,
+                start_time=min(times),
+                status="KILLED",
+                tags={ROLE: "sweep"},
+                params={},
+                tables=(),
+            )
+        )
+    return sweeps, [trial if trial.sweep in known else replace(trial, sweep=ORPHANS) for trial in trials]
+
+
 def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
-    """All of a trial's artifacts, or those of `EXPORTED_FILES` alone."""
-    if models:
+    """All of a trial's artifacts, or those of `EXPORTED_FILES` alone. Those that are lost or damaged are named."""
+    problems = {}
+    for path in [""] if models else [f"{ARRAYS_FOLDER}/{name}" for name in EXPORTED_FILES if trial.has(name)]:
         target.mkdir(parents=True, exist_ok=True)
-        client.download_artifacts(trial.run_id, "", str(target))
-        return
-    arrays = target / ARRAYS_FOLDER
-    for name in filter(trial.has, EXPORTED_FILES):
-        arrays.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(client.download_artifacts(trial.run_id, f"{ARRAYS_FOLDER}/{name}", folder), arrays)
+        try:
+            client.download_artifacts(trial.run_id, path, str(target))
+        except (MlflowException, OSError) as error:
+            problems[path or "its artifacts"] = str(error).splitlines()[0]
+    for file in (target / ARRAYS_FOLDER).glob("*"):
+        if problem := damage(file):
+            file.unlink()
+            problems[file.name] = problem
+    name_once({f"{trial.run_id}/{path}": f"{path} of {trial.name}: {why}" for path, why in problems.items()})
 
 
 @app.command("import")
@@ -82,23 +108,41 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     """Write a folder's sweeps into a tracking server or store."""
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     try:
+        check_experiment(name)
+    except ValueError as error:
+        raise UsageError(f"--experiment {name}: {error}") from error
+    try:
         sweeps, trials = read_folder(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        artifacts = _artifacts(folder, sweeps, trials)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: not an exported record: {str(error).splitlines()[0]}") from error
     open_record(uri, name)
-    client, experiment_id = ensure_experiment(uri, name)
-    for sweep in sweeps:
-        parent = _import_sweep(client, experiment_id, sweep)
-        exported = [
-            replace(trial, start_time=trial.start_time or sweep.start_time + index)  # an old export has no times
-            for index, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
-        ]
-        imported = sum(
-            _import_trial(client, experiment_id, trial, parent, folder / artifacts_folder(sweep, trial))
-            for trial in exported
-        )
-        typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
-    present(Record(uri, name)).write(client)
+    try:
+        client, experiment_id = ensure_experiment(uri, name)
+        for sweep in sweeps:
+            parent = _import_sweep(client, experiment_id, sweep)
+            exported = [
+                replace(trial, start_time=trial.start_time or sweep.start_time + index)  # an old export has no times
+                for index, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
+            ]
+            imported = sum(
+                _import_trial(client, experiment_id, trial, parent, artifacts[trial.run_id]) for trial in exported
+            )
+            typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
+        present(Record(uri, name)).write(client)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UsageError(f"{uri}: the import stopped: {str(error).splitlines()[0]}; run it again to go on") from error
+
+
+def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:
+    """The folders of the trials' artifacts by run id. Raises `ValueError` for a damaged file of arrays."""
+    by_id = {sweep.run_id: sweep for sweep in sweeps}
+    artifacts = {trial.run_id: folder / artifacts_folder(by_id[trial.sweep], trial) for trial in trials}
+    for each in artifacts.values():
+        for file in sorted((each / ARRAYS_FOLDER).glob("*")):
+            if problem := damage(file):
+                raise ValueError(f"{file}: {problem}")
+    return artifacts
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
@@ -107,10 +151,11 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
         return known
     tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
     run = client.create_run(experiment_id, sweep.start_time, {**tags, ORIGIN: origin}, sweep.name)
-    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in sweep.params.items()])
-    log_studies(client, run.info.run_id, sweep.tables, sweep.searches, sweep.study_file)
-    client.set_terminated(run.info.run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
-    return run.info.run_id
+    with _whole(client, run.info.run_id) as run_id:
+        client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])
+        log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
+        client.set_terminated(run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
+    return run_id
 
 
 def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:
@@ -122,19 +167,31 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
             log_arrays(client, known, new, there)
         return False
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
-    run_id = client.create_run(experiment_id, trial.start_time, tags, trial.name).info.run_id
-    client.log_batch(run_id, params=config_params(trial.config))
-    client.log_inputs(
-        run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
-    )
-    client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
-    now = now_ms()
-    metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
-    client.log_batch(run_id, metrics=metrics)
-    if artifacts.is_dir():
-        client.log_artifacts(run_id, str(artifacts))
-    client.set_terminated(run_id, trial.status)
+    run = client.create_run(experiment_id, trial.start_time, tags, trial.name)
+    with _whole(client, run.info.run_id) as run_id:
+        client.log_batch(run_id, params=config_params(trial.config))
+        client.log_inputs(
+            run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
+        )
+        client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
+        now = now_ms()
+        metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
+        client.log_batch(run_id, metrics=metrics)
+        if artifacts.is_dir():
+            client.log_artifacts(run_id, str(artifacts))
+        client.set_terminated(run_id, trial.status)
     return True
+
+
+@contextmanager
+def _whole(client: MlflowClient, run_id: str) -> Iterator[str]:
+    """Delete a run that is not written to its end: it would stay among those that are running."""
+    try:
+        yield run_id
+    except BaseException:
+        with suppress(Exception):  # a server that is gone; the next import deletes it
+            client.delete_run(run_id)
+        raise
 
 
 def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | None:

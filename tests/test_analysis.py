@@ -1,5 +1,7 @@
 """Analysis is computed from recorded trials alone: every cell of a small record is checked by hand or against SciPy."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from analysis.folder import read_folder, write_sweep
 from analysis.plots.kernels import PIXEL, kernel_grid
 from analysis.plots.table_overview import draw_tables
 from analysis.tables import latest_tables, reproduce
-from tests.analysis_records import sweep, table, trial
+from tests.analysis_records import TAGS, sweep, table, trial
 from trainable.config import Config
 
 
@@ -60,10 +62,17 @@ def test_a_table_is_taken_from_the_latest_sweep() -> None:
 
 
 def test_a_record_in_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
-    errors = {0: [0.3, 1 / 3], 1: [0.4, 0.2]}
-    trials = [trial(name, errors, Config(channels=(4, 8))) for name in ("1/2", "plain, SGD 0.1")]
-    write_sweep(tmp_path, sweep(table()), trials)
-    assert read_folder(tmp_path) == ([sweep(table())], trials)
+    errors, config = {0: [0.3, 1 / 3], 1: [0.4, 0.2]}, Config(channels=(4, 8), epochs=2)
+    tags = TAGS | {
+        "role": "trial",
+        "key": config.key("abc"),
+        "seeds": "[0, 1]",
+        "config": json.dumps(config.canonical()),
+    }
+    trials = [trial(name, errors, config, run_id=name[0], tags=tags) for name in ("1/2", "plain, SGD 0.1")]
+    written = replace(sweep(table()), tags={"role": "sweep"})
+    assert write_sweep(tmp_path, written, trials) == trials
+    assert read_folder(tmp_path) == ([written], trials)
     with pytest.raises(FileNotFoundError, match="no exported sweep here"):
         read_folder(tmp_path / "elsewhere")
 

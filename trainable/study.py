@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from trainable.config import Config
-from trainable.frozen import Frozen
+from trainable.frozen import Frozen, Label, Short
 from trainable.measures import MEASURES, Measure, MeasureName
 from trainable.search_definition import SearchDefinition
 
@@ -26,7 +26,7 @@ class Reported(Frozen):
 class Row(Frozen):
     """One row of a table: a named config."""
 
-    name: str
+    name: Annotated[Label, Short]
     change: dict[str, Any] = Field(default_factory=dict)
     """The fields of `Config` in which it differs from the baseline."""
     reported: Reported | None = None
@@ -37,10 +37,10 @@ class Table(Frozen):
     """Configs that vary one thing."""
 
     number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
-    slug: str
+    slug: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     """A short name; the names of its trials start with it."""
-    title: str
-    varies: str
+    title: Label
+    varies: Label
     """What the rows vary: the heading of their column."""
     rows: tuple[Row, ...]
     note: str = ""
@@ -58,8 +58,8 @@ class Table(Frozen):
 class Study(Frozen):
     """Tables, a search or both, which are planned and run together."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    title: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
+    title: Label
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None
 

@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from analysis.embedded import uri_of
 from sweeps.errors import UsageError
 from sweeps.planning.budget import Budget, parse_budget
 from sweeps.planning.rates import PRICED
@@ -19,12 +21,30 @@ from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
+from trainable.frozen import check_short
 from trainable.study import Study, StudyFile
 
 DEFAULT_STUDIES = "tables,corrections,search"
 QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4, "proof_seeds": 2}
 """What `--quick` changes in the defaults."""
 DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20, "proof_seeds": 3}
+
+
+def check_experiment(name: str) -> str:
+    """Return the name of an experiment, which also names a folder and a registered model. Raises `ValueError` for one
+    that cannot."""
+    return _without("/\\:'\"#?%", name)
+
+
+def _check_sweep(name: str) -> str:
+    """Likewise for a sweep, whose name is a folder's."""
+    return _without("/\\", name)
+
+
+def _without(characters: str, name: str) -> str:
+    if not name.strip(" .") or not name.isprintable() or set(name) & set(characters):
+        raise ValueError(f"must be one line of printable characters without {' '.join(characters)}")
+    return check_short(name)
 
 
 class Options(BaseModel):
@@ -62,9 +82,9 @@ class Options(BaseModel):
     prices: dict[str, float] = {}
     """Money an hour; see `rates.cost`."""
     tracking_uri: str
-    experiment: str = Field(min_length=1)
+    experiment: Annotated[str, AfterValidator(check_experiment)]
     storage_path: str = Field(min_length=1)
-    name: str | None = None
+    name: Annotated[str, AfterValidator(_check_sweep)] | None = None
     changes: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -180,7 +200,7 @@ def parse(
     try:
         return Options(
             studies=(*named, *([own.name] if own else [])) or ("",),
-            study_file=StudyFile(file.name, file.read_text(encoding="utf-8")) if (file := study or config) else None,
+            study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
             changes=dict(map(_change, change)),
@@ -193,7 +213,7 @@ def parse(
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
         option = str(problem["loc"][0]).replace("_", "-")
-        allowed = problem["msg"].removeprefix("Input ")
+        allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
 
 
@@ -207,9 +227,14 @@ def _read_config(file: Path, study: Path | None, quick: bool, change: list[str],
     return read_config(file)
 
 
+def _study_file(file: Path) -> StudyFile:
+    """The file under a name that MLflow can read back."""
+    return StudyFile(re.sub(r"[#?%]", "-", file.name), file.read_text(encoding="utf-8"))
+
+
 def default_tracking_uri() -> str:
     """`$MLFLOW_TRACKING_URI`, else a SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or uri_of(Path.cwd() / "mlflow.db")
 
 
 def default_experiment(data: str) -> str:

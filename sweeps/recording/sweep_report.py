@@ -67,4 +67,4 @@ def say_failure(console: Console, failure: str, error: Exception) -> None:
     if not isinstance(error, UsageError):
         logger.exception(failure)
     cause = str(error).strip().splitlines()[-1:]
-    console.print(f"[red]{failure}:[/red] {''.join(cause)}; the trials are recorded all the same")
+    console.print(f"{failure}: {''.join(cause)}; the trials are recorded all the same", style="red")

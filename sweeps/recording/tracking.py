@@ -2,19 +2,23 @@
 
 import os
 import platform
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.record import SQLITE, Record
+from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
+from analysis.record import Record
 from sweeps.errors import UsageError
 
 DRIVER = "driver"
@@ -27,25 +31,25 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
 
     Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
     """
+    try:
+        database = database_of(tracking_uri)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     scheme = urlsplit(tracking_uri).scheme
-    if tracking_uri.startswith(SQLITE):
-        database = Path(tracking_uri.removeprefix(SQLITE))
-        if not database.exists():
-            existing = next(parent for parent in database.absolute().parents if parent.exists())
-            if not existing.is_dir() or not os.access(existing, os.W_OK):
-                raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
+    if database:
+        if not _check_database(tracking_uri, database):
             return None
-        if not database.is_file() or not _is_sqlite(database):
-            raise UsageError(f"--tracking-uri {tracking_uri}: {database} is not an SQLite database")
     elif scheme in ("http", "https"):
         _reach(tracking_uri)
     elif scheme in ("", "file"):
         raise UsageError(
-            f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SQLITE}FILE.db"
+            f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SCHEME}:///FILE.db"
         )
     try:
         record = Record(tracking_uri, experiment)
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        if database:
+            follow_move(database, experiment)
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError) as error:
         raise UsageError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
     if record.deleted:
         raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
@@ -55,32 +59,54 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
 def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """Return a client and the experiment's id, and make what is missing: the database, its artifact folder, the
     experiment."""
-    location = None
-    if tracking_uri.startswith(SQLITE):
-        database = Path(tracking_uri.removeprefix(SQLITE)).absolute()
-        database.parent.mkdir(parents=True, exist_ok=True)
-        if not database.exists():
-            _write_ahead(database)
-        location = (database.parent / "mlartifacts" / experiment).as_uri()
+    database, location = database_of(tracking_uri), None
+    if database:
+        _make(database)
+        location = (database.parent / ARTIFACTS / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+    if not client.get_experiment_by_name(experiment):
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # training runs, not traces
+        try:
+            client.create_experiment(experiment, location, tags=tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another sweep has just made it
+                raise
     existing = client.get_experiment_by_name(experiment)
-    if existing:
-        return client, existing.experiment_id
-    tags = {"mlflow.experimentKind": "custom_model_development"}  # training runs, not traces
-    return client, client.create_experiment(experiment, location, tags=tags)
+    assert existing is not None
+    return client, existing.experiment_id
 
 
-def _is_sqlite(database: Path) -> bool:
-    """Whether a file is an SQLite database, or empty. SQLite itself reads it: a process that opens and closes the file
-    otherwise drops the locks that SQLite holds on it there (sqlite.org/howtocorrupt.html, section 2.2)."""
+def _check_database(tracking_uri: str, database: Path) -> bool:
+    """Whether an embedded record exists. Raises `UsageError` where it can neither be read nor be made."""
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:  # it cannot be opened now, which says nothing of its form
-        return True
-    except sqlite3.DatabaseError:
-        return False
-    return True
+        if is_made(database):
+            return True
+    except sqlite3.DatabaseError as error:
+        raise UsageError(f"--tracking-uri {tracking_uri}: {database} is not an SQLite database") from error
+    existing = next(parent for parent in database.parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
+    return False
+
+
+def _make(database: Path) -> None:
+    """Make an embedded record's database where there is none.
+
+    It is made aside and moved into place, so that a kill leaves no half of it: MLflow would never open that again. Of
+    several processes one makes it, and the others wait.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock"):
+        if is_made(database):
+            return
+        unfinished = Path(f"{database}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        aside = unfinished / database.name
+        SqlAlchemyStore(uri_of(aside), (database.parent / ARTIFACTS).as_uri()).engine.dispose()
+        _write_ahead(aside)
+        aside.replace(database)
+        shutil.rmtree(unfinished)
 
 
 def _write_ahead(database: Path) -> None:

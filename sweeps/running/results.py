@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from analysis.embedded import database_of
 from analysis.intervals import as_text
-from analysis.record import PROVEN, SQLITE, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.record import PROVEN, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -36,7 +37,7 @@ def print_results(
         _print_search(search.with_trials(trials), console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
     server = options.tracking_uri
-    if server.startswith(SQLITE):
+    if database_of(server):
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
     if record and record.experiment_id and server.startswith("http"):
