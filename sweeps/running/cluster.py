@@ -1,12 +1,19 @@
 """The Ray that runs the trials: a local one, or a cluster that is already up."""
 
 import os
+import shutil
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import analysis
+import sweeps
+import trainable
 from sweeps.errors import UsageError
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
 
@@ -53,6 +60,20 @@ def _has_token() -> bool:
     )
 
 
+@contextmanager
+def _copy_of_code() -> Iterator[str]:
+    """A folder with a copy of the packages that this process runs, and nothing else.
+
+    As the working folder of the workers it stands first in their search path, before what is installed and before the
+    folder that the command was typed in; and it is small, whatever lies beside the packages.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for package in (analysis, sweeps, trainable):
+            (source,) = package.__path__
+            shutil.copytree(source, f"{folder}/{package.__name__}", ignore=shutil.ignore_patterns("__pycache__"))
+        yield folder
+
+
 def connect(address: str | None) -> list[Resources]:
     """Start a local Ray or join the cluster; returns what each node has.
 
@@ -60,24 +81,25 @@ def connect(address: str | None) -> list[Resources]:
     """
     import ray
 
-    environment: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    if address and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        environment["working_dir"] = str(ROOT)
-    common: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
-    if address is None or address == "local":
-        here = local_resources()
-        ray.init(
-            address="local",
-            num_cpus=int(here.cpus),
-            num_gpus=int(here.gpus),
-            include_dashboard=False,
-            **common,
-        )
-    else:
-        try:
-            ray.init(address=address, **common)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # a submitted job has a working folder already, maybe another one
+    with _copy_of_code() as code:
+        environment = {"env_vars": WORKER_ENVIRONMENT, "working_dir": code}
+        common: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
+        if address is None or address == "local":
+            here = local_resources()
+            ray.init(
+                address="local",
+                num_cpus=int(here.cpus),
+                num_gpus=int(here.gpus),
+                include_dashboard=False,
+                **common,
+            )
+        else:
+            try:
+                ray.init(address=address, **common)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise UsageError(f"--address {address}: cannot join the cluster: {reason}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Resources(node.get("CPU", 0), node.get("GPU", 0), node.get(GPU_MEMORY, 0)) for node in nodes]
