@@ -11,6 +11,9 @@ from typing import Annotated
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from sweeps.start import start
+
+    start()
 
 import typer
 from rich.console import Console
@@ -19,6 +22,7 @@ from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
 from sweeps.running.cluster import check_address
+from sweeps.start import interrupt_once
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -169,8 +173,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.planning.show import print_plan
 
-    if options.address:
-        check_address(options.address)
+    check_address(options.address)
     prepared = prepare(options, download=False)
     allocation = allocate_dry(prepared)
     forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
@@ -186,8 +189,7 @@ def _sweep(options: Options) -> int:
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.running.results import print_results
 
-    if options.address:
-        check_address(options.address)
+    check_address(options.address)
     progress = Console(stderr=True)
     prepared = prepare(options, download=True)
     plan = plan_sweep(prepared, expected_allocation(prepared))
@@ -197,29 +199,26 @@ def _sweep(options: Options) -> int:
         return 0
     from sweeps.running.sweep import run
 
+    interrupt_once()
     try:
         result = run(prepared, progress)
-    except KeyboardInterrupt:  # after the trials: while the winner is tested, surfaces are computed, the report is made
-        progress.print(STOPPED, GO_ON)
+        if not result.undelivered:
+            print_results(options, result.plan.tables.tables, result.plan.search, _output())
+    except KeyboardInterrupt:  # not in the trials: before or after them, as in the winner's test or the report
+        progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
-    if not result.undelivered:
-        print_results(options, result.plan.tables.tables, result.plan.search, _output())
     if result.undelivered:
         progress.print("[red]The record is incomplete:[/red] the tracking server failed. The trials are kept.")
     if result.failed:
         progress.print(f"[red]{result.failed} trial(s) failed.[/red]")
     if result.interrupted:
-        progress.print(STOPPED)
+        progress.print(STOPPED, GO_ON, soft_wrap=True)
+        return 130
     incomplete = result.failed or result.undelivered or result.broken
-    if result.interrupted or incomplete:
+    if incomplete:
         progress.print(GO_ON)
-    return 130 if result.interrupted else 1 if incomplete else 0
-
-
-def main() -> None:
-    """The console script `ablation-sweeps`: the same as `python sweeps/full.py`."""
-    run_command(app)
+    return 1 if incomplete else 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(app)

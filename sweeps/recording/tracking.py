@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import SQLITE, Record
@@ -102,9 +103,12 @@ def end_abandoned(record: Record) -> None:
 
 
 def _reach(tracking_uri: str) -> None:
+    """Raises `UsageError` where no server answers, asked with the credentials and TLS settings of MLflow's client."""
     try:
-        answer = requests.get(f"{tracking_uri.rstrip('/')}/health", timeout=REACH_S)
-    except requests.RequestException as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {error}") from error
+        client = get_default_host_creds(tracking_uri)
+        answer = http_request(client, "/health", "GET", max_retries=0, raise_on_status=False, timeout=REACH_S)
+    except (MlflowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {reason}") from error
     if answer.status_code >= 500:
         raise UsageError(f"--tracking-uri {tracking_uri}: the server answers with status {answer.status_code}")

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.intervals import as_text
+from analysis.passwords import hide_passwords
 from analysis.record import PROVEN, SQLITE, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
@@ -34,13 +35,14 @@ def print_results(
         console.print(_rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)
-    console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
+    console.print(f"\nRecord: experiment {options.experiment!r} in {hide_passwords(options.tracking_uri)}")
     server = options.tracking_uri
     if server.startswith(SQLITE):
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
     if record and record.experiment_id and server.startswith("http"):
-        console.print(f"  and open {server.rstrip('/')}{link(record.experiment_id, STUDY)}", soft_wrap=True)
+        page = f"{hide_passwords(server).rstrip('/')}{link(record.experiment_id, STUDY)}"
+        console.print(f"  and open {page}", soft_wrap=True)
 
 
 def _rendered(reproduced: ReproducedTable) -> Table:
