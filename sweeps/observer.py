@@ -12,5 +12,8 @@ class Observer:
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """A trial reported epochs."""
 
+    def trial_retried(self, trial_id: str, error: str) -> None:
+        """A trial failed, or lost its worker, and will be started again from its checkpoint."""
+
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """A trial is over. `error` is the text of what made it fail, else empty."""

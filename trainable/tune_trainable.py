@@ -4,7 +4,11 @@ Tune's own checkpoints belong to one experiment's folder. Ours belong to the tri
 the trial next continues from them: a restarted actor, another node or a later sweep.
 """
 
-from collections.abc import Mapping
+import faulthandler
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -19,7 +23,16 @@ REPORT_S = 1.0
 
 
 class TuneTrainable(tune.Trainable):
-    """Trains the trial that `tune_config` put into its config. Its results are made by `tune_result`."""
+    """Trains the trial that `tune_config` put into its config. Its results are made by `tune_result`.
+
+    A step that hangs ends the process, so that Tune starts the trial again in another one, from its checkpoint.
+    """
+
+    FIRST_STEP_S = 3600.0
+    """A trial's first step may take so long: nothing is known of its pace yet."""
+    STEP_S = 600.0
+    """Every further step may take so long, or `STEP_FACTOR` times as long as the longest before, whichever is more."""
+    STEP_FACTOR = 20.0
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare a new actor for its first trial. Tune calls this once for each actor."""
@@ -37,7 +50,12 @@ class TuneTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train for about `REPORT_S` seconds, at least one epoch, and report."""
         assert self._session is not None
-        return tune_result(self._session.advance(REPORT_S))
+        limit = self.FIRST_STEP_S if self._longest_s is None else max(self.STEP_S, self.STEP_FACTOR * self._longest_s)
+        start = time.monotonic()
+        with _watchdog(limit):
+            result = tune_result(self._session.advance(REPORT_S))
+        self._longest_s = max(self._longest_s or 0.0, time.monotonic() - start)
+        return result
 
     def cleanup(self) -> None:
         """Write a checkpoint. Tune calls this when it stops the trial."""
@@ -47,8 +65,22 @@ class TuneTrainable(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         from trainable.session import Session
 
+        self._longest_s: float | None = None
+        """Seconds of the trial's longest step in this process."""
         self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
-        self._session = Session(spec_of(config))
+        with _watchdog(self.FIRST_STEP_S):
+            self._session = Session(spec_of(config))
+
+
+@contextmanager
+def _watchdog(limit_s: float) -> Iterator[None]:
+    """End this process, with its stack in its log, where what is inside takes longer. Python's watchdog thread does not
+    need the interpreter's lock, so a hang in native code is ended, too."""
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def tune_config(spec: TrialSpec) -> dict[str, Any]:

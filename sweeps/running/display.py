@@ -66,7 +66,7 @@ class Display(Observer):
         running, last = self._running[trial_id], report.last
         if not running.epoch:
             self._work_resumed += running.work * (last.number - 1) / running.epochs
-        running.epoch = last.number
+        running.epoch, running.heard_at = last.number, time.monotonic()
         if report.environment and report.environment.device != self._device:
             host = report.environment.host
             self._say(f"{running.name} was given a GPU of {host} that torch cannot use there", "red")
@@ -77,6 +77,13 @@ class Display(Observer):
             self._line_at = time.monotonic()
             self._say(self._summary())
 
+    def trial_retried(self, trial_id: str, error: str) -> None:
+        """See `Observer`."""
+        if running := self._running.get(trial_id):
+            reason = _last_line(error).split(". ")[0]  # Ray's goes on with all that it could be
+            silence = duration(time.monotonic() - running.heard_at)
+            self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
+
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         running = self._running.pop(trial_id, None)
@@ -86,8 +93,7 @@ class Display(Observer):
         self._epochs_ended += running.epochs
         if end == TrialEnd.FAILED:
             self._failed += 1
-            reason = error.splitlines()[-1] if error else "no reason given"
-            self._say(f"{running.name} failed after {running.epoch} epochs: {reason}", style="red")
+            self._say(f"{running.name} failed after {running.epoch} epochs: {_last_line(error)}", style="red")
             return
         self._done += 1
         if not self._console.is_interactive:
@@ -136,10 +142,14 @@ class Display(Observer):
         return Group(Text(self._summary()), bar, running)
 
 
+def _last_line(error: str) -> str:
+    return error.splitlines()[-1] if error else "no reason given"
+
+
 class _Running:
     """A trial that runs, as the display shows it."""
 
     def __init__(self, name: str, config: Config, work: float) -> None:
         self.name, self.epochs, self.metric, self.work = name, config.epochs, config.held_out, work
-        self.epoch = 0
+        self.epoch, self.heard_at = 0, time.monotonic()
         self.error: float | None = None

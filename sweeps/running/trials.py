@@ -22,7 +22,8 @@ from trainable.trial import TrialEnd, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
-"""How often a trial is tried again after its actor or node was lost; it goes on from its checkpoint."""
+"""How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
+node does not count once the trial has reported a new epoch, and a node that the platform takes back never counts."""
 
 
 @dataclass
@@ -127,6 +128,8 @@ class _Events(tune.Callback):
     def __init__(self, tell: Callable[[tuple], None]) -> None:
         self._tell = tell
         self._running: set[str] = set()
+        self._epochs: dict[str, int] = {}
+        """How far each trial has come."""
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
@@ -135,24 +138,42 @@ class _Events(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._tell(("trial_reported", trial.trial_id, report_of(result)))
+        report = report_of(result)
+        if report.last.number > self._epochs.get(trial.trial_id, 0):
+            self._epochs[trial.trial_id] = report.last.number
+            trial.run_metadata.num_failures = 0  # Tune gives a trial up when this is above `RETRIES`
+        self._tell(("trial_reported", trial.trial_id, report))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ensure_started(iteration, trials, trial)
+        self._tell(("trial_retried", trial.trial_id, _error_of(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
         self._end(trial, TrialEnd.COMPLETE if complete else TrialEnd.STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        error = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-        self._end(trial, TrialEnd.FAILED, error.strip())
+        self._ensure_started(iteration, trials, trial)
+        self._end(trial, TrialEnd.FAILED, _error_of(trial))
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
             if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
                 self._end(trial, TrialEnd.INTERRUPTED)
 
+    def _ensure_started(self, iteration: int, trials: list[Trial], trial: Trial) -> None:
+        """Tell of a trial that no worker could prepare: Tune does not say that it started."""
+        if trial.trial_id not in self._running:
+            self.on_trial_start(iteration, trials, trial)
+
     def _end(self, trial: Trial, end: TrialEnd, error: str = "") -> None:
         self._running.discard(trial.trial_id)
         self._tell(("trial_ended", trial.trial_id, end, error))
+
+
+def _error_of(trial: Trial) -> str:
+    """The text of a trial's errors so far, the last one last. Tune keeps it in a file."""
+    return Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else ""
 
 
 class _Direct:

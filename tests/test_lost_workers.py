@@ -1,0 +1,129 @@
+"""What Tune tells of workers that die, hang or cannot even prepare their trial. Their epochs only count."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from benchmarks.overhead import NOWHERE
+from sweeps.observer import Observer
+from sweeps.planning.resources import Resources
+from sweeps.running import cluster, trials
+from sweeps.running.trials import run_trials
+from trainable.config import Config
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.tune_trainable import TuneTrainable, spec_of
+
+RETRIES, EPOCHS = 1, 3
+
+
+class Counting(TuneTrainable):
+    """Trains nothing. A file counts the epochs, as a checkpoint would, and another the processes."""
+
+    FIRST_STEP_S = 4.0
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._begin(config)
+
+    def cleanup(self) -> None:
+        pass
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._longest_s = None
+        self._folder, self._own_epochs = Path(spec_of(config).storage_path), 0
+        self._add("processes")
+        self._session = self
+
+    def advance(self, budget_s: float) -> TrialReport:
+        self._own_epochs += 1
+        epoch = self._add("epochs")
+        first = NOWHERE if self._own_epochs == 1 else None
+        metrics = {"train_loss": [1.0], "test_error": [0.5]}
+        return TrialReport(epochs=(Epoch(epoch, 0.1, metrics),), done=epoch == EPOCHS, environment=first)
+
+    def _add(self, name: str) -> int:
+        file = self._folder / name
+        count = 1 + int(file.read_text() if file.exists() else 0)
+        file.write_text(str(count))
+        return count
+
+
+class DyingAfterEachEpoch(Counting):
+    def step(self) -> dict[str, Any]:
+        if self._own_epochs:
+            os._exit(1)
+        return super().step()
+
+
+class HangingOnce(Counting):
+    def advance(self, budget_s: float) -> TrialReport:
+        if (self._folder / "processes").read_text() == "1":
+            time.sleep(1000)
+        return super().advance(budget_s)
+
+
+class Unprepared(Counting):
+    def _begin(self, config: dict[str, Any]) -> None:
+        raise OSError("no data on this node")
+
+
+class Story(Observer):
+    """What an observer was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.errors: list[str] = []
+
+    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
+        self.told.append("started")
+
+    def trial_retried(self, trial_id: str, error: str) -> None:
+        self.told.append("retried")
+        self.errors.append(error)
+
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+        self.told.append(end)
+        self.errors.append(error)
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    cluster.connect(None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "RETRIES", RETRIES)  # a worker takes seconds to start
+        yield
+    ray.shutdown()
+
+
+def story_of(trainable: type[Counting], folder: Path) -> Story:
+    spec = TrialSpec(key="k", name="n", config=Config(data="digits", epochs=EPOCHS), seeds=(0,), fingerprint="f",
+                     data_dir=None, storage_path=str(folder))  # fmt: skip
+    story = Story()
+    one = Resources(cpus=1, gpus=0, gpu_memory_gb=0)
+    run_trials([spec], resources=one, observers=[story], storage_path=str(folder), name="t", trainable=trainable)
+    return story
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_losses_with_progress_in_between_never_use_up_the_retries(tmp_path: Path) -> None:
+    story = story_of(DyingAfterEachEpoch, tmp_path)
+    assert story.told.count("retried") == EPOCHS - 1 > RETRIES, "each loss is one"
+    assert story.told[-1] == TrialEnd.COMPLETE
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:
+    story = story_of(HangingOnce, tmp_path)
+    assert story.told.count("retried") == 1
+    assert story.told[-1] == TrialEnd.COMPLETE
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_path: Path) -> None:
+    story = story_of(Unprepared, tmp_path)
+    assert story.told == ["started", "retried", TrialEnd.FAILED]
+    assert "no data on this node" in story.errors[-1].splitlines()[-1]
