@@ -201,7 +201,7 @@ def parse(
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
         option = str(problem["loc"][0]).replace("_", "-")
-        allowed = problem["msg"].removeprefix("Input ")
+        allowed = problem["msg"].removeprefix("Input ").removeprefix("String ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
 
 
