@@ -21,6 +21,7 @@ from rich.console import Console
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
+from sweeps.planning.show import TABLE_WIDTH
 from sweeps.running.cluster import check_address
 from sweeps.start import interrupt_once
 from sweeps.studies.registry import STUDIES
@@ -164,7 +165,7 @@ def full(
 
 def _output() -> Console:
     """Standard output; where it is no terminal, wide enough for a table's lines."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
 
 
 def _show_plan(options: Options, as_json: bool) -> None:

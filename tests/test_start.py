@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from sweeps.planning.options import Options, parse
 from sweeps.planning.resources import local_resources
+from sweeps.planning.show import print_table
 from sweeps.running.display import Display
 from tests.conftest import sweep_command
 from trainable.config import Config
@@ -59,9 +61,8 @@ def test_ctrl_c_while_planning_is_one_line(tmp_path: Path) -> None:
             assert interrupt(process, 3) == "Stopped before anything was started.\n"
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_nobody_reads_the_output(tmp_path: Path, form: tuple[str, ...]) -> None:
-    process = start(*DRY, *form, folder=tmp_path)
+def test_nobody_reads_the_output(tmp_path: Path) -> None:
+    process = start(*DRY, "--only", "7", "--json", folder=tmp_path)  # so short that it is written as the command ends
     assert process.stdout and process.stderr
     process.stdout.close()
     assert (process.stderr.read(), process.wait(timeout=60)) == ("", 1)
@@ -153,3 +154,14 @@ def test_variables_of_other_tools_are_not_followed() -> None:
     command = [sys.executable, "-c", script]
     answer = subprocess.run(command, env=os.environ | foreign, capture_output=True, text=True, timeout=60)
     assert (answer.stdout, answer.stderr) == ("True []\n", "")
+
+
+def test_a_narrow_terminal_gets_all_of_a_table() -> None:
+    table = Table("config", "key", "rows", "seeds to run", "recorded", "forecast", box=None)
+    table.add_row("batch-norm-yes", "16b9474676c05b51", "7/yes", "0", "-", "9s")
+    screen = io.StringIO()
+    print_table(Console(file=screen, force_terminal=True, color_system=None, width=40), table)
+    assert screen.getvalue().split() == [
+        *("config", "key", "rows", "seeds", "to", "run", "recorded", "forecast"),
+        *("batch-norm-yes", "16b9474676c05b51", "7/yes", "0", "-", "9s"),
+    ]

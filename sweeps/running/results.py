@@ -12,6 +12,7 @@ from analysis.record import PROVEN, SQLITE, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
+from sweeps.planning.show import print_table
 from sweeps.recording.tracking import open_record
 from sweeps.recording.ui_state import link
 from sweeps.recording.views import STUDY
@@ -32,7 +33,7 @@ def print_results(
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
     histories = record.with_histories(complete) if record else []
     for table in reproduce(tables, histories):
-        console.print(_rendered(table))
+        print_table(console, _rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)
     console.print(f"\nRecord: experiment {options.experiment!r} in {hide_passwords(options.tracking_uri)}")
