@@ -40,9 +40,9 @@ def interrupt_once() -> None:
 
 
 def ignore_interrupts() -> None:
-    """From now on Ctrl-C does nothing here. Processes that are started later can still be interrupted."""
-    if signal.getsignal(signal.SIGINT) in (_end, _interrupt):
-        signal.signal(signal.SIGINT, lambda *_: None)
+    """The process ends now: Ctrl-C does nothing any more, also when Python itself has gone."""
+    if signal.getsignal(signal.SIGINT) in (_end, _interrupt, _nothing):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _end(*_: Any) -> None:
@@ -52,8 +52,12 @@ def _end(*_: Any) -> None:
 
 
 def _interrupt(*_: Any) -> None:
-    ignore_interrupts()
+    signal.signal(signal.SIGINT, _nothing)
     raise KeyboardInterrupt
+
+
+def _nothing(*_: Any) -> None:
+    """Not SIG_IGN, which processes that are started later would inherit."""
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -61,7 +61,8 @@ def test_ctrl_c_while_planning_is_one_line(tmp_path: Path) -> None:
             assert interrupt(process, 3) == "Stopped before anything was started.\n"
 
 
-def test_nobody_reads_the_output(tmp_path: Path) -> None:
+def test_nobody_reads_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     process = start(*DRY, "--only", "7", "--json", folder=tmp_path)  # so short that it is written as the command ends
     assert process.stdout and process.stderr
     process.stdout.close()

@@ -1,10 +1,15 @@
 """A sweep for real in the worst place: inside another clone, with the variables of other tools, without a home."""
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
+
 from analysis.record import Record
+from sweeps.full import GO_ON, STOPPED
 from tests.conftest import ROOT, sweep_command
 
 FOREIGN = {
@@ -43,3 +48,20 @@ def test_workers_train_the_code_of_the_command(tmp_path: Path) -> None:
     (sweep,) = record.sweeps()
     git = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
     assert sweep.tags["git_commit"].startswith(subprocess.check_output(git, text=True).strip())
+
+
+def test_impatience_while_ray_starts_is_one_line(tmp_path: Path) -> None:
+    command = sweep_command("--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    starting = psutil.Process(process.pid)
+    while not any(child.name() == "gcs_server" for child in starting.children()):
+        time.sleep(0.05)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert error.split("\n")[:1] == [f"{STOPPED} {GO_ON}"]
+    assert "Traceback" not in error
