@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from PIL import Image, UnidentifiedImageError
 
+from analysis.passwords import hide_passwords
 from analysis.record import CHAMPION
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from trainable.config import Config
@@ -38,7 +39,7 @@ def main(
         find_embedded(tracking_uri, experiment)
         champion, names = load_champion(model or f"{experiment}-best-bn", tracking_uri)
     except (ValueError, LookupError) as error:
-        print(f"error: {error.args[0]}", file=sys.stderr)
+        print("error:", hide_passwords(str(error.args[0])), file=sys.stderr)
         raise typer.Exit(2) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):

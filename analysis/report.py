@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
+from analysis.passwords import hide_passwords
 from analysis.record import Record, Source
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.report_data import ReportData
@@ -74,7 +75,7 @@ def main(
     try:
         source = _source(folder, tracking_uri, experiment)
     except (LookupError, ValueError, MlflowException) as error:
-        print(f"error: {str(error.args[0]).splitlines()[0]}", file=sys.stderr)
+        print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
         raise typer.Exit(2) from error
     print(make_report(source, out))
 

@@ -11,6 +11,9 @@ from typing import Annotated
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from sweeps.start import start
+
+    start()
 
 import typer
 from rich.console import Console
@@ -18,7 +21,9 @@ from rich.console import Console
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
+from sweeps.planning.show import TABLE_WIDTH
 from sweeps.running.cluster import check_address
+from sweeps.start import interrupt_once
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -160,7 +165,7 @@ def full(
 
 def _output() -> Console:
     """Standard output; where it is no terminal, wide enough for a table's lines. Brackets in names are no markup."""
-    return Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False)
+    return Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, markup=False, emoji=False)
 
 
 def _show_plan(options: Options, as_json: bool) -> None:
@@ -169,8 +174,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.planning.show import print_plan
 
-    if options.address:
-        check_address(options.address)
+    check_address(options.address)
     prepared = prepare(options, download=False)
     allocation = allocate_dry(prepared)
     forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
@@ -187,11 +191,11 @@ def _sweep(options: Options) -> int:
     from sweeps.recording.sweep_report import settled
     from sweeps.running.results import print_results
 
-    if options.address:
-        check_address(options.address)
+    check_address(options.address)
     progress = Console(stderr=True, markup=False, emoji=False)
     prepared = prepare(options, download=True)
     plan = plan_sweep(prepared, expected_allocation(prepared))
+    interrupt_once()
     if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
         well = settled(prepared.record, progress)
@@ -201,27 +205,23 @@ def _sweep(options: Options) -> int:
 
     try:
         result = run(prepared, progress)
-    except KeyboardInterrupt:  # after the trials: while the winner is tested, surfaces are computed, the report is made
-        progress.print(STOPPED, GO_ON)
+        if not result.undelivered:
+            print_results(options, result.plan.tables.tables, result.plan.search, _output())
+    except KeyboardInterrupt:  # not in the trials: before or after them, as in the winner's test or the report
+        progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
-    if not result.undelivered:
-        print_results(options, result.plan.tables.tables, result.plan.search, _output())
     if result.undelivered:
-        progress.print("The record is incomplete: the tracking server failed. The trials are kept.", style="red")
+        progress.print("The record is incomplete: some of it could not be written. The trials are kept.", style="red")
     if result.failed:
         progress.print(f"{result.failed} trial(s) failed.", style="red")
     if result.interrupted:
-        progress.print(STOPPED)
+        progress.print(STOPPED, GO_ON, soft_wrap=True)
+        return 130
     incomplete = result.failed or result.undelivered or result.broken
-    if result.interrupted or incomplete:
+    if incomplete:
         progress.print(GO_ON)
-    return 130 if result.interrupted else 1 if incomplete else 0
-
-
-def main() -> None:
-    """The console script `ablation-sweeps`: the same as `python sweeps/full.py`."""
-    run_command(app)
+    return 1 if incomplete else 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(app)

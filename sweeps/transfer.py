@@ -4,6 +4,11 @@ python -m sweeps.transfer export docs/record --experiment ablations-cifar10
 python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 """
 
+if __name__ == "__main__":
+    from sweeps.start import start
+
+    start()
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace

@@ -15,6 +15,8 @@ from sweeps.studies.ablations import TABLES
 from sweeps.studies.registry import STUDIES
 from tests.conftest import ROOT
 
+MANY_DIGITS = "9" * 5000
+
 Sweep = Callable[..., subprocess.CompletedProcess]
 
 
@@ -101,7 +103,11 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--epochs", "many"], "Invalid value for '--epochs': Input should be a valid integer"),
         (["--seeds", "0"], "--seeds 0: should be greater than or equal to 1"),
         (["--samples", "-1"], "--samples -1: should be greater than or equal to 1"),
-        (["--cpus-per-trial", "0"], "--cpus-per-trial 0.0: should be greater than 0"),
+        (["--cpus-per-trial", "0"], "--cpus-per-trial 0.0: should be greater than or equal to 0.001"),
+        (["--cpus-per-trial", "1e-300"], "--cpus-per-trial 1e-300: should be greater than or equal to 0.001"),
+        (["--cpus-per-trial", "inf"], "--cpus-per-trial inf: should be less than or equal to 10000"),
+        (["--cpus-per-trial", "nan"], "--cpus-per-trial nan: should be "),
+        (["--gpus-per-trial", "1e-9"], "--gpus-per-trial 1e-09: must be 0 or at least 0.001"),
         (["--cpus-per-trial", "4000"], "--cpus-per-trial 4000: the largest node has"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial -1.0: should be greater than or equal to 0"),
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
@@ -110,6 +116,21 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
         (["--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
         (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),
+        (["--slots", "99999999999"], "--slots 99999999999: should be less than or equal to 100000"),
+        (["--slots", MANY_DIGITS], "Invalid value for '--slots': Unable to parse input string as an integer"),
+        (["--seeds", "1000000"], "--seeds 1000000: should be less than or equal to 1000"),
+        (["--samples", "1000000"], "--samples 1000000: should be less than or equal to 10000"),
+        (["--epochs", "1000000"], "--epochs 1000000: should be less than or equal to 100000"),
+        (["--proof-seeds", "1000000"], "--proof-seeds 1000000: should be less than or equal to 1000"),
+        (["--prices", "gpu=²"], "--prices 'gpu=²' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
+        (["--prices", f"gpu={MANY_DIGITS}"], "99... must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
+        (["--budget", MANY_DIGITS], "99... must be a time"),
+        (["--set", f"lr={MANY_DIGITS}"], "Exceeds the limit (4300 digits)"),
+        (["--set", f"channels={'[' * 20_000}"], "--set 'channels=[[["),
+        (["--set", "batch_norm=true", "--set", "lr=true"], "config field 'lr': True should not be true or false"),
+        (["--set", "channels=[true,8]"], "config field 'channels': [True, 8] should not be true or false"),
+        (["--name", ""], "--name : should have at least 1 character"),
+        (["--name", "n" * 201], "should have at most 200 characters"),
         (["--prices", "gpu=cheap"], "--prices 'gpu=cheap' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--prices", "disk=1"], "--prices 'disk=1' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--data", "cifar10", "--data-dir", "nothing://x"], "--data-dir nothing://x: cannot be read"),
@@ -153,6 +174,7 @@ def test_bad_input_is_one_line(
     assert error.startswith("error: ")
     assert problem in error
     assert len(error.splitlines()) == 1
+    assert len(error) < 1000
     assert not (tmp_path / "mlflow.db").exists(), "nothing was recorded"
 
 

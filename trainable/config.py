@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -90,6 +90,15 @@ class Config(BaseModel):
     may cut the square (DeVries & Taylor 2017, arXiv 1708.04552)."""
     precision: Precision = "fp32"
     """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """Refuse true and false where pydantic would take them for 1 and 0."""
+        is_truth = cls.model_fields[field.field_name or ""].annotation is bool
+        if not is_truth and any(isinstance(part, bool) for part in (value if isinstance(value, list) else (value,))):
+            raise ValueError("should not be true or false")
+        return value
 
     @model_validator(mode="after")
     def _no_idle_fields(self) -> "Config":

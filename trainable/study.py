@@ -49,7 +49,7 @@ class Table(Frozen):
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: MeasureName = ""
     """What is measured of its trainings besides their errors: a name in `trainable.measures.MEASURES`."""
-    seeds: int | None = Field(default=None, ge=1)
+    seeds: int | None = Field(default=None, ge=1, le=1_000)
     """Seeds of each row. Default: as many as the sweep asks for."""
     cpu_epochs: int | None = None
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""

@@ -27,6 +27,11 @@ from trainable.study import Study, StudyFile
 DEFAULT_STUDIES = "tables,corrections,search"
 QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4, "proof_seeds": 2}
 """What `--quick` changes in the defaults."""
+MOST_SEEDS = 1_000
+SMALLEST_SHARE = 0.001
+"""The smallest part of a CPU, of a GPU or of a GB that a trial may ask for."""
+LONGEST_NAME = 200
+"""Characters; folders are named so, too."""
 DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20, "proof_seeds": 3}
 
 
@@ -61,23 +66,23 @@ class Options(BaseModel):
     own_study: Study | None = None
     """The study in `study_file`."""
     only: tuple[str, ...] = ()
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=100_000)
     epochs_given: bool
     """Whether the epochs were asked for, so that no table takes fewer on a CPU."""
-    seeds: int = Field(ge=1)
-    samples: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=MOST_SEEDS)
+    samples: int = Field(ge=1, le=10_000)
     calibrate: int | None = Field(default=None, ge=1, le=10_000)
     """Random configs to train to their end in place of a search."""
     budget: Budget | None = None
-    proof_seeds: int = Field(ge=1)
+    proof_seeds: int = Field(ge=1, le=MOST_SEEDS)
     """Seeds of the search's winner, and of the config that it is compared with, on the whole train split."""
-    difference_seeds: int = Field(default=0, ge=0)
+    difference_seeds: int = Field(default=0, ge=0, le=MOST_SEEDS)
     """Seeds of the winner with each of its differences taken back; with 0 it is not done."""
     precision: str | None = None
-    gpus_per_trial: float | None = Field(default=None, ge=0)
-    gpu_memory_per_trial: float | None = Field(default=None, gt=0)
-    cpus_per_trial: float = Field(gt=0)
-    slots: int | None = Field(default=None, ge=1)
+    gpus_per_trial: float | None = Field(default=None, ge=0, le=1_000)
+    gpu_memory_per_trial: float | None = Field(default=None, ge=SMALLEST_SHARE, le=100_000)
+    cpus_per_trial: float = Field(ge=SMALLEST_SHARE, le=10_000)
+    slots: int | None = Field(default=None, ge=1, le=100_000)
     """Trials at the same time that the cluster can grow to; None: as many as run on its nodes now."""
     prices: dict[str, float] = {}
     """Money an hour; see `rates.cost`."""
@@ -114,6 +119,8 @@ class Options(BaseModel):
                 raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
         if self.gpu_memory_per_trial and self.gpus_per_trial == 0:
             raise ValueError("--gpu-memory-per-trial needs --gpus-per-trial above 0")
+        if self.gpus_per_trial and self.gpus_per_trial < SMALLEST_SHARE:
+            raise ValueError(f"--gpus-per-trial {self.gpus_per_trial}: must be 0 or at least {SMALLEST_SHARE}")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial {self.gpus_per_trial} must be a fraction below 1 or a whole number")
         return self
@@ -186,7 +193,7 @@ def parse(
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
-    values.setdefault("address", os.environ.get("RAY_ADDRESS") or None)
+    values["address"] = values.get("address") or os.environ.get("RAY_ADDRESS") or None
     values.setdefault("tracking_uri", default_tracking_uri())
     values.setdefault("experiment", default_experiment(values["data"]))
     values.setdefault("storage_path", "sweep-storage")
@@ -213,7 +220,7 @@ def parse(
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
         option = str(problem["loc"][0]).replace("_", "-")
-        allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
 
 
@@ -249,9 +256,10 @@ def _names(text: str) -> tuple[str, ...]:
 def _price(text: str) -> tuple[str, float]:
     """NAME=PRICE, as in gpu=0.55."""
     name, _, price = text.partition("=")
-    if name in PRICED and price.replace(".", "", 1).isdigit():
+    if name in PRICED and re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?|\.[0-9]+", price):
         return name, float(price)
-    raise UsageError(f"--prices {text!r} must be one of {', '.join(f'{name}=PRICE' for name in PRICED)}")
+    allowed = ", ".join(f"{name}=PRICE" for name in PRICED)
+    raise UsageError(f"--prices {text!r} must be one of {allowed}, with a price as 12.50 and below 1e9")
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -265,3 +273,5 @@ def _change(text: str) -> tuple[str, Any]:
         return field, json.loads(value)
     except json.JSONDecodeError:
         return field, value
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets
+        raise UsageError(f"--set {text!r}: {error}") from error

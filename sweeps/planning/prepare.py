@@ -11,6 +11,7 @@ from math import inf
 from pydantic import BaseModel
 
 from analysis.record import Record, TrialRecord, recorded_seeds
+from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.race_plan import plan_race, search_proof
 from sweeps.planning.rates import Rates, Timing
@@ -78,7 +79,10 @@ def prepare(options: Options, *, download: bool) -> Prepared:
         assert study.search is not None
         make_config(study.search.compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = tracking.open_record(options.tracking_uri, options.experiment)
-    known = data.fingerprint(options.data, options.data_dir, download=download)
+    try:
+        known = data.fingerprint(options.data, options.data_dir, download=download)
+    except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home
+        raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
     fingerprint, form = known or ("unknown", "to be downloaded")
     source = DataSource(name=options.data, fingerprint=fingerprint, form=form)
     return Prepared(options, source, record, tuple(record.trials() if record else ()))

@@ -2,8 +2,10 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from sweeps.errors import UsageError
 
@@ -65,9 +67,14 @@ def local_resources() -> Resources:
     gpus = (
         len(glob.glob("/dev/nvidia[0-9]*"))
         if visible is None
-        else len([index for index in visible.split(",") if index.strip() not in ("", "-1")])
+        else len(list(takewhile(_is_gpu, visible.split(","))))  # as CUDA does: what follows a bad entry is hidden
     )
     return Resources(len(os.sched_getaffinity(0)), gpus)
+
+
+def _is_gpu(entry: str) -> bool:
+    """Whether an entry of `CUDA_VISIBLE_DEVICES` names a GPU: not -1, and not Slurm's NoDevFiles."""
+    return re.fullmatch(r"\d+|(GPU|MIG)-\S+", entry.strip()) is not None
 
 
 def trial_resources(

@@ -1,9 +1,13 @@
 """What a person sees of a sweep before it runs: the plan and its forecast."""
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from sweeps.planning.forecast import Forecast
+
+TABLE_WIDTH = 120
+"""Columns of the screen that a table may take."""
 
 
 def duration(seconds: float) -> str:
@@ -16,6 +20,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with all of its columns: a narrow terminal breaks the lines, where rich would leave columns out."""
+    needed = Measurement.get(console, console.options.update(max_width=TABLE_WIDTH), table).maximum
+    if needed > console.width:
+        table.width = needed
+    console.print(table, crop=False)
+
+
 def print_plan(console: Console, forecast: Forecast) -> None:
     """Each distinct config with the rows that it serves and what is left of it, then the forecast."""
     table = Table(box=None, header_style="bold", padding=(0, 1))
@@ -26,7 +38,7 @@ def print_plan(console: Console, forecast: Forecast) -> None:
         time = duration(config.forecast_s) if config.seeds else "-"
         table.add_row(config.name, config.key, ", ".join(config.rows), seeds, recorded, time)
     if forecast.configs:
-        console.print(table)
+        print_table(console, table)
     print_forecast(console, forecast)
     data = forecast.data
     console.print(f"data: {data.name}, {data.form}, fingerprint {data.fingerprint}")

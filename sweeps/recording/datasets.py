@@ -6,6 +6,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 
+from analysis.passwords import hide_passwords
 from trainable.config import Config
 
 HELD_OUT = {"test_error": "test", "val_error": "validation"}
@@ -23,7 +24,7 @@ def dataset_inputs(config: Config, fingerprint: str, source: str | None) -> list
                 name=f"{config.data}-{split}",
                 digest=fingerprint[:MAX_DATASET_DIGEST_SIZE],
                 source_type="local",
-                source=json.dumps({"uri": source or config.data}),
+                source=json.dumps({"uri": hide_passwords(source or config.data)}),
             ),
             [InputTag(MLFLOW_DATASET_CONTEXT, split)],
         )

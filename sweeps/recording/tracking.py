@@ -8,13 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
@@ -142,9 +143,12 @@ def end_sweep(client: MlflowClient, sweep: Run) -> None:
 
 
 def _reach(tracking_uri: str) -> None:
+    """Raises `UsageError` where no server answers, asked with the credentials and TLS settings of MLflow's client."""
     try:
-        answer = requests.get(f"{tracking_uri.rstrip('/')}/health", timeout=REACH_S)
-    except requests.RequestException as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {error}") from error
+        client = get_default_host_creds(tracking_uri)
+        answer = http_request(client, "/health", "GET", max_retries=0, raise_on_status=False, timeout=REACH_S)
+    except (MlflowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {reason}") from error
     if answer.status_code >= 500:
         raise UsageError(f"--tracking-uri {tracking_uri}: the server answers with status {answer.status_code}")

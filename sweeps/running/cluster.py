@@ -1,17 +1,27 @@
 """The Ray that runs the trials: a local one, or a cluster that is already up."""
 
 import os
+import secrets
+import shutil
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import analysis
+import sweeps
+import trainable
 from sweeps.errors import UsageError
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
 
 ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0
+SOCKET_BYTES = 107
+"""The longest name of a Unix socket."""
 KEPT_BYTES = str(1 << 30)
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -21,14 +31,21 @@ WORKER_ENVIRONMENT = {
 }
 
 
-def check_address(address: str) -> None:
-    """Check that a cluster can be joined, and choose how to authenticate there. Ray must not be imported before.
+def check_address(address: str | None) -> None:
+    """Check that a local Ray can start or a cluster can be joined, and choose how to authenticate there. Ray must not
+    be imported before.
 
-    Raises `UsageError` where nothing answers at an explicit address within a few seconds.
+    Raises `UsageError` where Ray cannot keep its files here, or where nothing answers at an explicit address within a
+    few seconds.
     """
+    if address in (None, "local"):
+        _check_temporary_folder()
+        if not _has_token():
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would write one into the home, for all clusters
+        return
     if _has_token():  # Ray sends it of itself only to a cluster that it has just started
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if address in ("auto", "local"):
+    if address == "auto":
         return
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
     try:
@@ -37,6 +54,19 @@ def check_address(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), timeout=REACH_S).close()
     except (OSError, ValueError) as error:
         raise UsageError(f"--address {address}: no Ray cluster there: {error}") from error
+
+
+def _check_temporary_folder() -> None:
+    """Raises `UsageError` where Ray's folder for sockets and logs cannot be written or has too long a name."""
+    named = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)  # in Ray's order
+    folder = Path(os.environ[named] if named else "/tmp").absolute()
+    problem = f"${named} {folder}" if named else str(folder)
+    socket_file = f"{folder}/ray/session_2000-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
+    if (excess := len(os.fsencode(socket_file)) - SOCKET_BYTES) > 0:
+        raise UsageError(f"{problem}: {excess} bytes too long for Ray's sockets; name a shorter folder in RAY_TMPDIR")
+    existing = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{problem}: cannot be written to; name another folder in RAY_TMPDIR")
 
 
 def _stop(*_: Any) -> None:
@@ -49,35 +79,46 @@ def _stop(*_: Any) -> None:
 def _has_token() -> bool:
     return (
         "RAY_AUTH_TOKEN" in os.environ
-        or Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").is_file()
+        or Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")).is_file()
     )
+
+
+@contextmanager
+def _copy_of_code() -> Iterator[str]:
+    """A folder with a copy of the packages that this process runs, and nothing else.
+
+    As the working folder of the workers it stands first in their search path, before what is installed and before the
+    folder that the command was typed in; and it is small, whatever lies beside the packages.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for package in (analysis, sweeps, trainable):
+            (source,) = package.__path__
+            shutil.copytree(source, f"{folder}/{package.__name__}", ignore=shutil.ignore_patterns("__pycache__"))
+        yield folder
 
 
 def connect(address: str | None) -> list[Resources]:
     """Start a local Ray or join the cluster; returns what each node has.
 
-    Raises `UsageError` where the cluster cannot be joined.
+    Raises `UsageError` where Ray does not start or the cluster cannot be joined.
     """
     import ray
 
-    environment: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    if address and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        environment["working_dir"] = str(ROOT)
-    common: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
-    if address is None or address == "local":
-        here = local_resources()
-        ray.init(
-            address="local",
-            num_cpus=int(here.cpus),
-            num_gpus=int(here.gpus),
-            include_dashboard=False,
-            **common,
-        )
-    else:
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # a submitted job has a working folder already, maybe another one
+    with _copy_of_code() as code:
+        environment = {"env_vars": WORKER_ENVIRONMENT, "working_dir": code}
+        arguments: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
+        if address in (None, "local"):
+            here, problem = local_resources(), "a local Ray cannot start"
+            own = {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus), "include_dashboard": False}
+            arguments |= {"address": "local", **own}
+        else:
+            problem = f"--address {address}: cannot join the cluster"
+            arguments["address"] = address
         try:
-            ray.init(address=address, **common)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(f"--address {address}: cannot join the cluster: {str(error).splitlines()[0]}") from error
+            ray.init(**arguments)
+        except Exception as error:  # also plain ones, where a node does not start in time
+            raise UsageError(f"{problem}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _stop)

@@ -48,12 +48,12 @@ class Display(Observer):
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Display":
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.stop()
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
@@ -73,7 +73,7 @@ class Display(Observer):
         running.error = last.mean(running.metric)
         if self._best is None or running.error < self._best[0]:
             self._best = (running.error, running.name, running.metric)
-        if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_S:
+        if not self._console.is_interactive and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
             self._say(self._summary())
 
@@ -96,7 +96,7 @@ class Display(Observer):
             self._say(f"{running.name} failed after {running.epoch} epochs: {_last_line(error)}", style="red")
             return
         self._done += 1
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             ended = "" if end == TrialEnd.COMPLETE else f" ({end} at epoch {running.epoch})"
             self._say(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
 

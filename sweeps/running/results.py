@@ -8,10 +8,12 @@ from rich.table import Table
 
 from analysis.embedded import database_of
 from analysis.intervals import as_text
+from analysis.passwords import hide_passwords
 from analysis.record import PROVEN, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
+from sweeps.planning.show import print_table
 from sweeps.recording.tracking import open_record
 from sweeps.recording.ui_state import link
 from sweeps.recording.views import STUDY
@@ -32,16 +34,17 @@ def print_results(
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
     histories = record.with_histories(complete) if record else []
     for table in reproduce(tables, histories):
-        console.print(_rendered(table))
+        print_table(console, _rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)
-    console.print(f"\nRecord: experiment {options.experiment!r} in {options.tracking_uri}")
+    console.print(f"\nRecord: experiment {options.experiment!r} in {hide_passwords(options.tracking_uri)}")
     server = options.tracking_uri
     if database_of(server):
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
     if record and record.experiment_id and server.startswith("http"):
-        console.print(f"  and open {server.rstrip('/')}{link(record.experiment_id, STUDY)}", soft_wrap=True)
+        page = f"{hide_passwords(server).rstrip('/')}{link(record.experiment_id, STUDY)}"
+        console.print(f"  and open {page}", soft_wrap=True)
 
 
 def _rendered(reproduced: ReproducedTable) -> Table:

@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
+from analysis.passwords import hide_passwords
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import tune_folder
@@ -173,7 +174,7 @@ class _Events(tune.Callback):
 
 def _error_of(trial: Trial) -> str:
     """The text of a trial's errors so far, the last one last. Tune keeps it in a file."""
-    return Path(trial.error_file).read_text(encoding="utf-8").strip() if trial.error_file else ""
+    return hide_passwords(Path(trial.error_file).read_text(encoding="utf-8").strip()) if trial.error_file else ""
 
 
 class _Direct:

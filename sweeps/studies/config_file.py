@@ -29,6 +29,8 @@ def read_config(file: Path) -> Study:
         raise UsageError(f"--config {file}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"--config {file}: not YAML: {getattr(error, 'problem', error)}") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets, a date that does not exist
+        raise UsageError(f"--config {file}: cannot be read: {error}") from error
     if not isinstance(content, dict) or set(content) != {"name", "config"} or not isinstance(content["config"], dict):
         raise UsageError(f"--config {file}: must have a name and a config, a mapping of fields, and nothing else")
     try:

@@ -45,6 +45,8 @@ def _parse_yaml(file: Path, text: str) -> Study:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"--study {file}{line}: not YAML: {getattr(error, 'problem', error)}") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets, a date that does not exist
+        raise UsageError(f"--study {file}: cannot be read: {error}") from error
 
     def problem(location: Location, message: str) -> UsageError:
         return UsageError(f"--study {file}, line {_line(root, location)}, {_path(location)}: {message}")
