@@ -118,7 +118,6 @@ def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
         ([encoded(np.full((32, 32), 0.5, np.float32), "TIFF")], [3], "row 0: pixels of mode F;32F; expected"),
         ([encoded(np.zeros((32, 32, 4), np.uint8), "JPEG", "CMYK")], [3], "row 0: pixels of mode CMYK;I; expected"),
         ([encoded(np.zeros((32, 32), bool))], [3], "row 0: pixels of mode 1; expected"),
-        ([b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"], [3], "row 0: not a readable image"),
         ([png()], [3], r"the train split has 1 images.*CIFAR-10 has 5,000 of each class"),
     ],
 )
@@ -135,6 +134,32 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "train-0.parquet").write_bytes(whole[:-20])
     with pytest.raises(DataError, match=r"train-0\.parquet: not a readable Parquet file"):
         read_cifar10(tmp_path)
+
+
+def test_a_flipped_bit_in_a_page_with_a_checksum_is_found(tmp_path: Path) -> None:
+    """In a form of image that has no checksum of its own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    table = pa.table({"img": [{"bytes": encoded(pixels, "BMP"), "path": None}], "label": [3]})
+    file = tmp_path / "train-0.parquet"
+    parquet.write_table(table, file, write_page_checksum=True, compression="none")
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-0\.parquet: not a readable Parquet file: .*checksum"):
+        read_cifar10(tmp_path)
+
+
+def test_an_image_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file's name is."""
+    ghostscript, mark = tmp_path / "gs", tmp_path / "was here"
+    ghostscript.write_text(f"#!/bin/sh\n/usr/bin/touch '{mark}'\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # it is looked for once in a process
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match=r"cat\.png: not a readable image"):
+        read_image("cat.png", io.BytesIO(script))
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(
