@@ -38,14 +38,14 @@ def encoded(pixels: np.ndarray, encoding: str = "PNG", mode: str | None = None) 
     return buffer.getvalue()
 
 
-def deep_png() -> bytes:
-    """A PNG of 16 bits a channel, which Pillow opens as `RGB` but does not write."""
+def deep_png(size: int = 32) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow opens as `RGB` but does not write. Its header may say another size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + kind + content + checksum
 
-    header = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", size, size, 16, 2, 0, 0, 0)
     rows = zlib.compress((b"\0" + bytes(32 * 6)) * 32)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -114,6 +114,7 @@ def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
         ([png(), png()], [6, None], "test-0.parquet: label None is not one of 0 to 9"),
         ([png()], [True], "test-0.parquet: label True is not one of 0 to 9"),
         ([deep_png()], [3], "test-0.parquet row 0: pixels of mode RGB;16B; expected RGB, grey or a palette of 8 bits"),
+        ([deep_png(30_000)], [3], "test-0.parquet row 0: not a readable image: Image size .* decompression bomb"),
         ([encoded(np.full((32, 32), 60_000, np.uint16))], [3], "row 0: pixels of mode I;16B; expected"),
         ([encoded(np.full((32, 32), 0.5, np.float32), "TIFF")], [3], "row 0: pixels of mode F;32F; expected"),
         ([encoded(np.zeros((32, 32, 4), np.uint8), "JPEG", "CMYK")], [3], "row 0: pixels of mode CMYK;I; expected"),
@@ -206,6 +207,13 @@ def test_what_systems_leave_in_folders_is_not_data(tmp_path: Path) -> None:
 def test_other_columns_are_named(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": ["no image"]}), tmp_path / "train-0.parquet")
     with pytest.raises(DataError, match=r"columns are \['text'\]; expected img \(or image\) and label"):
+        read_cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["text", {"bytes": "text", "path": None}])
+def test_images_that_are_no_bytes_are_named(tmp_path: Path, cell: object) -> None:
+    parquet.write_table(pa.table({"img": [cell], "label": [0]}), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match=r"train-0\.parquet: img must be struct<bytes: binary, path>"):
         read_cifar10(tmp_path)
 
 
@@ -307,10 +315,12 @@ def test_a_damaged_prepared_copy_is_made_again(
 
 
 def test_copies_do_not_pile_up(tmp_path: Path) -> None:
+    filled: list[Path] = []
     for number in range(6):
-        os.utime(create_once(tmp_path / f"copy-{number}", lambda folder: None), (number, number))
+        os.utime(create_once(tmp_path / f"copy-{number}", filled.append), (number, number))
         if number > 1:
-            create_once(tmp_path / "copy-1", lambda folder: None)  # somebody goes on using it
+            create_once(tmp_path / "copy-1", filled.append)  # somebody goes on using it
+    assert len(filled) == 6
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"copy-1", "copy-3", "copy-4", "copy-5"}
 
 
