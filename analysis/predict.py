@@ -15,27 +15,24 @@ import typer
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
-from PIL import Image, UnidentifiedImageError
 
 from analysis.passwords import hide_passwords
 from analysis.record import CHAMPION
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from trainable.config import Config
 from trainable.data import class_names
-
-SIZE = (32, 32)
-"""The images' width and height in pixels."""
+from trainable.sources import read_image
 
 
 def main(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of 32 by 32 pixels, in any form that Pillow reads.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures of 32 by 32 pixels and 8 bits a channel.")],
     model: Annotated[str | None, typer.Option(help="Registered model. Default: EXPERIMENT-best-bn.")] = None,
     tracking_uri: TrackingUri = TRACKING_URI,
     experiment: Experiment = EXPERIMENT,
 ) -> None:
     """Print the class of each image and its probability."""
     try:
-        pixels = np.stack([read_image(file) for file in images])
+        pixels = np.stack([read_image(str(file), file)[0] for file in images])
         find_embedded(tracking_uri, experiment)
         champion, names = load_champion(model or f"{experiment}-best-bn", tracking_uri)
     except (ValueError, LookupError) as error:
@@ -44,22 +41,6 @@ def main(
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):
         print(f"{file}: {names[probabilities_k.argmax()]} {probabilities_k.max():.3f}")
-
-
-def read_image(file: Path) -> np.ndarray:
-    """The picture's pixels as RGB, uint8 (32, 32, 3). Raises `ValueError` for a file that is no picture of that
-    size."""
-    try:
-        with Image.open(file) as image:
-            if image.size != SIZE:
-                raise ValueError(f"{file}: {image.width} by {image.height} pixels; must be {SIZE[0]} by {SIZE[1]}")
-            if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
-                raise ValueError(f"{file}: pixels of mode {image.mode}; must be of 8 bits a channel")
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{file}: is not a picture that Pillow reads") from error
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str, ...]]:

@@ -2,20 +2,27 @@
 
 import io
 import json
+import os
+import struct
 import subprocess
 import sys
+import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
 from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10
 from trainable import data
+from trainable.create_once import create_once
 from trainable.fetch import fetch
-from trainable.sources import CLASSES, DataError, read_cifar10, stratified_split
+from trainable.sources import CLASSES, ENCODINGS, DataError, read_cifar10, read_image, stratified_split
 
 
 def png(size: int = 32, seed: int = 0) -> bytes:
@@ -25,9 +32,36 @@ def png(size: int = 32, seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def write_parquet(file: Path, images: list[bytes], labels: list[int]) -> None:
+def encoded(pixels: np.ndarray, encoding: str = "PNG", mode: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, mode).save(buffer, encoding)
+    return buffer.getvalue()
+
+
+def deep_png(size: int = 32) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow opens as `RGB` but does not write. Its header may say another size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", size, size, 16, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(32 * 6)) * 32)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def write_parquet(file: Path, images: list[bytes], labels: list) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     cells = [{"bytes": image, "path": None} for image in images]
-    parquet.write_table(pa.table({"img": cells, "label": pa.array(labels, pa.int64())}), file)
+    parquet.write_table(pa.table({"img": cells, "label": labels}), file)
+
+
+def write_class_folders(folder: Path) -> None:
+    """One image of each class in both splits."""
+    for split in ("train", "test"):
+        for name in CLASSES:
+            (folder / split / name).mkdir(parents=True)
+            (folder / split / name / "0.png").write_bytes(png())
 
 
 def test_digits_are_real_and_say_so() -> None:
@@ -75,6 +109,16 @@ def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
         ([b""], [3], "test-0.parquet row 0: not a readable image"),
         ([png()], [10], "test-0.parquet: label 10 is not one of 0 to 9"),
         ([png()], [-1], "test-0.parquet: label -1 is not one of 0 to 9"),
+        ([png()], [6.4], "test-0.parquet: label 6.4 is not one of 0 to 9"),
+        ([png()], [6.0], "test-0.parquet: label 6.0 is not one of 0 to 9"),
+        ([png(), png()], [6, None], "test-0.parquet: label None is not one of 0 to 9"),
+        ([png()], [True], "test-0.parquet: label True is not one of 0 to 9"),
+        ([deep_png()], [3], "test-0.parquet row 0: pixels of mode RGB;16B; expected RGB, grey or a palette of 8 bits"),
+        ([deep_png(30_000)], [3], "test-0.parquet row 0: not a readable image: Image size .* decompression bomb"),
+        ([encoded(np.full((32, 32), 60_000, np.uint16))], [3], "row 0: pixels of mode I;16B; expected"),
+        ([encoded(np.full((32, 32), 0.5, np.float32), "TIFF")], [3], "row 0: pixels of mode F;32F; expected"),
+        ([encoded(np.zeros((32, 32, 4), np.uint8), "JPEG", "CMYK")], [3], "row 0: pixels of mode CMYK;I; expected"),
+        ([encoded(np.zeros((32, 32), bool))], [3], "row 0: pixels of mode 1; expected"),
         ([png()], [3], r"the train split has 1 images.*CIFAR-10 has 5,000 of each class"),
     ],
 )
@@ -93,9 +137,83 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
         read_cifar10(tmp_path)
 
 
+def test_a_flipped_bit_in_a_page_with_a_checksum_is_found(tmp_path: Path) -> None:
+    """In a form of image that has no checksum of its own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    table = pa.table({"img": [{"bytes": encoded(pixels, "BMP"), "path": None}], "label": [3]})
+    file = tmp_path / "train-0.parquet"
+    parquet.write_table(table, file, write_page_checksum=True, compression="none")
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-0\.parquet: not a readable Parquet file: .*checksum"):
+        read_cifar10(tmp_path)
+
+
+def test_an_image_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file's name is."""
+    ghostscript, mark = tmp_path / "gs", tmp_path / "was here"
+    ghostscript.write_text(f"#!/bin/sh\n/usr/bin/touch '{mark}'\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # it is looked for once in a process
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match=r"cat\.png: not a readable image"):
+        read_image("cat.png", io.BytesIO(script))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train-0.parquet", "test-0.parquet"),
+        ("plain_text/train/0000.parquet", "plain_text/test/0000.parquet"),
+        ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"),
+        ("training/train.parquet", "training/test.parquet"),
+    ],
+)
+def test_the_splits_are_found_where_the_hugging_face_hub_has_them(tmp_path: Path, train: str, test: str) -> None:
+    write_parquet(tmp_path / train, [png(), png()], [0, 1])
+    write_parquet(tmp_path / test, [png()], [2])
+    with pytest.raises(DataError, match=r"the train split has 2 images, by class \[1, 1, 0"):
+        read_cifar10(tmp_path)
+
+
+def test_what_is_not_found_is_told_with_what_is_there(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [png()], [0])
+    write_parquet(tmp_path / "data" / "validation.parquet", [png()], [0])
+    with pytest.raises(DataError) as error:
+        read_cifar10(tmp_path)
+    for part in ("the test split", "test*.parquet and test/*.parquet", "data/validation.parquet, train-0.parquet"):
+        assert part in str(error.value)
+
+
+def test_what_systems_leave_in_folders_is_not_data(tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "folders")
+    write_parquet(tmp_path / "parquet" / "train-0.parquet", [png()], [0])
+    write_parquet(tmp_path / "parquet" / "test-0.parquet", [png()], [0])
+    counts = {"folders": "10 images, by class [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "parquet": "1 images, by class [1, 0"}
+    for form, problem in counts.items():
+        for folder in [tmp_path / form, *(path for path in (tmp_path / form).rglob("*") if path.is_dir())]:
+            (folder / ".ipynb_checkpoints").mkdir()
+            for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png", "._train-0.parquet"):
+                (folder / name).write_bytes(b"not data")
+                (folder / ".ipynb_checkpoints" / name.removeprefix("._")).write_bytes(b"not data")
+        with pytest.raises(DataError) as error:
+            read_cifar10(tmp_path / form)
+        assert f"the train split has {problem}" in str(error.value)
+
+
 def test_other_columns_are_named(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": ["no image"]}), tmp_path / "train-0.parquet")
     with pytest.raises(DataError, match=r"columns are \['text'\]; expected img \(or image\) and label"):
+        read_cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["text", {"bytes": "text", "path": None}])
+def test_images_that_are_no_bytes_are_named(tmp_path: Path, cell: object) -> None:
+    parquet.write_table(pa.table({"img": [cell], "label": [0]}), tmp_path / "train-0.parquet")
+    with pytest.raises(DataError, match=r"train-0\.parquet: img must be struct<bytes: binary, path>"):
         read_cifar10(tmp_path)
 
 
@@ -169,6 +287,43 @@ def test_the_prepared_form_is_json_and_plain_arrays() -> None:
     assert isinstance(np.load(folder / "train_images.npy", mmap_mode="r"), np.memmap)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut", "pickled", "gone", "other"])
+def test_a_damaged_prepared_copy_is_made_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    whole = np.array(data.load("digits").train_images)
+    folder = data.prepare("digits")
+    file = folder / "train_images.npy"
+    content = bytearray(file.read_bytes())
+    match damage:
+        case "flipped":
+            content[100_000] ^= 1
+            file.write_bytes(content)
+        case "cut":
+            file.write_bytes(content[:100_000])
+        case "pickled":
+            np.save(file, np.array([{}]), allow_pickle=True)
+        case "gone":
+            file.unlink()
+        case "other":
+            (folder / "about.json").write_text("[]")
+    monkeypatch.setattr(data, "_intact", set())  # as in another process
+    again = data.load("digits")
+    assert np.array_equal(again.train_images, whole)
+    assert caplog.messages == [f"{folder} is damaged; it is made again"]
+
+
+def test_copies_do_not_pile_up(tmp_path: Path) -> None:
+    filled: list[Path] = []
+    for number in range(6):
+        os.utime(create_once(tmp_path / f"copy-{number}", filled.append), (number, number))
+        if number > 1:
+            create_once(tmp_path / "copy-1", filled.append)  # somebody goes on using it
+    assert len(filled) == 6
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"copy-1", "copy-3", "copy-4", "copy-5"}
+
+
 def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path: Path) -> None:
     source, cache = tmp_path / "bucket", tmp_path / "cache"
     (source / "train").mkdir(parents=True)
@@ -184,3 +339,44 @@ def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path:
 def test_a_uri_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"--data-dir {uri}"):
         fetch(uri, tmp_path)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.data())
+def test_a_broken_image_is_refused_or_read_as_eight_bits(drawn: st.DataObject) -> None:
+    """Whatever the bytes are: an image of the right form, or one line that names it."""
+    colours = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    whole = drawn.draw(st.sampled_from([encoded(colours, name) for name in ENCODINGS] + [deep_png()]))
+    broken = drawn.draw(damaged(whole) | st.binary())
+    try:
+        pixels, _ = read_image("cat.png", io.BytesIO(broken))
+    except DataError as error:
+        assert str(error).startswith("cat.png: ") and "\n" not in str(error)
+    else:
+        assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.data())
+def test_a_broken_parquet_file_is_one_line(drawn: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ("train", "test"):
+            write_parquet(Path(folder) / f"{split}.parquet", [png()], [3])
+        file = Path(folder) / "train.parquet"
+        file.write_bytes(drawn.draw(damaged(file.read_bytes()) | st.binary()))
+        with pytest.raises(DataError) as error:
+            read_cifar10(Path(folder))
+        assert "\n" not in str(error.value) and str(error.value).startswith(folder)
+
+
+def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
+    """The bytes, cut off somewhere or with some of them replaced."""
+    place = st.integers(0, len(whole) - 1)
+
+    def replace(bytes_at: dict[int, int]) -> bytes:
+        changed = bytearray(whole)
+        for at, byte in bytes_at.items():
+            changed[at] = byte
+        return bytes(changed)
+
+    return place.map(lambda size: whole[:size]) | st.dictionaries(place, st.integers(0, 255), max_size=4).map(replace)

@@ -80,7 +80,10 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dic
         assert checkpoints(tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert log.count("To go on, run the same command again") == 2
+    damaged = next((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
+    assert f"{damaged} does not match its SHA-256" in (tmp_path / "log.txt").read_text()
     assert histories(tmp_path) == undisturbed
     assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
     assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}

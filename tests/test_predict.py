@@ -109,11 +109,11 @@ def refused(file: Path, folder: Path, capsys: pytest.CaptureFixture[str], model:
 @pytest.mark.parametrize(
     ("name", "write", "problem"),
     [
-        ("small.png", lambda file: Image.new("RGB", (8, 8)).save(file), "8 by 8 pixels; must be 32 by 32"),
+        ("small.png", lambda file: Image.new("RGB", (8, 8)).save(file), "the image is 8x8 pixels; expected 32x32"),
         ("deep.png", lambda file: Image.fromarray(np.full((32, 32), 60_000, np.uint16)).save(file),
-         "pixels of mode I;16; must be of 8 bits a channel"),
-        ("notes.png", lambda file: file.write_text("no image"), "is not a picture that Pillow reads"),
-        ("missing.png", lambda file: None, "cannot be read: No such file or directory"),
+         "pixels of mode I;16B; expected RGB, grey or a palette of 8 bits a channel"),
+        ("notes.png", lambda file: file.write_text("no image"), "not a readable image: "),
+        ("missing.png", lambda file: None, "not a readable image: [Errno 2] No such file or directory"),
     ],
 )  # fmt: skip
 def test_a_bad_image_is_one_line(

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from PIL import Image
 
-from analysis.predict import load_champion, read_image
+from analysis.predict import load_champion
 from analysis.record import PROVEN, WINNER_METRIC, Record
 from sweeps.planning.allocate import expected_allocation
 from sweeps.planning.options import parse
@@ -26,6 +26,7 @@ from tests.conftest import sweep_command
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
+from trainable.sources import read_image
 
 EXPERIMENT = "ablations-digits"
 MODEL = f"{EXPERIMENT}-best-bn"
@@ -204,12 +205,12 @@ def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> 
     Image.new("RGB", (10, 20)).save(small)
     text.write_text("no picture")
     for file, problem in (
-        (small, "10 by 20 pixels; must be 32 by 32"),
-        (text, "is not a picture that Pillow reads"),
+        (small, "the image is 10x20 pixels; expected 32x32"),
+        (text, "not a readable image"),
         (tmp_path / "none.png", "No such file"),
     ):
         with pytest.raises(ValueError, match=problem) as raised:
-            read_image(file)
+            read_image(str(file), file)
         assert str(file) in str(raised.value)
     failed = predict(folder, str(small))
     assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)

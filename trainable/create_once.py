@@ -1,29 +1,56 @@
-"""Create a folder once when several processes of a node need it at the same time."""
+"""Create a folder once when several processes of a node need it at the same time, and keep few of its kind."""
 
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
+KEPT = 4
+"""Folders beside each other that are kept: those that were asked for last."""
 
-def create_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """Return the folder `target`, filled by the first process that finds it missing.
+logger = logging.getLogger(__name__)
+
+
+def create_once(
+    target: Path, fill: Callable[[Path], None], is_intact: Callable[[Path], bool] = lambda folder: True
+) -> Path:
+    """Return the folder `target`, filled by the first process that finds it missing or not intact.
 
     The others wait for that process. The folder appears under its name only when `fill` has returned, so nobody sees a
-    part of it. An exception from `fill` is passed on and leaves no folder.
+    part of it. An exception from `fill` is passed on and leaves no folder. A new folder makes those of its parent go
+    that were not asked for in the longest time; what a process has mapped of them stays readable to it.
     """
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.is_dir():
-            unfinished = Path(tempfile.mkdtemp(dir=target.parent))
-            try:
-                fill(unfinished)
-                unfinished.chmod(0o755)
-                unfinished.rename(target)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+    if not (target.is_dir() and is_intact(target)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if target.is_dir() and not is_intact(target):
+                logger.warning("%s is damaged; it is made again", target)
+                shutil.rmtree(target)
+            if not target.is_dir():
+                _create(target, fill)
+                _remove_oldest(target.parent)
+    with suppress(OSError):  # another person's cache can be used, but not marked
+        os.utime(target)
     return target
+
+
+def _create(target: Path, fill: Callable[[Path], None]) -> None:
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        fill(unfinished)
+        unfinished.chmod(0o755)
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _remove_oldest(parent: Path) -> None:
+    """Remove all but the newest folders. What processes that were killed had not finished goes with them."""
+    folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
+    for folder in folders[:-KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)

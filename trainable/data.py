@@ -2,7 +2,7 @@
 
 `load` is what a training calls. The decoded files live in the user's cache under a name that identifies their source
 (its files, sizes and times). All trials on a node therefore share the same memory pages, and a changed source is
-decoded again.
+decoded again. So is a source whose decoded files no longer match their fingerprint.
 """
 
 import hashlib
@@ -27,8 +27,11 @@ NAMES: tuple[str, ...] = get_args(DataName)
 VALIDATION_FRACTION = 0.1
 """The share of every class in the train split that protocol B holds out."""
 
-_LAYOUT_VERSION = 2  # raise it when a source would be decoded or laid out differently
+_LAYOUT_VERSION = 3  # raise it when a source would be decoded or laid out differently
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+_intact: set[Path] = set()
+"""Folders of decoded files that this process has compared with their fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,13 @@ def _download() -> Path:
 
 def _source_id(folder: Path) -> str:
     """A name for a source folder that changes with its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in sources.list_visible(folder, "**/*") if path.is_file()]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return "cifar10-" + hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
 
 def _prepare(source_id: str, read: Callable[[], Decoded]) -> Path:
-    """The folder of a source's decoded files; `read` is called where the cache has none."""
+    """The folder of a source's decoded files; `read` is called where the cache has none, or damaged ones."""
 
     def write(folder: Path) -> None:
         decoded = read()
@@ -200,7 +203,20 @@ def _prepare(source_id: str, read: Callable[[], Decoded]) -> Path:
         about = {"form": decoded.form, "fingerprint": _fingerprint(arrays)}
         (folder / "about.json").write_text(json.dumps(about))
 
-    return create_once(cache() / "prepared" / f"{source_id}-v{_LAYOUT_VERSION}", write)
+    return create_once(cache() / "prepared" / f"{source_id}-v{_LAYOUT_VERSION}", write, _is_intact)
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether the decoded files match their fingerprint. They are read whole, once in each process."""
+    if folder not in _intact:
+        try:
+            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+            about = json.loads((folder / "about.json").read_text())
+            if all(array.dtype == np.uint8 for array in arrays) and about["fingerprint"] == _fingerprint(arrays):
+                _intact.add(folder)
+        except (OSError, EOFError, ValueError, TypeError, KeyError):
+            return False
+    return folder in _intact
 
 
 def _fingerprint(arrays: list[np.ndarray]) -> str:

@@ -4,12 +4,14 @@ import io
 import logging
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
-from trainable.storage import CHECKPOINT, TrialStorage
+from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer
 from trainable.trial import Environment, TrialReport, TrialSpec
 from trainable.usage import Meter
@@ -24,26 +26,23 @@ logger = logging.getLogger(__name__)
 
 
 class Session:
-    """A trial in this process. It continues from the trial's checkpoint if there is one.
+    """A trial in this process. It continues from the trial's newest checkpoint that can be used, if there is one.
 
-    Raises `DataError` where this node cannot load the data or has other data than the sweep.
+    Raises `DataError` where this node cannot load the data or has other data than the sweep, and `MemoryError` where
+    there is not the memory to load a checkpoint.
     """
 
     def __init__(self, spec: TrialSpec) -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
         self._report_at, self._predictions = spec.report_at, spec.predictions
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
-        self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
+        self._warnings: list[str] = []
+        self._trainer = self._resume(partial(Trainer, spec.config, data, spec.seeds, probe_every=spec.probe_every))
         self._meter = Meter(self._trainer.device)
-        self._reported_epochs, self._saved_epochs, self._save_due = 0, 0, time.monotonic() + CHECKPOINT_S
-        checkpoint = self._storage.read(CHECKPOINT)
-        if checkpoint is not None:
-            try:
-                self._trainer.load_state_dict(torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True))
-            except Exception:
-                logger.exception("%s: the checkpoint cannot be used; the trial starts from its first epoch", spec.name)
-                self._trainer = Trainer(spec.config, data, spec.seeds, probe_every=spec.probe_every)
-            self._saved_epochs = len(self._trainer.history)
+        self._reported_epochs, self._saved_epochs = 0, len(self._trainer.history)
+        self._save_due = time.monotonic() + CHECKPOINT_S
+        for warning in self._warnings:
+            logger.warning("%s: %s", spec.name, warning)
 
     def advance(self, budget_s: float) -> TrialReport:
         """Train and report. A report ends after `budget_s` seconds, or at an epoch of the spec's `report_at`; it has at
@@ -70,24 +69,63 @@ class Session:
             done=trainer.done,
             environment=None if self._reported_epochs else environment(trainer.device),
             usage=self._meter.usage() if trainer.done else None,
+            warnings=() if self._reported_epochs else tuple(self._warnings),
         )
         self._reported_epochs = len(trainer.history)
         return report
 
     def save(self) -> None:
-        """Write a checkpoint, unless no epoch was trained since the last one."""
+        """Write a checkpoint, unless no epoch was trained since the last one. The one before is kept, too."""
         if self._saved_epochs == len(self._trainer.history):
             return
         start, buffer = time.monotonic(), io.BytesIO()
         torch.save(self._trainer.state_dict(), buffer)
-        self._storage.write(CHECKPOINT, buffer.getbuffer())
+        self._storage.write(CHECKPOINT, buffer.getbuffer(), former=FORMER_CHECKPOINT)
         self._saved_epochs, end = len(self._trainer.history), time.monotonic()
         self._save_due = end + max(CHECKPOINT_S, (end - start) / CHECKPOINT_SHARE)
+
+    def _resume(self, new_trainer: Callable[[], Trainer]) -> Trainer:
+        """The training from its newest checkpoint that can be used, else from its start. Others are set aside."""
+        for name in (CHECKPOINT, FORMER_CHECKPOINT):
+            if trainer := self._load(name, new_trainer):
+                break
+        else:
+            trainer = new_trainer()
+        if self._warnings:
+            epochs = len(trainer.history)
+            self._warnings.append(f"it goes on after epoch {epochs}" if epochs else "it starts from its first epoch")
+        return trainer
+
+    def _load(self, name: str, new_trainer: Callable[[], Trainer]) -> Trainer | None:
+        """The training from a checkpoint; None, with a warning, where it is damaged or another training's."""
+        try:
+            content = self._storage.read(name)
+        except DamagedFileError as error:
+            self._warnings.append(str(error))
+            return None
+        if content is None:
+            return None
+        trainer = new_trainer()
+        try:
+            trainer.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        except Exception as error:
+            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            if is_out_of_memory(error):
+                raise MemoryError(f"out of memory while {name} was loaded; it is kept: {cause}") from error
+            self._warnings.append(f"{name} cannot be used: {cause}; it is kept as {self._storage.set_aside(name)}")
+            return None
+        return trainer
 
     def _write_results(self) -> None:
         """Write the files that the record keeps of a finished trial. They can be read without torch."""
         for name, tensors in self._trainer.results(self._predictions).items():
             self._storage.write(name, to_safetensors(tensors))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out. For a CPU's memory PyTorch has no class of error, only a text."""
+    texts = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 def out_of_memory_message(trainer: Trainer) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
@@ -20,6 +20,12 @@ them by at most 2."""
 CifarForm = Literal["official", "parquet", "folders"]
 """`official`: the Python batches or their archive. `parquet`: Parquet files named by split. `folders`: image files in a
 folder for each class, in one for each split."""
+
+ENCODINGS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""Pillow's names of the encodings that are read. It does not tell the depth of some others (PPM), and starts another
+program for some (EPS)."""
+MODES = ("RGB", "RGBA", "L", "LA", "P")
+"""Pillow's modes of 8 bits a channel that become RGB without a loss of colour."""
 
 NamedFile = tuple[str, io.BytesIO | Path]
 """The name of an encoded image for error messages, and its content."""
@@ -45,11 +51,22 @@ def find_form(folder: Path) -> CifarForm | None:
     """The form in which a folder holds CIFAR-10, or None where it holds none. The content is not checked."""
     if any((folder / name).exists() for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")):
         return "official"
-    if any(folder.rglob("*.parquet")):
+    if list_visible(folder, "**/*.parquet"):
         return "parquet"
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         return "folders"
     return None
+
+
+def list_visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """The sorted paths in a folder that match a pattern, without those that systems and tools leave there: hidden ones
+    (`.DS_Store`, `._cat.png`, `.ipynb_checkpoints/`), `Thumbs.db`, `desktop.ini` and `__MACOSX/`."""
+    left_behind = {"thumbs.db", "desktop.ini", "__macosx"}
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if not any(part.startswith(".") or part.lower() in left_behind for part in path.relative_to(folder).parts)
+    ]
 
 
 def read_cifar10(folder: Path, download: bool = False) -> Decoded:
@@ -59,10 +76,10 @@ def read_cifar10(folder: Path, download: bool = False) -> Decoded:
     """
     form: CifarForm | None = "official" if download else find_form(folder)
     if form is None:
-        present = ", ".join(sorted(path.name for path in folder.iterdir())[:4]) or "nothing"
         raise DataError(
-            f"{folder}: no CIFAR-10 here (found {present}); expected cifar-10-batches-py/ or cifar-10-python.tar.gz, "
-            "*.parquet files, or train/ and test/ with a folder for each class"
+            f"{folder}: no CIFAR-10 here (found {_first_names(folder)}); expected cifar-10-batches-py/ or "
+            "cifar-10-python.tar.gz, *.parquet files as on the Hugging Face hub, or train/ and test/ with a folder for "
+            "each class"
         )
     match form:
         case "official":
@@ -147,63 +164,100 @@ def _read_official(folder: Path, download: bool) -> Decoded:
 
 
 def _list_parquet(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
-    """A split's images and labels from all Parquet files whose names start with the split's."""
+    """A split's images and labels from all Parquet files that are named by the split, or lie in a folder that is."""
     from pyarrow import ArrowException, parquet
 
-    files = sorted(path for path in folder.rglob("*.parquet") if path.name.startswith(split))
+    files = [file for file in list_visible(folder, "**/*.parquet") if _split_of(file.relative_to(folder)) == split]
     if not files:
-        raise DataError(f"{folder}: no {split}*.parquet file")
+        raise DataError(
+            f"{folder}: no Parquet file of the {split} split: looked for {split}*.parquet and {split}/*.parquet here "
+            f"and in all folders within, found {_first_names(folder, '**/*.parquet')}"
+        )
     images: list[NamedFile] = []
-    labels: list[np.ndarray] = []
+    labels: list[int] = []
     for file in files:
         try:
-            table = parquet.read_table(file).combine_chunks()
+            table = parquet.read_table(file, page_checksum_verification=True).combine_chunks()
         except (ArrowException, OSError) as error:
-            raise DataError(f"{file}: not a readable Parquet file: {error}") from error
+            raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
         column = next((name for name in ("img", "image") if name in table.column_names), None)
         if column is None or "label" not in table.column_names:
             raise DataError(f"{file}: columns are {table.column_names}; expected img (or image) and label")
         try:
             blobs = table.flatten()[f"{column}.bytes"].to_pylist()
-            labels.append(table["label"].to_numpy().astype(np.int64))
-        except (KeyError, ValueError) as error:
-            raise DataError(f"{file}: {column} must be struct<bytes, path> and label an integer: {error}") from error
-        outside = labels[-1][(labels[-1] < 0) | (labels[-1] >= len(CLASSES))]
-        if len(outside):
-            raise DataError(f"{file}: label {outside[0]} is not one of 0 to {len(CLASSES) - 1}")
-        images += [(f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
+            images += [(f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: {column} must be struct<bytes: binary, path>: {_one_line(error)}") from error
+        for label in table["label"].to_pylist():
+            if type(label) is not int or not 0 <= label < len(CLASSES):
+                raise DataError(f"{file}: label {label!r} is not one of 0 to {len(CLASSES) - 1}")
+            labels.append(label)
     if not images:
-        raise DataError(f"{folder}: the {split}*.parquet files have no rows")
-    return images, np.concatenate(labels).astype(np.uint8)
+        raise DataError(f"{folder}: the Parquet files of the {split} split have no rows")
+    return images, np.asarray(labels, dtype=np.uint8)
+
+
+def _split_of(file: Path) -> str | None:
+    """The split that a path within the data set names: the file's own name or, if that names none, its folder's."""
+    return next((split for part in reversed(file.parts) for split in PER_CLASS if part.startswith(split)), None)
+
+
+def _first_names(folder: Path, pattern: str = "*") -> str:
+    """Some names of what a folder holds, for a message."""
+    names = [str(path.relative_to(folder)) for path in list_visible(folder, pattern)]
+    return ", ".join(names[:4] + ["..."] * (len(names) > 4)) or "nothing"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _list_class_folders(folder: Path, split: str) -> tuple[list[NamedFile], np.ndarray]:
     """A split's images and labels from a folder for each class."""
-    class_names = sorted(path.name for path in (folder / split).iterdir() if path.is_dir())
+    class_names = [path.name for path in list_visible(folder / split) if path.is_dir()]
     if class_names != sorted(CLASSES):
         raise DataError(
             f"{folder / split}: class folders are {', '.join(class_names) or 'none'}; expected {', '.join(CLASSES)}"
         )
-    files = [(path, label) for label, name in enumerate(CLASSES) for path in sorted((folder / split / name).iterdir())]
+    files = [(path, label) for label, name in enumerate(CLASSES) for path in list_visible(folder / split / name)]
     if not files:
         raise DataError(f"{folder / split}: the class folders are empty")
     return [(str(path), path) for path, _ in files], np.asarray([label for _, label in files], dtype=np.uint8)
 
 
+def read_image(name: str, file: io.BytesIO | Path) -> tuple[np.ndarray, str]:
+    """An image as RGB, uint8 (32, 32, 3), and Pillow's name of its encoding.
+
+    Raises `DataError` with the image's name where it cannot be read, has another size, or has not 8 bits a channel:
+    Pillow would cut off what is above 255, or drop the lower bits, without a word.
+    """
+    try:
+        with Image.open(file, formats=ENCODINGS) as image:
+            if image.size != (32, 32):
+                raise DataError(f"{name}: the image is {image.width}x{image.height} pixels; expected 32x32")
+            raw = _raw_mode(image)
+            if image.mode not in MODES or ";" in raw:  # as in RGB;16B
+                raise DataError(f"{name}: pixels of mode {raw}; expected RGB, grey or a palette of 8 bits a channel")
+            return np.asarray(image.convert("RGB")), image.format or "unknown"
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise DataError(f"{name}: not a readable image: {_one_line(error)}") from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores a pixel. Pillow's mode alone does not tell: an image of 16 bits a channel may be `RGB`."""
+    for _, _, _, arguments in getattr(image, "tile", ()):
+        raw = arguments[0] if isinstance(arguments, tuple) else arguments
+        if isinstance(raw, str):
+            return raw
+    return image.mode
+
+
 def _decode(files: Iterable[NamedFile]) -> tuple[np.ndarray, set[str]]:
     """The images as uint8 (N, 32, 32, 3), and Pillow's names of their encodings."""
-    images, encodings = [], set()
-    for name, file in files:
-        try:
-            with Image.open(file) as image:
-                pixels = np.asarray(image.convert("RGB"))
-                encodings.add(image.format or "unknown")
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise DataError(f"{name}: not a readable image: {error}") from error
-        if pixels.shape != (32, 32, 3):
-            raise DataError(f"{name}: the image is {pixels.shape[1]}x{pixels.shape[0]} pixels; expected 32x32")
-        images.append(pixels)
-    return np.stack(images), encodings
+    images, encodings = zip(*(read_image(name, file) for name, file in files), strict=True)
+    return np.stack(images), set(encodings)
 
 
 def _check_cifar10(folder: Path, decoded: Decoded) -> None:

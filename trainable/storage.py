@@ -1,10 +1,13 @@
 """Storage of a trial's files until the record has them. Imports neither torch nor Ray.
 
 Each trial has a folder, named by its key and seeds, in a local or shared folder or in an object store that pyarrow
-supports (s3://, gs://). Only `TrialStorage` makes these names.
+supports (s3://, gs://). Only `TrialStorage` makes these names. The first line of a file is the SHA-256 of what follows,
+in hexadecimal digits: `tail -n +2 FILE | sha256sum` prints it.
 """
 
+import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,6 +18,8 @@ T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.pt"
 """The training's state after some epoch. It is not recorded."""
+FORMER_CHECKPOINT = "checkpoint.former.pt"
+"""The checkpoint before that."""
 WEIGHTS = "weights.safetensors"
 """Every seed's parameters and buffers after the last epoch, as `seed_0/conv1.weight`."""
 TRACES = "traces.safetensors"
@@ -48,6 +53,10 @@ def entries_under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:
     return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
 
 
+class DamagedFileError(ValueError):
+    """A file in the storage is not what was written. The message names it, and where it is kept now."""
+
+
 class TrialStorage:
     """The files of one trial.
 
@@ -56,27 +65,52 @@ class TrialStorage:
     """
 
     def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
-        self._filesystem, root = open_storage(storage_path)
-        self._folder = f"{root}/trials/{key}-seeds-{format_seeds(seeds)}"
+        self._filesystem, self._root = open_storage(storage_path)
+        self._trial = f"{key}-seeds-{format_seeds(seeds)}"
+        self._folder = f"{self._root}/trials/{self._trial}"
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file, or None where there is no such file."""
-        path = f"{self._folder}/{name}"
-        if self._filesystem.get_file_info(path).type != fs.FileType.File:
-            return None
-        with self._filesystem.open_input_file(path) as file:
-            return file.read()
+        """The content of a file, or None where there is no such file.
 
-    def write(self, name: str, content: bytes | memoryview) -> None:
-        """Write a file. A reader sees either the old content or all of the new."""
+        Raises `DamagedFileError` where it does not match its digest. The file is then set aside.
+        """
+        if not self._has(name):
+            return None
+        with self._filesystem.open_input_file(f"{self._folder}/{name}") as file:
+            stored = file.read()
+        content = stored[_DIGEST_LINE_BYTES:]
+        if not stored.startswith(_digest_line(content)):
+            raise DamagedFileError(
+                f"{self._folder}/{name} does not match its SHA-256: it is damaged, or of a version that wrote none; it "
+                f"is kept as {self.set_aside(name)}"
+            )
+        return content
+
+    def write(self, name: str, content: bytes | memoryview, former: str | None = None) -> None:
+        """Write a file with its digest. A reader sees either the old content or all of the new.
+
+        With `former`, the old file is kept under that name; for a moment it is then the only one.
+        """
         self._filesystem.create_dir(self._folder, recursive=True)
         unfinished = f"{self._folder}/{name}.unfinished"
         with self._filesystem.open_output_stream(unfinished) as file:
+            file.write(_digest_line(content))
             file.write(content)
+        if former and self._has(name):
+            self._filesystem.move(f"{self._folder}/{name}", f"{self._folder}/{former}")
         self._filesystem.move(unfinished, f"{self._folder}/{name}")
 
+    def set_aside(self, name: str) -> str:
+        """Keep a file that cannot be used where nothing reads it, and `remove` leaves it. Returns its new path."""
+        folder = f"{self._root}/set-aside"
+        self._filesystem.create_dir(folder, recursive=True)
+        kept = f"{folder}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{self._trial}-{name}"
+        self._filesystem.move(f"{self._folder}/{name}", kept)
+        return kept
+
     def fetch(self, name: str, folder: Path) -> Path | None:
-        """Copy a file into a local folder and return the copy's path, or None where there is no such file."""
+        """Copy a file's content into a local folder and return the copy's path, or None where there is no such file.
+        Raises as `read` does."""
         content = self.read(name)
         if content is None:
             return None
@@ -87,6 +121,16 @@ class TrialStorage:
         """Delete the trial's folder if it exists."""
         if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
             self._filesystem.delete_dir(self._folder)
+
+    def _has(self, name: str) -> bool:
+        return self._filesystem.get_file_info(f"{self._folder}/{name}").type == fs.FileType.File
+
+
+def _digest_line(content: bytes | memoryview) -> bytes:
+    return f"{hashlib.sha256(content).hexdigest()}\n".encode()
+
+
+_DIGEST_LINE_BYTES = len(_digest_line(b""))
 
 
 def tune_folder(storage_path: str) -> str:

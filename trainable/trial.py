@@ -87,6 +87,9 @@ class TrialReport(BaseModel):
     """Set in the first report of a process only."""
     usage: Usage | None = None
     """Set in the last report, where the system tells it."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of how the trial started in this process: a checkpoint that could not be used. Set in
+    the first report of a process only."""
 
     @property
     def last(self) -> Epoch:

@@ -30,7 +30,7 @@ from sweeps.recording.note import NOTE, trial_note
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
 from trainable.search_definition import ResolvedSearch
-from trainable.storage import TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import TRACES, WEIGHTS, DamagedFileError, TrialStorage, entries_under
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -131,6 +131,9 @@ class Recorder(Observer):
         """Whether the write is settled: done, or refused for good; False where it is worth another try."""
         try:
             write()
+        except DamagedFileError as error:
+            logger.error("a trial is not complete, and will be trained again: %s", error)
+            self.refused += 1
         except Exception as error:
             if _is_outage(error):
                 if self.failing_since is None:

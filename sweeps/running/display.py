@@ -70,6 +70,8 @@ class Display(Observer):
         if report.environment and report.environment.device != self._device:
             host = report.environment.host
             self._say(f"{running.name} was given a GPU of {host} that torch cannot use there", "red")
+        for warning in report.warnings:
+            self._say(f"{running.name}: {warning}", "yellow")
         running.error = last.mean(running.metric)
         if self._best is None or running.error < self._best[0]:
             self._best = (running.error, running.name, running.metric)

@@ -3,6 +3,7 @@ was interrupted goes on."""
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import ray
 from mlflow import MlflowClient
 from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 from safetensors.numpy import load, save
 
 from analysis.record import Record, TrialRecord
@@ -20,10 +22,24 @@ from sweeps.recording.recorder import Recorder, log_arrays
 from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED
-from trainable.storage import SURFACE, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the grid."""
+
+    loss: np.ndarray
+    """(points,)"""
+    error: np.ndarray
+    """(points,)"""
+    images: np.ndarray
+    """The number of images that both are taken over, a scalar."""
+    warning: str = ""
+    """What a person should know of it."""
 
 
 def compute_surfaces(
@@ -35,7 +51,7 @@ def compute_surfaces(
     console: Console,
 ) -> None:
     """Compute each surface on Ray, on `resources` a line, and hand it to the recorder, which adds it to its trial."""
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_line)
+    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(compute_line)
     for surface in surfaces:
         trial = surface.trial
         weights = entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
@@ -45,16 +61,24 @@ def compute_surfaces(
         waiting = {
             task.remote(trial.config, shared, axis, line, storage, context): line for line in range(surface.points)
         }
-        lines: dict[int, dict[str, np.ndarray]] = {}
+        lines: dict[int, Line] = {}
         with Progress(console=console) as progress:
             bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
-                lines[waiting.pop(done)] = ray.get(done)
+                line = waiting.pop(done)
+                lines[line] = ray.get(done)
+                if lines[line].warning:
+                    progress.console.print(Text(lines[line].warning, "yellow"), soft_wrap=True)
                 progress.advance(bar)
         ordered = [lines[line] for line in range(surface.points)]
-        grids = {name: np.stack([line[name] for line in ordered]) for name in ("loss", "error")}
-        content = {"alphas": axis, "betas": axis, **grids, "images": ordered[0]["images"]}
+        content = {
+            "alphas": axis,
+            "betas": axis,
+            "loss": np.stack([line.loss for line in ordered]),
+            "error": np.stack([line.error for line in ordered]),
+            "images": ordered[0].images,
+        }
         recorder.act(partial(_record, trial, save(content), storage))
 
 
@@ -66,18 +90,30 @@ def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: M
     storage.remove()
 
 
-def _line(
+def compute_line(
     config: Config,
     weights: dict[str, np.ndarray],
     axis: np.ndarray,
     line: int,
     storage: TrialStorage,
     context: TrialContext,
+) -> Line:
+    """One line of the grid, from the storage where it is finished. A damaged one is computed again."""
+    name, kept, warning = f"grid-line-{line}", None, ""
+    try:
+        kept = storage.read(name)
+    except DamagedFileError as error:
+        warning = f"a line of a loss surface is computed again: {error}"
+    if kept is None:
+        kept = save(_measure(config, weights, axis, line, context))
+        storage.write(name, kept)
+    arrays = load(kept)
+    return Line(arrays["loss"], arrays["error"], arrays["images"], warning)
+
+
+def _measure(
+    config: Config, weights: dict[str, np.ndarray], axis: np.ndarray, line: int, context: TrialContext
 ) -> dict[str, np.ndarray]:
-    """`loss` and `error` (points,) along one line of the grid, and the number of `images` they are taken over."""
-    name = f"grid-line-{line}"
-    if (kept := storage.read(name)) is not None:
-        return load(kept)
     from trainable.data import load_same
     from trainable.landscape import Evaluator, directions, moved
 
@@ -85,6 +121,4 @@ def _line(
     along = directions(weights, SURFACE_SEED)
     measured = [evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis]
     losses, errors = (np.array(values) for values in zip(*measured, strict=True))
-    content = {"loss": losses, "error": errors, "images": np.array(evaluator.images)}
-    storage.write(name, save(content))
-    return content
+    return {"loss": losses, "error": errors, "images": np.array(evaluator.images)}

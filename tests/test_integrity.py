@@ -1,0 +1,279 @@
+"""What is read back from the storage is what was written: damage is found, said, set aside and never believed."""
+
+import io
+import logging
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from safetensors.numpy import load
+
+from analysis.record import Record
+from sweeps.recording.recorder import Recorder
+from sweeps.recording.tracking import ensure_experiment
+from sweeps.running.context import TrialContext
+from sweeps.running.display import Display
+from sweeps.running.surface_tasks import compute_line
+from trainable.config import Config
+from trainable.data import load as load_data
+from trainable.session import Session
+from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, WEIGHTS, DamagedFileError, TrialStorage, entries_under
+from trainable.training import Trainer, train
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.tune_trainable import report_of, tune_result
+
+CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="adamw", batch_size=512, epochs=3)
+fuzz = settings(derandomize=True, deadline=None, max_examples=40)
+
+
+def make_spec(storage_path: Path, **changes: object) -> TrialSpec:
+    fingerprint = load_data("digits").fingerprint
+    values = {
+        "key": CONFIG.key(fingerprint), "name": "baseline", "config": CONFIG, "seeds": (0,), "data_dir": None,
+        "fingerprint": fingerprint, "storage_path": str(storage_path), "report_at": (1, 2), **changes,
+    }  # fmt: skip
+    return TrialSpec(**values)
+
+
+def storage_of(spec: TrialSpec) -> TrialStorage:
+    return TrialStorage(spec.storage_path, spec.key, spec.seeds)
+
+
+def stored(spec: TrialSpec, name: str) -> Path:
+    """A file of the trial on the disk."""
+    return next(Path(spec.storage_path).glob(f"trials/*/{name}"))
+
+
+def set_aside(spec: TrialSpec) -> list[Path]:
+    return sorted((Path(spec.storage_path) / "set-aside").glob("*"))
+
+
+def flip(file: Path, bit: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(content)
+
+
+def metrics(epochs: tuple[Epoch, ...]) -> list[dict[str, list[float]]]:
+    return [epoch.metrics for epoch in epochs]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[dict[str, list[float]]]:
+    return metrics(tuple(train(CONFIG, load_data("digits"))))
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage path with a trial that was stopped after two of its three epochs."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    session = Session(make_spec(folder))
+    for _ in range(2):
+        session.advance(3600.0)
+        session.save()
+    return folder
+
+
+@pytest.fixture
+def spec(interrupted: Path, tmp_path: Path) -> TrialSpec:
+    """That trial, on a copy of its storage."""
+    shutil.copytree(interrupted, tmp_path / "storage")
+    return make_spec(tmp_path / "storage")
+
+
+@fuzz
+@given(content=st.binary(max_size=200), position=st.floats(0, 1, exclude_max=True), truncated=st.booleans())
+@example(content=b"", position=0.0, truncated=True)
+def test_no_flipped_bit_and_no_cut_is_believed(content: bytes, position: float, truncated: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        storage = TrialStorage(folder, "key", (0,))
+        storage.write("file", content)
+        assert storage.read("file") == content
+        file = next(Path(folder).rglob("file"))
+        if truncated:
+            file.write_bytes(file.read_bytes()[: int(position * file.stat().st_size)])
+        else:
+            flip(file, int(position * file.stat().st_size * 8))
+        damaged = file.read_bytes()
+        with pytest.raises(DamagedFileError, match="file does not match its SHA-256") as error:
+            storage.read("file")
+        assert storage.read("file") is None
+        (kept,) = Path(folder, "set-aside").iterdir()
+        assert kept.read_bytes() == damaged and str(kept) in str(error.value)
+        storage.remove()
+        assert kept.exists(), "it stays when the record has the trial"
+
+
+@pytest.mark.parametrize("where", [0, 64, 70, 0.3, 0.6, 0.999])
+def test_a_trial_goes_on_from_the_checkpoint_before_a_damaged_one(
+    spec: TrialSpec, undisturbed: list, where: float
+) -> None:
+    file = stored(spec, CHECKPOINT)
+    flip(file, 8 * int(where if where >= 1 else where * file.stat().st_size))
+    session = Session(spec)
+    report = session.advance(3600.0)
+    assert [epoch.number for epoch in report.epochs] == [1, 2], "epoch 2 was trained again"
+    said, went_on = report.warnings
+    assert f"{file} does not match its SHA-256" in said and str(set_aside(spec)[0]) in said
+    assert went_on == "it goes on after epoch 1"
+    last = session.advance(3600.0)
+    assert metrics(report.epochs + last.epochs) == undisturbed
+    assert last.warnings == (), "it is said once"
+
+
+def test_a_trial_without_a_checkpoint_that_can_be_used_starts_again(spec: TrialSpec, undisturbed: list) -> None:
+    """One is cut off, as where the power failed. The other is of a version that wrote no digest."""
+    cut, old = stored(spec, CHECKPOINT), stored(spec, FORMER_CHECKPOINT)
+    cut.write_bytes(cut.read_bytes()[:100])
+    old.write_bytes(old.read_bytes().partition(b"\n")[2])
+    assert torch.load(old, weights_only=True)["history"], "it is a whole file"
+    session = Session(spec)
+    reports = [session.advance(3600.0) for _ in range(3)]
+    assert reports[0].warnings[-1] == "it starts from its first epoch"
+    assert len(set_aside(spec)) == 2
+    assert metrics(sum((report.epochs for report in reports), ())) == undisturbed
+
+
+def test_an_intact_checkpoint_is_used_without_a_word(spec: TrialSpec, undisturbed: list) -> None:
+    report = Session(spec).advance(3600.0)
+    assert (metrics(report.epochs), report.done, report.warnings) == (undisturbed, True, ())
+
+
+def test_a_checkpoint_of_another_training_is_kept_and_said(spec: TrialSpec) -> None:
+    report = Session(spec.model_copy(update={"probe_every": 5})).advance(3600.0)
+    assert report.epochs[-1].number == 1
+    assert "checkpoint.pt cannot be used: the checkpoint is of" in report.warnings[0]
+    assert len(set_aside(spec)) == 2
+
+
+def test_the_drivers_screen_shows_a_workers_warnings(spec: TrialSpec) -> None:
+    report = TrialReport(
+        epochs=(Epoch(1, 1.0, {"test_error": [0.5]}),), done=False, warnings=("checkpoint.pt cannot be used: why",)
+    )
+    screen = io.StringIO()
+    with Display(Console(file=screen, width=40), "t", trials=1, epochs=3, device="cpu") as display:
+        display.trial_started("1", spec)
+        display.trial_reported("1", report_of(tune_result(report)))
+    assert screen.getvalue() == "baseline: checkpoint.pt cannot be used: why\n"
+
+
+def _fill_the_memory() -> None:
+    torch.empty(1 << 50)
+
+
+def _fill_the_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")  # there is no GPU here to fill
+
+
+@pytest.mark.parametrize("fill", [_fill_the_memory, _fill_the_gpu])
+def test_too_little_memory_is_not_taken_for_a_bad_checkpoint(
+    spec: TrialSpec, monkeypatch: pytest.MonkeyPatch, fill: Callable[[], None]
+) -> None:
+    before = stored(spec, CHECKPOINT).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "load_state_dict", lambda *_: fill())
+        with pytest.raises(MemoryError, match=r"out of memory while checkpoint.pt was loaded; it is kept"):
+            Session(spec)
+    assert stored(spec, CHECKPOINT).read_bytes() == before
+    assert Session(spec).advance(3600.0).epochs[-1].number == 3
+
+
+class Payload:
+    """Pickled code that makes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self._mark,)
+
+
+@pytest.mark.parametrize("write", [torch.save, pickle.dump])
+def test_a_checkpoint_runs_no_code(spec: TrialSpec, tmp_path: Path, write: Callable) -> None:
+    buffer = io.BytesIO()
+    write({"history": Payload(tmp_path / "was here")}, buffer)
+    storage_of(spec).write(CHECKPOINT, buffer.getvalue())
+    report = Session(spec).advance(3600.0)
+    assert not (tmp_path / "was here").exists()
+    assert report.warnings[0].startswith("checkpoint.pt cannot be used: ") and "\n" not in report.warnings[0]
+    assert report.warnings[1] == "it goes on after epoch 1"
+
+
+@settings(fuzz, max_examples=12)
+@given(data=st.data())
+def test_a_checkpoint_that_someone_made_up_ends_in_one_line(interrupted: Path, data: st.DataObject) -> None:
+    """Its digest fits, so only its content can give it away."""
+    real = storage_of(make_spec(interrupted)).read(CHECKPOINT)
+    assert real
+    cut = st.integers(0, len(real) - 1).map(lambda size: real[:size])
+    pickled = st.recursive(st.integers() | st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part))
+    content = data.draw(st.binary() | cut | pickled.map(_saved))
+    with tempfile.TemporaryDirectory() as folder:
+        spec = make_spec(Path(folder))
+        storage_of(spec).write(CHECKPOINT, content)
+        report = Session(spec).advance(0.0)
+    assert len(report.warnings) == 2
+    assert not any("\n" in warning for warning in report.warnings)
+    assert report.epochs[-1].number == 1
+
+
+def _saved(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_damaged_weights_are_not_recorded_and_the_next_sweep_makes_them_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client, experiment = ensure_experiment(uri, "test")
+    spec = make_spec(tmp_path, report_at=())
+
+    def record(report: TrialReport) -> bool:
+        recorder = Recorder(client, experiment, name="sweep", tags={}, params={})
+        recorder.trial_started("1", spec)
+        recorder.trial_reported("1", report)
+        recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+        return recorder.finish("FINISHED")
+
+    report = Session(spec).advance(3600.0)
+    expected = storage_of(spec).read(WEIGHTS)
+    assert expected
+    flip(stored(spec, WEIGHTS), 4 * len(expected))
+    with caplog.at_level(logging.ERROR):
+        assert not record(report)
+    (said,) = caplog.messages
+    assert said.startswith("a trial is not complete") and f"{WEIGHTS} does not match its SHA-256" in said
+    assert not any(trial.complete for trial in Record(uri, "test").trials())
+    assert record(Session(spec).advance(3600.0))
+    (trial,) = [trial for trial in Record(uri, "test").trials() if trial.complete]
+    recorded = Record(uri, "test").arrays(trial, WEIGHTS)
+    assert all(np.array_equal(array, recorded[name]) for name, array in load(expected).items())
+
+
+def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
+    data = load_data("digits")
+    weights = entries_under("seed_0/", {n: t.numpy() for n, t in Trainer(CONFIG, data).weights().items()})
+    storage = TrialStorage(str(tmp_path), "surface", (0,))
+    context = TrialContext(data.fingerprint, None, str(tmp_path))
+
+    def line() -> tuple[list[float], str]:
+        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context)
+        return [*computed.loss, *computed.error, computed.images.item()], computed.warning
+
+    first = line()
+    assert first[1] == "" and line() == first
+    file = next(tmp_path.rglob("grid-line-0"))
+    flip(file, 8 * (file.stat().st_size - 4))
+    numbers, warning = line()
+    assert numbers == first[0] and "a line of a loss surface is computed again" in warning
+    assert line() == first, "and is whole in the storage again"
