@@ -30,7 +30,6 @@ QUICK: dict[str, Any] = {"data": "digits", "epochs": 2, "samples": 4, "proof_see
 MOST_SEEDS = 1_000
 SMALLEST_SHARE = 0.001
 """The smallest part of a CPU, of a GPU or of a GB that a trial may ask for."""
-"""Characters; folders are named so, too."""
 DEFAULTS: dict[str, Any] = {"data": "cifar10", "epochs": 20, "samples": 20, "proof_seeds": 3}
 
 
