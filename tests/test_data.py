@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
@@ -341,7 +341,7 @@ def test_a_uri_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
         fetch(uri, tmp_path)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_broken_image_is_refused_or_read_as_eight_bits(drawn: st.DataObject) -> None:
     """Whatever the bytes are: an image of the right form, or one line that names it."""
@@ -356,7 +356,7 @@ def test_a_broken_image_is_refused_or_read_as_eight_bits(drawn: st.DataObject) -
         assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_broken_parquet_file_is_one_line(drawn: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

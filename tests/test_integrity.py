@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.numpy import load
@@ -31,7 +31,7 @@ from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import report_of, tune_result
 
 CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="adamw", batch_size=512, epochs=3)
-fuzz = settings(derandomize=True, deadline=None, max_examples=40)
+fuzz = settings(derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def make_spec(storage_path: Path, **changes: object) -> TrialSpec:
