@@ -9,6 +9,8 @@ if __name__ == "__main__":
 
     start()
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -95,13 +97,18 @@ def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]
 def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
     """All of a trial's artifacts, or those of `EXPORTED_FILES` alone. Those that are lost or damaged are named."""
     problems = {}
+    arrays = target / ARRAYS_FOLDER
+    arrays.mkdir(parents=True, exist_ok=True)
     for path in [""] if models else [f"{ARRAYS_FOLDER}/{name}" for name in EXPORTED_FILES if trial.has(name)]:
-        target.mkdir(parents=True, exist_ok=True)
         try:
-            client.download_artifacts(trial.run_id, path, str(target))
+            if models:
+                client.download_artifacts(trial.run_id, path, str(target))
+                continue
+            with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
+                shutil.copy(client.download_artifacts(trial.run_id, path, folder), arrays)
         except (MlflowException, OSError) as error:
             problems[path or "its artifacts"] = str(error).splitlines()[0]
-    for file in (target / ARRAYS_FOLDER).glob("*"):
+    for file in arrays.glob("*"):
         if problem := damage(file):
             file.unlink()
             problems[file.name] = problem
