@@ -98,8 +98,8 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, mo
     """All of a trial's artifacts, or those of `EXPORTED_FILES` alone. Those that are lost or damaged are named."""
     problems = {}
     arrays = target / ARRAYS_FOLDER
-    arrays.mkdir(parents=True, exist_ok=True)
     for path in [""] if models else [f"{ARRAYS_FOLDER}/{name}" for name in EXPORTED_FILES if trial.has(name)]:
+        arrays.mkdir(parents=True, exist_ok=True)
         try:
             if models:
                 client.download_artifacts(trial.run_id, path, str(target))
