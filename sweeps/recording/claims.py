@@ -34,8 +34,6 @@ LOOK_S = 0.2
 """Seconds between two looks at claims that are being written or settled."""
 LOOKS = 25
 """A claims file that cannot be read so often in a row was left half-written by a driver that died."""
-WAIT_S = 3.0
-"""Seconds between two looks at what other sweeps hold."""
 
 
 class Claims(BaseModel):

@@ -20,7 +20,7 @@ from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording.claims import WAIT_S, claiming
+from sweeps.recording.claims import claiming
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.sweep_report import say_failure, settled, sweep_report
 from sweeps.recording.views import present
@@ -34,6 +34,9 @@ from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.studies.proof import proof_name
 from trainable.storage import check_writable
+
+WAIT_S = 3.0
+"""Seconds between two looks at what other sweeps do."""
 
 
 @dataclass
@@ -150,7 +153,7 @@ class _Sweep:
     def _wait_for(self, claims: Collection[str]) -> None:
         for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
             self._waited_for.add(name)
-            self._console.print(f"waiting for the sweep {name}, which does the rest", markup=False)
+            self._console.print(f"waiting for the sweep {name}, which does the rest")
         time.sleep(WAIT_S)
 
     def _replan(self) -> SweepPlan:
