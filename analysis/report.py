@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from mlflow.exceptions import MlflowException
 
+from analysis.effects import MARGIN
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
 from analysis.record import Record, Source
@@ -69,6 +70,9 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
     tracking_uri: TrackingUri = TRACKING_URI,
     experiment: Experiment = EXPERIMENT,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Differences of the error below it do not matter.")
+    ] = MARGIN,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
@@ -76,7 +80,7 @@ def main(
     except (LookupError, MlflowException) as error:
         print(f"error: {str(error.args[0]).splitlines()[0]}", file=sys.stderr)
         raise typer.Exit(2) from error
-    print(make_report(source, out))
+    print(write_report(ReportData(source, out, margin)))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:

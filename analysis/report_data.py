@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.effects import Effect, paired_effects
+from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.proof import Proof, proofs
 from analysis.record import Source, TrialRecord
@@ -22,6 +22,8 @@ class ReportData:
     source: Source
     folder: Path
     """Where the report is written: sections put their pictures and CSV files here."""
+    margin: float = MARGIN
+    """Differences of the error that are smaller do not matter."""
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
@@ -46,7 +48,7 @@ class ReportData:
     @cached_property
     def effects(self) -> list[Effect]:
         """The effect of each ablation on the held-out error, the largest gain first."""
-        return paired_effects([table for table in self.tables if not table.measure], self.trainings)
+        return paired_effects([table for table in self.tables if not table.measure], self.trainings, self.margin)
 
     @cached_property
     def envelopes(self) -> list[EnvelopeComparison]:
@@ -66,7 +68,7 @@ class ReportData:
     @cached_property
     def proofs(self) -> list[Proof]:
         """The proofs of the searches' winners."""
-        return proofs(self.source, self.tables, self.trainings)
+        return proofs(self.source, self.tables, self.trainings, self.margin)
 
     @property
     def data_set(self) -> str:
