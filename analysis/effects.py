@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
 
+from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import EQUAL
 from analysis.pooling import Pooled, pooled_variance
 from analysis.replicates import Replicates
@@ -21,12 +23,13 @@ ALPHA = 0.05
 MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
 HEADER = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "verdict", "variance", "t-test p, Holm",
-    "equivalence p, Holm", "Wilcoxon p, Holm",
+    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
+    "variance", "t-test p, Holm", "equivalence p, Holm", "Wilcoxon p, Holm",
 )  # fmt: skip
 NUMBERS = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "verdict", "rows pooled", "degrees of freedom",
-    "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm",
+    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
+    "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",
+    "Wilcoxon p", "Wilcoxon p, Holm",
 )  # fmt: skip
 
 
@@ -53,8 +56,10 @@ class Effect:
     against: str
     """The reference: `baseline`, or the name of another row."""
     config: Config
+    seeds: tuple[int, ...]
+    """Those that both have, ascending."""
     differences: tuple[float, ...]
-    """One for each seed, in ascending order of the seeds."""
+    """One for each of these seeds."""
     margin: float = MARGIN
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
@@ -64,6 +69,9 @@ class Effect:
     tests: TTests | None = None
     """None for fewer than two seeds. Also where all seeds differ by the same, unless the variance is pooled."""
     wilcoxon_p: float | None = None
+    crossed: tuple[float, float] | None = None
+    """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images a
+    seed gets right."""
     t_holm: float | None = None
     equivalence_holm: float | None = None
     wilcoxon_holm: float | None = None
@@ -109,7 +117,10 @@ class Effect:
 
 
 def paired_effects(
-    tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], margin: float = MARGIN
+    tables: Sequence[ResolvedTable],
+    trainings: Mapping[str, Replicates],
+    margin: float = MARGIN,
+    right: Mapping[str, Right] = MappingProxyType({}),
 ) -> list[Effect]:
     """The effect of each distinct config on the held-out error after the last epoch, the largest gain first.
 
@@ -119,7 +130,7 @@ def paired_effects(
     The tests are the paired t-test of a difference, the equivalence test against a difference of `margin`, and
     Wilcoxon's signed-rank test. The first two take the variance from all rows of a study with the same reference where
     Levene's test does not object (see `pooled_variance`). Holm's correction is over the effects of one study, for each
-    test apart.
+    test apart. `right` has the images that each seed of a key gets right, where they are known.
     """
     rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
@@ -136,12 +147,16 @@ def paired_effects(
         errors, reference_errors = (_final_errors(trainings[each]) for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
             differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
-            effect = Effect(table.study, names[key], names.get(reference, reference), row.config, differences, margin)
+            against = names.get(reference, reference)
+            effect = Effect(table.study, names[key], against, row.config, tuple(shared), differences, margin)
             blocks.setdefault((table.study, reference), {})[key] = effect
     by_study: dict[str, list[Effect]] = {}
     for (study, reference), effects in blocks.items():
         pools = _pools(reference, [key for key, effect in effects.items() if len(effect.differences) > 1], trainings)
-        tested = [_tested(effect, pools.get(key)) for key, effect in effects.items()]
+        tested = [
+            _crossed(_tested(effect, pools.get(key)), right.get(key), right.get(reference))
+            for key, effect in effects.items()
+        ]
         by_study.setdefault(study, []).extend(tested)
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
@@ -170,7 +185,11 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
             effect.against,
             str(len(effect.differences)),
             f"{effect.mean:+.4f}",
-            *(["-", "-"] if effect.interval is None else [f"{bound:+.4f}" for bound in effect.interval]),
+            *(
+                "-" if bound is None else f"{bound:+.4f}"
+                for interval in (effect.interval, effect.crossed)
+                for bound in interval or (None, None)
+            ),
             effect.verdict.value,
             f"{'pooled' if effect.pooled else 'own'}, {effect.tests.dof} df" if effect.tests else "-",
             *(p_text(p) for p in (effect.t_holm, effect.equivalence_holm, effect.wilcoxon_holm)),
@@ -183,7 +202,7 @@ def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
     """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
     return [
         (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         each.verdict.value, each.pool.rows if each.pool and each.pooled else None,
+         *(each.crossed or (None, None)), each.verdict.value, each.pool.rows if each.pool and each.pooled else None,
          each.tests.dof if each.tests else None, each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm,
          each.wilcoxon_p, each.wilcoxon_holm)
         for each in effects
@@ -231,6 +250,15 @@ def _tested(effect: Effect, pool: Pooled | None) -> Effect:
         tests=t_tests(effect.differences, effect.margin, pool),
         wilcoxon_p=None if spread < EQUAL else float(stats.wilcoxon(effect.differences).pvalue),
     )
+
+
+def _crossed(effect: Effect, right: Right | None, reference: Right | None) -> Effect:
+    """The effect with its interval over new seeds and new images, where they are known."""
+    of_row, of_reference = (stacked(each, effect.seeds) for each in (right, reference))
+    if effect.interval is None or of_row is None or of_reference is None:
+        return effect
+    half = crossed_half_width(of_row - of_reference, effect.interval[1] - effect.mean)
+    return replace(effect, crossed=(effect.mean - half, effect.mean + half))
 
 
 def _corrected(family: Sequence[Effect]) -> list[Effect]:

@@ -44,6 +44,7 @@ def _effects(data: ReportData) -> list[Block]:
             "seed. The largest gain comes first. Each 95% interval is that of one effect, not corrected for their "
             "number. With one seed there is no interval and no test."
         ),
+        Text(_images(data.effects)),
         Text(
             "Two tests give the verdicts. An error is called lower or higher by the paired t-test, which asks whether "
             "there is any difference. A change is called without effect beyond the margin by the equivalence test (two "
@@ -61,6 +62,16 @@ def _effects(data: ReportData) -> list[Block]:
         Picture(picture, "The effect of each change."),
         Grid(HEADER, effect_rows(data.effects)),
     ]
+
+
+def _images(effects: Sequence[Effect]) -> str:
+    """What the intervals say of other images."""
+    crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
+    return (
+        "The intervals and the verdicts speak of new seeds on the same test images. A second interval speaks of new "
+        f"seeds and new images; {crossed} of {tested} tested changes have it. The others are left out: the record "
+        "lacks which images a seed of theirs, or of their reference's, gets right."
+    )
 
 
 def _decided(study: str, family: Sequence[Effect]) -> str:

@@ -1,5 +1,6 @@
 """The course report's tables: its printed errors beside ours, and how far they agree."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.agreement import Agreement, agreements, disagreements, lost_trainings
@@ -28,7 +29,7 @@ HOW_TO_READ = (
     "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
     "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's "
     "minimum (@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
-    "beside it."
+    "beside it. These intervals speak of new seeds on the same images."
 )
 HOW_TO_JUDGE = (
     "A printed figure counts as reproduced where it lies in the 95% prediction interval of one more of our runs. By "
@@ -40,7 +41,7 @@ HOW_TO_JUDGE = (
 
 def section(data: ReportData) -> Section:
     """An overview of all rows and of what is not reproduced, and each table as a subsection."""
-    blocks: list[Block] = [Text(HOW_TO_READ)]
+    blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
     if ablations := [table for table in data.reproduced if not table.table.measure]:
@@ -69,6 +70,18 @@ def section(data: ReportData) -> Section:
         for lost in lost_trainings(data.reproduced)
     ]
     return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
+
+
+def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
+    """Which rows have an interval that speaks of new images, too."""
+    rows = {row.key: row.crossed is not None for table in tables for row in table.rows if row.held_out}
+    if not rows:
+        return []
+    return [
+        f"{sum(rows.values())} of {len(rows)} distinct rows have a second interval of the last epoch's error, half the "
+        "width of which is in brackets: it speaks of new seeds and of new images. The others have one seed, a training "
+        "lost at chance, or a seed of which the record lacks the images that it gets right."
+    ]
 
 
 def _agreement(agreement: Agreement) -> str:
