@@ -231,10 +231,10 @@ def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicat
 
     The seeds are those that the reference shares with a row.
     """
-    if _lost(trainings[reference]):
+    kept = [key for key in keys if not _lost(trainings[key])]
+    if len(kept) < 2 or _lost(trainings[reference]):
         return {}
     base = _final_errors(trainings[reference])
-    kept = [key for key in keys if not _lost(trainings[key])]
     paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in kept]
     shared = {seed for row in paired for seed in row}
     pooled = pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])

@@ -43,9 +43,9 @@ def pooled_variance(rows: Sequence[Mapping[int, float]]) -> Pooled | None:
     often than its level says, which costs power and no error rate. The pool has all rows or none: to leave out those
     that vary most makes the variance of the others look too small.
 
-    None for fewer than three rows, whose test is the paired t-test, and where nothing varies.
+    For two rows the test of their difference is the paired t-test. None for fewer, and where nothing varies.
     """
-    if len(rows) < 3:
+    if len(rows) < 2:
         return None
     seeds = sorted({seed for row in rows for seed in row})
     cells = [(index, seeds.index(seed), error) for index, row in enumerate(rows) for seed, error in row.items()]
