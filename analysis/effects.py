@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from scipy import stats
 
+from analysis.chances import Chance, chance_of_lower
 from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import EQUAL
 from analysis.pooling import Pooled, pooled_variance
@@ -24,12 +25,12 @@ MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
 HEADER = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
-    "variance", "t-test p, Holm", "equivalence p, Holm", "Wilcoxon p, Holm",
+    "variance", "t-test p, Holm", "equivalence p, Holm", "Wilcoxon p, Holm", "lower in, chance",
 )  # fmt: skip
 NUMBERS = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
     "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",
-    "Wilcoxon p", "Wilcoxon p, Holm",
+    "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low", "chance, high",
 )  # fmt: skip
 
 
@@ -95,6 +96,11 @@ class Effect:
     def equivalence_p(self) -> float | None:
         """The p value of the equivalence test."""
         return self.tests.equivalence_p if self.tests else None
+
+    @property
+    def chance(self) -> Chance | None:
+        """The chance that one new training has the lower error."""
+        return chance_of_lower(self.differences)
 
     @property
     def pooled(self) -> bool:
@@ -193,6 +199,7 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
             effect.verdict.value,
             f"{'pooled' if effect.pooled else 'own'}, {effect.tests.dof} df" if effect.tests else "-",
             *(p_text(p) for p in (effect.t_holm, effect.equivalence_holm, effect.wilcoxon_holm)),
+            effect.chance.as_text if effect.chance else "-",
         ]
         for effect in effects
     ]
@@ -204,7 +211,8 @@ def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
         (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
          *(each.crossed or (None, None)), each.verdict.value, each.pool.rows if each.pool and each.pooled else None,
          each.tests.dof if each.tests else None, each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm,
-         each.wilcoxon_p, each.wilcoxon_holm)
+         each.wilcoxon_p, each.wilcoxon_holm,
+         *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))
         for each in effects
     ]  # fmt: skip
 

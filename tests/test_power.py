@@ -66,7 +66,7 @@ def test_rows_that_vary_unequally_promise_no_pooled_test() -> None:
     alike, unequal = (forecast(RATES_STUDY, recorded(RATES_STUDY, 0.001, wild), 3) for wild in (1.0, 30.0))
     assert alike and unequal and alike.difference and unequal.difference
     own = detectable(3, 1.0, 2, 0.05 / 3) / detectable(3, 1.0, 6, 0.05 / 3)
-    assert unequal.difference / alike.difference > 3 * own, "two degrees of freedom and the larger variance"
+    assert unequal.difference / alike.difference > 5 * own, "two degrees of freedom and the larger variance"
 
 
 def test_a_record_of_single_seeds_and_a_plan_of_one_row_say_nothing() -> None:

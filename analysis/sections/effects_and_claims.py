@@ -53,6 +53,10 @@ def _effects(data: ReportData) -> list[Block]:
             "neither decides is undecided. Wilcoxon's test stands beside them and gives no verdict: it cannot go below "
             "p = 0.25 with three seeds, or 0.06 with five."
         ),
+        Text(
+            "The last column counts the seeds whose error is lower with the change, and gives the 95% interval of the "
+            "chance that one new training has the lower error."
+        ),
         *(
             Text(said)
             for study, family in studies.items()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.agreement import Agreement, agreements, disagreements, lost_trainings
+from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, lost_trainings
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
 from analysis.effects import p_text
@@ -92,6 +92,15 @@ def _agreement(agreement: Agreement) -> str:
         + (f", {unjudged} cannot be judged (one seed, or a training lost at chance)" if unjudged else "")
         + f". Ours are higher in {agreement.higher} (sign test p {p_text(agreement.sign_test_p)}); the median of ours "
         f"minus the printed one is {agreement.median_shift:+.4f}."
+        + (_shift(agreement.shift) if agreement.shift else "")
+    )
+
+
+def _shift(shift: InterquartileMean) -> str:
+    low, high = shift.interval
+    return (
+        f" The interquartile mean over the seeds of all rows is {shift.mean:+.4f} [{low:+.4f}, {high:+.4f}] (95%, "
+        "stratified bootstrap: the seeds of each row are drawn again)."
     )
 
 
