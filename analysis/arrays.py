@@ -8,7 +8,7 @@ import numpy as np
 from analysis.record import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.tables import setting
-from trainable.storage import SURFACE, TRACES, entries_under
+from trainable.storage import CORRECT, SURFACE, TRACES, entries_under
 from trainable.study import ResolvedTable
 
 BN_EPS = 1e-5
@@ -43,6 +43,24 @@ def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, 
             if (name := f"{kind}/seed_{seed}") in arrays:
                 by_seed.setdefault(seed, arrays[name])
     return by_seed
+
+
+def correct_images(source: Source, training: Replicates) -> dict[int, np.ndarray]:
+    """Which of the N held-out images the last epoch classified correctly, bool (N,), by seed.
+
+    A seed is left out where the training whose error counts (see `Replicates.by_seed`) has not kept them.
+    """
+    by_seed: dict[int, np.ndarray] = {}
+    counted: set[int] = set()
+    for trial in training.trials:
+        bits = source.arrays(trial, CORRECT)
+        for seed, series in trial.by_seed(training.config.held_out).items():
+            if series and seed not in counted and (packed := bits.get(f"seed_{seed}")) is not None:
+                right = np.unpackbits(packed)
+                images = round(right.sum() / max(1 - series[-1][1], 1 / len(right)))  # the last byte is filled with 0
+                by_seed[seed] = right[:images].astype(bool)
+            counted |= {seed} if series else set()
+    return dict(sorted(by_seed.items()))
 
 
 def probe_interval(training: Replicates) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.effects import Effect, p_text
+from analysis.effects import Effect, Verdict, p_text
 from analysis.intervals import as_text
 from analysis.replicates import Replicates
 from trainable.study import ResolvedTable
@@ -23,8 +23,8 @@ class Claim:
 
     sentence: str
     verdict: str
-    """`established`, `likely`, `not established`, `unlikely` or `contradicted` where an effect decides; `confounded` or
-    `misprinted` where the course report's own records do."""
+    """`established`, `likely`, `not established`, `no effect beyond the margin`, `unlikely` or `contradicted` where an
+    effect decides; `confounded` or `misprinted` where the course report's own records do."""
     evidence: str
     """What the data say. Differences are those of the last epoch's test error."""
 
@@ -73,6 +73,8 @@ def judge_claims(
 
 def _verdict(effect: Effect | None, rises: bool) -> str:
     """The verdict on the sentence that a change raises the error, or lowers it."""
+    if effect and effect.verdict is Verdict.NO_EFFECT:
+        return effect.verdict
     if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
         return "not established"
     agrees = (effect.mean > 0) == rises

@@ -2,32 +2,54 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import CONFIDENCE
+from analysis.chances import Chance, chance_of_lower
+from analysis.crossed import Right, crossed_half_width, stacked
+from analysis.intervals import EQUAL
+from analysis.pooling import Pooled, pooled_variance
 from analysis.replicates import Replicates
+from analysis.t_tests import TTests, t_tests
+from analysis.tables import CHANCE
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
 
 BASELINE = "baseline"
 ALPHA = 0.05
-"""An effect is established where p is below this after Holm's correction."""
-EQUAL = 1e-9
-"""Differences this close are equal: a split has far fewer images."""
+"""A test decides where its p is below this after Holm's correction."""
+MARGIN = 0.01
+"""Differences of the error that are smaller do not matter: one in a hundred images."""
 HEADER = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "t-test p", "t-test p, Holm",
-    "Wilcoxon p", "Wilcoxon p, Holm",
+    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
+    "variance", "t-test p, Holm", "equivalence p, Holm", "Wilcoxon p, Holm", "lower in, chance",
 )  # fmt: skip
+NUMBERS = (
+    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
+    "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",
+    "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low", "chance, high",
+)  # fmt: skip
+
+
+class Verdict(StrEnum):
+    """What the tests of an effect say."""
+
+    LOWER = "lower"
+    """The t-test finds that the error is lower."""
+    HIGHER = "higher"
+    NO_EFFECT = "no effect beyond the margin"
+    """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
+    UNDECIDED = "undecided"
+    """Neither does, or there are too few seeds for a test."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A config's error minus that of its reference, for the seeds that both have.
-
-    The interval and the tests are None for fewer than two seeds, and where all seeds differ by the same.
-    """
+    """A config's error minus that of its reference, for the seeds that both have. A p value is None where there is no
+    test."""
 
     study: str
     """The first study that the config is a row of."""
@@ -35,13 +57,24 @@ class Effect:
     against: str
     """The reference: `baseline`, or the name of another row."""
     config: Config
+    seeds: tuple[int, ...]
+    """Those that both have, ascending."""
     differences: tuple[float, ...]
-    """One for each seed, in ascending order of the seeds."""
-    interval: tuple[float, float] | None
-    """The 95% confidence interval of the mean difference, not corrected for the number of effects."""
-    t_p: float | None
-    wilcoxon_p: float | None
+    """One for each of these seeds."""
+    margin: float = MARGIN
+    """What the equivalence test compares the difference with."""
+    pool: Pooled | None = None
+    """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
+    with fewer than two seeds, and where one of its trainings or of its reference's never left chance: such a mix is no
+    pattern for others."""
+    tests: TTests | None = None
+    """None for fewer than two seeds. Also where all seeds differ by the same, unless the variance is pooled."""
+    wilcoxon_p: float | None = None
+    crossed: tuple[float, float] | None = None
+    """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images a
+    seed gets right."""
     t_holm: float | None = None
+    equivalence_holm: float | None = None
     wilcoxon_holm: float | None = None
 
     @property
@@ -50,18 +83,60 @@ class Effect:
         return float(np.mean(self.differences))
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% confidence interval of the mean difference, not corrected for the number of effects."""
+        return self.tests.interval if self.tests else None
+
+    @property
+    def t_p(self) -> float | None:
+        """The p value of the paired t-test."""
+        return self.tests.difference_p if self.tests else None
+
+    @property
+    def equivalence_p(self) -> float | None:
+        """The p value of the equivalence test."""
+        return self.tests.equivalence_p if self.tests else None
+
+    @property
+    def chance(self) -> Chance | None:
+        """The chance that one new training has the lower error."""
+        return chance_of_lower(self.differences)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the interval and the tests rest on the pooled variance. Else they rest on that of the differences."""
+        return self.pool is not None and self.pool.equal
+
+    @property
     def established(self) -> bool:
         """Whether the t-test is below `ALPHA` after the correction for all effects of the study."""
         return self.t_holm is not None and self.t_holm < ALPHA
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the tests say, each after the correction for all effects of the study."""
+        if self.established:
+            return Verdict.LOWER if self.mean < 0 else Verdict.HIGHER
+        if self.equivalence_holm is not None and self.equivalence_holm < ALPHA:
+            return Verdict.NO_EFFECT
+        return Verdict.UNDECIDED
 
-def paired_effects(tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[Effect]:
+
+def paired_effects(
+    tables: Sequence[ResolvedTable],
+    trainings: Mapping[str, Replicates],
+    margin: float = MARGIN,
+    right: Mapping[str, Right] = MappingProxyType({}),
+) -> list[Effect]:
     """The effect of each distinct config on the held-out error after the last epoch, the largest gain first.
 
     It is the last epoch's error, because a minimum over the epochs on the test split is optimistic. A config is
-    compared with the reference of the first table that has it, and has no effect where the record lacks either. The
-    tests are the paired t-test and Wilcoxon's signed-rank test; Holm's correction is over the effects of one study, for
-    each test apart.
+    compared with the reference of the first table that has it, and has no effect where the record lacks either.
+
+    The tests are the paired t-test of a difference, the equivalence test against a difference of `margin`, and
+    Wilcoxon's signed-rank test. The first two take the variance from all rows of a study with the same reference where
+    Levene's test does not object (see `pooled_variance`). Holm's correction is over the effects of one study, for each
+    test apart. `right` has the images that each seed of a key gets right, where they are known.
     """
     rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
@@ -70,16 +145,25 @@ def paired_effects(tables: Sequence[ResolvedTable], trainings: Mapping[str, Repl
     names = {
         key: BASELINE if row.config.is_baseline else f"{table.slug}: {row.name}" for key, (table, row) in rows.items()
     }
-    by_study: dict[str, list[Effect]] = {}
+    blocks: dict[tuple[str, str], dict[str, Effect]] = {}
     for key, (table, row) in rows.items():
-        if row.config.is_baseline or key == table.reference or not {key, table.reference} <= trainings.keys():
+        reference = table.reference
+        if row.config.is_baseline or key == reference or not {key, reference} <= trainings.keys():
             continue
-        errors, reference_errors = (_final_errors(trainings[each]) for each in (key, table.reference))
+        errors, reference_errors = (_final_errors(trainings[each]) for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
-            differences = np.array([errors[seed] - reference_errors[seed] for seed in shared])
-            against = names.get(table.reference, table.reference)
-            effect = _effect(table.study, names[key], against, row.config, differences)
-            by_study.setdefault(table.study, []).append(effect)
+            differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
+            against = names.get(reference, reference)
+            effect = Effect(table.study, names[key], against, row.config, tuple(shared), differences, margin)
+            blocks.setdefault((table.study, reference), {})[key] = effect
+    by_study: dict[str, list[Effect]] = {}
+    for (study, reference), effects in blocks.items():
+        pools = _pools(reference, [key for key, effect in effects.items() if len(effect.differences) > 1], trainings)
+        tested = [
+            _crossed(_tested(effect, pools.get(key)), right.get(key), right.get(reference))
+            for key, effect in effects.items()
+        ]
+        by_study.setdefault(study, []).extend(tested)
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
 
@@ -107,11 +191,30 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
             effect.against,
             str(len(effect.differences)),
             f"{effect.mean:+.4f}",
-            *(["-", "-"] if effect.interval is None else [f"{bound:+.4f}" for bound in effect.interval]),
-            *(p_text(p) for p in (effect.t_p, effect.t_holm, effect.wilcoxon_p, effect.wilcoxon_holm)),
+            *(
+                "-" if bound is None else f"{bound:+.4f}"
+                for interval in (effect.interval, effect.crossed)
+                for bound in interval or (None, None)
+            ),
+            effect.verdict.value,
+            f"{'pooled' if effect.pooled else 'own'}, {effect.tests.dof} df" if effect.tests else "-",
+            *(p_text(p) for p in (effect.t_holm, effect.equivalence_holm, effect.wilcoxon_holm)),
+            effect.chance.as_text if effect.chance else "-",
         ]
         for effect in effects
     ]
+
+
+def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
+    """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
+    return [
+        (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
+         *(each.crossed or (None, None)), each.verdict.value, each.pool.rows if each.pool and each.pooled else None,
+         each.tests.dof if each.tests else None, each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm,
+         each.wilcoxon_p, each.wilcoxon_holm,
+         *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))
+        for each in effects
+    ]  # fmt: skip
 
 
 def p_text(p: float | None) -> str:
@@ -125,19 +228,52 @@ def _final_errors(trained: Replicates) -> dict[int, float]:
     return {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
 
 
+def _lost(trained: Replicates) -> bool:
+    """Whether a seed's training never left chance."""
+    histories = trained.by_seed(trained.config.held_out).values()
+    return any(min(error for _, error in series) >= CHANCE for series in histories)
+
+
+def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicates]) -> dict[str, Pooled | None]:
+    """The pooled variance of a reference and the rows that are compared with it, for each of these rows that is in it.
+
+    The seeds are those that the reference shares with a row.
+    """
+    kept = [key for key in keys if not _lost(trainings[key])]
+    if len(kept) < 2 or _lost(trainings[reference]):
+        return {}
+    base = _final_errors(trainings[reference])
+    paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in kept]
+    shared = {seed for row in paired for seed in row}
+    pooled = pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
+    return dict.fromkeys(kept, pooled)
+
+
+def _tested(effect: Effect, pool: Pooled | None) -> Effect:
+    """The effect with its tests."""
+    spread = np.ptp(effect.differences)
+    return replace(
+        effect,
+        pool=pool,
+        tests=t_tests(effect.differences, effect.margin, pool),
+        wilcoxon_p=None if spread < EQUAL else float(stats.wilcoxon(effect.differences).pvalue),
+    )
+
+
+def _crossed(effect: Effect, right: Right | None, reference: Right | None) -> Effect:
+    """The effect with its interval over new seeds and new images, where they are known."""
+    of_row, of_reference = (stacked(each, effect.seeds) for each in (right, reference))
+    if effect.interval is None or of_row is None or of_reference is None:
+        return effect
+    half = crossed_half_width(of_row - of_reference, effect.interval[1] - effect.mean)
+    return replace(effect, crossed=(effect.mean - half, effect.mean + half))
+
+
 def _corrected(family: Sequence[Effect]) -> list[Effect]:
     t_holm = holm([effect.t_p for effect in family])
+    equivalence_holm = holm([effect.equivalence_p for effect in family])
     wilcoxon_holm = holm([effect.wilcoxon_p for effect in family])
     return [
-        replace(effect, t_holm=t, wilcoxon_holm=w) for effect, t, w in zip(family, t_holm, wilcoxon_holm, strict=True)
+        replace(effect, t_holm=t, equivalence_holm=e, wilcoxon_holm=w)
+        for effect, t, e, w in zip(family, t_holm, equivalence_holm, wilcoxon_holm, strict=True)
     ]
-
-
-def _effect(study: str, name: str, against: str, config: Config, differences: np.ndarray) -> Effect:
-    values = tuple(differences.tolist())
-    if len(values) < 2 or np.ptp(differences) < EQUAL:
-        return Effect(study, name, against, config, values, None, None, None)
-    t_test = stats.ttest_1samp(differences, 0.0)
-    low, high = t_test.confidence_interval(CONFIDENCE)
-    return Effect(study, name, against, config, values, (float(low), float(high)), float(t_test.pvalue),
-                  float(stats.wilcoxon(differences).pvalue))  # fmt: skip

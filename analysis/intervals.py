@@ -7,6 +7,8 @@ from statistics import mean, stdev
 from scipy import stats
 
 CONFIDENCE = 0.95
+EQUAL = 1e-9
+"""Differences this close are equal: a split has far fewer images."""
 
 
 def half_width(values: Sequence[float], next_run: bool = False) -> float | None:

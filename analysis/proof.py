@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from analysis.effects import EQUAL, Effect, paired_effects
+from analysis.crossed import Right
+from analysis.effects import MARGIN, Effect, paired_effects
+from analysis.intervals import EQUAL
 from analysis.record import Source
 from analysis.replicates import Replicates
 from trainable.config import Config
@@ -105,10 +108,17 @@ class ReliabilityBin:
     count: int
 
 
-def proofs(source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[Proof]:
+def proofs(
+    source: Source,
+    tables: Sequence[ResolvedTable],
+    trainings: Mapping[str, Replicates],
+    margin: float = MARGIN,
+    right: Mapping[str, Right] = MappingProxyType({}),
+) -> list[Proof]:
     """The proofs among a record's tables whose two configs are trained.
 
-    The differences are those of this winner: the record may still have the table of an earlier one.
+    The differences are those of this winner: the record may still have the table of an earlier one. `margin` and
+    `right` are those of `paired_effects`.
     """
     found = []
     for table in proof_tables(tables):
@@ -118,7 +128,8 @@ def proofs(source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[s
                 each for each in tables
                 if each.measure == DIFFERENCES.name and (each.study, each.reference) == (table.study, winner.key)
             ]  # fmt: skip
-            worth = sorted(map(_named_by_row, paired_effects(of_winner, trainings)), key=lambda effect: -effect.mean)
+            effects = paired_effects(of_winner, trainings, margin, right)
+            worth = sorted(map(_named_by_row, effects), key=lambda effect: -effect.mean)
             missing = tuple(row.name for each in of_winner for row in each.rows if row.key not in trainings)
             ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
             found.append(Proof(table, compared=theirs, winner=ours, differences=tuple(worth), missing=missing))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from mlflow.exceptions import MlflowException
 
+from analysis.effects import MARGIN
 from analysis.folder import Folder
 from analysis.page import HTML, write_page
 from analysis.passwords import hide_passwords
@@ -70,6 +71,9 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
     tracking_uri: TrackingUri = TRACKING_URI,
     experiment: Experiment = EXPERIMENT,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Differences of the error below it do not matter.")
+    ] = MARGIN,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
@@ -77,7 +81,7 @@ def main(
     except (LookupError, ValueError, MlflowException) as error:
         print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
         raise typer.Exit(2) from error
-    print(make_report(source, out))
+    print(write_report(ReportData(source, out, margin)))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:

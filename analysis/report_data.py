@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.effects import Effect, paired_effects
+import numpy as np
+
+from analysis.arrays import correct_images
+from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.proof import Proof, proofs
 from analysis.record import Source, TrialRecord
@@ -22,6 +25,8 @@ class ReportData:
     source: Source
     folder: Path
     """Where the report is written: sections put their pictures and CSV files here."""
+    margin: float = MARGIN
+    """Differences of the error that are smaller do not matter."""
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
@@ -39,14 +44,24 @@ class ReportData:
         return latest_tables(self.source.sweeps(), self.trainings)
 
     @cached_property
+    def right(self) -> dict[str, dict[int, np.ndarray]]:
+        """Which held-out images the tables' trainings classify correctly, by key and seed: see `correct_images`."""
+        keys = dict.fromkeys(
+            key for table in self.tables for key in (*(row.key for row in table.rows), table.reference)
+        )
+        return {key: correct_images(self.source, self.trainings[key]) for key in keys if key in self.trainings}
+
+    @cached_property
     def reproduced(self) -> list[ReproducedTable]:
         """The tables with their errors, without those whose measure says that they are not shown."""
-        return reproduce([table for table in self.tables if table.measurement.errors_shown], self.trials)
+        return reproduce([table for table in self.tables if table.measurement.errors_shown], self.trials, self.right)
 
     @cached_property
     def effects(self) -> list[Effect]:
         """The effect of each ablation on the held-out error, the largest gain first."""
-        return paired_effects([table for table in self.tables if not table.measure], self.trainings)
+        return paired_effects(
+            [table for table in self.tables if not table.measure], self.trainings, self.margin, self.right
+        )
 
     @cached_property
     def envelopes(self) -> list[EnvelopeComparison]:
@@ -66,7 +81,7 @@ class ReportData:
     @cached_property
     def proofs(self) -> list[Proof]:
         """The proofs of the searches' winners."""
-        return proofs(self.source, self.tables, self.trainings)
+        return proofs(self.source, self.tables, self.trainings, self.margin, self.right)
 
     @property
     def data_set(self) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
+from types import MappingProxyType
 
+from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import as_text, half_width
 from analysis.record import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
@@ -70,6 +72,9 @@ class ReproducedRow:
     train: Cell | None
     held_out: Cell | None
     """The test error; under protocol B, which leaves the test split alone, the validation error."""
+    crossed: float | None = None
+    """Half the 95% interval of the mean error after the last epoch over new seeds and new images. None for one seed,
+    where a run is lost, and where the record lacks which images a seed gets right."""
 
     @property
     def verdicts(self) -> tuple[str, str] | None:
@@ -103,6 +108,8 @@ class ReproducedTable:
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
             last = "missing" if row.held_out is None else row.held_out.as_text(row.held_out.finals)
+            if row.crossed is not None:
+                last += f" ({row.crossed:.4f} with new images)"
             lines.append([row.name, _text(row.train), _text(row.held_out), last, seeds])
         if self.comparable:
             lines[0] += ["reported train", "reported test", "reproduced: train, test"]
@@ -160,9 +167,11 @@ def _recorded_rows(table: ResolvedTable, trainings: Collection[str]) -> int:
     return sum(row.key in trainings for row in table.rows)
 
 
-def reproduce(tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord]) -> list[ReproducedTable]:
+def reproduce(
+    tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord], right: Mapping[str, Right] = MappingProxyType({})
+) -> list[ReproducedTable]:
     """The tables with the errors of the complete trials, whose histories must be read. The trials of one key are taken
-    together.
+    together. `right` has the images that each seed of a key gets right, where they are known.
 
     The printed figures stand beside a table whose baseline is the course report's own, on CIFAR-10. Other data, epochs
     or settings are not compared with them.
@@ -174,9 +183,16 @@ def reproduce(tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord]) ->
             metrics = ("train_error", row.config.held_out)
             train, held_out = (trainings[row.key].by_seed(each) if row.key in trainings else {} for each in metrics)
             reported = row.reported if reports_own else None
-            rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), cell_of(train), cell_of(held_out)))
+            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, right.get(row.key))
+            rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), *cells, half))
         reproduced.append(ReproducedTable(table, tuple(rows)))
     return reproduced
+
+
+def _crossed(by_seed: Mapping[int, Series], right: Right | None) -> float | None:
+    cell, of_seeds = cell_of(by_seed), stacked(right, tuple(by_seed))
+    half = half_width(cell.finals) if cell and not cell.lost else None
+    return None if half is None or of_seeds is None else crossed_half_width(of_seeds, half)
 
 
 def verdict(cell: Cell, printed: float) -> str:

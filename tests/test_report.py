@@ -69,8 +69,9 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert short.count("(#") == 3, "each sentence leads to its details"
     assert "Of 1 printed test errors 1 lie in the 95% prediction interval" in page
     assert "Study tables, 2 of 2 changes tested" in page
-    assert "the error is raised by loss: hinge (+0.2033); lowered by none. 1 stay undecided" in page
-    assert f"with 3 seeds the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 2):.1f}." in page
+    assert "the error is raised by loss: hinge (+0.2033); lowered by none. Without effect beyond 0.01: none." in page
+    assert f"the fewest here, the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 4):.1f}." in page
+    assert "take one variance with 4 degrees of freedom from 3 rows (baseline, and what is compared with it)" in page
     assert "| its validation error | 0.2500, seed 0; optimistic, as the lowest of 1 |" in page
     assert "| its test error | 0.2700 |" in page
     assert "| best config | search-001: bn_momentum 0.2 |" in page
@@ -219,3 +220,26 @@ def test_the_environment_is_set_before_mlflow_and_ray_read_it() -> None:
             [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, check=False
         )
         assert (answer.stdout.strip(), answer.returncode) == (expected, 0), answer.stderr
+
+
+def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> None:
+    """Two rows share their variance with the baseline; a training of a third was lost."""
+    errors = {
+        0.001: (0.300, 0.311, 0.306, 0.317), 0.01: (0.351, 0.364, 0.352, 0.369), 0.02: (0.299, 0.311, 0.303, 0.320),
+        0.03: (0.45, 0.90, 0.44, 0.46),
+    }  # fmt: skip
+    trials = [trial(str(lr), {s: [e] for s, e in enumerate(row)}, Config(lr=lr)) for lr, row in errors.items()]
+    rates = table().model_copy(update={"rows": tuple(_row(str(lr), Config(lr=lr)) for lr in errors), "slug": "lr"})
+    page = page_of(tmp_path, Recorded(trials, sweep(rates)))
+    assert "1 (lr: 0.01) surely raises the error and none surely lower it; 1 (lr: 0.02) surely change" in page
+    assert re.search(
+        r"raised by lr: 0.01 \(\+0.0505\); lowered by none. Without effect beyond 0.01: lr: 0.02 \(-0.000", page
+    )
+    assert "6 degrees of freedom from 3 rows (baseline, and what is compared with it): Levene's test does not" in page
+    assert "Tested by the variance of its own differences: lr: 0.03 (alone with its reference, or with a" in page
+    assert re.search(r"\| lr: 0.02 \|.*\| no effect beyond the margin \| pooled, 6 df \|", page)
+    assert re.search(r"\| lr: 0.03 \|.*\| undecided \| own, 3 df \|", page)
+    assert ",higher,3,6," in (tmp_path / "effects.csv").read_text(), "the verdict, the rows pooled, the freedom"
+
+    report.write_report(ReportData(Recorded(trials, sweep(rates)), tmp_path, margin=0.001))
+    assert "Without effect beyond 0.001: none." in (tmp_path / "README.md").read_text(), "a smaller one decides less"

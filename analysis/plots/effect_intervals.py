@@ -7,31 +7,37 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.effects import ALPHA, HEADER, Effect
+from analysis.effects import ALPHA, NUMBERS, Effect, Verdict, effect_numbers
 from analysis.plots.style import COLORS, save
 
+FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white"}
+"""The colours that fill the dots of these verdicts; black fills the others."""
 LINEAR_TO = 0.05
 """Where a difference is larger, the scale is linear up to here and logarithmic beyond. Else all of it is linear."""
 
 
 def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     """The mean differences with their 95% intervals, in the given order from top to bottom, and the difference of each
-    seed as a small cross. `error` names the error and its data, for the axis."""
+    seed as a small cross. A dot's filling says the verdict; the margin of the equivalence test is shaded. `error` names
+    the error and its data, for the axis."""
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(effects)), layout="constrained")
+    margin = effects[0].margin
     for index, effect in enumerate(effects):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
         axis.errorbar(
             effect.mean, index, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
-            markerfacecolor=COLORS[0] if effect.established else "white",
+            markerfacecolor=FACES.get(effect.verdict, COLORS[0]),
         )  # fmt: skip
         axis.plot(effect.differences, [index + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
     for mark, face, label in (
-        ("o", "white", "mean and its own 95% interval: undecided"),
-        ("o", COLORS[0], f"p < {ALPHA} after Holm's correction"),
+        ("o", COLORS[0], f"mean and its own 95% interval: an effect, p < {ALPHA} after Holm's correction"),
+        ("o", FACES[Verdict.UNDECIDED], "undecided"),
+        ("o", FACES[Verdict.NO_EFFECT], f"no effect beyond ±{margin:g} (shaded)"),
         ("x", None, "one seed"),
     ):
         axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
-    figure.legend(fontsize=8, loc="outside upper center", ncols=3)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=2)
+    axis.axvspan(-margin, margin, color="0.9", zorder=0)
     axis.axvline(0, color="grey", linewidth=1)
     usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
     other = any(effect.against != usual for effect in effects)
@@ -50,9 +56,4 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         f"paired by seed, up to {seeds} seed(s){f', logarithmic beyond ±{LINEAR_TO}' * wide}"
     )
     axis.grid(axis="x", alpha=0.3)
-    rows = [
-        (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         each.t_p, each.t_holm, each.wilcoxon_p, each.wilcoxon_holm)
-        for each in effects
-    ]  # fmt: skip
-    return save(figure, file, HEADER, rows)
+    return save(figure, file, NUMBERS, effect_numbers(effects))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from scipy import stats
 
 from analysis.claims import judge_claims
-from analysis.effects import ALPHA, HEADER, Effect, effect_rows
+from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows, p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
+from analysis.pooling import Pooled
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT
 
@@ -34,36 +35,91 @@ def section(data: ReportData) -> Section:
 def _effects(data: ReportData) -> list[Block]:
     error = HELD_OUT[data.effects[0].config.held_out]
     picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / "effects.png")
-    studies = dict.fromkeys(effect.study for effect in data.effects)
+    studies: dict[str, list[Effect]] = {}
+    for effect in data.effects:
+        studies.setdefault(effect.study, []).append(effect)
     return [
         Text(
             f"An effect is the {error} after the last epoch with a change, minus that of its reference with the same "
             "seed. The largest gain comes first. Each 95% interval is that of one effect, not corrected for their "
-            "number. The p values are also given with Holm's correction over the tested changes of a study. With one "
-            "seed there is no interval and no test; Wilcoxon's test cannot go below p = 0.25 with three seeds, or 0.06 "
-            "with five."
+            "number. With one seed there is no interval and no test."
         ),
-        *(Text(_decided(study, [e for e in data.effects if e.study == study])) for study in studies),
+        Text(_images(data.effects)),
+        Text(
+            "Two tests give the verdicts. An error is called lower or higher by the paired t-test, which asks whether "
+            "there is any difference. A change is called without effect beyond the margin by the equivalence test (two "
+            f"one-sided t-tests), which asks whether the difference is surely smaller than {data.margin:g}. Each "
+            f"decides where its p is below {ALPHA} after Holm's correction over the tested changes of a study. What "
+            "neither decides is undecided. Wilcoxon's test stands beside them and gives no verdict: it cannot go below "
+            "p = 0.25 with three seeds, or 0.06 with five."
+        ),
+        Text(
+            "The last column counts the seeds whose error is lower with the change, and gives the 95% interval of the "
+            "chance that one new training has the lower error."
+        ),
+        *(
+            Text(said)
+            for study, family in studies.items()
+            for said in (_decided(study, family), _variances(family))
+            if said
+        ),
         Picture(picture, "The effect of each change."),
         Grid(HEADER, effect_rows(data.effects)),
     ]
 
 
+def _images(effects: Sequence[Effect]) -> str:
+    """What the intervals say of other images."""
+    crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
+    return (
+        "The intervals and the verdicts speak of new seeds on the same test images. A second interval speaks of new "
+        f"seeds and new images; {crossed} of {tested} tested changes have it. The others are left out: the record "
+        "lacks which images a seed of theirs, or of their reference's, gets right."
+    )
+
+
 def _decided(study: str, family: Sequence[Effect]) -> str:
-    """Which effects of a study are established, and what it would take to establish one."""
-    tested = [effect for effect in family if effect.t_holm is not None]
+    """The verdicts on a study's effects, and what it would take to establish one."""
+    tested = [effect for effect in family if effect.tests]
     if not tested:
         return f"Study {study}: none of {len(family)} changes has seeds enough for a test."
-    raised, lowered = (
-        ", ".join(f"{each.name} ({each.mean:+.4f})" for each in tested if each.established and (each.mean < 0) == lower)
-        for lower in (False, True)
+    found = {verdict: [effect for effect in tested if effect.verdict is verdict] for verdict in Verdict}
+    raised, lowered, without = (
+        ", ".join(f"{each.name} ({each.mean:+.4f})" for each in found[verdict]) or "none"
+        for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT)
     )
-    seeds = min(len(effect.differences) for effect in tested)
-    least_t = stats.t.isf(ALPHA / 2 / len(tested), seeds - 1)
-    undecided = sum(not effect.established for effect in tested)
+    dof = min(effect.tests.dof for effect in tested if effect.tests)
+    least_t = stats.t.isf(ALPHA / 2 / len(tested), dof)
     return (
-        f"Study {study}, {len(tested)} of {len(family)} changes tested (paired t-test, p < {ALPHA} after Holm's "
-        f"correction): the error is raised by {raised or 'none'}; lowered by {lowered or 'none'}. {undecided} stay "
-        f"undecided, which is not the same as without effect: with {seeds} seeds the strongest of {len(tested)} has to "
-        f"reach |t| = {least_t:.1f}."
+        f"Study {study}, {len(tested)} of {len(family)} changes tested: the error is raised by {raised}; lowered by "
+        f"{lowered}. Without effect beyond {tested[0].margin:g}: {without}. {len(found[Verdict.UNDECIDED])} stay "
+        f"undecided, which is not the same as without effect: with {dof} degrees of freedom, the fewest here, the "
+        f"strongest of {len(tested)} has to reach |t| = {least_t:.1f}."
+    )
+
+
+def _variances(family: Sequence[Effect]) -> str:
+    """Where the t-tests of a study's effects have their variance from."""
+    tested = [effect for effect in family if effect.tests]
+    alone = [effect.name for effect in tested if effect.pool is None]
+    pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
+    sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
+    if alone:
+        sentences.append(
+            f"Tested by the variance of its own differences: {', '.join(alone)} (alone with its reference, or with a "
+            "training that never left chance)."
+        )
+    return " ".join(sentences)
+
+
+def _pool(against: str, pool: Pooled) -> str:
+    rows = f"{pool.rows} rows ({against}, and what is compared with it)"
+    if pool.equal:
+        return (
+            f"The t-tests take one variance with {pool.dof} degrees of freedom from {rows}: Levene's test does not "
+            f"object to equal variances (p {p_text(pool.levene_p)})."
+        )
+    return (
+        f"The variances of {rows} differ (Levene's test, p {p_text(pool.levene_p)}), so that each change is tested by "
+        "the variance of its own differences."
     )

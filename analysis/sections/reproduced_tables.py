@@ -1,8 +1,9 @@
 """The course report's tables: its printed errors beside ours, and how far they agree."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from analysis.agreement import Agreement, agreements, disagreements, lost_trainings
+from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, lost_trainings
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
 from analysis.effects import p_text
@@ -28,7 +29,7 @@ HOW_TO_READ = (
     "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
     "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's "
     "minimum (@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
-    "beside it."
+    "beside it. These intervals speak of new seeds on the same images."
 )
 HOW_TO_JUDGE = (
     "A printed figure counts as reproduced where it lies in the 95% prediction interval of one more of our runs. By "
@@ -40,7 +41,7 @@ HOW_TO_JUDGE = (
 
 def section(data: ReportData) -> Section:
     """An overview of all rows and of what is not reproduced, and each table as a subsection."""
-    blocks: list[Block] = [Text(HOW_TO_READ)]
+    blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
     if ablations := [table for table in data.reproduced if not table.table.measure]:
@@ -71,6 +72,18 @@ def section(data: ReportData) -> Section:
     return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
 
 
+def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
+    """Which rows have an interval that speaks of new images, too."""
+    rows = {row.key: row.crossed is not None for table in tables for row in table.rows if row.held_out}
+    if not rows:
+        return []
+    return [
+        f"{sum(rows.values())} of {len(rows)} distinct rows have a second interval of the last epoch's error, half the "
+        "width of which is in brackets: it speaks of new seeds and of new images. The others have one seed, a training "
+        "lost at chance, or a seed of which the record lacks the images that it gets right."
+    ]
+
+
 def _agreement(agreement: Agreement) -> str:
     unjudged = agreement.unjudged
     return (
@@ -79,6 +92,15 @@ def _agreement(agreement: Agreement) -> str:
         + (f", {unjudged} cannot be judged (one seed, or a training lost at chance)" if unjudged else "")
         + f". Ours are higher in {agreement.higher} (sign test p {p_text(agreement.sign_test_p)}); the median of ours "
         f"minus the printed one is {agreement.median_shift:+.4f}."
+        + (_shift(agreement.shift) if agreement.shift else "")
+    )
+
+
+def _shift(shift: InterquartileMean) -> str:
+    low, high = shift.interval
+    return (
+        f" The interquartile mean over the seeds of all rows is {shift.mean:+.4f} [{low:+.4f}, {high:+.4f}] (95%, "
+        "stratified bootstrap: the seeds of each row are drawn again)."
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
+from analysis.effects import Verdict
 from analysis.envelope import range_text, ranges
 from analysis.intervals import as_text
 from analysis.page import Section, Text
@@ -58,17 +59,17 @@ def _changes(data: ReportData) -> str:
     tested = [effect for effect in data.effects if effect.t_holm is not None]
     if not tested:
         return ""
-    raised, lowered = (
-        [effect.name for effect in tested if effect.established and (effect.mean < 0) == lower]
-        for lower in (False, True)
+    raised, lowered, without, undecided = (
+        [effect.name for effect in tested if effect.verdict is verdict]
+        for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
-    undecided = len(tested) - len(raised) - len(lowered)
     counts = sorted({len(effect.differences) for effect in tested})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} surely raise{_s(raised)} the "
         f"error and {_counted(lowered)} surely lower{_s(lowered)} it"
-        + (f"; {undecided} cannot be decided with {seeds} seeds." if undecided else ".")
+        + (f"; {_counted(without)} surely change it by less than {data.margin:g}" if without else "")
+        + (f"; {len(undecided)} cannot be decided with {seeds} seeds." if undecided else ".")
     )
 
 
@@ -87,6 +88,8 @@ def _batch_norm(data: ReportData) -> str:
     error = HELD_OUT[effect.config.held_out]
     verb = "lowers" if effect.mean < 0 else "raises"
     certainty = "more than chance" if effect.established else "too little to exclude chance"
+    if effect.verdict is Verdict.NO_EFFECT:
+        certainty = f"surely less than {data.margin:g}"
     seeds = len(effect.differences)
     return (
         f"Batch norm {verb} the {error} by {abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, "

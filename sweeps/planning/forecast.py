@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sweeps.planning.power import PowerForecast, forecast_power
 from sweeps.planning.prepare import DataSource, Prepared, SweepPlan, rates_on
 from sweeps.planning.rates import Rates, cost
 from sweeps.planning.resources import Allocation, Resources
@@ -78,6 +79,8 @@ class Forecast(BaseModel):
     """With slot seconds."""
     surfaces: SurfacesForecast | None = None
     search: SearchForecast | None = None
+    power: PowerForecast | None = None
+    """What the planned seeds can show; None where the record has too little to learn it from."""
     total_s: float
     cost: float | None = None
     """Money at the given prices; see `rates.cost`."""
@@ -128,6 +131,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         configs=[_config(config) for config in tables.configs],
         surfaces=surfaces,
         search=search,
+        power=forecast_power(tables, prepared.trials),
         total_s=round(wall_s, 1),
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )

@@ -5,6 +5,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from sweeps.planning.forecast import Forecast
+from sweeps.planning.power import MOST_SEEDS, POWER, PowerForecast
 
 TABLE_WIDTH = 120
 """Columns of the screen that a table may take."""
@@ -54,6 +55,8 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         f"{forecast.to_run} trials to run in about {duration(forecast.forecast_s)} on {slots}, from "
         f"{forecast.forecast_basis}"
     )
+    if power := forecast.power:
+        console.print(power_line(power))
     if not trial.gpus_per_trial:
         console.print("no GPU is asked for or in sight: trials run on CPUs")
     if surfaces := forecast.surfaces:
@@ -77,3 +80,13 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
     if forecast.cost is not None:
         console.print(f"all of it: about {duration(forecast.total_s)} and {forecast.cost:.2f} at the given prices")
+
+
+def power_line(power: PowerForecast) -> str:
+    """What the planned seeds can show, in one line."""
+    found = "no difference" if power.difference is None else f"a difference of {power.difference:.4f}"
+    return (
+        f"{power.seeds} seed(s) show {found} in {POWER:.0%} of cases, as the recorded seeds vary (study {power.study}, "
+        f"Holm's correction over {power.comparisons}); one of {power.margin:g} needs "
+        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds"
+    )

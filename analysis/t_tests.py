@@ -1,0 +1,50 @@
+"""The t-tests of a mean difference: is there any, and is it surely too small to matter?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from analysis.intervals import CONFIDENCE, EQUAL
+from analysis.pooling import Pooled
+
+
+@dataclass(frozen=True)
+class TTests:
+    """The tests of the mean of differences that are paired by seed."""
+
+    dof: int
+    interval: tuple[float, float]
+    """The 95% confidence interval of the mean."""
+    difference_p: float
+    """Two-sided, of the hypothesis that there is no difference: the paired t-test."""
+    equivalence_p: float
+    """Of the hypothesis that the difference is at least as large as the margin, on either side."""
+
+
+def t_tests(differences: Sequence[float], margin: float, pool: Pooled | None = None) -> TTests | None:
+    """The tests of differences (seeds,) with the variance of a pool, or with their own where there is no pool or where
+    the rows in it do not have equal variances.
+
+    The equivalence test is that of two one-sided t-tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680).
+    None for fewer than two seeds, and where all seeds differ by the same and there is no pool.
+    """
+    seeds = len(differences)
+    if seeds < 2:
+        return None
+    if pool and pool.equal:
+        variance, dof = 2 * pool.variance, pool.dof
+    elif np.ptp(differences) < EQUAL:
+        return None
+    else:
+        variance, dof = float(np.var(differences, ddof=1)), seeds - 1
+    mean, error = float(np.mean(differences)), sqrt(variance / seeds)
+    half = float(stdtrit(dof, (1 + CONFIDENCE) / 2)) * error
+    return TTests(
+        dof=dof,
+        interval=(mean - half, mean + half),
+        difference_p=float(2 * stdtr(dof, -abs(mean) / error)),
+        equivalence_p=float(stdtr(dof, (abs(mean) - margin) / error)),
+    )

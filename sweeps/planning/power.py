@@ -1,0 +1,85 @@
+"""What the planned seeds can show, before anything is spent: learnt from how much the recorded trainings vary."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+from pydantic import BaseModel
+from scipy.special import nctdtrinc, stdtrit
+
+from analysis.effects import ALPHA, MARGIN
+from analysis.pooling import Pooled, pooled_variance
+from analysis.record import TrialRecord, errors_by_seed
+from analysis.tables import CHANCE
+from sweeps.planning.table_plan import TablePlan
+
+POWER = 0.8
+"""How often a difference has to be found, to count as one that can be."""
+MOST_SEEDS = 100
+"""Larger numbers of seeds are not looked at."""
+
+
+class PowerForecast(BaseModel):
+    """What the paired t-tests of a study's ablations can find."""
+
+    study: str
+    comparisons: int
+    """Holm's correction is over so many."""
+    seeds: int
+    """Planned for each row."""
+    difference: float | None = None
+    """Of the error: a row's test finds it with the power `POWER`, even as the first in Holm's order. None for one
+    seed."""
+    margin: float = MARGIN
+    seeds_needed: int | None = None
+    """The fewest seeds that find a difference of the margin as often; None where `MOST_SEEDS` are too few."""
+
+
+def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForecast | None:
+    """The power for the largest group of a plan's rows that the report compares with one reference.
+
+    How much the errors vary is learnt from those of its rows that are recorded for two seeds or more, as
+    `pooled_variance` does. None where these are fewer than two, or where the plan compares nothing.
+    """
+    blocks: dict[tuple[str, str], list[str]] = {}
+    placed: set[str] = set()
+    for table in (table for table in plan.tables if not table.measure):
+        for row in table.rows:
+            if row.key not in placed and row.key != table.reference and not row.config.is_baseline:
+                blocks.setdefault((table.study, table.reference), []).append(row.key)
+            placed.add(row.key)
+    if not blocks:
+        return None
+    (study, reference), keys = max(blocks.items(), key=lambda block: len(block[1]))
+    pool = _recorded_variance(plan, [reference, *keys], trials)
+    if pool is None:
+        return None
+    comparisons = sum(len(each) for (of, _), each in blocks.items() if of == study)
+    seeds = min(len(each.seeds) + len(each.recorded_seeds) for each in plan.configs if each.key in keys)
+    rows = len(keys) if pool.equal else 1  # that the report will take a variance from
+    found = {
+        count: detectable(count, pool.variance, rows * (count - 1), ALPHA / comparisons)
+        for count in {seeds, *range(2, MOST_SEEDS + 1)} - {1}
+    }
+    return PowerForecast(
+        study=study,
+        comparisons=comparisons,
+        seeds=seeds,
+        difference=found.get(seeds),
+        seeds_needed=min((count for count, difference in found.items() if difference <= MARGIN), default=None),
+    )
+
+
+def detectable(seeds: int, variance: float, dof: int, alpha: float) -> float:
+    """The difference that a two-sided paired t-test at `alpha` finds with the power `POWER`, from the noncentral t
+    distribution (Cohen 1988, Statistical Power Analysis, chapter 2).
+
+    `variance` is that of one row's error of one seed, as in `Pooled`; the test has `dof` degrees of freedom.
+    """
+    return float(nctdtrinc(dof, 1 - POWER, stdtrit(dof, 1 - alpha / 2))) * sqrt(2 * variance / seeds)
+
+
+def _recorded_variance(plan: TablePlan, keys: Sequence[str], trials: Sequence[TrialRecord]) -> Pooled | None:
+    """The variance of the rows that are recorded for two seeds or more and were never lost."""
+    held_out = {config.key: config.config.held_out for config in plan.configs}
+    errors = (errors_by_seed(trials, key, held_out[key]) for key in keys if key in held_out)
+    return pooled_variance([each for each in errors if len(each) > 1 and max(each.values()) < CHANCE])

@@ -1,0 +1,118 @@
+"""The verdicts on effects: pooled variance and equivalence against SciPy, and error rates in simulated studies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.effects import ALPHA, MARGIN, Effect, Verdict, holm, paired_effects
+from analysis.pooling import Pooled, pooled_variance
+from analysis.replicates import replicates
+from analysis.t_tests import t_tests
+from tests.analysis_records import table, trial
+from trainable.config import Config
+from trainable.study import ResolvedRow
+
+Errors = Sequence[Sequence[float]] | np.ndarray
+"""By row, of which the first is the baseline, and seed."""
+ALIKE = ([0.300, 0.311, 0.306, 0.317], [0.351, 0.364, 0.352, 0.369], [0.299, 0.311, 0.303, 0.320])
+
+
+def effects_of(errors: Errors) -> list[Effect]:
+    """The effects of a study in the order of its rows. Seeds count from 0; a training ends with its highest error."""
+    configs = [Config(), *(Config(lr=0.01 * index) for index in range(1, len(errors)))]
+    rows = tuple(ResolvedRow(name=str(each.lr), key=each.key("abc"), config=each) for each in configs)
+    trials = [
+        trial(str(config.lr), {seed: [float(error)] for seed, error in enumerate(row)}, config)
+        for config, row in zip(configs, errors, strict=True)
+    ]
+    effects = paired_effects([table().model_copy(update={"rows": rows})], replicates(trials))
+    return sorted(effects, key=lambda effect: effect.config.lr)
+
+
+def test_rows_of_equal_variance_share_it() -> None:
+    """Against the formula for complete blocks."""
+    errors = np.array(ALIKE)
+    residuals = errors - errors.mean(0) - errors.mean(1, keepdims=True) + errors.mean()
+    error = np.sqrt(2 * (residuals**2).sum() / 6 / 4)
+    effects = effects_of(ALIKE)
+    for effect, mean in zip(effects, errors[1:].mean(1) - errors[0].mean(), strict=True):
+        assert effect.pooled and effect.tests and effect.tests.dof == 6
+        assert effect.interval == pytest.approx(stats.t.interval(0.95, 6, mean, error))
+        assert effect.t_p == pytest.approx(2 * stats.t.sf(abs(mean) / error, 6))
+    assert [effect.verdict for effect in effects] == [Verdict.HIGHER, Verdict.NO_EFFECT]
+
+
+def test_rows_of_unequal_variance_are_tested_by_their_own_differences() -> None:
+    wild = [0.20, 0.45, 0.30, 0.50]
+    for effect, row in zip(effects_of([*ALIKE, wild]), [*ALIKE[1:], wild], strict=True):
+        assert effect.pool and not effect.pooled and effect.tests and effect.tests.dof == 3
+        assert effect.t_p == pytest.approx(stats.ttest_rel(row, ALIKE[0]).pvalue)
+
+
+def test_a_training_that_was_lost_is_no_part_of_the_pool() -> None:
+    *alike, lost = effects_of([*ALIKE, [0.45, 0.90, 0.44, 0.46]])
+    assert [effect.tests for effect in alike] == [effect.tests for effect in effects_of(ALIKE)]
+    assert lost.pool is None and lost.tests and lost.tests.dof == 3
+
+
+def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:
+    errors = [[0.300, 0.311, 0.306, 0.500], [0.351, 0.364, 0.352], [0.299, 0.311]]
+    pools = {effect.pool for effect in effects_of(errors)}
+    assert pools == {pooled_variance([dict(enumerate(row[:3])) for row in errors])}
+    (pool,) = pools
+    assert pool and pool.dof == 8 - (3 + 3 - 1)
+
+
+def test_one_row_against_its_reference_is_a_paired_t_test_with_two_one_sided_ones() -> None:
+    (effect,) = effects_of(ALIKE[::2])
+    differences = np.subtract(ALIKE[2], ALIKE[0])
+    assert effect.pool is None
+    assert effect.t_p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    above = stats.ttest_1samp(differences, -MARGIN, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, MARGIN, alternative="less").pvalue
+    assert effect.equivalence_p == pytest.approx(max(above, below))
+    assert effect.verdict is Verdict.NO_EFFECT
+
+
+def test_few_scattered_seeds_decide_nothing() -> None:
+    (effect,) = effects_of([[0.30, 0.32], [0.31, 0.31]])
+    assert effect.verdict is Verdict.UNDECIDED
+
+
+def simulated(generator: np.random.Generator, effect: float = 0.0, wild: float = 1.0) -> list[np.ndarray]:
+    """The errors of a baseline and twelve rows with that effect, the last of which varies `wild` times as much.
+
+    A seed moves all rows alike. Every other row has three of the five seeds.
+    """
+    errors = 0.3 + generator.normal(0, 0.004, 5) + generator.normal(0, 0.003, (13, 5))
+    errors[1:] += effect
+    errors[-1] = errors[-1].mean() + wild * (errors[-1] - errors[-1].mean())
+    return [row[: 5 - 2 * (index % 2)] for index, row in enumerate(errors)]
+
+
+def pool_of(errors: Sequence[np.ndarray]) -> Pooled:
+    pool = pooled_variance([dict(enumerate(row)) for row in errors])
+    assert pool
+    return pool
+
+
+@pytest.mark.parametrize(("effect", "p_of"), [(0.0, "difference_p"), (-MARGIN, "equivalence_p")])
+def test_a_study_has_a_false_verdict_in_one_of_twenty_at_most(effect: float, p_of: str) -> None:
+    """Over all its rows, after Holm's correction. There is no effect, or each is as large as the margin."""
+    generator, studies, p_values = np.random.default_rng(0), 400, []
+    for _ in range(studies):
+        errors = simulated(generator, effect)
+        tests = [t_tests(row - errors[0][: len(row)], MARGIN, pool_of(errors)) for row in errors[1:]]
+        p_values.append([getattr(test, p_of) for test in tests])
+    of_a_study = sum(min(p for p in holm(each) if p is not None) < ALPHA for each in p_values) / studies
+    of_a_row = np.mean(np.array(p_values) < ALPHA)
+    assert 0.01 < of_a_study < 0.07, "0.05 and two standard errors"
+    assert of_a_row == pytest.approx(ALPHA, abs=0.01), "the pooled variance has the degrees of freedom that it claims"
+
+
+def test_one_row_that_varies_more_is_mostly_noticed() -> None:
+    generator = np.random.default_rng(0)
+    alike, wild = (np.mean([pool_of(simulated(generator, wild=w)).equal for _ in range(200)]) for w in (1.0, 4.0))
+    assert alike > 0.6 and wild < 0.2
