@@ -1,12 +1,16 @@
 """Shared by all tests: real commands in a folder of their own, with a private cache and a private Ray."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+from sweeps.recording.tracking import ensure_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR", ROOT.parent / "shared" / "cifar10"))
@@ -39,3 +43,34 @@ def sweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
 def sweep_command(*arguments: str) -> list[str]:
     """The command as a person types it."""
     return [sys.executable, str(ROOT / "sweeps" / "full.py"), *arguments]
+
+
+SWEPT = [
+    "--data", "digits", "--studies", "tables,search", "--only", "6,7", "--epochs", "2", "--seeds", "2",
+    "--samples", "5", "--proof-seeds", "2", "--storage-path", "store",
+]  # fmt: skip
+"""The sweep of the fixture `swept`. Its storage path is relative to where the person stands."""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a folder in which one sweep has run: two tables, a search and its proof.
+
+    It runs once, for all processes of the test session. `output.txt` is what it printed.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made, output = shared / "swept", shared / "swept" / "output.txt"
+    with FileLock(shared / "swept.lock"):
+        if not output.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            done = subprocess.run(
+                sweep_command(*SWEPT), cwd=made, capture_output=True, text=True, timeout=280, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            output.write_text(done.stdout)
+    copy = shutil.copytree(made, tmp_path_factory.mktemp("copy") / "swept")
+    ensure_experiment(f"sqlite:///{copy}/mlflow.db", "ablations-digits")  # its artifacts are the copy's from now on
+    return Path(copy)

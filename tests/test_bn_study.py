@@ -16,7 +16,7 @@ from tests.conftest import ROOT, sweep_command
 from trainable.measures import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
 
-ARGUMENTS = ["--data", "digits", "--epochs", "1"]
+ARGUMENTS = ["--data", "digits", "--epochs", "2"]
 STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
 
 
@@ -27,12 +27,10 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """Table 7 first, without probes; then the study, by its own command."""
-    folder = tmp_path_factory.mktemp("bn-study")
-    run(sweep_command(*ARGUMENTS, "--studies", "tables", "--only", "7"), folder)
-    run([sys.executable, str(ROOT / "sweeps" / "bn_study.py"), *STUDIES], folder)
-    return Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits")
+def record(swept: Path) -> Record:
+    """Table 7 has run without probes. Now the study runs, by its own command."""
+    run([sys.executable, str(ROOT / "sweeps" / "bn_study.py"), *STUDIES], swept)
+    return Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
 
 
 def named(record: Record, name: str) -> list[TrialRecord]:

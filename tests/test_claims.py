@@ -86,6 +86,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.reliability
 def test_two_sweeps_at_once_train_nothing_twice_and_one_goes_on_where_the_other_dies(tmp_path: Path) -> None:
     first = start(tmp_path, "first", 40)
     until(lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")))

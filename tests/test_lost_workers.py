@@ -108,6 +108,7 @@ def story_of(trainable: type[Counting], folder: Path) -> Story:
     return story
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("local_ray")
 def test_losses_with_progress_in_between_never_use_up_the_retries(tmp_path: Path) -> None:
     story = story_of(DyingAfterEachEpoch, tmp_path)
@@ -115,6 +116,7 @@ def test_losses_with_progress_in_between_never_use_up_the_retries(tmp_path: Path
     assert story.told[-1] == TrialEnd.COMPLETE
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("local_ray")
 def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:
     story = story_of(HangingOnce, tmp_path)

@@ -18,17 +18,13 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from analysis.record import Record, TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
-from tests.conftest import ROOT, sweep_command
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 CHROMIUM = shutil.which("chromium")
 BROWSER = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-ARGUMENTS = [
-    "--data", "digits", "--studies", "tables,search", "--only", "6,7", "--epochs", "2", "--samples", "5",
-    "--seeds", "2",
 ]  # fmt: skip
 WIDE, NARROW = {"width": 1600, "height": 900}, {"width": 1280, "height": 800}
 OPTIMIZERS = ["Adam", "SGD", "Momentum", "Adagrad"]
@@ -50,13 +46,10 @@ class Ui:
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    folder = tmp_path_factory.mktemp("ui")
-    swept = subprocess.run(
-        sweep_command(*ARGUMENTS), cwd=folder, capture_output=True, text=True, timeout=540, check=True
-    )
-    printed = re.search(r"open http://127.0.0.1:5000(/\S+)", swept.stdout)
-    assert printed, swept.stdout
+def ui(swept: Path) -> Iterator[Ui]:
+    folder, output = swept, (swept / "output.txt").read_text()
+    printed = re.search(r"open http://127.0.0.1:5000(/\S+)", output)
+    assert printed, output
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

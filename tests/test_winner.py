@@ -22,7 +22,7 @@ from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.recorder import Recorder
 from sweeps.running.winner import record_winner
-from tests.conftest import sweep_command
+from tests.conftest import SWEPT, sweep_command
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
@@ -30,17 +30,11 @@ from trainable.sources import read_image
 
 EXPERIMENT = "ablations-digits"
 MODEL = f"{EXPERIMENT}-best-bn"
-SEARCH = {"studies": "search", "data": "digits", "epochs": 1, "samples": 2, "proof_seeds": 2}
-ARGUMENTS = [part for name, value in SEARCH.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a small search has run to its winner's proof."""
-    folder = tmp_path_factory.mktemp("winner")
-    done = run(folder, *ARGUMENTS)
-    assert done.returncode == 0, done.stderr
-    return folder
+def folder(swept: Path) -> Path:
+    return swept
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -55,9 +49,10 @@ def record_of(folder: Path) -> Record:
 
 def plan_of(folder: Path) -> SweepPlan:
     """What the record in the folder lacks of the search."""
-    unused = {"study": None, "config": None, "only": "", "change": [], "budget": "", "prices": "", "seeds": 1}
-    more = {"quick": False, "cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
-    prepared = prepare(parse(**{**unused, **more, **SEARCH}), download=False)
+    options = {name.strip("-").replace("-", "_"): value for name, value in zip(SWEPT[::2], SWEPT[1::2], strict=True)}
+    unused = {"study": None, "config": None, "change": [], "budget": "", "prices": "", "quick": False}
+    more = {"cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
+    prepared = prepare(parse(**{**unused, **more, **options}), download=False)
     return plan_sweep(prepared, expected_allocation(prepared))
 
 
@@ -121,7 +116,7 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     errors = [trial.metrics["test_error"] for trial in proven]
     assert winner.metrics[WINNER_METRIC] == pytest.approx(sum(errors) / 2)
     compared = [trial for trial in record.trials() if trial.tags["row"] == "16/reference"]
-    assert {trial.config for trial in compared} == {Config(data="digits", epochs=1, batch_norm=True)}
+    assert {trial.config for trial in compared} == {Config(data="digits", epochs=2, batch_norm=True)}
     raced = [trial for trial in record.trials() if trial.tags["table"] == "search" and trial.seeds != (0,)]
     assert {trial.seeds for trial in raced} >= {(1,), (2,), (3,)}
     (sweep,) = record.sweeps()
