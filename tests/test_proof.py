@@ -8,7 +8,8 @@ import pytest
 
 from analysis.intervals import as_text
 from analysis.proof import Predicted, calibration_error, confusion, mcnemar, paired_difference, reliability
-from sweeps.planning.table_plan import resolve_table
+from sweeps.planning.rates import Rates
+from sweeps.planning.table_plan import plan_tables, resolve_table
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, trial
@@ -68,6 +69,16 @@ def test_every_difference_of_the_winner_is_taken_back_once_with_what_belongs_to_
     assert configs[0] == WINNER
     assert configs[2] == REFERENCE.change(label_smoothing=0.1, flip=True)
     assert table.seeds == 5
+
+
+def test_the_proof_is_trained_before_what_only_explains_it() -> None:
+    study = proof_study(SEARCH, REFERENCE, WINNER, 10, 5)
+    plan = plan_tables([study], base={"data": "digits"}, fingerprint="f", seeds=1, recorded={}, rates=Rates("cpu"))
+    assert {config.name: len(config.seeds) for config in plan.without_differences.to_run} == {
+        "search-proof-reference": 10,
+        "search-proof-winner": 10,
+    }
+    assert len(plan.claims) - len(plan.without_differences.claims) == 3 * 5, "the winner's seeds serve both"
 
 
 def recorded(predictions: bool, differences: bool) -> Recorded:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, first_error
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
+from trainable.measures import DIFFERENCES
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
@@ -39,6 +40,11 @@ class PlannedConfig:
     def predictions(self) -> bool:
         """Whether a table asks for what its trainings predict."""
         return any(table.measurement.predictions for table in self.tables)
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether it only says what a difference of a search's winner is worth."""
+        return {table.measurement for table in self.tables} == {DIFFERENCES}
 
     @property
     def claims(self) -> dict[int, str]:
@@ -75,6 +81,11 @@ class TablePlan:
     def to_run(self) -> list[PlannedConfig]:
         """The configs with seeds to run, those of the longest trials first, so that the last ones to end are short."""
         return sorted((config for config in self.configs if config.seeds), key=lambda config: -config.trial_s)
+
+    @property
+    def without_differences(self) -> "TablePlan":
+        """The same without what only explains a search's winner: it is trained when the winner is recorded."""
+        return replace(self, configs=tuple(config for config in self.configs if not config.is_difference))
 
     @property
     def slot_s(self) -> float:

@@ -126,11 +126,15 @@ class _Sweep:
     def _run_stages(self) -> None:
         self._show()
         self._share(
-            lambda plan: plan.tables.claims,
+            lambda plan: plan.tables.without_differences.claims,
             lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "ablations"),
         )
         if self._plan.search:
             self._share(lambda plan: plan.search_claims, self._run_search)
+            self._share(
+                lambda plan: plan.tables.claims,
+                lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "differences"),
+            )
         self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
         if not self._result.interrupted and self._recorder.flush():
             self._result.plan = self._replan()
@@ -203,7 +207,7 @@ class _Sweep:
         )
         self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
         self._share(
-            lambda plan: plan.tables.claims,
+            lambda plan: plan.tables.without_differences.claims,
             lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "proof"),
         )
         if not self._result.interrupted and self._recorder.flush():
