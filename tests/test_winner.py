@@ -115,7 +115,7 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert {trial.config for trial in proven} == {winner.config.change(protocol="A")}
     errors = [trial.metrics["test_error"] for trial in proven]
     assert winner.metrics[WINNER_METRIC] == pytest.approx(sum(errors) / 2)
-    compared = [trial for trial in record.trials() if trial.tags["row"] == "16/reference"]
+    compared = [trial for trial in record.trials() if trial.tags["row"].endswith("16/reference")]
     assert {trial.config for trial in compared} == {Config(data="digits", epochs=2, batch_norm=True)}
     raced = [trial for trial in record.trials() if trial.tags["table"] == "search" and trial.seeds != (0,)]
     assert {trial.seeds for trial in raced} >= {(1,), (2,), (3,)}
@@ -127,14 +127,14 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
 
 def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:
     record = record_of(folder)
-    proven = [trial for trial in record.trials() if trial.tags["table"].startswith("16")]
+    proven = [trial for trial in record.trials() if trial.tags["table"].endswith("16")]
     assert len(proven) == 4, "two configs, two seeds"
     for trial in proven:
         arrays, seed = record.arrays(trial, "predictions.safetensors"), f"seed_{trial.seeds[0]}"
         error = (arrays[f"{seed}/classes"] != arrays["labels"]).mean()
         assert error == pytest.approx(trial.metrics["test_error"])
         assert 0 < arrays[f"{seed}/flipped_confidences"].min() <= arrays[f"{seed}/flipped_confidences"].max() <= 1
-    unproven = [trial for trial in record.trials() if not trial.tags["table"].startswith("16")]
+    unproven = [trial for trial in record.trials() if not trial.tags["table"].endswith("16")]
     assert unproven and not any(trial.has("predictions.safetensors") for trial in unproven)
     files = {file.path for file in record.client.list_artifacts(record.sweeps()[-1].run_id, "report")}
     assert {"report/search-proof-confusion.png", "report/search-proof-reliability.csv"} <= files

@@ -9,8 +9,6 @@ from itertools import product
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import RandomSampler
-from optuna.study import create_study
 from optuna.trial import Trial
 from pydantic import Field, model_validator
 
@@ -138,11 +136,6 @@ class SearchDefinition(Frozen):
             free = [name for name in self.space if name not in conditions]
             points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
         return [self.changes({name: point[name] for name in active(self.space, point)}) for point in points]
-
-    def sample(self, count: int, seed: int) -> list[dict[str, Any]]:
-        """Random values of the parameters, `count` times. The first of them are the same for every count."""
-        study = create_study(sampler=RandomSampler(seed=seed))
-        return [suggest(self.space, study.ask()) for _ in range(count)]
 
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import create_study
 from optuna.trial import Trial
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -174,6 +176,12 @@ def suggest(space: Space, trial: Trial) -> dict[str, Any]:
         if name in active(space, values):
             values[name] = parameter.suggest(trial, name)
     return values
+
+
+def sample(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
+    """Random values of the parameters, `count` times. The first of them are the same for every count."""
+    study = create_study(sampler=RandomSampler(seed=seed))
+    return [suggest(space, study.ask()) for _ in range(count)]
 
 
 def active(space: Space, values: Mapping[str, Any]) -> dict[str, Parameter]:

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from trainable.measures import RUNGS
 from trainable.search_definition import PROTOCOL
+from trainable.search_space import sample
 from trainable.study import Row, Study, Table
 
 SHORTER = {"a third": Fraction(1, 3), "a half": Fraction(1, 2)}
@@ -19,7 +20,7 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
     assert search is not None, f"study {study.name} has no search"
     epochs *= search.epochs_factor
     rows = []
-    for number, values in enumerate(search.sample(count, SEED), start=1):
+    for number, values in enumerate(sample(search.space, count, SEED), start=1):
         change = {**PROTOCOL, **search.fixed, **search.changes(values)}
         rows.append(Row(name=f"config {number}", change={**change, "epochs": epochs}))
         rows += [
