@@ -38,7 +38,7 @@ def named(record: Record, name: str) -> list[TrialRecord]:
 
 
 def test_a_training_without_probes_runs_again_to_the_same_errors(record: Record) -> None:
-    plain, probed = record.with_histories(named(record, "baseline"))
+    plain, probed = record.with_histories([trial for trial in named(record, "baseline") if 0 in trial.seeds])
     assert ("probe_every" in plain.tags, "probe_every" in probed.tags) == (False, True)
     for metric in ("train_loss", "train_error", "test_error"):
         assert plain.histories[metric] == probed.histories[metric]
@@ -109,7 +109,7 @@ def test_an_import_without_what_was_measured_is_measured_again(record: Record, t
     for file in (tmp_path / "files").rglob("*.safetensors"):
         file.unlink()
     transfer("import", str(tmp_path / "files"), folder=tmp_path)
-    assert planned(tmp_path, "tables")["recorded"] == 2, "the errors are there"
+    assert planned(tmp_path, "tables")["recorded"] == 5, "the errors are there"
     assert planned(tmp_path, "smoothness")["to_run"] == 4
     assert planned(tmp_path, "surface")["to_run"] == 2
     transfer("export", str(tmp_path / "files"), folder=home(record))

@@ -61,9 +61,9 @@ def test_taus_are_scipys() -> None:
 
 def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Sweep, tmp_path: Path) -> None:
     arguments = ("--data", "digits", "--studies", "search", "--epochs", "3")
-    first = sweep(*arguments, "--calibrate", "3")
+    first = sweep(*arguments, "--calibrate", "4")
     assert first.returncode == 0, first.stderr
-    plan = json.loads(sweep(*arguments, "--calibrate", "4", "--dry-run", "--json").stdout)
+    plan = json.loads(sweep(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)
     assert (plan["distinct"] - plan["recorded"], plan["to_run"]) == (3, 3)
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     page = make_report(record, tmp_path / "report").with_name("README.md").read_text()

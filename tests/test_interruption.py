@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from analysis.record import REPORTED, Record, TrialRecord
+from sweeps.recording.note import NOTE
 from tests.conftest import sweep_command
 from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer
 
 EPOCHS = 15
+NOTE_OF_STOPPED = "Tables 3 (Loss): 1 seeds, 15 epochs on digits.\n\nIt has not ended."
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
 
@@ -88,6 +90,7 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(
     (sweep,) = [sweep for sweep in record.sweeps() if REPORTED in sweep.tags]
     assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
     assert {sweep.status for sweep in record.sweeps()} == {"KILLED"}
+    assert [NOTE_OF_STOPPED in sweep.tags[NOTE] for sweep in record.sweeps()] == [True, False]
 
 
 @pytest.mark.reliability

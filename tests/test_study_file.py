@@ -17,11 +17,12 @@ from tests.conftest import ROOT
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
 ROW = "tables:\n- number: '20'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
 SPACE = "search:\n  space:\n"
+DIGITS = ("--data", "digits")
 
 
 def run_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["full.py", "--data", "digits", *arguments])
+    monkeypatch.setattr(sys, "argv", ["full.py", *arguments])
     with pytest.raises(SystemExit) as end:
         run_command(app)
     return end.value.code
@@ -32,7 +33,8 @@ def test_a_file_runs_alone_or_beside_other_studies(
 ) -> None:
     plans = []
     for more in ([], ["--studies", "tables"]):
-        assert run_here(tmp_path, monkeypatch, "--study", str(TABLES), "--dry-run", "--json", *more) in (0, None)
+        arguments = (*DIGITS, "--study", str(TABLES), "--dry-run", "--json", *more)
+        assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
         plans.append(json.loads(capsys.readouterr().out))
     assert [plan["rows"] for plan in plans] == [3, 27]
     assert [plan["distinct"] for plan in plans] == [3, 20], "its first row is the baseline"
@@ -100,12 +102,34 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     (tmp_path / name).write_text(text)
-    assert run_here(tmp_path, monkeypatch, "--study", name) == 2
+    assert run_here(tmp_path, monkeypatch, *DIGITS, "--study", name) == 2
     output, error = capsys.readouterr()
     assert (output, len(error.splitlines())) == ("", 1)
     assert error.startswith("error: --study ")
     assert problem in error
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "problem"),
+    [
+        ("name: a\nconfig: {lr: fast}\n", [], "config field 'lr': 'fast' should be a valid number"),
+        ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown"),
+        ("config: {}\n", [], "must have a name and a config, a mapping of fields, and nothing else"),
+        ("name: [\n", [], "not YAML"),
+        ("name: a\nconfig: {}\n", ["--epochs", "3"], "leave out one"),
+        ("name: a\nconfig: {}\n", ["--set", "lr=0.1"], "leave out one"),
+    ],
+)
+def test_a_bad_config_file_is_one_line(
+    text: str, arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "best.yaml").write_text(text)
+    assert run_here(tmp_path, monkeypatch, "--config", "best.yaml", *arguments) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert len(error.splitlines()) == 1
 
 
 def test_a_search_with_conditions_and_a_width_tries_all_its_configs_once(sweep, tmp_path: Path) -> None:
@@ -145,5 +169,5 @@ def test_what_does_not_go_together_is_refused(
     arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert run_here(tmp_path, monkeypatch, "--study", str(SEARCH), *arguments) == 2
+    assert run_here(tmp_path, monkeypatch, *DIGITS, "--study", str(SEARCH), *arguments) == 2
     assert problem in capsys.readouterr().err

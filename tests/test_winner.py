@@ -154,25 +154,6 @@ def test_the_winner_trains_again_from_its_file(folder: Path, tmp_path: Path) -> 
     assert trained.histories["test_error"] == here.histories["test_error"]
 
 
-@pytest.mark.parametrize(
-    ("text", "arguments", "problem"),
-    [
-        ("name: a\nconfig: {lr: fast}\n", [], "config field 'lr': 'fast' should be a valid number"),
-        ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown"),
-        ("config: {}\n", [], "must have a name and a config, a mapping of fields, and nothing else"),
-        ("name: [\n", [], "not YAML"),
-        ("name: a\nconfig: {}\n", ["--epochs", "3"], "leave out one"),
-        ("name: a\nconfig: {}\n", ["--set", "lr=0.1"], "leave out one"),
-    ],
-)
-def test_a_bad_config_file_is_one_line(tmp_path: Path, text: str, arguments: list[str], problem: str) -> None:
-    (tmp_path / "best.yaml").write_text(text)
-    failed = run(tmp_path, "--config", "best.yaml", *arguments)
-    assert failed.returncode == 2
-    assert problem in failed.stderr
-    assert len(failed.stderr.splitlines()) == 1
-
-
 def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(folder: Path, tmp_path: Path) -> None:
     digits, record = load("digits"), record_of(folder)
     files = [str(tmp_path / f"{index}.png") for index in range(3)]

@@ -1,6 +1,8 @@
 """The descriptions on which runs open in the MLflow UI. A sweep's says what was asked, what was found and where to see
 more; a trial's leads to the report."""
 
+from collections.abc import Sequence
+
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.page import Text
@@ -8,6 +10,8 @@ from analysis.record import Record, SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
 from sweeps.recording.ui_state import TRAINING
+from trainable.search_definition import ResolvedSearch
+from trainable.study import ResolvedTable
 
 NOTE = MLFLOW_RUN_NOTE
 """Tag of a run: its description, in Markdown."""
@@ -31,23 +35,28 @@ def sweep_note(data: ReportData, record: Record, sweep_id: str) -> str:
     sweep = next(each for each in sweeps if each.run_id == sweep_id)
     found = [block.text for block in summary.section(data).blocks if isinstance(block, Text)][:FOUND]
     links = [_file(record.experiment_id, sweep_id, REPORT, "The report"), *_winners(record, sweep, sweeps)]
-    asked = f"**Asked:** {'; '.join(_asked(sweep))}."
+    asked = _asked(sweep.tables, sweep.searches, sweep.params.get("seeds", "?"))
     said = "\n".join(("**Found:**\n", *(f"- {line}" for line in found)))
     return "\n\n".join((" · ".join(links), asked, said))
 
 
-def _asked(sweep: SweepRecord) -> list[str]:
+def started_note(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], seeds: int) -> str:
+    """The description of a sweep that has not ended."""
+    return f"{_asked(tables, searches, str(seeds))}\n\nIt has not ended. If it was stopped, the same command goes on."
+
+
+def _asked(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], seeds: str) -> str:
     """The tables and the searches of a sweep, with how much is trained of each."""
     asked = []
-    if tables := [table for table in sweep.tables if not table.measure]:
+    if tables := [table for table in tables if not table.measure]:
         (data, epochs), *_ = [(row.config.data, row.config.epochs) for row in tables[0].rows]
         named = [f"{table.number} ({table.title})" if len(tables) <= LISTED else table.number for table in tables]
-        asked.append(f"Tables {', '.join(named)}: {sweep.params.get('seeds', '?')} seeds, {epochs} epochs on {data}")
+        asked.append(f"Tables {', '.join(named)}: {seeds} seeds, {epochs} epochs on {data}")
     asked += [
         f"{search.title}: {search.samples} samples, {search.base.epochs} epochs on {search.base.data}"
-        for search in sweep.searches
+        for search in searches
     ]
-    return asked
+    return f"**Asked:** {'; '.join(asked)}."
 
 
 def _winners(record: Record, sweep: SweepRecord, sweeps: list[SweepRecord]) -> list[str]:

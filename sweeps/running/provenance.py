@@ -6,6 +6,7 @@ from importlib.metadata import version
 from sweeps.planning.prepare import Prepared, SweepPlan
 from sweeps.planning.resources import Allocation
 from sweeps.recording import tracking
+from sweeps.recording.note import NOTE, started_note
 from sweeps.recording.recorder import Recorder
 from sweeps.running.cluster import ROOT
 
@@ -42,14 +43,15 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         "slots": allocation.slots,
         "forecast_s": round(plan.tables.wall_s(allocation.slots)),
     }
+    tables, searches = plan.tables.tables, [plan.search.search] if plan.search else []
     return Recorder(
         client,
         experiment_id,
         name=name,
-        tags=tags,
+        tags=tags | {NOTE: started_note(tables, searches, options.seeds)},
         params=params,
-        tables=plan.tables.tables,
-        searches=[plan.search.search] if plan.search else [],
+        tables=tables,
+        searches=searches,
         study_file=options.study_file,
     )
 
