@@ -267,7 +267,7 @@ def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     context = TrialContext(data.fingerprint, None, str(tmp_path))
 
     def line() -> tuple[list[float], str]:
-        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context)
+        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, "cpu")
         return [*computed.loss, *computed.error, computed.images.item()], computed.warning
 
     first = line()

@@ -13,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from trainable.data import load_same
 from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer
-from trainable.trial import Environment, TrialReport, TrialSpec
+from trainable.trial import Device, Environment, TrialReport, TrialSpec
 from trainable.usage import Meter
 
 CHECKPOINT_S = 2.0
@@ -28,16 +28,18 @@ logger = logging.getLogger(__name__)
 class Session:
     """A trial in this process. It continues from the trial's newest checkpoint that can be used, if there is one.
 
-    Raises `DataError` where this node cannot load the data or has other data than the sweep, and `MemoryError` where
-    there is not the memory to load a checkpoint.
+    Raises `DataError` where this node cannot load the data or has other data than the sweep, `DeviceError` for a GPU
+    that torch cannot use, and `MemoryError` where there is not the memory to load a checkpoint.
     """
 
-    def __init__(self, spec: TrialSpec) -> None:
+    def __init__(self, spec: TrialSpec, device: Device = "cpu") -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
         self._report_at, self._predictions = spec.report_at, spec.predictions
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._warnings: list[str] = []
-        self._trainer = self._resume(partial(Trainer, spec.config, data, spec.seeds, probe_every=spec.probe_every))
+        self._trainer = self._resume(
+            partial(Trainer, spec.config, data, spec.seeds, device, probe_every=spec.probe_every)
+        )
         self._meter = Meter(self._trainer.device)
         self._reported_epochs, self._saved_epochs = 0, len(self._trainer.history)
         self._save_due = time.monotonic() + CHECKPOINT_S
