@@ -10,8 +10,8 @@ from trainable.config import Config
 from trainable.data import Split
 
 EVALUATION_BATCH_SIZE = {"cpu": 256, "cuda": 2000}
-"""Images in an evaluation batch, by device type. On a CPU a larger batch leaves the cache and is slower (measured from
-128 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
+"""Images in an evaluation batch of one seed, by device type. On a CPU a larger batch leaves the cache and is slower
+(measured from 128 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
 
 
 class Batches:
@@ -60,9 +60,12 @@ class Batches:
             self._cut_out(images_nchw, augmentation_nsa[..., 3:])
         return images_nchw, self._labels_n[rows_ns].long()
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,)."""
-        for rows_n in self._index_n.split(self._evaluation_batch_size):
+    def in_order(self, seeds: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,).
+
+        Batches are smaller for more `seeds` that evaluate them together, so that a batch takes no more memory.
+        """
+        for rows_n in self._index_n.split(max(1, self._evaluation_batch_size // seeds)):
             yield normalise(self._images_nhwc[rows_n, None]), self._labels_n[rows_n].long()
 
     def _draw_augmentation(self, generator: Generator) -> Tensor:
