@@ -5,8 +5,11 @@ been given to nobody, or to another process.
 """
 
 import platform
+from typing import assert_never
 
 import torch
+
+from trainable.config import Config
 
 
 class DeviceError(RuntimeError):
@@ -26,3 +29,14 @@ def prepare_torch(device: str | torch.device) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32
     torch.backends.cudnn.benchmark = True
     return device
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """A context in which networks compute in the config's precision."""
+    match config.precision:
+        case "fp32":
+            return torch.autocast(device.type, torch.bfloat16, enabled=False)
+        case "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+        case unknown:
+            assert_never(unknown)

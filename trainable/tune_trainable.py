@@ -66,10 +66,13 @@ class TuneTrainable(tune.Trainable):
             self._session.save()
 
     def _begin(self, config: dict[str, Any]) -> None:
+        import torch
+
         from trainable.session import Session
 
         self._longest_s = None
         self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
+        torch.cuda.empty_cache()  # torch would keep it, and other trials that share the GPU would lack it
         with _watchdog(self.FIRST_STEP_S):
             self._session = Session(spec_of(config), self._device)
 
