@@ -18,7 +18,7 @@ from trainable.model import build
 from trainable.session import Session
 from trainable.storage import CORRECT, PREDICTIONS, WEIGHTS, TrialStorage, entries_under
 from trainable.training import Trainer, train
-from trainable.trial import Epoch, TrialSpec
+from trainable.trial import TrialSpec
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -124,15 +124,20 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
 
 
+@pytest.mark.parametrize("where", ["__init__", "run_epoch"])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")],
+)
 def test_a_training_that_does_not_fit_says_what_to_change(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
-    """There is no GPU here to fill: the error that torch raises there is raised by hand."""
+    """There is no GPU here to fill: the errors that torch raises there are raised by hand."""
 
-    def full(self: Trainer) -> Epoch:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def full(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(Trainer, "run_epoch", full)
+    monkeypatch.setattr(Trainer, where, full)
     config = Config(**SMALL, lr=0.02)
     spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
                      fingerprint=digits.fingerprint, storage_path=str(tmp_path))  # fmt: skip
