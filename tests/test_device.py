@@ -15,7 +15,7 @@ from ray.tune.result import TRIAL_INFO
 from sweeps.planning.resources import Resources
 from sweeps.running.cluster import connect
 from sweeps.running.context import TrialContext
-from sweeps.running.surface_tasks import compute_line
+from sweeps.running.surface_tasks import as_task, compute_line
 from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.device import DeviceError
@@ -95,3 +95,8 @@ def ray_with_two_gpus() -> Iterator[None]:
 def test_work_sees_the_gpus_that_it_was_given_and_no_others(ray_with_two_gpus: None, gpus: float, visible: str) -> None:
     seen = ray.remote(num_gpus=gpus)(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
     assert ray.get(seen.remote()) == visible
+
+
+def test_the_lines_of_a_surface_share_a_process_on_a_gpu(ray_with_two_gpus: None) -> None:
+    task = as_task(lambda _: os.getpid(), Resources(1, gpus=1))
+    assert len({ray.get(task.remote(line)) for line in range(3)}) == 1
