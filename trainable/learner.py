@@ -55,8 +55,7 @@ class Learner:
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(config, parameter_groups(config, self.model))
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
-        self._gradients = Gradients(config, self.model, batches, device)
-        self._step = GraphedStep(self._gradients, self.model.buffers())
+        self._step = GraphedStep(Gradients(config, self.model, batches, device), self.model.buffers())
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
@@ -75,7 +74,9 @@ class Learner:
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 losses_s, *gradients = self._step(rows_ns, augmentation_nsa)
+                losses.append(losses_s.clone())
                 if self._probe_every and step % self._probe_every == 0:
+                    gradients = [gradient.clone() for gradient in gradients]  # the probe's steps overwrite them
                     self._probe((rows_ns, augmentation_nsa), gradients)
                 for parameter, gradient in zip(self._parameters, gradients, strict=True):
                     parameter.grad = gradient
@@ -84,7 +85,6 @@ class Learner:
                     self._scheduler.step()
                 if self._average is not None:
                     self._average.update(steps_before + step + 1)
-                losses.append(losses_s.clone())
                 batch_sizes.append(len(rows_ns))
         losses_ts = torch.stack(losses).cpu()
         self.losses.append(losses_ts)
@@ -155,7 +155,7 @@ class Learner:
     def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor]) -> None:
         learning_rate, buffers = self._optimizer.param_groups[0]["lr"], self.model.buffers()
         self.probes.append(
-            probe(self._gradients, inputs, gradients, self._parameters, buffers, learning_rate, len(self.seeds))
+            probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, len(self.seeds))
         )
 
 
