@@ -62,6 +62,13 @@ def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: d
         assert torch.allclose(tensor, fused.weights()[name], atol=1e-4), name
 
 
+def test_fusing_leaves_the_callers_generator_alone() -> None:
+    networks = [build(Config(**SMALL)) for _ in range(2)]
+    before = torch.get_rng_state()
+    fuse(networks)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_evaluation_takes_as_much_memory_for_eight_seeds_as_for_one(digits: Dataset) -> None:
     config = Config(**SMALL, batch_norm=True)
     alone = [build(config).eval() for _ in range(8)]

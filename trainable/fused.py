@@ -64,12 +64,13 @@ class FusedLinear(nn.Module):
 
 def fuse(networks: Sequence[nn.Sequential]) -> nn.Sequential:
     """One network that computes what all of these compute. They must have the same architecture. A single network is
-    returned as it is. Raises `TypeError` for a layer that cannot be fused."""
+    returned as it is. torch's global generator is left alone. Raises `TypeError` for a layer that cannot be fused."""
     if len(networks) == 1:
         return networks[0]
     fused = nn.Sequential()
-    for name, module in networks[0].named_children():
-        fused.add_module(name, _widen(module, len(networks)))
+    with torch.random.fork_rng(devices=[]):  # a new layer draws parameters, although they are replaced
+        for name, module in networks[0].named_children():
+            fused.add_module(name, _widen(module, len(networks)))
     fused.load_state_dict(join([network.state_dict() for network in networks]))
     return fused
 
