@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests.conftest import ROOT
 from trainable.batches import Batches
-from trainable.config import Config
+from trainable.config import Config, Protocol
 from trainable.data import Dataset, load
 from trainable.learner import epoch_seed
 from trainable.model import build
@@ -247,6 +249,22 @@ def test_a_checkpoint_from_before_weights_were_averaged_still_fits(digits: Datas
     resumed = Trainer(config, digits)
     resumed.load_state_dict(saved)
     assert resumed.run_epoch().metrics == trainer.run_epoch().metrics
+
+
+@pytest.mark.parametrize(("protocol", "arrays"), [("A", 2), ("B", 1)])
+def test_images_go_to_the_device_once(digits: Dataset, protocol: Protocol, arrays: int) -> None:
+    class Uploads(TorchFunctionMode):
+        images = 0
+
+        def __torch_function__(
+            self, function: Callable, types: object, arguments: tuple = (), named: dict | None = None
+        ) -> object:
+            self.images += function is torch.Tensor.to and arguments[0].shape[1:] == (32, 32, 3)
+            return function(*arguments, **(named or {}))
+
+    with Uploads() as uploads:
+        Trainer(Config(**SMALL, protocol=protocol), digits)
+    assert uploads.images == arrays
 
 
 def test_images_are_normalised_to_plus_minus_one(digits: Dataset) -> None:

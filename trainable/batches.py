@@ -1,6 +1,6 @@
 """Batches of a split: its uint8 images are on the training's device, where they are augmented and normalised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -18,11 +18,12 @@ class Batches:
     """A split on a device, served in batches.
 
     Images come as float32 (N, S*3, 32, 32) in [-1, 1]: those of the S seeds that are trained together lie side by side
-    in the channel dimension. Labels come as int64 (N, S). Raises `KeyError` for a device other than CPU and CUDA.
+    in the channel dimension. Labels come as int64 (N, S). `images_nhwc` are the split's images where the device has
+    them already. Raises `KeyError` for a device other than CPU and CUDA.
     """
 
-    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self._images_nhwc = torch.from_numpy(split.images).to(device)
+    def __init__(self, split: Split, config: Config, device: torch.device, images_nhwc: Tensor | None = None) -> None:
+        self._images_nhwc = torch.from_numpy(split.images).to(device) if images_nhwc is None else images_nhwc
         self._labels_n = torch.from_numpy(split.labels).to(device)
         self._index_n = torch.from_numpy(split.index).to(device)
         self._batch_size = config.batch_size
@@ -104,6 +105,13 @@ class Batches:
         """Mirror positions outside the image at its first and last pixel."""
         last = IMAGE_SIZE - 1
         return last - (last - position.abs()).abs()
+
+
+def batches_of(splits: Mapping[str, Split], config: Config, device: torch.device) -> dict[str, Batches]:
+    """The batches of every split. Splits of the same images share them on the device."""
+    arrays = {id(split.images): split.images for split in splits.values()}
+    images = {each: torch.from_numpy(array).to(device) for each, array in arrays.items()}
+    return {name: Batches(split, config, device, images[id(split.images)]) for name, split in splits.items()}
 
 
 def normalise(images_nshwc: Tensor) -> Tensor:

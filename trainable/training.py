@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.batches import Batches
+from trainable.batches import Batches, batches_of
 from trainable.config import Config
 from trainable.data import Dataset
 from trainable.device import prepare_torch
@@ -60,9 +60,7 @@ class Trainer:
     ) -> None:
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = prepare_torch(device)
-        self._batches = {
-            name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
-        }
+        self._batches = batches_of(data.splits(config.protocol), config, self.device)
         fuse_seeds = self.device.type == "cuda" if fused is None else fused
         groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
