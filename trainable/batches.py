@@ -44,15 +44,19 @@ class Batches:
 
         Yields the batch's image numbers (N, S) and its random augmentation (N, S, A). Each generator draws the order
         first and the augmentation second, so that configs with and without augmentation share the order. `mirrored_ns`
-        holds 1 for the images of the split, in its order, that are mirrored; by default this is drawn, too.
+        holds 1 for the images of the split, in its order, that are mirrored, on the batches' device; by default this is
+        drawn, too.
         """
         drawn = [(torch.randperm(self.size, generator=each), self._draw_augmentation(each)) for each in generators]
-        order_ns, augmentation_nsa = (torch.stack(parts, 1) for parts in zip(*drawn, strict=True))
+        order_ns, augmentation_nsa = (self.stack_seeds(parts) for parts in zip(*drawn, strict=True))
         if mirrored_ns is not None:
             augmentation_nsa[..., 2] = mirrored_ns.gather(0, order_ns)
-        device = self._index_n.device
-        rows_ns, augmentation_nsa = self._index_n[order_ns.to(device)], augmentation_nsa.to(device)
+        rows_ns = self._index_n[order_ns]
         yield from zip(rows_ns.split(self._batch_size), augmentation_nsa.split(self._batch_size), strict=True)
+
+    def stack_seeds(self, parts: Sequence[Tensor]) -> Tensor:
+        """Each seed's numbers for the images (N, ...) side by side: (N, S, ...). The device interleaves them."""
+        return torch.stack([part.to(self._index_n.device) for part in parts], 1)
 
     def load(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, Tensor]:
         """A training batch: augmented images (N, S*3, 32, 32) and labels (N, S)."""

@@ -141,14 +141,15 @@ class Learner:
         return [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
 
     def _mirrored(self, epoch: int) -> Tensor | None:
-        """1 for the train images that each seed sees mirrored in an epoch (N, S); None where the batches draw that."""
+        """1 for the train images that each seed sees mirrored in an epoch (N, S), on the device; None where the batches
+        draw that."""
         match self.config.flip_mode:
             case "random":
                 return None
             case "alternating":
                 size = self._batches.size
                 coins = [torch.randint(2, (size,), generator=each) for each in self._generators(FLIP_EPOCH)]
-                return (torch.stack(coins, 1) + epoch) % 2
+                return (self._batches.stack_seeds(coins) + epoch) % 2
             case unknown:
                 assert_never(unknown)
 
