@@ -159,7 +159,7 @@ def test_the_drivers_screen_shows_a_workers_warnings(spec: TrialSpec) -> None:
         epochs=(Epoch(1, 1.0, {"test_error": [0.5]}),), done=False, warnings=("checkpoint.pt cannot be used: why",)
     )
     screen = io.StringIO()
-    with Display(Console(file=screen, width=40), "t", trials=1, epochs=3, device="cpu") as display:
+    with Display(Console(file=screen, width=40), "t", trials=1, epochs=3) as display:
         display.trial_started("1", spec)
         display.trial_reported("1", report_of(tune_result(report)))
     assert screen.getvalue() == "baseline: checkpoint.pt cannot be used: why\n"
