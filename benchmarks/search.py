@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import torch
 import typer
 from matplotlib import pyplot
 from optuna.exceptions import ExperimentalWarning
@@ -209,7 +208,7 @@ def page(runs: Sequence[Run], plan: SearchPlan, budget: int, command: str, image
         "",
         f"The numbers of all complete trials: [{numbers}]({numbers}).",
         "",
-        measured_on(describe("cuda" if torch.cuda.is_available() else "cpu")),
+        measured_on(describe()),
         "",
     ])  # fmt: skip
 

@@ -76,7 +76,7 @@ def _step_parts(config: Config, batches: Batches, device: torch.device) -> dict[
     """Median seconds of each part of a training step, without a CUDA graph."""
     model = build(config).to(device, memory_format=torch.channels_last).train()
     parameters = list(model.parameters())
-    loss, optimizer = make_loss(config), make_optimizer(config, parameters)
+    loss, optimizer = make_loss(config), make_optimizer(config, parameters, device)
     seconds_by_part: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
 
     def timed(name: str, part: Callable, *arguments: Any) -> Any:

@@ -8,8 +8,10 @@ import torch
 from scipy import stats
 
 from tests.test_training import EVERYTHING, SMALL
+from trainable.batches import EVALUATION_BATCH_SIZE, Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
+from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse, separate
 from trainable.model import build
 from trainable.training import Trainer
@@ -58,6 +60,29 @@ def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: d
         assert torch.allclose(losses, fused.step_losses()[seed], rtol=1e-5), seed
     for name, tensor in serial.weights().items():
         assert torch.allclose(tensor, fused.weights()[name], atol=1e-4), name
+
+
+def test_fusing_leaves_the_callers_generator_alone() -> None:
+    networks = [build(Config(**SMALL)) for _ in range(2)]
+    before = torch.get_rng_state()
+    fuse(networks)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_evaluation_takes_as_much_memory_for_eight_seeds_as_for_one(digits: Dataset) -> None:
+    config = Config(**SMALL, batch_norm=True)
+    alone = [build(config).eval() for _ in range(8)]
+    fused, batches = fuse(alone).eval(), Batches(digits.test, config, torch.device("cpu"))
+    shapes: list[torch.Size] = []
+    fused[0].register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    correct = correct_images(fused, batches, 8)
+    assert sum(images for images, *_ in shapes) == len(digits.test)
+    assert max(images for images, *_ in shapes) <= EVALUATION_BATCH_SIZE["cpu"] / 8
+    assert {channels for _, channels, *_ in shapes} == {3}, "the images are not copied for each seed"
+    assert torch.equal(correct, torch.cat([correct_images(each, batches, 1) for each in alone], 1))
+    expected = [class_probabilities(each, batches, 1) for each in alone]
+    for kind, probabilities in enumerate(class_probabilities(fused, batches, 8)):
+        assert torch.allclose(probabilities, torch.cat([each[kind] for each in expected], 1), atol=1e-6)
 
 
 def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> None:

@@ -159,7 +159,7 @@ def test_the_drivers_screen_shows_a_workers_warnings(spec: TrialSpec) -> None:
         epochs=(Epoch(1, 1.0, {"test_error": [0.5]}),), done=False, warnings=("checkpoint.pt cannot be used: why",)
     )
     screen = io.StringIO()
-    with Display(Console(file=screen, width=40), "t", trials=1, epochs=3, device="cpu") as display:
+    with Display(Console(file=screen, width=40), "t", trials=1, epochs=3) as display:
         display.trial_started("1", spec)
         display.trial_reported("1", report_of(tune_result(report)))
     assert screen.getvalue() == "baseline: checkpoint.pt cannot be used: why\n"
@@ -267,7 +267,7 @@ def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     context = TrialContext(data.fingerprint, None, str(tmp_path))
 
     def line() -> tuple[list[float], str]:
-        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context)
+        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, "cpu")
         return [*computed.loss, *computed.error, computed.images.item()], computed.warning
 
     first = line()

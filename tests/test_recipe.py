@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from trainable import optim
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, load
@@ -65,6 +66,25 @@ def test_weight_decay_is_coupled_but_for_adamw() -> None:
     assert moved("sgd") == pytest.approx(0.1 * 0.5 * 10)
     assert moved("adam") == pytest.approx(0.1, rel=1e-3)  # the penalty is in the gradient: one normalised step
     assert moved("adamw") == pytest.approx(0.1 * 0.5 * 10)  # the penalty alone
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_adagrad_is_fused_where_this_torch_can(fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Adagrad(torch.optim.Adagrad):
+        """On a GPU and before torch 2.12, a fused one refuses its first step."""
+
+        def step(self, closure: None = None) -> None:
+            if not fused and self.defaults["fused"]:
+                raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of ...")
+            super().step(closure)
+
+    monkeypatch.setattr(optim, "Adagrad", Adagrad)
+    parameter = nn.Parameter(torch.tensor([10.0]))
+    engine = make_optimizer(Config(optimizer="adagrad", lr=0.1), [parameter])
+    parameter.grad = torch.ones(1)
+    engine.step()
+    assert parameter.item() == pytest.approx(9.9)
+    assert engine.defaults["fused"] is fused
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -93,7 +93,7 @@ def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
     console = Console(file=screen, force_terminal=True, width=200, _environ={"TERM": "dumb"})
     spec = TrialSpec(key="k", name="one", config=Config(), seeds=(0,), fingerprint="", data_dir=None, storage_path="")
     epoch = Epoch(number=1, seconds=1, metrics={"test_error": [0.25]})
-    with Display(console, "ablations", trials=1, epochs=20, device="cpu") as display:
+    with Display(console, "ablations", trials=1, epochs=20) as display:
         display.trial_started("a", spec)
         display.trial_reported("a", TrialReport(epochs=(epoch,), done=False))
         display.trial_ended("a", TrialEnd.COMPLETE, "")

@@ -2,23 +2,25 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests.conftest import ROOT
 from trainable.batches import Batches
-from trainable.config import Config
+from trainable.config import Config, Protocol
 from trainable.data import Dataset, load
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
 from trainable.storage import CORRECT, PREDICTIONS, WEIGHTS, TrialStorage, entries_under
 from trainable.training import Trainer, train
-from trainable.trial import Epoch, TrialSpec
+from trainable.trial import TrialSpec
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -124,15 +126,20 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
 
 
+@pytest.mark.parametrize("where", ["__init__", "run_epoch"])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")],
+)
 def test_a_training_that_does_not_fit_says_what_to_change(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
-    """There is no GPU here to fill: the error that torch raises there is raised by hand."""
+    """There is no GPU here to fill: the errors that torch raises there are raised by hand."""
 
-    def full(self: Trainer) -> Epoch:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def full(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(Trainer, "run_epoch", full)
+    monkeypatch.setattr(Trainer, where, full)
     config = Config(**SMALL, lr=0.02)
     spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
                      fingerprint=digits.fingerprint, storage_path=str(tmp_path))  # fmt: skip
@@ -242,6 +249,22 @@ def test_a_checkpoint_from_before_weights_were_averaged_still_fits(digits: Datas
     resumed = Trainer(config, digits)
     resumed.load_state_dict(saved)
     assert resumed.run_epoch().metrics == trainer.run_epoch().metrics
+
+
+@pytest.mark.parametrize(("protocol", "arrays"), [("A", 2), ("B", 1)])
+def test_images_go_to_the_device_once(digits: Dataset, protocol: Protocol, arrays: int) -> None:
+    class Uploads(TorchFunctionMode):
+        images = 0
+
+        def __torch_function__(
+            self, function: Callable, types: object, arguments: tuple = (), named: dict | None = None
+        ) -> object:
+            self.images += function is torch.Tensor.to and arguments[0].shape[1:] == (32, 32, 3)
+            return function(*arguments, **(named or {}))
+
+    with Uploads() as uploads:
+        Trainer(Config(**SMALL, protocol=protocol), digits)
+    assert uploads.images == arrays
 
 
 def test_images_are_normalised_to_plus_minus_one(digits: Dataset) -> None:

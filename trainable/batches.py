@@ -1,6 +1,6 @@
 """Batches of a split: its uint8 images are on the training's device, where they are augmented and normalised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -10,19 +10,20 @@ from trainable.config import Config
 from trainable.data import Split
 
 EVALUATION_BATCH_SIZE = {"cpu": 256, "cuda": 2000}
-"""Images in an evaluation batch, by device type. On a CPU a larger batch leaves the cache and is slower (measured from
-128 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
+"""Images in an evaluation batch of one seed, by device type. On a CPU a larger batch leaves the cache and is slower
+(measured from 128 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
 
 
 class Batches:
     """A split on a device, served in batches.
 
     Images come as float32 (N, S*3, 32, 32) in [-1, 1]: those of the S seeds that are trained together lie side by side
-    in the channel dimension. Labels come as int64 (N, S). Raises `KeyError` for a device other than CPU and CUDA.
+    in the channel dimension. Labels come as int64 (N, S). `images_nhwc` are the split's images where the device has
+    them already. Raises `KeyError` for a device other than CPU and CUDA.
     """
 
-    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self._images_nhwc = torch.from_numpy(split.images).to(device)
+    def __init__(self, split: Split, config: Config, device: torch.device, images_nhwc: Tensor | None = None) -> None:
+        self._images_nhwc = torch.from_numpy(split.images).to(device) if images_nhwc is None else images_nhwc
         self._labels_n = torch.from_numpy(split.labels).to(device)
         self._index_n = torch.from_numpy(split.index).to(device)
         self._batch_size = config.batch_size
@@ -43,15 +44,19 @@ class Batches:
 
         Yields the batch's image numbers (N, S) and its random augmentation (N, S, A). Each generator draws the order
         first and the augmentation second, so that configs with and without augmentation share the order. `mirrored_ns`
-        holds 1 for the images of the split, in its order, that are mirrored; by default this is drawn, too.
+        holds 1 for the images of the split, in its order, that are mirrored, on the batches' device; by default this is
+        drawn, too.
         """
         drawn = [(torch.randperm(self.size, generator=each), self._draw_augmentation(each)) for each in generators]
-        order_ns, augmentation_nsa = (torch.stack(parts, 1) for parts in zip(*drawn, strict=True))
+        order_ns, augmentation_nsa = (self.stack_seeds(parts) for parts in zip(*drawn, strict=True))
         if mirrored_ns is not None:
             augmentation_nsa[..., 2] = mirrored_ns.gather(0, order_ns)
-        device = self._index_n.device
-        rows_ns, augmentation_nsa = self._index_n[order_ns.to(device)], augmentation_nsa.to(device)
+        rows_ns = self._index_n[order_ns]
         yield from zip(rows_ns.split(self._batch_size), augmentation_nsa.split(self._batch_size), strict=True)
+
+    def stack_seeds(self, parts: Sequence[Tensor]) -> Tensor:
+        """Each seed's numbers for the images (N, ...) side by side: (N, S, ...). The device interleaves them."""
+        return torch.stack([part.to(self._index_n.device) for part in parts], 1)
 
     def load(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, Tensor]:
         """A training batch: augmented images (N, S*3, 32, 32) and labels (N, S)."""
@@ -60,9 +65,12 @@ class Batches:
             self._cut_out(images_nchw, augmentation_nsa[..., 3:])
         return images_nchw, self._labels_n[rows_ns].long()
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,)."""
-        for rows_n in self._index_n.split(self._evaluation_batch_size):
+    def in_order(self, seeds: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,).
+
+        Batches are smaller for more `seeds` that evaluate them together, so that a batch takes no more memory.
+        """
+        for rows_n in self._index_n.split(max(1, self._evaluation_batch_size // seeds)):
             yield normalise(self._images_nhwc[rows_n, None]), self._labels_n[rows_n].long()
 
     def _draw_augmentation(self, generator: Generator) -> Tensor:
@@ -101,6 +109,13 @@ class Batches:
         """Mirror positions outside the image at its first and last pixel."""
         last = IMAGE_SIZE - 1
         return last - (last - position.abs()).abs()
+
+
+def batches_of(splits: Mapping[str, Split], config: Config, device: torch.device) -> dict[str, Batches]:
+    """The batches of every split. Splits of the same images share them on the device."""
+    arrays = {id(split.images): split.images for split in splits.values()}
+    images = {each: torch.from_numpy(array).to(device) for each, array in arrays.items()}
+    return {name: Batches(split, config, device, images[id(split.images)]) for name, split in splits.items()}
 
 
 def normalise(images_nshwc: Tensor) -> Tensor:

@@ -27,14 +27,15 @@ def correct_images(model: nn.Module, batches: Batches, seeds: int) -> Tensor:
     Returns bool (N, S) on the CPU, in the split's order. The model is used in the mode that it is in.
     """
     correct_ns = []
-    for images_nchw, labels_n in batches.in_order():
+    for images_nchw, labels_n in batches.in_order(seeds):
         correct_ns.append(_scores(model, images_nchw, seeds).argmax(2) == labels_n[:, None])
     return torch.cat(correct_ns).cpu()
 
 
 def _scores(model: nn.Module, images_nchw: Tensor, seeds: int) -> Tensor:
     """The class scores (N, S, K) that each of the fused networks gives the same images."""
-    return model(images_nchw if seeds == 1 else images_nchw.repeat(1, seeds, 1, 1)).unflatten(1, (seeds, -1))
+    shared_nchw = images_nchw if seeds == 1 else images_nchw.contiguous()  # the memory format of fused networks
+    return model(shared_nchw).unflatten(1, (seeds, -1))
 
 
 @torch.inference_mode()
@@ -42,7 +43,7 @@ def class_probabilities(model: nn.Module, batches: Batches, seeds: int) -> tuple
     """The class probabilities (N, S, K) that each of the `seeds` fused networks gives a split's images, and the mean of
     those for an image and for its mirror image (test-time flips): float32 on the CPU, in the split's order."""
     plain_nsk, flipped_nsk = [], []
-    for images_nchw, _ in batches.in_order():
+    for images_nchw, _ in batches.in_order(seeds):
         own_nsk, mirrored_nsk = (
             _scores(model, view_nchw, seeds).float().softmax(2) for view_nchw in (images_nchw, images_nchw.flip(3))
         )

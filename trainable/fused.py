@@ -6,7 +6,8 @@ grouped and its linear layers are batched matrix products (Wang et al. 2021, "Ho
 2102.02344, section 3). Batch norm, pooling, dropout and activations treat each channel separately, and optimizers each
 value, so they work as they are.
 
-A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). Each of its parameters and buffers is the
+A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). It also takes images (N, 3, 32, 32) that all
+seeds share, as in evaluation, without a copy of them for each seed. Each of its parameters and buffers is the
 concatenation of the single networks' along the first dimension.
 """
 
@@ -15,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainable.model import ACTIVATIONS
 
@@ -25,6 +27,21 @@ class Widening(Protocol):
 
     def widen(self, seeds: int) -> nn.Module:
         """The layer for all seeds; its parameters are the seeds' own, joined in their first dimension, and not set."""
+
+
+class FusedConv(nn.Conv2d):
+    """S convolutions side by side, from features (N, S*I, H, W) of each seed's own, or (N, I, H, W) that all share, to
+    (N, S*O, H, W)."""
+
+    def __init__(self, conv: nn.Conv2d, seeds: int) -> None:
+        assert isinstance(conv.padding, tuple)
+        channels = seeds * conv.in_channels, seeds * conv.out_channels
+        super().__init__(*channels, conv.kernel_size, padding=conv.padding, groups=seeds)  # type: ignore[arg-type]
+
+    def forward(self, features_nchw: Tensor) -> Tensor:
+        """Apply every seed's convolution."""
+        groups = self.groups if features_nchw.shape[1] == self.in_channels else 1
+        return F.conv2d(features_nchw, self.weight, self.bias, padding=self.padding, groups=groups)
 
 
 class FusedLinear(nn.Module):
@@ -47,12 +64,13 @@ class FusedLinear(nn.Module):
 
 def fuse(networks: Sequence[nn.Sequential]) -> nn.Sequential:
     """One network that computes what all of these compute. They must have the same architecture. A single network is
-    returned as it is. Raises `TypeError` for a layer that cannot be fused."""
+    returned as it is. torch's global generator is left alone. Raises `TypeError` for a layer that cannot be fused."""
     if len(networks) == 1:
         return networks[0]
     fused = nn.Sequential()
-    for name, module in networks[0].named_children():
-        fused.add_module(name, _widen(module, len(networks)))
+    with torch.random.fork_rng(devices=[]):  # a new layer draws parameters, although they are replaced
+        for name, module in networks[0].named_children():
+            fused.add_module(name, _widen(module, len(networks)))
     fused.load_state_dict(join([network.state_dict() for network in networks]))
     return fused
 
@@ -79,9 +97,7 @@ def _widen(module: nn.Module, seeds: int) -> nn.Module:
     """The layer that computes this layer for all seeds side by side. Its parameters are not set."""
     match module:
         case nn.Conv2d():
-            assert isinstance(module.padding, tuple)
-            channels = seeds * module.in_channels, seeds * module.out_channels
-            return nn.Conv2d(*channels, module.kernel_size, padding=module.padding, groups=seeds)  # type: ignore[arg-type]
+            return FusedConv(module, seeds)
         case nn.BatchNorm1d() | nn.BatchNorm2d():
             return type(module)(seeds * module.num_features, momentum=module.momentum)
         case nn.Linear():

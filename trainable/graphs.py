@@ -5,6 +5,7 @@ at once. On a CPU there is nothing to gain, and the step runs as it is.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,24 +20,26 @@ _Capture = tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
 class GraphedStep:
-    """A function from tensors to tensors that is captured once for each combination of input shapes and then replayed.
+    """A function from tensors to tensors that is captured at its first call and then replayed.
 
-    The returned tensors are overwritten by the next call. `state` lists the tensors that the function changes in place,
-    so that the runs before the capture can be undone.
+    Inputs of other shapes than at the first call, as in an epoch's last batch, run as they are: one such step in an
+    epoch does not pay for a graph's memory. The returned tensors are overwritten by the next call. `state` lists the
+    tensors that the function changes in place, so that the runs before the capture can be undone.
     """
 
     def __init__(self, step: Step, state: Iterable[Tensor]) -> None:
         self._step, self._state = step, list(state)
-        self._captures: dict[tuple[torch.Size, ...], _Capture] = {}
+        self._captured: _Capture | None = None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the step."""
         if not inputs[0].is_cuda:
             return self._step(*inputs)
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self._captures:
-            self._captures[shapes] = self._capture(inputs)
-        graph, buffers, outputs = self._captures[shapes]
+        if self._captured is None:
+            self._captured = self._capture(inputs)
+        graph, buffers, outputs = self._captured
+        if [tensor.shape for tensor in inputs] != [buffer.shape for buffer in buffers]:
+            return self._step(*inputs)
         for buffer, tensor in zip(buffers, inputs, strict=True):
             buffer.copy_(tensor)
         graph.replay()
@@ -45,16 +48,23 @@ class GraphedStep:
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
         buffers = tuple(tensor.clone() for tensor in inputs)
         before = [tensor.clone() for tensor in self._state]
-        generator, stream = torch.cuda.get_rng_state(), torch.cuda.Stream()
+        generator, stream = torch.cuda.get_rng_state(), _side_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_RUNS):
                 self._step(*buffers)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             outputs = self._step(*buffers)
         torch.cuda.set_rng_state(generator)
         for tensor, value in zip(self._state, before, strict=True):
             tensor.copy_(value)
         return graph, buffers, outputs
+
+
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """The stream of all captures in this process. Each stream that computes a product keeps a workspace for good
+    (pytorch/pytorch#99196)."""
+    return torch.cuda.Stream()

@@ -15,7 +15,8 @@ import torch
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
-from trainable.model import build, prepare_torch
+from trainable.device import prepare_torch
+from trainable.model import build
 from trainable.optim import make_loss
 
 Weights = Mapping[str, np.ndarray]
@@ -51,12 +52,12 @@ def moved(weights: Weights, along: Sequence[Weights], by: Sequence[float]) -> di
 class Evaluator:
     """Computes the loss of one network with any weights, over a fixed and evenly spaced subset of the train split.
 
-    `images` is the size of the subset. The network runs in single precision, on a GPU where there is one.
+    `images` is the size of the subset. The network runs in single precision. Raises `DeviceError` for a GPU that torch
+    cannot use.
     """
 
-    def __init__(self, config: Config, data: Dataset, images: int) -> None:
-        prepare_torch()
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, config: Config, data: Dataset, images: int, device: str | torch.device = "cpu") -> None:
+        device = prepare_torch(device)
         split = data.splits(config.protocol)["train"]
         evenly_spaced = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)
         self.images = len(evenly_spaced)

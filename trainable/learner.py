@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from trainable.average import MovingAverage
 from trainable.batches import Batches
 from trainable.config import Config
+from trainable.device import autocast
 from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse
+from trainable.gradients import Gradients
 from trainable.graphs import GraphedStep
 from trainable.model import build
-from trainable.optim import make_loss, make_optimizer, make_scheduler, parameter_groups
+from trainable.optim import make_optimizer, make_scheduler, parameter_groups
 from trainable.probes import probe
 
 DROPOUT_STREAM = 1
@@ -51,10 +53,9 @@ class Learner:
         if len(seeds) == 1:
             self.model.to(memory_format=torch.channels_last)
         self._parameters = list(self.model.parameters())
-        self._loss = make_loss(config)
-        self._optimizer = make_optimizer(config, parameter_groups(config, self.model))
+        self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device)
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
-        self._step = GraphedStep(self._gradients, self.model.buffers())
+        self._step = GraphedStep(Gradients(config, self.model, batches, device), self.model.buffers())
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
@@ -73,7 +74,9 @@ class Learner:
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 losses_s, *gradients = self._step(rows_ns, augmentation_nsa)
+                losses.append(losses_s.clone())
                 if self._probe_every and step % self._probe_every == 0:
+                    gradients = [gradient.clone() for gradient in gradients]  # the probe's steps overwrite them
                     self._probe((rows_ns, augmentation_nsa), gradients)
                 for parameter, gradient in zip(self._parameters, gradients, strict=True):
                     parameter.grad = gradient
@@ -82,7 +85,6 @@ class Learner:
                     self._scheduler.step()
                 if self._average is not None:
                     self._average.update(steps_before + step + 1)
-                losses.append(losses_s.clone())
                 batch_sizes.append(len(rows_ns))
         losses_ts = torch.stack(losses).cpu()
         self.losses.append(losses_ts)
@@ -95,14 +97,14 @@ class Learner:
         """
         network = self.model if raw else self.result
         network.eval()
-        with self._autocast():
+        with autocast(self.config, self._device):
             return correct_images(network, batches, len(self.seeds))
 
     def class_probabilities(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """Each seed's class probabilities (N, S, K) for a split in evaluation mode, plain and with test-time flips: see
         `trainable.evaluate.class_probabilities`."""
         self.result.eval()
-        with self._autocast():
+        with autocast(self.config, self._device):
             return class_probabilities(self.result, batches, len(self.seeds))
 
     def kernels(self) -> Tensor:
@@ -139,43 +141,23 @@ class Learner:
         return [torch.Generator().manual_seed(epoch_seed(seed, epoch)) for seed in self.seeds]
 
     def _mirrored(self, epoch: int) -> Tensor | None:
-        """1 for the train images that each seed sees mirrored in an epoch (N, S); None where the batches draw that."""
+        """1 for the train images that each seed sees mirrored in an epoch (N, S), on the device; None where the batches
+        draw that."""
         match self.config.flip_mode:
             case "random":
                 return None
             case "alternating":
                 size = self._batches.size
                 coins = [torch.randint(2, (size,), generator=each) for each in self._generators(FLIP_EPOCH)]
-                return (torch.stack(coins, 1) + epoch) % 2
+                return (self._batches.stack_seeds(coins) + epoch) % 2
             case unknown:
                 assert_never(unknown)
-
-    def _gradients(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, ...]:
-        """Each seed's mean loss of a batch (S,), then the gradient of every parameter.
-
-        The seeds' losses share no parameter, so the gradients of their sum are those of each loss.
-        """
-        images_nchw, labels_ns = self._batches.load(rows_ns, augmentation_nsa)
-        with self._autocast():
-            scores_nk = self.model(images_nchw)
-        losses_ns = self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
-        losses_s = losses_ns.mean(0)
-        return losses_s.detach(), *torch.autograd.grad(losses_s.sum(), self._parameters)
 
     def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor]) -> None:
         learning_rate, buffers = self._optimizer.param_groups[0]["lr"], self.model.buffers()
         self.probes.append(
-            probe(self._gradients, inputs, gradients, self._parameters, buffers, learning_rate, len(self.seeds))
+            probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, len(self.seeds))
         )
-
-    def _autocast(self) -> torch.autocast:
-        match self.config.precision:
-            case "fp32":
-                return torch.autocast(self._device.type, torch.bfloat16, enabled=False)
-            case "bf16":
-                return torch.autocast(self._device.type, torch.bfloat16)
-            case unknown:
-                assert_never(unknown)
 
 
 def epoch_seed(*stream: int) -> int:

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from typing import assert_never
 
-import torch
 from torch import nn
 
 from trainable.architecture import Conv, Linear, layers
@@ -44,10 +43,3 @@ def build(config: Config) -> nn.Sequential:
                 assert_never(unknown)
         modules[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
     return nn.Sequential(modules)
-
-
-def prepare_torch() -> None:
-    """Set torch's global options for this process, so that networks run fast and in the precision of their configs."""
-    torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
-    torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32
-    torch.backends.cudnn.benchmark = True

@@ -2,6 +2,7 @@
 
 from typing import Any, assert_never
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
@@ -37,8 +38,9 @@ def parameter_groups(config: Config, model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
 
-def make_optimizer(config: Config, parameters: ParamsT) -> Optimizer:
-    """The config's optimizer. `adamw` decouples the weight decay; the others add it to the gradient (L2)."""
+def make_optimizer(config: Config, parameters: ParamsT, device: str | torch.device = "cpu") -> Optimizer:
+    """The config's optimizer for parameters on the device. `adamw` decouples the weight decay; the others add it to the
+    gradient (L2)."""
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
         case "adam":
@@ -50,9 +52,20 @@ def make_optimizer(config: Config, parameters: ParamsT) -> Optimizer:
         case "momentum":
             return SGD(parameters, momentum=config.momentum, nesterov=config.nesterov, **common)
         case "adagrad":
-            return Adagrad(parameters, **common)
+            return Adagrad(parameters, **common | {"fused": _has_fused_adagrad(device)})
         case unknown:
             assert_never(unknown)
+
+
+def _has_fused_adagrad(device: str | torch.device) -> bool:
+    """Whether this torch has a fused Adagrad for a device: that for CUDA came after torch 2.11. A step tells."""
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        Adagrad([parameter], fused=True).step()
+    except RuntimeError:
+        return False
+    return True
 
 
 def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRScheduler | None:

@@ -38,9 +38,9 @@ def probe(
 ) -> Tensor:
     """Probe the loss at all `STEP_SIZES`. Returns float32 (S, E, M) on the CPU: seed, step size, one of `QUANTITIES`.
 
-    `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients; `gradients` are those at the
-    present parameters. Parameters, buffers (the running statistics) and random generators are left exactly as they
-    were, so that a probe changes nothing in the training.
+    `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients, which its next call may
+    overwrite; `gradients` are copies of those at the present parameters. Parameters, buffers (the running statistics)
+    and random generators are left exactly as they were, so that a probe changes nothing in the training.
     """
     buffers = list(buffers)
     saved = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]

@@ -4,7 +4,8 @@ import io
 import logging
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from safetensors.torch import save as to_safetensors
 from trainable.data import load_same
 from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer
-from trainable.trial import Environment, TrialReport, TrialSpec
+from trainable.trial import Device, Environment, TrialReport, TrialSpec
 from trainable.usage import Meter
 
 CHECKPOINT_S = 2.0
@@ -28,16 +29,19 @@ logger = logging.getLogger(__name__)
 class Session:
     """A trial in this process. It continues from the trial's newest checkpoint that can be used, if there is one.
 
-    Raises `DataError` where this node cannot load the data or has other data than the sweep, and `MemoryError` where
-    there is not the memory to load a checkpoint.
+    Raises `DataError` where this node cannot load the data or has other data than the sweep, `DeviceError` for a GPU
+    that torch cannot use, and `MemoryError` where there is not the memory for the training or to load a checkpoint.
     """
 
-    def __init__(self, spec: TrialSpec) -> None:
+    def __init__(self, spec: TrialSpec, device: Device = "cpu") -> None:
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
-        self._report_at, self._predictions = spec.report_at, spec.predictions
+        self._spec = spec
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._warnings: list[str] = []
-        self._trainer = self._resume(partial(Trainer, spec.config, data, spec.seeds, probe_every=spec.probe_every))
+        with _explained(spec):
+            self._trainer = self._resume(
+                partial(Trainer, spec.config, data, spec.seeds, device, probe_every=spec.probe_every)
+            )
         self._meter = Meter(self._trainer.device)
         self._reported_epochs, self._saved_epochs = 0, len(self._trainer.history)
         self._save_due = time.monotonic() + CHECKPOINT_S
@@ -53,12 +57,9 @@ class Session:
         """
         trainer, start = self._trainer, time.monotonic()
         while not trainer.done:
-            try:
-                with self._meter.running():
-                    trainer.run_epoch()
-            except torch.OutOfMemoryError as error:
-                raise MemoryError(out_of_memory_message(trainer)) from error
-            if time.monotonic() - start > budget_s or len(trainer.history) in self._report_at:
+            with self._meter.running(), _explained(self._spec):
+                trainer.run_epoch()
+            if time.monotonic() - start > budget_s or len(trainer.history) in self._spec.report_at:
                 break
         if trainer.done:
             self._write_results()
@@ -118,24 +119,34 @@ class Session:
 
     def _write_results(self) -> None:
         """Write the files that the record keeps of a finished trial. They can be read without torch."""
-        for name, tensors in self._trainer.results(self._predictions).items():
+        for name, tensors in self._trainer.results(self._spec.predictions).items():
             self._storage.write(name, to_safetensors(tensors))
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out. For a CPU's memory PyTorch has no class of error, only a text."""
     texts = ("out of memory", "can't allocate memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+    return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)
 
 
-def out_of_memory_message(trainer: Trainer) -> str:
-    """The error message for a training that does not fit in its share of the GPU's memory."""
-    config, seeds = trainer.config, len(trainer.seeds)
-    return (
-        f"out of GPU memory: {config.canonical() or 'the baseline'} with {seeds} seed(s) fused and batch_size "
-        f"{config.batch_size}; give a trial more of a GPU (--gpus-per-trial), train fewer seeds at a time (--seeds), "
-        "or make the batch smaller (--set batch_size=N)"
-    )
+def is_out_of_gpu_memory(error: Exception) -> bool:
+    """Whether an error says that a GPU's memory ran out. cuBLAS and cuDNN say it in a status of their own."""
+    return isinstance(error, torch.OutOfMemoryError) or "STATUS_ALLOC_FAILED" in str(error)
+
+
+@contextmanager
+def _explained(spec: TrialSpec) -> Iterator[None]:
+    """Raise `MemoryError`, saying what to change, where the training does not fit in its share of a GPU's memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_gpu_memory(error):
+            raise
+        raise MemoryError(
+            f"out of GPU memory: {spec.config.canonical() or 'the baseline'} with {len(spec.seeds)} seed(s) fused and "
+            f"batch_size {spec.config.batch_size}; give a trial more of a GPU (--gpus-per-trial), train fewer seeds at "
+            "a time (--seeds), or make the batch smaller (--set batch_size=N)"
+        ) from error
 
 
 def environment(device: torch.device) -> Environment:

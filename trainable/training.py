@@ -16,23 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.batches import Batches
+from trainable.batches import Batches, batches_of
 from trainable.config import Config
 from trainable.data import Dataset
+from trainable.device import prepare_torch
 from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
-from trainable.model import prepare_torch
 from trainable.storage import CORRECT, PREDICTIONS, TRACES, WEIGHTS, entries_under
 from trainable.trial import Epoch
 
 
 def train(
-    config: Config, data: Dataset, seeds: Sequence[int] = (0,), device: str | torch.device | None = None
+    config: Config, data: Dataset, seeds: Sequence[int] = (0,), device: str | torch.device = "cpu"
 ) -> Iterator[Epoch]:
     """Train a config for some seeds and yield each epoch's metrics when it ends.
 
-    The default device is a GPU where there is one, else the CPU.
+    Raises `DeviceError` for a GPU that torch cannot use.
     """
     trainer = Trainer(config, data, seeds, device)
     while not trainer.done:
@@ -45,6 +45,8 @@ class Trainer:
     By default all seeds are fused into one program on a GPU, and train one by one on a CPU, which a single seed keeps
     busy; `fused` overrides this. With `probe_every`, the loss is probed along the gradient once in that many steps,
     which changes nothing in the training (see `trainable.probes`).
+
+    Raises `DeviceError` for a GPU that torch cannot use.
     """
 
     def __init__(
@@ -52,16 +54,13 @@ class Trainer:
         config: Config,
         data: Dataset,
         seeds: Sequence[int] = (0,),
-        device: str | torch.device | None = None,
+        device: str | torch.device = "cpu",
         fused: bool | None = None,
         probe_every: int | None = None,
     ) -> None:
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        prepare_torch()
-        self._batches = {
-            name: Batches(split, config, self.device) for name, split in data.splits(config.protocol).items()
-        }
+        self.device = prepare_torch(device)
+        self._batches = batches_of(data.splits(config.protocol), config, self.device)
         fuse_seeds = self.device.type == "cuda" if fused is None else fused
         groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]

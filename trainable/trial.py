@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from trainable.config import Config
+
+Device = Literal["cpu", "cuda"]
+"""What a process computes on, as torch names it."""
 
 
 class TrialSpec(BaseModel):

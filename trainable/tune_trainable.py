@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune
 
-from trainable.trial import TrialReport, TrialSpec
+from trainable.trial import Device, TrialReport, TrialSpec
 
 SPEC, REPORT = "trial", "report"
 """The entry of a Tune config that holds a trial's spec, and the entry of a Tune result that holds a report, both as
@@ -40,8 +40,9 @@ class TuneTrainable(tune.Trainable):
         """Prepare a new actor for its first trial. Tune calls this once for each actor."""
         import torch  # not at the top: the driver imports this module, and would pay for torch
 
-        resources = self.trial_resources
-        torch.set_num_threads(max(1, int(resources.required_resources.get("CPU", 1))) if resources else 1)
+        given = self.trial_resources.required_resources if self.trial_resources else {}
+        torch.set_num_threads(max(1, int(given.get("CPU", 1))))
+        self._device: Device = "cuda" if given.get("GPU") else "cpu"
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -65,12 +66,15 @@ class TuneTrainable(tune.Trainable):
             self._session.save()
 
     def _begin(self, config: dict[str, Any]) -> None:
+        import torch
+
         from trainable.session import Session
 
         self._longest_s = None
         self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
+        torch.cuda.empty_cache()  # torch would keep it, and other trials that share the GPU would lack it
         with _watchdog(self.FIRST_STEP_S):
-            self._session = Session(spec_of(config))
+            self._session = Session(spec_of(config), self._device)
 
 
 @contextmanager

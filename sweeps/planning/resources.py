@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sweeps.errors import UsageError
+from trainable.trial import Device
 
 GPU_MEMORY = "gpu_memory_gb"
 """The custom resource by which a node tells the memory of all its GPUs together; Ray finds the others by itself."""
@@ -29,8 +30,8 @@ class Resources:
     gpu_memory_gb: float = 0
 
     @property
-    def device(self) -> str:
-        """What a trial with these resources computes on: `cpu` or `cuda`."""
+    def device(self) -> Device:
+        """What a trial with these resources computes on."""
         return "cuda" if self.gpus else "cpu"
 
     def slots(self, trial: "Resources") -> int:

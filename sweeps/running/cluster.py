@@ -28,6 +28,8 @@ WORKER_ENVIRONMENT = {
     # glibc keeps freed memory for the next step instead of fetching fresh pages, which the kernel fills with zeros
     "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
     "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
+    # hide the GPUs from work that asks for none: torch's Adam opens a context on any GPU that it sees
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
 
 

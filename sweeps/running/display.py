@@ -29,14 +29,12 @@ class Display(Observer):
         *,
         trials: int,
         epochs: int,
-        device: str,
         trial_s: Mapping[str, float] | None = None,
         total_s: float | None = None,
     ) -> None:
-        """`epochs` are those of all trials together. `device` is what the trials were given to compute on. `trial_s` is
-        the forecast of one trial in slot seconds by its key, `total_s` that of all trials; without them all weigh the
-        same."""
-        self._console, self._title, self._device = console, title, device
+        """`epochs` are those of all trials together. `trial_s` is the forecast of one trial in slot seconds by its key,
+        `total_s` that of all trials; without them all weigh the same."""
+        self._console, self._title = console, title
         self._trial_s = trial_s or {}
         self._trials, self._epochs_total = trials, epochs
         self._running: dict[str, _Running] = {}
@@ -67,9 +65,6 @@ class Display(Observer):
         if not running.epoch:
             self._work_resumed += running.work * (last.number - 1) / running.epochs
         running.epoch, running.heard_at = last.number, time.monotonic()
-        if report.environment and report.environment.device != self._device:
-            host = report.environment.host
-            self._say(f"{running.name} was given a GPU of {host} that torch cannot use there", "red")
         for warning in report.warnings:
             self._say(f"{running.name}: {warning}", "yellow")
         running.error = last.mean(running.metric)

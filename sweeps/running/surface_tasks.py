@@ -2,10 +2,11 @@
 was interrupted goes on."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -23,6 +24,7 @@ from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED
 from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under
+from trainable.trial import Device
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
@@ -51,7 +53,7 @@ def compute_surfaces(
     console: Console,
 ) -> None:
     """Compute each surface on Ray, on `resources` a line, and hand it to the recorder, which adds it to its trial."""
-    task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(compute_line)
+    task = as_task(compute_line, resources)
     for surface in surfaces:
         trial = surface.trial
         weights = entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
@@ -59,7 +61,8 @@ def compute_surfaces(
         axis = np.linspace(-REACH, REACH, surface.points)
         storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
         waiting = {
-            task.remote(trial.config, shared, axis, line, storage, context): line for line in range(surface.points)
+            task.remote(trial.config, shared, axis, line, storage, context, resources.device): line
+            for line in range(surface.points)
         }
         lines: dict[int, Line] = {}
         with Progress(console=console) as progress:
@@ -82,6 +85,15 @@ def compute_surfaces(
         recorder.act(partial(_record, trial, save(content), storage))
 
 
+def as_task(function: Callable[..., Any], resources: Resources) -> Any:
+    """A Ray task of a function, on these resources.
+
+    Processes are kept for the next call also on GPUs, where Ray would start a new one for each: that takes seconds, and
+    a line of a surface less.
+    """
+    return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_calls=0)(function)
+
+
 def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient, _: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / SURFACE
@@ -97,27 +109,31 @@ def compute_line(
     line: int,
     storage: TrialStorage,
     context: TrialContext,
+    device: Device,
 ) -> Line:
-    """One line of the grid, from the storage where it is finished. A damaged one is computed again."""
+    """One line of the grid, from the storage where it is finished. A damaged one is computed again.
+
+    Raises `DeviceError` for a GPU that torch cannot use.
+    """
     name, kept, warning = f"grid-line-{line}", None, ""
     try:
         kept = storage.read(name)
     except DamagedFileError as error:
         warning = f"a line of a loss surface is computed again: {error}"
     if kept is None:
-        kept = save(_measure(config, weights, axis, line, context))
+        kept = save(_measure(config, weights, axis, line, context, device))
         storage.write(name, kept)
     arrays = load(kept)
     return Line(arrays["loss"], arrays["error"], arrays["images"], warning)
 
 
 def _measure(
-    config: Config, weights: dict[str, np.ndarray], axis: np.ndarray, line: int, context: TrialContext
+    config: Config, weights: dict[str, np.ndarray], axis: np.ndarray, line: int, context: TrialContext, device: Device
 ) -> dict[str, np.ndarray]:
     from trainable.data import load_same
     from trainable.landscape import Evaluator, directions, moved
 
-    evaluator = Evaluator(config, load_same(config.data, context.data_dir, context.fingerprint), IMAGES)
+    evaluator = Evaluator(config, load_same(config.data, context.data_dir, context.fingerprint), IMAGES, device)
     along = directions(weights, SURFACE_SEED)
     measured = [evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis]
     losses, errors = (np.array(values) for values in zip(*measured, strict=True))

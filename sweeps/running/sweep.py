@@ -173,7 +173,6 @@ class _Sweep:
             title,
             trials=len(specs),
             epochs=sum(spec.config.epochs for spec in specs),
-            device=self._allocation.trial.device,
             trial_s={planned.key: planned.trial_s for planned in tables.to_run},
             total_s=tables.slot_s,
         )
@@ -220,7 +219,6 @@ class _Sweep:
             "search",
             trials=plan.to_run,
             epochs=plan.to_run * plan.search.base.epochs,
-            device=self._allocation.trial.device,
         )
         with display:
             count = run_search(

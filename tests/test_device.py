@@ -1,0 +1,102 @@
+"""The device of every training and surface is the one that its resources name, whatever torch sees."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.tune import PlacementGroupFactory
+from ray.tune.result import TRIAL_INFO
+
+from sweeps.planning.resources import Resources
+from sweeps.running.cluster import connect
+from sweeps.running.context import TrialContext
+from sweeps.running.surface_tasks import as_task, compute_line
+from trainable.config import Config
+from trainable.data import Dataset, load
+from trainable.device import DeviceError
+from trainable.model import build
+from trainable.storage import TrialStorage
+from trainable.trial import TrialSpec
+from trainable.tune_trainable import TuneTrainable, report_of, tune_config
+
+CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="sgd", batch_size=512, epochs=1)
+USELESS = r"cannot use the GPU that it was given.*--gpus-per-trial 0"
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+@pytest.fixture
+def torch_sees_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param)
+
+
+def trainable(digits: Dataset, folder: Path, resources: Resources) -> TuneTrainable:
+    """An actor's trainable, with the resources that Tune gave it."""
+    spec = TrialSpec(key=CONFIG.key(digits.fingerprint), name="x", config=CONFIG, seeds=(0,), data_dir=None,
+                     fingerprint=digits.fingerprint, storage_path=str(folder))  # fmt: skip
+    given = PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    return TuneTrainable({**tune_config(spec), TRIAL_INFO: SimpleNamespace(trial_resources=given)})
+
+
+@pytest.mark.parametrize("torch_sees_a_gpu", [True], indirect=True)
+def test_a_trial_without_a_gpu_trains_on_the_cpu_where_torch_sees_one(
+    digits: Dataset, tmp_path: Path, torch_sees_a_gpu: None
+) -> None:
+    report = report_of(trainable(digits, tmp_path, Resources(1, gpus=0)).step())
+    assert report.environment is not None
+    assert report.environment.device == Resources(1, gpus=0).device == "cpu"
+
+
+@pytest.mark.parametrize("torch_sees_a_gpu", [False], indirect=True)
+def test_a_trial_with_a_gpu_that_torch_cannot_use_fails_and_says_so(
+    digits: Dataset, tmp_path: Path, torch_sees_a_gpu: None
+) -> None:
+    with pytest.raises(DeviceError, match=USELESS):
+        trainable(digits, tmp_path, Resources(1, gpus=0.25))
+
+
+@pytest.mark.parametrize(("torch_sees_a_gpu", "gpus"), [(True, 0), (False, 1)], indirect=["torch_sees_a_gpu"])
+def test_a_surface_is_computed_on_what_it_was_given(
+    digits: Dataset, tmp_path: Path, torch_sees_a_gpu: None, gpus: float
+) -> None:
+    weights = {name: tensor.numpy() for name, tensor in build(CONFIG).state_dict().items()}
+    storage, context = TrialStorage(str(tmp_path), "surface", (0,)), TrialContext(digits.fingerprint, None, "")
+
+    def compute() -> np.ndarray:
+        device = Resources(1, gpus).device
+        return compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, device).loss
+
+    if gpus:
+        with pytest.raises(DeviceError, match=USELESS):
+            compute()
+    else:
+        assert compute().shape == (3,)
+
+
+@pytest.fixture(scope="module")
+def ray_with_two_gpus() -> Iterator[None]:
+    """A local Ray that hands out two GPUs, whether the machine has them or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        connect("local")
+        yield
+        ray.shutdown()
+
+
+@pytest.mark.parametrize(("gpus", "visible"), [(0, ""), (1, "0")])
+def test_work_sees_the_gpus_that_it_was_given_and_no_others(ray_with_two_gpus: None, gpus: float, visible: str) -> None:
+    seen = ray.remote(num_gpus=gpus)(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+    assert ray.get(seen.remote()) == visible
+
+
+def test_the_lines_of_a_surface_share_a_process_on_a_gpu(ray_with_two_gpus: None) -> None:
+    task = as_task(lambda _: os.getpid(), Resources(1, gpus=1))
+    assert len({ray.get(task.remote(line)) for line in range(3)}) == 1

@@ -1,0 +1,46 @@
+"""What a captured step asks of the training around it, shown without a GPU: the real graphs are in `test_gpu`."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.test_training import EVERYTHING
+from trainable import learner
+from trainable.data import load
+from trainable.graphs import Step
+from trainable.measures import STEP_SIZES
+from trainable.training import Trainer
+
+
+class Replayed:
+    """A step that returns the same tensors each time, as a replayed graph does."""
+
+    calls = 0
+
+    def __init__(self, step: Step, state: object) -> None:
+        self._step = step
+        self._outputs: dict[torch.Size, tuple[Tensor, ...]] = {}
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        type(self).calls += 1
+        new = self._step(*inputs)
+        kept = self._outputs.setdefault(inputs[0].shape, tuple(map(torch.empty_like, new)))
+        for old, value in zip(kept, new, strict=True):
+            old.copy_(value)
+        return kept
+
+
+def test_probes_replay_the_graph_and_the_training_goes_on_from_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, data = EVERYTHING.change(epochs=1), load("digits")
+    plain, expected = (Trainer(config, data, (0, 1), fused=True, probe_every=every) for every in (None, 4))
+    monkeypatch.setattr(learner, "GraphedStep", Replayed)
+    probed = Trainer(config, data, (0, 1), fused=True, probe_every=4)
+    for trainer in (plain, expected, probed):
+        trainer.run_epoch()
+    for seed, losses in plain.step_losses().items():
+        assert torch.equal(losses, probed.step_losses()[seed])
+        assert torch.equal(expected.probes()[seed], probed.probes()[seed])
+    for name, tensor in plain.weights().items():
+        assert torch.equal(tensor, probed.weights()[name]), name
+    steps, probes = len(plain.step_losses()["seed_0"]), len(probed.probes()["seed_0"])
+    assert Replayed.calls == steps + probes * len(STEP_SIZES)

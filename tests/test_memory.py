@@ -1,0 +1,64 @@
+"""A training that has ended leaves no memory to the next one, at once and without Python's search for cycles."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from weakref import ref
+
+import pytest
+import torch
+from torch import nn
+
+from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
+from trainable.config import Config
+from trainable.data import load
+from trainable.graphs import GraphedStep
+from trainable.learner import Learner
+from trainable.training import Trainer
+from trainable.trial import TrialSpec
+from trainable.tune_trainable import TuneTrainable, tune_config
+
+
+@pytest.fixture(autouse=True)
+def no_search_for_cycles() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def held_by_trainings() -> list[ref]:
+    """What holds the memory of the trainings in this process."""
+    kinds = (Trainer, Learner, GraphedStep, nn.Module, nn.Parameter, torch.optim.Optimizer)
+    return [ref(each) for each in gc.get_objects() if issubclass(type(each), kinds)]
+
+
+def alive(references: list[ref]) -> set[type]:
+    return {type(each()) for each in references} - {type(None)}
+
+
+@pytest.mark.parametrize(
+    ("config", "probe_every"),
+    [(EVERYTHING, 4), (EVERYTHING_ELSE, None), (Config(**SMALL, optimizer="sgd", schedule="cosine"), None)],
+)
+def test_a_training_frees_its_memory_when_it_is_dropped(config: Config, probe_every: int | None) -> None:
+    before = {id(each()) for each in held_by_trainings()}
+    trainer = Trainer(config, load("digits"), (0, 1), fused=True, probe_every=probe_every)
+    trainer.run_epoch()
+    held = [each for each in held_by_trainings() if id(each()) not in before]
+    assert {Trainer, Learner, GraphedStep} <= alive(held)
+    del trainer
+    assert not alive(held)
+
+
+def test_a_trials_memory_is_free_before_the_next_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's cache of GPU memory is emptied when nothing holds it any more."""
+    config, fingerprint = Config(**SMALL, batch_size=512, epochs=1), load("digits").fingerprint
+    spec = TrialSpec(key=config.key(fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
+                     fingerprint=fingerprint, storage_path=str(tmp_path))  # fmt: skip
+    actor = TuneTrainable(tune_config(spec))
+    actor.step()
+    held, at_emptying = held_by_trainings(), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: at_emptying.append(alive(held)))
+    actor.reset_config(tune_config(spec))
+    assert at_emptying == [set()]

@@ -1,0 +1,42 @@
+"""The device that a process computes on.
+
+It is passed down from the resources that the process was given, and never looked for: a GPU that torch sees may have
+been given to nobody, or to another process.
+"""
+
+import platform
+from typing import assert_never
+
+import torch
+
+from trainable.config import Config
+
+
+class DeviceError(RuntimeError):
+    """Torch cannot use the device that this process was given."""
+
+
+def prepare_torch(device: str | torch.device) -> torch.device:
+    """The device, with torch's global options set for this process, so that networks run fast and in the precision of
+    their configs. Raises `DeviceError` for a GPU that torch cannot use."""
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"{platform.node()}: torch {torch.__version__} cannot use the GPU that it was given; "
+            "python -c 'import torch; torch.cuda.init()' says why there; --gpus-per-trial 0 trains on CPUs"
+        )
+    torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
+    torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32
+    torch.backends.cudnn.benchmark = True
+    return device
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """A context in which networks compute in the config's precision."""
+    match config.precision:
+        case "fp32":
+            return torch.autocast(device.type, torch.bfloat16, enabled=False)
+        case "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+        case unknown:
+            assert_never(unknown)

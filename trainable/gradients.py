@@ -1,0 +1,35 @@
+"""The losses of a batch and their gradients: the part of a training step that can be captured as a CUDA graph."""
+
+import torch
+from torch import Tensor, nn
+
+from trainable.batches import Batches
+from trainable.config import Config
+from trainable.device import autocast
+from trainable.optim import make_loss
+
+
+class Gradients:
+    """A function from a batch, as `Batches.shuffled` yields it, to its losses and their gradients.
+
+    It is apart from the learner, so that a graph of it does not hold the learner that holds the graph: a cycle would
+    keep the memory of both until Python looks for cycles, and the next trial needs it at once.
+    """
+
+    def __init__(self, config: Config, model: nn.Module, batches: Batches, device: torch.device) -> None:
+        self._model, self._batches = model, batches
+        self._parameters = list(model.parameters())
+        self._loss = make_loss(config)
+        self._autocast = autocast(config, device)
+
+    def __call__(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, ...]:
+        """Each seed's mean loss of a batch (S,), then the gradient of every parameter.
+
+        The seeds' losses share no parameter, so the gradients of their sum are those of each loss.
+        """
+        images_nchw, labels_ns = self._batches.load(rows_ns, augmentation_nsa)
+        with self._autocast:
+            scores_nk = self._model(images_nchw)
+        losses_ns = self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
+        losses_s = losses_ns.mean(0)
+        return losses_s.detach(), *torch.autograd.grad(losses_s.sum(), self._parameters)
