@@ -1,4 +1,5 @@
-"""How every command here ends: bad input is one line on standard error and exit code 2, Ctrl-C is 130."""
+"""How every command here ends: bad input is one line on standard error and exit code 2, a disk that fails is one line
+and 1, Ctrl-C is 130."""
 
 import os
 import sys
@@ -8,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from analysis.passwords import hide_passwords
-from sweeps.errors import UsageError
+from sweeps.errors import SweepError, UsageError
 from sweeps.start import ignore_interrupts
 from trainable.sources import DataError
 
@@ -24,6 +25,7 @@ def default_studies(names: Iterable[str]) -> None:
 
 def run_command(app: typer.Typer) -> None:
     """Run a command line and exit."""
+    failure = 2
     try:
         code = app(standalone_mode=False)
         if sys.stdout:
@@ -36,10 +38,12 @@ def run_command(app: typer.Typer) -> None:
         problem = error.format_message()
     except (UsageError, DataError) as error:
         problem = str(error)
+    except SweepError as error:
+        problem, failure = str(error), 1
     except (KeyboardInterrupt, typer.Abort):
         _exit(130)
     print("error:", _one_line(problem), file=sys.stderr)
-    _exit(2)
+    _exit(failure)
 
 
 def _exit(code: int | None) -> NoReturn:

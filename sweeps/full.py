@@ -18,6 +18,7 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 import typer
 from rich.console import Console
 
+from analysis.passwords import hide_passwords
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
@@ -211,7 +212,12 @@ def _sweep(options: Options) -> int:
         progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
     if result.undelivered:
-        progress.print("The record is incomplete: some of it could not be written. The trials are kept.", style="red")
+        progress.print(
+            f"The record {hide_passwords(options.tracking_uri)} is incomplete: {hide_passwords(result.undelivered)}. "
+            "The trials are kept.",
+            style="red",
+            soft_wrap=True,
+        )
     if result.failed:
         progress.print(f"{result.failed} trial(s) failed.", style="red")
     if result.interrupted:
