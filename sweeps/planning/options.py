@@ -197,7 +197,7 @@ def parse(
     values.setdefault("storage_path", "sweep-storage")
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
-            values[path] = str(Path(values[path]).expanduser().absolute())
+            values[path] = _absolute(path, values[path])
     priced = dict(map(_price, _names(prices)))
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
@@ -220,6 +220,15 @@ def parse(
         option = str(problem["loc"][0]).replace("_", "-")
         allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
         raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+
+
+def _absolute(option: str, path: str) -> str:
+    try:
+        if "\0" in path:
+            raise ValueError("a path has no NUL character")
+        return str(Path(path).expanduser().absolute())
+    except (RuntimeError, ValueError) as error:  # the former for a home that is not known
+        raise UsageError(f"--{option.replace('_', '-')} {path!r}: {error}") from error
 
 
 def _read_config(file: Path, study: Path | None, quick: bool, change: list[str], given: dict[str, Any]) -> Study:
