@@ -224,7 +224,7 @@ def parse(
 
 def _absolute(option: str, path: str) -> str:
     try:
-        if "\0" in path:
+        if b"\0" in path.encode():  # which raises for what is no UTF-8: the record could not keep it
             raise ValueError("a path has no NUL character")
         return str(Path(path).expanduser().absolute())
     except (RuntimeError, ValueError) as error:  # the former for a home that is not known
