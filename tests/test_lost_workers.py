@@ -145,4 +145,4 @@ def test_a_storage_that_fails_ends_the_sweep_and_is_named(tmp_path: Path) -> Non
         SweepError, match=f"the storage {tmp_path} fails: DISK cannot be written: it is full; free space"
     ):
         story_of(WithoutDisk, tmp_path, count, story)
-    assert 1 <= story.told.count(TrialEnd.FAILED) < count, "the others would fail like it"
+    assert RETRIES < story.told.count("retried") < count / 2, "all others would fail, too"

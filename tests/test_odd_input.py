@@ -72,7 +72,7 @@ def in_file(name: str, content: bytes, read: Callable[[Path], object]) -> None:
 def planned(**odd: Any) -> None:
     """Up to the forecast, which is all that is done before anything is started."""
     options = parse(**GIVEN | odd)
-    prepared = prepare(options, download=False)
+    prepared = prepare(options, dry=True)
     allocation = allocate_dry(prepared)
     make_forecast(prepared, plan_sweep(prepared, allocation), allocation).as_json()
 
@@ -143,7 +143,7 @@ def test_any_bytes(content: bytes) -> None:
 
 
 ODD_WORDS = """, = lr=1 lr= =1 lr=[ lr=1e999 channels=[1] 2h 1e9h gpu=1 gpu=1,gpu=2 tables 3 sqlite:/// sqlite:///:memory:
-:// http://[ s3:// ~nobody/x"""
+:// http://[ a://[ s3:// ~nobody/x"""
 WORDS = st.text(max_size=30) | st.sampled_from(["", "a\x00b", "\ud800", "x" * 5000, *ODD_WORDS.split()])
 TEXT_OPTIONS = """studies only budget prices data data_dir precision experiment storage_path name tracking_uri"""
 NUMBER_OPTIONS = """epochs seeds samples calibrate proof_seeds difference_seeds gpus_per_trial gpu_memory_per_trial

@@ -57,7 +57,7 @@ def plan_of(folder: Path) -> SweepPlan:
     """What the record in the folder lacks of the search."""
     unused = {"study": None, "config": None, "only": "", "change": [], "budget": "", "prices": "", "seeds": 1}
     more = {"quick": False, "cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
-    prepared = prepare(parse(**{**unused, **more, **SEARCH}), download=False)
+    prepared = prepare(parse(**{**unused, **more, **SEARCH}), dry=True)
     return plan_sweep(prepared, expected_allocation(prepared))
 
 

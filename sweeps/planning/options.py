@@ -217,9 +217,9 @@ def parse(
         problem = error.errors()[0]
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
-        option = str(problem["loc"][0]).replace("_", "-")
+        option, value = str(problem["loc"][0]).replace("_", "-"), problem["input"]
         allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-        raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+        raise UsageError(f"--{option} {value}: {allowed.removeprefix(f'{value!r} ')}") from error
 
 
 def _absolute(option: str, path: str) -> str:

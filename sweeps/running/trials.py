@@ -21,7 +21,7 @@ from sweeps.errors import SweepError
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import StorageError, tune_folder
-from trainable.trial import TrialEnd, TrialSpec
+from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
@@ -42,14 +42,22 @@ class TrialCount(Observer):
     cut: bool = False
     """Whether a running trial was interrupted."""
     storage_fault: str = ""
-    """Why a trial was given up for which the storage could not be used."""
+    """What the storage said when it last failed a trial; empty once any trial has reported since."""
+
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
+        """See `Observer`."""
+        self.storage_fault = ""
+
+    def trial_retried(self, trial_id: str, error: str) -> None:
+        """See `Observer`."""
+        self.storage_fault = _storage_fault(error) or self.storage_fault
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         self.failed += end == TrialEnd.FAILED
         self.cut |= end == TrialEnd.INTERRUPTED
-        self.storage_fault = self.storage_fault or _storage_fault(error)
+        self.storage_fault = _storage_fault(error) or self.storage_fault
 
     @property
     def interrupted(self) -> bool:
@@ -150,7 +158,8 @@ def _storage_fault(error: str) -> str:
 class _Events(tune.Callback, tune.Stopper):
     """Tune's callbacks as observers' calls: `tell` takes the name of an observer's method and its arguments.
 
-    A storage that fails one trial for good would fail all others, too: it stops the experiment.
+    A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
+    would fail, too.
     """
 
     def __init__(self, tell: Callable[[tuple], None]) -> None:
@@ -158,7 +167,8 @@ class _Events(tune.Callback, tune.Stopper):
         self._running: set[str] = set()
         self._epochs: dict[str, int] = {}
         """How far each trial has come."""
-        self._storage_fails = False
+        self._storage_faults = 0
+        """In a row: no trial has reported in between."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop one trial."""
@@ -166,7 +176,7 @@ class _Events(tune.Callback, tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether to stop all trials."""
-        return self._storage_fails
+        return self._storage_faults > RETRIES
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
@@ -175,6 +185,7 @@ class _Events(tune.Callback, tune.Stopper):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        self._storage_faults = 0
         report = report_of(result)
         if report.last.number > self._epochs.get(trial.trial_id, 0):
             self._epochs[trial.trial_id] = report.last.number
@@ -183,7 +194,9 @@ class _Events(tune.Callback, tune.Stopper):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
-        self._tell(("trial_retried", trial.trial_id, _error_of(trial)))
+        error = _error_of(trial)
+        self._storage_faults += bool(_storage_fault(error))
+        self._tell(("trial_retried", trial.trial_id, error))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
@@ -192,7 +205,7 @@ class _Events(tune.Callback, tune.Stopper):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
         error = _error_of(trial)
-        self._storage_fails |= bool(_storage_fault(error))
+        self._storage_faults += bool(_storage_fault(error))
         self._end(trial, TrialEnd.FAILED, error)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
