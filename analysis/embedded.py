@@ -72,10 +72,11 @@ def is_made(database: Path) -> bool:
         return True
 
 
-def follow_move(database: Path, experiment: str) -> None:
+def follow_move(database: Path, experiment: str, *, write: bool = True) -> None:
     """Let a record that was moved or copied with its artifacts name them where they are now, and log a line about it.
 
-    MLflow keeps absolute locations. Artifacts that stayed where they were are still found there. Raises `LookupError`
+    MLflow keeps absolute locations. Artifacts that stayed where they were are still found there. Without `write` the
+    record is only checked. Raises `LookupError`
     in one line where the experiment has runs, and their artifacts are in neither place.
     """
     root = database.parent / ARTIFACTS
@@ -87,8 +88,9 @@ def follow_move(database: Path, experiment: str) -> None:
             here = f"{root.as_uri()}/{folder}"
             runs = [run for (run,) in connection.execute(RUNS, (number,))]
             if location != here and (not runs or _holds(here, runs)):
-                _relocate(connection, location, here)
-                if runs:
+                if write:
+                    _relocate(connection, location, here)
+                if write and runs:
                     logger.warning("the record was moved: artifacts of %s are now in %s", name, _path(here))
             elif name == experiment and runs and not _holds(location, runs):
                 raise LookupError(

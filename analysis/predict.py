@@ -5,6 +5,11 @@
 It prints a line for each image: the file, the class and its probability.
 """
 
+if __name__ == "__main__":
+    from analysis.start import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +24,7 @@ from mlflow.pyfunc import PyFuncModel
 from analysis.passwords import hide_passwords
 from analysis.record import CHAMPION
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
+from analysis.start import end_with
 from trainable.config import Config
 from trainable.data import class_names
 from trainable.sources import read_image
@@ -58,4 +64,4 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    end_with(lambda: typer.run(main))

@@ -6,6 +6,11 @@
 What the record lacks is named as missing.
 """
 
+if __name__ == "__main__":
+    from analysis.start import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +40,7 @@ from analysis.sections import (
     summary,
     trained_kernels,
 )
+from analysis.start import end_with
 
 SECTIONS = (
     summary.section,
@@ -100,4 +106,4 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    end_with(lambda: typer.run(main))

@@ -1,6 +1,6 @@
-"""How every command here ends: bad input is one line on standard error and exit code 2, Ctrl-C is 130."""
+"""How every command here ends: bad input is one line on standard error and exit code 2, a disk that fails is one line
+and 1, Ctrl-C is 130."""
 
-import os
 import sys
 from collections.abc import Iterable
 from typing import NoReturn
@@ -8,8 +8,8 @@ from typing import NoReturn
 import typer
 
 from analysis.passwords import hide_passwords
-from sweeps.errors import UsageError
-from sweeps.start import ignore_interrupts
+from analysis.start import end_with
+from sweeps.errors import SweepError, UsageError
 from trainable.sources import DataError
 
 LONGEST_WORD = 300
@@ -22,29 +22,24 @@ def default_studies(names: Iterable[str]) -> None:
         sys.argv[1:1] = ["--studies", ",".join(names)]
 
 
-def run_command(app: typer.Typer) -> None:
+def run_command(app: typer.Typer) -> NoReturn:
     """Run a command line and exit."""
+    end_with(lambda: _run(app))
+
+
+def _run(app: typer.Typer) -> int | None:
     try:
-        code = app(standalone_mode=False)
-        if sys.stdout:
-            sys.stdout.flush()
-        _exit(code)
-    except BrokenPipeError:  # nobody reads on, as in `... | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _exit(1)
+        return app(standalone_mode=False)
     except typer.TyperException as error:
-        problem = error.format_message()
+        problem, code = error.format_message(), 2
     except (UsageError, DataError) as error:
-        problem = str(error)
-    except (KeyboardInterrupt, typer.Abort):
-        _exit(130)
+        problem, code = str(error), 2
+    except SweepError as error:
+        problem, code = str(error), 1
+    except typer.Abort:
+        return 130
     print("error:", _one_line(problem), file=sys.stderr)
-    _exit(2)
-
-
-def _exit(code: int | None) -> NoReturn:
-    ignore_interrupts()  # libraries end their threads and processes now
-    sys.exit(code)
+    return code
 
 
 def _one_line(problem: str) -> str:

@@ -1,10 +1,14 @@
-"""What a person can get wrong, said in one line before anything is started."""
+"""What a person can get wrong, or has to mend, said in one line."""
 
 from pydantic import ValidationError
 
 
 class UsageError(ValueError):
     """Bad input: the message names the field, the value and what is allowed; the command exits with code 2."""
+
+
+class SweepError(RuntimeError):
+    """What ended a sweep that had begun: the message names the place and what to do; the command exits with code 1."""
 
 
 def first_error(error: ValidationError) -> str:

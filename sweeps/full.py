@@ -11,19 +11,20 @@ from typing import Annotated
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from sweeps.start import start
+    from analysis.start import start
 
     start()
 
 import typer
 from rich.console import Console
 
+from analysis.passwords import hide_passwords
+from analysis.start import interrupt_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
 from sweeps.planning.show import TABLE_WIDTH
 from sweeps.running.cluster import check_address
-from sweeps.start import interrupt_once
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -175,7 +176,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.planning.show import print_plan
 
     check_address(options.address)
-    prepared = prepare(options, download=False)
+    prepared = prepare(options, dry=True)
     allocation = allocate_dry(prepared)
     forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
     if as_json:
@@ -193,7 +194,7 @@ def _sweep(options: Options) -> int:
 
     check_address(options.address)
     progress = Console(stderr=True, markup=False, emoji=False)
-    prepared = prepare(options, download=True)
+    prepared = prepare(options, dry=False)
     plan = plan_sweep(prepared, expected_allocation(prepared))
     interrupt_once()
     if plan.complete and prepared.record:
@@ -211,7 +212,12 @@ def _sweep(options: Options) -> int:
         progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
     if result.undelivered:
-        progress.print("The record is incomplete: some of it could not be written. The trials are kept.", style="red")
+        progress.print(
+            f"The record {hide_passwords(options.tracking_uri)} is incomplete: {hide_passwords(result.undelivered)}. "
+            "The trials are kept.",
+            style="red",
+            soft_wrap=True,
+        )
     if result.failed:
         progress.print(f"{result.failed} trial(s) failed.", style="red")
     if result.interrupted:

@@ -5,7 +5,7 @@ python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
 """
 
 if __name__ == "__main__":
-    from sweeps.start import start
+    from analysis.start import start
 
     start()
 

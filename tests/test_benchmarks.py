@@ -27,6 +27,13 @@ def test_every_benchmark_says_what_it_measures(module: str) -> None:
     assert f"benchmarks/results/{module}-" in " ".join(done.stdout.split())
 
 
+def test_trials_that_only_sleep_are_recorded() -> None:
+    from benchmarks.machine import alone
+
+    figures = alone("benchmarks.overhead:run_sleeping", count=2, sleep_s=0.0)
+    assert figures["trials"] == 2 and figures["trials_s"] > 0
+
+
 def test_a_trial_taken_apart_adds_up(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import machine, trial
 

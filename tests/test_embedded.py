@@ -177,6 +177,20 @@ def test_a_record_that_moved_with_its_folder_goes_on_there(
     assert "moved" not in caplog.text, "it says so once"
 
 
+def test_a_dry_run_changes_nothing_in_a_record_that_moved(home: Path, tmp_path: Path) -> None:
+    database = copy(home, tmp_path / "moved")
+
+    def content() -> list[str]:
+        with closing(sqlite3.connect(database)) as connection:
+            return list(connection.iterdump())
+
+    before = content()
+    assert open_record(uri_of(database), NAME, dry=True)
+    assert content() == before
+    assert open_record(uri_of(database), NAME)
+    assert content() != before
+
+
 def test_a_report_of_a_record_that_moved_reads_its_artifacts_there(home: Path, tmp_path: Path) -> None:
     uri = uri_of(copy(home, tmp_path / "moved"))
     find_embedded(uri, NAME)

@@ -209,7 +209,13 @@ def test_the_kubernetes_job_is_valid() -> None:
     """Pods against Kubernetes' own schema; KubeRay's fields against its API reference (v1)."""
     job = yaml.safe_load(RAYJOB.read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "QUEUE"}
+    queued = {"apiVersion": "v1", "kind": "Pod", "metadata": job["metadata"], "spec": {"containers": [{"name": "x"}]}}
+    validate(queued, "1.33", strict=True)  # a label that is no text, say
     cluster = job["spec"]["rayClusterSpec"]
+    elastic = job["metadata"]["annotations"].get("kueue.x-k8s.io/elastic-job") == "true"
+    assert elastic == cluster["enableInTreeAutoscaling"], "Kueue refuses a cluster that grows, unless it is elastic"
+    assert len(cluster["workerGroupSpecs"]) < 8, "nor does it take more groups"
     assert set(job["spec"]) <= {"entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
     options = {"rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions"}
     assert set(cluster) <= options | {"headGroupSpec", "workerGroupSpecs"}

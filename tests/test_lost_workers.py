@@ -10,11 +10,13 @@ import pytest
 import ray
 
 from benchmarks.overhead import NOWHERE
+from sweeps.errors import SweepError
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.running import cluster, trials
 from sweeps.running.trials import run_trials
 from trainable.config import Config
+from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of
 
@@ -71,6 +73,11 @@ class Unprepared(Counting):
         raise OSError("no data on this node")
 
 
+class WithoutDisk(Counting):
+    def advance(self, budget_s: float) -> TrialReport:
+        raise StorageError("DISK cannot be written: it is full")
+
+
 class Story(Observer):
     """What an observer was told."""
 
@@ -99,12 +106,14 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def story_of(trainable: type[Counting], folder: Path) -> Story:
+def story_of(trainable: type[Counting], folder: Path, trials: int = 1, story: Story | None = None) -> Story:
     spec = TrialSpec(key="k", name="n", config=Config(data="digits", epochs=EPOCHS), seeds=(0,), fingerprint="f",
                      data_dir=None, storage_path=str(folder))  # fmt: skip
-    story = Story()
+    story = story or Story()
     one = Resources(cpus=1, gpus=0, gpu_memory_gb=0)
-    run_trials([spec], resources=one, observers=[story], storage_path=str(folder), name="t", trainable=trainable)
+    run_trials(
+        [spec] * trials, resources=one, observers=[story], storage_path=str(folder), name="t", trainable=trainable
+    )
     return story
 
 
@@ -129,3 +138,13 @@ def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_pat
     story = story_of(Unprepared, tmp_path)
     assert story.told == ["started", "retried", TrialEnd.FAILED]
     assert "no data on this node" in story.errors[-1].splitlines()[-1]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_storage_that_fails_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
+    story, count = Story(), 20
+    with pytest.raises(
+        SweepError, match=f"the storage {tmp_path} fails: DISK cannot be written: it is full; free space"
+    ):
+        story_of(WithoutDisk, tmp_path, count, story)
+    assert RETRIES < story.told.count("retried") < count / 2, "all others would fail, too"

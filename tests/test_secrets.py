@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -66,6 +67,24 @@ def test_an_error_shows_no_password(
     error = capsys.readouterr().err
     assert ":***@" in error
     assert "secret" not in error
+
+
+def test_the_traceback_of_an_unforeseen_error_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def fail() -> None:
+        raise RuntimeError("no answer from postgresql://user:hunter2@host/record")
+
+    monkeypatch.setattr(sys, "argv", ["fail"])
+    with pytest.raises(SystemExit) as end:
+        run_command(app)
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    assert error.startswith("Traceback") and "RuntimeError: no answer from postgresql://user:***@host/record" in error
+    assert "hunter2" not in error
 
 
 def test_the_source_of_data_is_recorded_without_its_password() -> None:

@@ -18,7 +18,7 @@ from sweeps.planning.options import Options, parse
 from sweeps.planning.resources import local_resources
 from sweeps.planning.show import print_table
 from sweeps.running.display import Display
-from tests.conftest import sweep_command
+from tests.conftest import ROOT, sweep_command
 from trainable.config import Config
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -67,6 +67,23 @@ def test_nobody_reads_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert process.stdout and process.stderr
     process.stdout.close()
     assert (process.stderr.read(), process.wait(timeout=60)) == ("", 1)
+
+
+@pytest.mark.parametrize("module", ["report", "predict"])
+def test_a_command_of_the_analysis_ends_as_a_sweep_does(module: str) -> None:
+    def start_module(*arguments: str) -> subprocess.Popen:
+        command, pipe = [sys.executable, "-m", f"analysis.{module}", *arguments], subprocess.PIPE
+        return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+    process = start_module("--help")
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=60)) == ("", 1)
+    process = start_module("nothing")
+    libraries = Path(f"/proc/{process.pid}/maps")
+    while "_multiarray_umath" not in libraries.read_text():  # NumPy, the first of many imports
+        time.sleep(0.005)
+    assert interrupt(process, 5) == "Stopped before anything was started.\n"
 
 
 def test_what_an_encoding_lacks_is_spelled_out(

@@ -52,7 +52,7 @@ def plan_of(folder: Path) -> SweepPlan:
     options = {name.strip("-").replace("-", "_"): value for name, value in zip(SWEPT[::2], SWEPT[1::2], strict=True)}
     unused = {"study": None, "config": None, "change": [], "budget": "", "prices": "", "quick": False}
     more = {"cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
-    prepared = prepare(parse(**{**unused, **more, **options}), download=False)
+    prepared = prepare(parse(**{**unused, **more, **options}), dry=True)
     return plan_sweep(prepared, expected_allocation(prepared))
 
 

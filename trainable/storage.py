@@ -6,7 +6,10 @@ in hexadecimal digits: `tail -n +2 FILE | sha256sum` prints it.
 """
 
 import hashlib
-from collections.abc import Mapping
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -57,11 +60,15 @@ class DamagedFileError(ValueError):
     """A file in the storage is not what was written. The message names it, and where it is kept now."""
 
 
+class StorageError(OSError):
+    """The storage cannot be read or written. The message names the place and the reason."""
+
+
 class TrialStorage:
     """The files of one trial.
 
-    They remain after the process, the node and the sweep have ended, until the record has the trial. The methods raise
-    `OSError` where the storage cannot be reached.
+    They remain after the process, the node and the sweep have ended, until the record has the trial. `read`, `fetch`
+    and `write` raise `StorageError` where the storage cannot be used, and the others `OSError`.
     """
 
     def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
@@ -74,10 +81,11 @@ class TrialStorage:
 
         Raises `DamagedFileError` where it does not match its digest. The file is then set aside.
         """
-        if not self._has(name):
-            return None
-        with self._filesystem.open_input_file(f"{self._folder}/{name}") as file:
-            stored = file.read()
+        with self._said("read"):
+            if not self._has(name):
+                return None
+            with self._filesystem.open_input_file(f"{self._folder}/{name}") as file:
+                stored = file.read()
         content = stored[_DIGEST_LINE_BYTES:]
         if not stored.startswith(_digest_line(content)):
             raise DamagedFileError(
@@ -89,16 +97,23 @@ class TrialStorage:
     def write(self, name: str, content: bytes | memoryview, former: str | None = None) -> None:
         """Write a file with its digest. A reader sees either the old content or all of the new.
 
-        With `former`, the old file is kept under that name; for a moment it is then the only one.
+        With `former`, the old file is kept under that name; for a moment it is then the only one. The file is written
+        under a name of its own, so that two processes that write it at once do not mix their content.
         """
-        self._filesystem.create_dir(self._folder, recursive=True)
-        unfinished = f"{self._folder}/{name}.unfinished"
-        with self._filesystem.open_output_stream(unfinished) as file:
-            file.write(_digest_line(content))
-            file.write(content)
-        if former and self._has(name):
-            self._filesystem.move(f"{self._folder}/{name}", f"{self._folder}/{former}")
-        self._filesystem.move(unfinished, f"{self._folder}/{name}")
+        unfinished = f"{self._folder}/{name}.{uuid.uuid4().hex}.unfinished"
+        with self._said("written"):
+            self._filesystem.create_dir(self._folder, recursive=True)
+            try:
+                with self._filesystem.open_output_stream(unfinished) as file:
+                    file.write(_digest_line(content))
+                    file.write(content)
+                if former and self._has(name):
+                    self._filesystem.move(f"{self._folder}/{name}", f"{self._folder}/{former}")
+                self._filesystem.move(unfinished, f"{self._folder}/{name}")
+            except OSError:
+                with suppress(OSError):  # a full disk needs its space
+                    self._filesystem.delete_file(unfinished)
+                raise
 
     def set_aside(self, name: str) -> str:
         """Keep a file that cannot be used where nothing reads it, and `remove` leaves it. Returns its new path."""
@@ -121,6 +136,15 @@ class TrialStorage:
         """Delete the trial's folder if it exists."""
         if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
             self._filesystem.delete_dir(self._folder)
+
+    @contextmanager
+    def _said(self, done: str) -> Iterator[None]:
+        """Say of an `OSError` in what is inside which place cannot be read or written."""
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StorageError(f"{self._folder} cannot be {done}: {reason}") from error
 
     def _has(self, name: str) -> bool:
         return self._filesystem.get_file_info(f"{self._folder}/{name}").type == fs.FileType.File
@@ -156,7 +180,7 @@ def check_writable(storage_path: str) -> None:
     """Write and delete a small file in the storage. Raises `OSError` or `pyarrow.ArrowException` where that fails."""
     filesystem, root = open_storage(storage_path)
     filesystem.create_dir(root, recursive=True)
-    test_file = f"{root}/.probe"
+    test_file = f"{root}/.probe-{uuid.uuid4().hex}"
     with filesystem.open_output_stream(test_file) as file:
         file.write(b"probe")
     filesystem.delete_file(test_file)

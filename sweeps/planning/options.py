@@ -197,7 +197,7 @@ def parse(
     values.setdefault("storage_path", "sweep-storage")
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
-            values[path] = str(Path(values[path]).expanduser().absolute())
+            values[path] = _absolute(path, values[path])
     priced = dict(map(_price, _names(prices)))
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
@@ -217,9 +217,18 @@ def parse(
         problem = error.errors()[0]
         if not problem["loc"]:
             raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
-        option = str(problem["loc"][0]).replace("_", "-")
+        option, value = str(problem["loc"][0]).replace("_", "-"), problem["input"]
         allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-        raise UsageError(f"--{option} {problem['input']}: {allowed}") from error
+        raise UsageError(f"--{option} {value}: {allowed.removeprefix(f'{value!r} ')}") from error
+
+
+def _absolute(option: str, path: str) -> str:
+    try:
+        if b"\0" in path.encode():  # which raises for what is no UTF-8: the record could not keep it
+            raise ValueError("a path has no NUL character")
+        return str(Path(path).expanduser().absolute())
+    except (RuntimeError, ValueError) as error:  # the former for a home that is not known
+        raise UsageError(f"--{option.replace('_', '-')} {path!r}: {error}") from error
 
 
 def _read_config(file: Path, study: Path | None, quick: bool, change: list[str], given: dict[str, Any]) -> Study:

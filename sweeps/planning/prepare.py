@@ -68,8 +68,9 @@ class SweepPlan:
         return not self.tables.to_run and not self.surfaces and (self.search is None or self.search.complete)
 
 
-def prepare(options: Options, *, download: bool) -> Prepared:
-    """Check a request and read the record. With `download`, CIFAR-10 that is nowhere is fetched.
+def prepare(options: Options, *, dry: bool) -> Prepared:
+    """Check a request and read the record. CIFAR-10 that is nowhere is fetched, unless it is a `dry` run, which also
+    writes nothing into the record.
 
     Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable.
     """
@@ -78,9 +79,9 @@ def prepare(options: Options, *, download: bool) -> Prepared:
         plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
         assert study.search is not None
         make_config(study.search.compared_with, options.base, f"study {study.name}, compared_with of its search")
-    record = tracking.open_record(options.tracking_uri, options.experiment)
+    record = tracking.open_record(options.tracking_uri, options.experiment, dry=dry)
     try:
-        known = data.fingerprint(options.data, options.data_dir, download=download)
+        known = data.fingerprint(options.data, options.data_dir, download=not dry)
     except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home
         raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
     fingerprint, form = known or ("unknown", "to be downloaded")

@@ -22,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import BaseModel
 from safetensors.numpy import load_file
 
+from analysis.passwords import hide_passwords
 from analysis.plots.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, TRAINING_S, per_seed
 from sweeps.observer import Observer
@@ -30,7 +31,7 @@ from sweeps.recording.note import NOTE, trial_note
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
 from trainable.search_definition import ResolvedSearch
-from trainable.storage import TRACES, WEIGHTS, DamagedFileError, TrialStorage, entries_under
+from trainable.storage import TRACES, WEIGHTS, DamagedFileError, StorageError, TrialStorage, entries_under
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -77,6 +78,8 @@ class Recorder(Observer):
         """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
         self.refused = 0
         """Writes that no repetition would deliver."""
+        self.problem = ""
+        """What the last write that failed said, in one line."""
         self._thread.start()
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
@@ -133,12 +136,14 @@ class Recorder(Observer):
             write()
         except DamagedFileError as error:
             logger.error("a trial is not complete, and will be trained again: %s", error)
-            self.refused += 1
+            self.refused, self.problem = self.refused + 1, str(error)
         except Exception as error:
+            self.problem = (str(error).splitlines() or [type(error).__name__])[0]
             if _is_outage(error):
                 if self.failing_since is None:
                     self.failing_since = time.monotonic()
-                    logger.warning("the record does not answer, trying again: %s", str(error).splitlines()[0])
+                    place = "storage" if isinstance(error, StorageError) else "record"
+                    logger.warning("the %s does not answer, trying again: %s", place, hide_passwords(self.problem))
                 return False
             logger.exception("the record refused a write")
             self.refused += 1

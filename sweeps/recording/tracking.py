@@ -27,16 +27,20 @@ DRIVER = "driver"
 REACH_S = 5.0
 
 
-def open_record(tracking_uri: str, experiment: str) -> Record | None:
-    """Open the record to read it; None where an embedded one does not exist yet. Writes nothing.
+def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Record | None:
+    """Open the record to read it; None where an embedded one does not exist yet.
 
-    Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
+    An embedded record that was moved is told where its artifacts are now, unless it is a `dry` run, which writes
+    nothing. Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
     """
     try:
         database = database_of(tracking_uri)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    scheme = urlsplit(tracking_uri).scheme
+    try:
+        scheme = urlsplit(tracking_uri).scheme
+    except ValueError as error:
+        raise UsageError(f"--tracking-uri {tracking_uri}: {error}") from error
     if database:
         if not _check_database(tracking_uri, database):
             return None
@@ -49,7 +53,7 @@ def open_record(tracking_uri: str, experiment: str) -> Record | None:
     try:
         record = Record(tracking_uri, experiment)
         if database:
-            follow_move(database, experiment)
+            follow_move(database, experiment, write=not dry)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError) as error:
         raise UsageError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
     if record.deleted:

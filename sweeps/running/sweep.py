@@ -1,5 +1,6 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
@@ -8,11 +9,14 @@ from datetime import datetime
 from functools import partial
 
 import ray
+import requests
+from mlflow.exceptions import MlflowException
 from pyarrow import ArrowException
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record
-from sweeps.errors import UsageError
+from sweeps.errors import SweepError, UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -49,8 +53,8 @@ class SweepResult:
     """Trials given up."""
     interrupted: bool = False
     """Whether it was stopped before all trials had ended."""
-    undelivered: bool = False
-    """Whether some of it could not be written to the record."""
+    undelivered: str = ""
+    """Why some of it could not be written to the record; empty where all was."""
     broken: bool = False
     """Whether something computed from the finished trials failed: a surface, the winner's test, the report."""
 
@@ -63,7 +67,8 @@ class SweepResult:
 def run(prepared: Prepared, console: Console) -> SweepResult:
     """Start or join Ray and run the sweep to its end, or to Ctrl-C.
 
-    Raises `UsageError` where the storage cannot be written or no node has what a trial asks for.
+    Raises `UsageError` where the storage cannot be written or no node has what a trial asks for, and `SweepError` where
+    the record or the storage fails later.
     """
     options = prepared.options
     _check_storage(options.storage_path)
@@ -75,7 +80,8 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
         print_forecast(console, make_forecast(prepared, plan, allocation))
         if not count_slots(nodes, allocation.trial):
             console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
-        return _Sweep(prepared, allocation, plan, console).run()
+        with _named_record(options.tracking_uri):
+            return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
 
@@ -85,6 +91,18 @@ def _check_storage(storage_path: str) -> None:
         check_writable(storage_path)
     except (OSError, ArrowException) as error:
         raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
+
+
+@contextmanager
+def _named_record(tracking_uri: str) -> Iterator[None]:
+    """Say of an error of the record, which is an `OSError` where a file of an embedded one fails, what to do."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
+        raise SweepError(
+            f"the record {tracking_uri} fails: {(str(error).splitlines() or [type(error).__name__])[0]}; free space "
+            "there, or let its server answer, and run the same command again: the trials are kept"
+        ) from error
 
 
 class _Sweep:
@@ -120,7 +138,8 @@ class _Sweep:
             raise
         finally:
             with self._console.status("finishing the record"):
-                result.undelivered = not recorder.finish(status)
+                if not recorder.finish(status):
+                    result.undelivered = recorder.problem
         return result
 
     def _run_stages(self) -> None:

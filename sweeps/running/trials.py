@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from pyarrow import ArrowException
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -16,10 +17,11 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
+from sweeps.errors import SweepError
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
-from trainable.storage import tune_folder
-from trainable.trial import TrialEnd, TrialSpec
+from trainable.storage import StorageError, tune_folder
+from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
@@ -39,12 +41,23 @@ class TrialCount(Observer):
     """Trials given up."""
     cut: bool = False
     """Whether a running trial was interrupted."""
+    storage_fault: str = ""
+    """What the storage said when it last failed a trial; empty once any trial has reported since."""
+
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
+        """See `Observer`."""
+        self.storage_fault = ""
+
+    def trial_retried(self, trial_id: str, error: str) -> None:
+        """See `Observer`."""
+        self.storage_fault = _storage_fault(error) or self.storage_fault
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         self.failed += end == TrialEnd.FAILED
         self.cut |= end == TrialEnd.INTERRUPTED
+        self.storage_fault = _storage_fault(error) or self.storage_fault
 
     @property
     def interrupted(self) -> bool:
@@ -61,7 +74,7 @@ def run_trials(
     name: str,
     trainable: type[TuneTrainable] = TuneTrainable,
 ) -> TrialCount:
-    """Run every spec to its last epoch, in the order given."""
+    """Run every spec to its last epoch, in the order given. Raises `SweepError` where the storage fails."""
     # a grid of specs would do the same, but Tune copies a grid whole for every trial in it: 5,000 take hours
     in_order = BasicVariantGenerator(points_to_evaluate=[tune_config(spec) for spec in specs])
     config = tune.TuneConfig(search_alg=in_order, num_samples=len(specs))
@@ -79,7 +92,7 @@ def run_search(
     name: str,
 ) -> TrialCount:
     """Run that many of a searcher's suggestions, or all of them if they are fewer, under a scheduler that may stop them
-    early."""
+    early. Raises `SweepError` where the storage fails."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
     return _fit(TuneTrainable, {}, config, 0, resources, observers, storage_path, name)
 
@@ -99,38 +112,71 @@ def _fit(
     count = TrialCount(expected=trials)
     listeners = [count, *observers]
     queue = Queue() if ray.util.client.ray.is_connected() else None
-    tuner = tune.Tuner(
-        tune.with_resources(
-            trainable, {"cpu": resources.cpus, "gpu": resources.gpus, GPU_MEMORY: resources.gpu_memory_gb}
-        ),
-        param_space=space,
-        tune_config=config,
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=tune_folder(storage_path),
-            callbacks=[_Events(_Direct(listeners) if queue is None else queue.put)],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            verbose=0,
-        ),
-    )
+    events = _Events(_Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
+        tuner = tune.Tuner(
+            tune.with_resources(
+                trainable, {"cpu": resources.cpus, "gpu": resources.gpus, GPU_MEMORY: resources.gpu_memory_gb}
+            ),
+            param_space=space,
+            tune_config=config,
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=tune_folder(storage_path),
+                stop=events,
+                callbacks=[events],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                verbose=0,
+            ),
+        )
         with nullcontext() if queue is None else _drained(queue, listeners):
             tuner.fit()
+    except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
+        reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
+        raise _storage_error(storage_path, reason) from error
     finally:
         signal.signal(signal.SIGINT, interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
+    if count.storage_fault:
+        raise _storage_error(storage_path, count.storage_fault)
     return count
 
 
-class _Events(tune.Callback):
-    """Tune's callbacks as observers' calls: `tell` takes the name of an observer's method and its arguments."""
+def _storage_error(storage_path: str, reason: str) -> SweepError:
+    return SweepError(
+        f"the storage {storage_path} fails: {reason}; free space there, or name another --storage-path, and run the "
+        "same command again: what is recorded is kept"
+    )
+
+
+def _storage_fault(error: str) -> str:
+    """What the storage said, where the text of a trial's errors ends with its fault; else empty."""
+    return error.rpartition("\n")[2].partition(f"{StorageError.__name__}: ")[2]
+
+
+class _Events(tune.Callback, tune.Stopper):
+    """Tune's callbacks as observers' calls: `tell` takes the name of an observer's method and its arguments.
+
+    A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
+    would fail, too.
+    """
 
     def __init__(self, tell: Callable[[tuple], None]) -> None:
         self._tell = tell
         self._running: set[str] = set()
         self._epochs: dict[str, int] = {}
         """How far each trial has come."""
+        self._storage_faults = 0
+        """In a row: no trial has reported in between."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to stop one trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to stop all trials."""
+        return self._storage_faults > RETRIES
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
@@ -139,6 +185,7 @@ class _Events(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
+        self._storage_faults = 0
         report = report_of(result)
         if report.last.number > self._epochs.get(trial.trial_id, 0):
             self._epochs[trial.trial_id] = report.last.number
@@ -147,7 +194,9 @@ class _Events(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
-        self._tell(("trial_retried", trial.trial_id, _error_of(trial)))
+        error = _error_of(trial)
+        self._storage_faults += bool(_storage_fault(error))
+        self._tell(("trial_retried", trial.trial_id, error))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
@@ -155,7 +204,9 @@ class _Events(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
-        self._end(trial, TrialEnd.FAILED, _error_of(trial))
+        error = _error_of(trial)
+        self._storage_faults += bool(_storage_fault(error))
+        self._end(trial, TrialEnd.FAILED, error)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
