@@ -7,6 +7,7 @@ What the record lacks is named as missing.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,13 @@ from mlflow.exceptions import MlflowException
 
 from analysis.effects import MARGIN
 from analysis.folder import Folder
-from analysis.page import HTML, write_page
+from analysis.page import HTML, Section, write_page
 from analysis.passwords import hide_passwords
 from analysis.record import Record, Source
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.report_data import ReportData
 from analysis.sections import (
-    effects_and_claims,
+    effects_of_changes,
     error_curves,
     gradient_smoothness,
     hyperparameter_search,
@@ -29,6 +30,7 @@ from analysis.sections import (
     loss_surfaces,
     proof,
     provenance,
+    reported_claims,
     reproduced_tables,
     rung_calibration,
     settings,
@@ -36,22 +38,21 @@ from analysis.sections import (
     trained_kernels,
 )
 
-SECTIONS = (
-    summary.section,
-    provenance.section,
-    reproduced_tables.section,
-    error_curves.section,
-    effects_and_claims.section,
-    trained_kernels.section,
-    loss_envelope.section,
-    gradient_smoothness.section,
-    loss_surfaces.section,
-    hyperparameter_search.section,
-    proof.section,
-    rung_calibration.section,
-    settings.section,
-)
-"""The report's sections in their order. A new section is a module in `analysis/sections/` and a line here."""
+OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
+"""The sections that the page begins with, before its contents."""
+SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
+    "Results": (reproduced_tables.section, error_curves.section),
+    "Statistics": (effects_of_changes.section,),
+    "Search": (hyperparameter_search.section, proof.section, rung_calibration.section),
+    "Networks and landscapes": (
+        trained_kernels.section,
+        loss_envelope.section,
+        gradient_smoothness.section,
+        loss_surfaces.section,
+    ),
+    "Provenance": (provenance.section, settings.section),
+}
+"""The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
 
 
 def make_report(source: Source, folder: Path) -> Path:
@@ -59,10 +60,13 @@ def make_report(source: Source, folder: Path) -> Path:
     return write_report(ReportData(source, folder))
 
 
-def write_report(data: ReportData) -> Path:
-    """Write the report of data that may be in use elsewhere, too. Returns the HTML page."""
+def write_report(data: ReportData, *, embed: bool = False) -> Path:
+    """Write the report of data that may be in use elsewhere, too. Returns the HTML page, which holds its pictures with
+    `embed`, and else links to them."""
     data.folder.mkdir(parents=True, exist_ok=True)
-    write_page(f"Ablations on {data.data_set}", [section(data) for section in SECTIONS], data.folder)
+    opening = [section(data) for section in OPENING]
+    groups = [Section(title, [], [section(data) for section in made]) for title, made in SECTIONS.items()]
+    write_page(f"Ablations on {data.data_set}", opening, groups, data.folder, embed=embed)
     return data.folder / HTML
 
 
@@ -74,6 +78,9 @@ def main(
     margin: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Differences of the error below it do not matter.")
     ] = MARGIN,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Put the pictures into the HTML page, to send it alone.")
+    ] = False,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
@@ -81,7 +88,7 @@ def main(
     except (LookupError, ValueError, MlflowException) as error:
         print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
         raise typer.Exit(2) from error
-    print(write_report(ReportData(source, out, margin)))
+    print(write_report(ReportData(source, out, margin), embed=embed))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:

@@ -31,7 +31,7 @@ def sweep_report(record: Record, run_id: str) -> Iterator[Callable[[MlflowClient
     """
     with tempfile.TemporaryDirectory() as folder:
         data = ReportData(record, Path(folder))
-        write_report(data)
+        write_report(data, embed=True)  # the UI opens the page alone
         note, views = sweep_note(data, record, run_id), present(record)
 
         def write(client: MlflowClient, run_id: str) -> None:
