@@ -48,7 +48,15 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.file.read_bytes()).decode()
 
 
-Block = Text | Grid | Picture
+@dataclass(frozen=True)
+class File:
+    """A text file beside the page, with what it is."""
+
+    file: Path
+    text: str
+
+
+Block = Text | Grid | Picture | File
 
 
 @dataclass
@@ -83,6 +91,7 @@ def write_page(
     )
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["picture"] = lambda block: isinstance(block, Picture)
+    environment.tests["file"] = lambda block: isinstance(block, File)
     html = environment.get_template(TEMPLATE).render(title=title, opening=opening, groups=groups, embed=embed)
     (folder / HTML).write_text(html, encoding="utf-8")
     (folder / MARKDOWN).write_text(_markdown(title, opening, groups), encoding="utf-8")
@@ -124,6 +133,8 @@ def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
                 lines += [block.text + link, ""]
             case Picture():
                 lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
+            case File():
+                lines += [f"{block.text}: [{block.file.name}]({block.file.name})", ""]
             case Grid():
                 rows = map(_markdown_row, block.rows)
                 lines += [_markdown_row(block.header), "|" + "---|" * len(block.header), *rows, ""]

@@ -18,10 +18,12 @@ from analysis.effects import MARGIN
 from analysis.folder import Folder
 from analysis.page import HTML, Section, write_page
 from analysis.passwords import hide_passwords
+from analysis.prices import parse_prices
 from analysis.record import Record, Source
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.report_data import ReportData
 from analysis.sections import (
+    costs,
     effects_of_changes,
     error_curves,
     gradient_smoothness,
@@ -50,7 +52,7 @@ SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
         gradient_smoothness.section,
         loss_surfaces.section,
     ),
-    "Provenance": (provenance.section, settings.section),
+    "Provenance": (provenance.section, costs.section, settings.section),
 }
 """The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
 
@@ -78,17 +80,21 @@ def main(
     margin: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Differences of the error below it do not matter.")
     ] = MARGIN,
+    prices: Annotated[
+        str, typer.Option(help="Money an hour, for what it took: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
+    ] = "",
     embed: Annotated[
         bool, typer.Option("--embed", help="Put the pictures into the HTML page, to send it alone.")
     ] = False,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
+        priced = parse_prices(prices)
         source = _source(folder, tracking_uri, experiment)
     except (LookupError, ValueError, MlflowException) as error:
         print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
         raise typer.Exit(2) from error
-    print(write_report(ReportData(source, out, margin), embed=embed))
+    print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:

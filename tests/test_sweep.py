@@ -68,6 +68,9 @@ def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> 
     trials = record.trials()
     assert sweep.status == "FINISHED"
     assert {trial.sweep for trial in trials} == {sweep.run_id}
+    origin = record.origin(sweep)
+    assert f"torch=={sweep.tags['torch']}" in origin["packages.txt"].splitlines()
+    assert ("changes.diff" in origin) == sweep.tags["git_commit"].endswith("-dirty")
     tables = [trial for trial in trials if trial.tags["study"].startswith("tables")]
     assert {trial.name for trial in tables} == {"baseline", "loss-hinge", "batch-norm-yes"}
     assert len(tables) == 3

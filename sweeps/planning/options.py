@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analysis.embedded import uri_of
+from analysis.prices import parse_prices
 from sweeps.errors import UsageError
 from sweeps.planning.budget import Budget, parse_budget
-from sweeps.planning.rates import PRICED
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.config_file import read_config
@@ -198,7 +198,10 @@ def parse(
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = str(Path(values[path]).expanduser().absolute())
-    priced = dict(map(_price, _names(prices)))
+    try:
+        priced = parse_prices(prices)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
         named = tuple(name for name in named if not STUDIES[name].search)
@@ -249,15 +252,6 @@ def default_experiment(data: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _price(text: str) -> tuple[str, float]:
-    """NAME=PRICE, as in gpu=0.55."""
-    name, _, price = text.partition("=")
-    if name in PRICED and re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?|\.[0-9]+", price):
-        return name, float(price)
-    allowed = ", ".join(f"{name}=PRICE" for name in PRICED)
-    raise UsageError(f"--prices {text!r} must be one of {allowed}, with a price as 12.50 and below 1e9")
 
 
 def _change(text: str) -> tuple[str, Any]:

@@ -254,7 +254,7 @@ class _Sweep:
         with (
             self._console.status("writing the report"),
             self._reported("no report"),
-            sweep_report(record, self._recorder.run_id) as write,
+            sweep_report(record, self._recorder.run_id, self._options.prices) as write,
         ):
             self._recorder.act(write)
             self._recorder.flush()
