@@ -1,4 +1,5 @@
-"""The whole report from the record alone: an HTML page, the same as Markdown, every picture and its numbers as CSV.
+"""The whole report from the record alone: an HTML page, the same as Markdown, every picture and its numbers as CSV, and
+the tables as LaTeX.
 
     python -m analysis.report docs/report --tracking-uri sqlite:///mlflow.db --experiment ablations-cifar10
     python -m analysis.report docs/report --folder docs/record
@@ -16,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.effects import MARGIN
 from analysis.folder import Folder
+from analysis.latex import LATEX, write_latex
 from analysis.page import HTML, Section, write_page
 from analysis.passwords import hide_passwords
 from analysis.prices import parse_prices
@@ -26,6 +28,7 @@ from analysis.sections import (
     costs,
     effects_of_changes,
     error_curves,
+    files,
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
@@ -52,7 +55,7 @@ SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
         gradient_smoothness.section,
         loss_surfaces.section,
     ),
-    "Provenance": (provenance.section, costs.section, settings.section),
+    "Provenance": (provenance.section, costs.section, settings.section, files.section),
 }
 """The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
 
@@ -68,6 +71,7 @@ def write_report(data: ReportData, *, embed: bool = False) -> Path:
     data.folder.mkdir(parents=True, exist_ok=True)
     opening = [section(data) for section in OPENING]
     groups = [Section(title, [], [section(data) for section in made]) for title, made in SECTIONS.items()]
+    write_latex([*opening, *groups], data.folder / LATEX)
     write_page(f"Ablations on {data.data_set}", opening, groups, data.folder, embed=embed)
     return data.folder / HTML
 
