@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from analysis.embedded import uri_of
 from analysis.prices import parse_prices
 from sweeps.errors import UsageError
+from sweeps.notifier import check_url
 from sweeps.planning.budget import Budget, parse_budget
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
@@ -88,6 +89,8 @@ class Options(BaseModel):
     experiment: Annotated[str, AfterValidator(check_experiment)]
     storage_path: str = Field(min_length=1)
     name: Annotated[str, AfterValidator(_check_sweep)] | None = None
+    notify: SecretStr | None = None
+    """The URL to tell of the sweep. A part of it may be a token."""
     changes: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -189,6 +192,8 @@ def parse(
         own = _read_config(config, study, quick, change, given)
         given["data"] = own.tables[0].rows[0].change["data"]
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if "notify" in values:
+        values["notify"] = check_url(values["notify"])
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
     values["address"] = values.get("address") or os.environ.get("RAY_ADDRESS") or None

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from analysis.record import Record
 from sweeps.errors import UsageError
+from sweeps.notifier import Notifier
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -101,6 +102,10 @@ class _Sweep:
         self._tried = set[str]()
         """Claims that this sweep has worked on. What failed is left to the next sweep."""
         self._waited_for = set[str]()
+        options = prepared.options
+        self._notifier = Notifier(
+            options.notify, sweep=self._name, experiment=options.experiment, record=options.tracking_uri
+        )
 
     def run(self) -> SweepResult:
         result = self._result
@@ -121,6 +126,9 @@ class _Sweep:
         finally:
             with self._console.status("finishing the record"):
                 result.undelivered = not recorder.finish(status)
+                not_told = self._notifier.close(status)
+            if not_told:
+                self._console.print(not_told, style="yellow", soft_wrap=True)
         return result
 
     def _run_stages(self) -> None:
@@ -177,7 +185,7 @@ class _Sweep:
             count = run_trials(
                 specs,
                 resources=self._allocation.trial,
-                observers=[self._recorder, display],
+                observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
                 name=self._stage_name(title),
             )
@@ -224,7 +232,7 @@ class _Sweep:
                 make_scheduler(plan),
                 plan.to_run,
                 resources=self._allocation.trial,
-                observers=[self._recorder, display],
+                observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
                 name=self._stage_name("search"),
             )
