@@ -31,7 +31,7 @@ class Message(BaseModel):
     experiment: str
     record: str
     """The tracking URI, without a password."""
-    figures: dict[str, float | str]
+    figures: dict[str, int | float | str]
     """Of `best`: the trial and its held-out error after the last epoch. Of `failure`: the trial and the error. Of
     `end`: the sweep's status, how many trials ended how, and the best errors."""
 
@@ -105,7 +105,7 @@ class Notifier(Observer):
             f"not delivered: {self._problem}"
         )
 
-    def _post(self, event: Literal["best", "failure", "end"], figures: dict[str, float | str]) -> None:
+    def _post(self, event: Literal["best", "failure", "end"], figures: dict[str, int | float | str]) -> None:
         if self._url is not None:
             self._posted += 1
             self._queue.put(

@@ -84,6 +84,7 @@ def test_it_tells_of_each_new_best_each_failure_and_the_end(listener: Listener) 
         common | {"event": "end", "figures": {"status": "FINISHED", "complete": 4, "failed": 1, "stopped": 1,
                                               "best_test_error": 0.4}},
     ]  # fmt: skip
+    assert isinstance(listener.lines[-1]["figures"]["complete"], int)
 
 
 def test_without_a_url_nothing_is_posted(listener: Listener) -> None:
