@@ -1,13 +1,15 @@
 """The recorded arrays that the report reads: what was measured along trainings, trained layers and loss surfaces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.claims import BATCH_NORM
 from analysis.record import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.tables import setting
+from trainable.measures import PREDICTED_CLASSES
 from trainable.storage import CORRECT, SURFACE, TRACES, entries_under
 from trainable.study import ResolvedTable
 
@@ -15,6 +17,13 @@ BN_EPS = 1e-5
 """What PyTorch's batch norm adds to the running variance."""
 STEP_LOSSES = "step_losses"
 """The loss of every mini-batch, (steps,)."""
+START = "kernels/epoch_0"
+"""The first layer's kernels before the training."""
+TRAINED = "trained/"
+"""How the names of the layers after the training begin."""
+LAYERS = "layers.safetensors"
+"""File of an exported record: `START` and `TRAINED` apart from the rest of `TRACES`, for the trials whose layers are
+drawn."""
 PROBES = "probes"
 """Measurements along the gradient, (probes, step sizes, 3): see `trainable.probes`."""
 
@@ -72,7 +81,7 @@ def first_layers(
     source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], batch_norm: bool
 ) -> FirstLayers | None:
     """The layers of the baseline, or of the baseline with batch norm: of the lowest seed whose layers are recorded."""
-    change = {"batch_norm": True} if batch_norm else {}
+    change = BATCH_NORM if batch_norm else {}
     keys = dict.fromkeys(row.key for table in tables for row in table.rows if row.config.ablation == change)
     found = (layers_of(source, trainings[key]) for key in keys if key in trainings)
     return next(filter(None, found), None)
@@ -81,11 +90,21 @@ def first_layers(
 def layers_of(source: Source, training: Replicates) -> FirstLayers | None:
     """The layers of a config: of the lowest seed whose layers are recorded."""
     for trial in sorted(training.trials, key=lambda trial: trial.seeds):
-        arrays = source.arrays(trial, TRACES)
-        if layers := entries_under("trained/", arrays):
+        arrays = source.arrays(trial, LAYERS) or source.arrays(trial, TRACES)
+        if layers := entries_under(TRAINED, arrays):
             description = f"{setting(training.config)}, seed {trial.seeds[0]}"
-            return FirstLayers(arrays["kernels/epoch_0"], layers, description)
+            return FirstLayers(arrays[START], layers, description)
     return None
+
+
+def drawn_layers(tables: Iterable[ResolvedTable]) -> set[str]:
+    """The keys of the rows whose layers a report draws: the baseline, that with batch norm, and those of proofs."""
+    return {
+        row.key
+        for table in tables
+        for row in table.rows
+        if row.config.ablation in ({}, BATCH_NORM) or table.measure == PREDICTED_CLASSES.name
+    }
 
 
 def fold_batch_norm(layers: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -20,12 +20,6 @@ class Chance:
     interval: tuple[float, float]
     """The 95% interval of the probability: exact, of Clopper and Pearson."""
 
-    @property
-    def as_text(self) -> str:
-        """As `2 of 3, 0.09 to 0.99`."""
-        low, high = self.interval
-        return f"{self.lower} of {self.seeds}, {low:.2f} to {high:.2f}"
-
 
 def chance_of_lower(differences: Sequence[float]) -> Chance | None:
     """The chance that a difference is below 0; None where no seed differs."""

@@ -25,8 +25,10 @@ class Claim:
     verdict: str
     """`established`, `likely`, `not established`, `no effect beyond the margin`, `unlikely` or `contradicted` where an
     effect decides; `confounded` or `misprinted` where the course report's own records do."""
+    figure: str
+    """The number that decides; a difference is that of the last epoch's test error. Empty where none does."""
     evidence: str
-    """What the data say. Differences are those of the last epoch's test error."""
+    """What else there is to say."""
 
 
 def judge_claims(
@@ -45,28 +47,32 @@ def judge_claims(
         Claim(
             "Errors rise with the network's size",
             _verdict(bigger, rises=True),
-            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}. In the course report's own table 2 they "
-            "fall",
+            f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}",
+            "In the course report's own table 2 they fall.",
         ),
         Claim("There is no serious over-fitting", *_over_fitting(trainings.get(keys[base]))),
-        Claim("Batch norm lowers the test error (by .0092, one run)", _verdict(norm, rises=False), _difference(norm)),
+        Claim(
+            "Batch norm lowers the test error (by .0092, one run)", _verdict(norm, rises=False), _difference(norm), ""
+        ),
         Claim(
             "Table 4 shows the effect of the penalty against a zero row",
             "confounded",
-            "its rows were trained with the hinge loss and its zero row with cross-entropy; hinge alone: "
-            f"{_difference(hinge)}. The effects above compare its rows with hinge; table 4b is the ablation that the "
-            "report states",
+            f"hinge alone: {_difference(hinge)}",
+            "Its rows were trained with the hinge loss and its zero row with cross-entropy. The effects of the changes "
+            "compare its rows with hinge; table 4b is the ablation that the course report states.",
         ),
         Claim(
             "Table 4's row 0.01: train error .45312 at epoch 16",
             "misprinted",
-            "the course report's own log of that run has its minimum, .44874, at epoch 20",
+            ".44874 at epoch 20",
+            "This is the minimum in the course report's own log of that run.",
         ),
         Claim(
             "Table 6 shows which optimizer is better",
             "confounded",
-            "they are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
-            "optimizers",
+            "",
+            "They are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
+            "optimizers.",
         ),
     ]
 
@@ -89,20 +95,19 @@ def _difference(effect: Effect | None) -> str:
     if effect.interval is None:
         why = "one seed" if len(effect.differences) == 1 else "all seeds equal"
         return f"{effect.mean:+.4f} ({why}: nothing is established)"
-    low, high = effect.interval
-    seeds = len(effect.differences)
-    return f"{effect.mean:+.4f} [{low:+.4f}, {high:+.4f}], {seeds} seeds, p {p_text(effect.t_holm)} after Holm"
+    return f"{effect.as_text} ({len(effect.differences)} seeds, p {p_text(effect.t_holm)})"
 
 
-def _over_fitting(baseline: Replicates | None) -> tuple[str, str]:
-    """The verdict and the evidence."""
+def _over_fitting(baseline: Replicates | None) -> tuple[str, str, str]:
+    """The verdict, the figure and the evidence."""
     if baseline is None:
-        return "not established", MISSING
+        return "not established", MISSING, ""
     train, test = (baseline.curves(metric) for metric in ("train_error", "test_error"))
     rise = test[:, -1] - test.min(1)
     over_fitted = (test[:, -1] > OVER_FITTED * train[:, -1]).all()
-    return "contradicted" if over_fitted else "not established", (
-        f"baseline, last epoch: train error {as_text(train[:, -1].tolist())}, test error "
-        f"{as_text(test[:, -1].tolist())}, which is {rise.mean():+.4f} above its minimum; serious is a test error of "
-        f"more than {OVER_FITTED} times the train error, for every seed"
+    return (
+        "contradicted" if over_fitted else "not established",
+        f"train error {as_text(train[:, -1].tolist())}, test error {as_text(test[:, -1].tolist())}",
+        f"The baseline after the last epoch. Its test error is then {rise.mean():+.4f} above its minimum. Serious is a "
+        f"test error of more than {OVER_FITTED} times the train error, for every seed.",
     )

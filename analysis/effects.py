@@ -23,10 +23,7 @@ ALPHA = 0.05
 """A test decides where its p is below this after Holm's correction."""
 MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
-HEADER = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
-    "variance", "t-test p, Holm", "equivalence p, Holm", "Wilcoxon p, Holm", "lower in, chance",
-)  # fmt: skip
+HEADER = ("change", "effect", "verdict", "p of a difference", "p of no effect", "seeds", "against")
 NUMBERS = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
     "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",
@@ -86,6 +83,11 @@ class Effect:
     def interval(self) -> tuple[float, float] | None:
         """The 95% confidence interval of the mean difference, not corrected for the number of effects."""
         return self.tests.interval if self.tests else None
+
+    @property
+    def as_text(self) -> str:
+        """The mean difference and half the width of its interval, as `-0.0092 ± 0.0105`."""
+        return f"{self.mean:+.4f}" + (f" ± {self.interval[1] - self.mean:.4f}" if self.interval else "")
 
     @property
     def t_p(self) -> float | None:
@@ -183,23 +185,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
-    """The cells of a table whose header is `HEADER`; `-` where there are too few seeds."""
+    """The cells of a table whose header is `HEADER`, with p values after Holm's correction; `-` where there are too few
+    seeds."""
     return [
         [
-            effect.study,
             effect.name,
-            effect.against,
-            str(len(effect.differences)),
-            f"{effect.mean:+.4f}",
-            *(
-                "-" if bound is None else f"{bound:+.4f}"
-                for interval in (effect.interval, effect.crossed)
-                for bound in interval or (None, None)
-            ),
+            effect.as_text,
             effect.verdict.value,
-            f"{'pooled' if effect.pooled else 'own'}, {effect.tests.dof} df" if effect.tests else "-",
-            *(p_text(p) for p in (effect.t_holm, effect.equivalence_holm, effect.wilcoxon_holm)),
-            effect.chance.as_text if effect.chance else "-",
+            p_text(effect.t_holm),
+            p_text(effect.equivalence_holm),
+            str(len(effect.differences)),
+            effect.against,
         ]
         for effect in effects
     ]

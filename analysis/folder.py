@@ -1,6 +1,7 @@
 """The record as a folder of plain files, so that it travels and pictures regenerate from a clone.
 
 FOLDER/SWEEP/sweep.json                     name, status, tags, parameters, tables with the key of every row
+FOLDER/SWEEP/origin/                        the packages and the changes to the code that it ran with
 FOLDER/SWEEP/trials/NAME-KEY-seeds-0.json   config, seeds, status, tags, metrics as [step, value] by name
 FOLDER/SWEEP/artifacts/NAME-.../model/      a trial's arrays: what pictures need and, where asked for, its weights
 """
@@ -16,6 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from analysis.exported import SweepFile, TrialFile, read_checked, refuse_links
+from analysis.origin import exported_origin
 from analysis.record import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from analysis.unreadable import first_problem, name_once, read_arrays
 from trainable.storage import format_seeds
@@ -35,6 +37,14 @@ class Folder:
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
         return [trial for trial in self._trials if trial.status == "FINISHED"]
+
+    def unfinished(self) -> list[TrialRecord]:
+        """See `Source`."""
+        return [trial for trial in self._trials if trial.status != "FINISHED"]
+
+    def origin(self, sweep: SweepRecord) -> dict[str, str]:
+        """See `Source`."""
+        return exported_origin(self._folder / sweep_folder(sweep))
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""

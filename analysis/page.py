@@ -1,4 +1,4 @@
-"""The form of the report: sections of text, tables and pictures, written as one HTML file and as Markdown."""
+"""The form of the report: sections of text, tables and pictures, written as an HTML page and as Markdown."""
 
 import base64
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 TEMPLATES = Path(__file__).parent
+TEMPLATE = "page.html"
 HTML, MARKDOWN = "index.html", "README.md"
 
 
@@ -47,12 +48,20 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.file.read_bytes()).decode()
 
 
-Block = Text | Grid | Picture
+@dataclass(frozen=True)
+class File:
+    """A text file beside the page, with what it is."""
+
+    file: Path
+    text: str
+
+
+Block = Text | Grid | Picture | File
 
 
 @dataclass
 class Section:
-    """A part of the report with its own heading. A subsection has no subsections of its own."""
+    """A part of the report with its own heading: a group of sections, a section or a subsection."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -69,34 +78,50 @@ def anchor_of(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def write_page(title: str, sections: Sequence[Section], folder: Path) -> None:
-    """Write both forms into the folder that holds the pictures. The contents follow the first section, the summary."""
+def write_page(
+    title: str, opening: Sequence[Section], groups: Sequence[Section], folder: Path, *, embed: bool = False
+) -> None:
+    """Write both forms into the folder that holds the pictures. The contents stand between the opening sections and the
+    groups.
+
+    The HTML page links to its pictures. With `embed` it holds them, so that it can be opened where it stands alone.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["picture"] = lambda block: isinstance(block, Picture)
-    summary, *details = sections
-    html = environment.get_template("page.html").render(title=title, summary=summary, sections=details)
+    environment.tests["file"] = lambda block: isinstance(block, File)
+    html = environment.get_template(TEMPLATE).render(title=title, opening=opening, groups=groups, embed=embed)
     (folder / HTML).write_text(html, encoding="utf-8")
-    (folder / MARKDOWN).write_text(_markdown(title, summary, details), encoding="utf-8")
+    (folder / MARKDOWN).write_text(_markdown(title, opening, groups), encoding="utf-8")
 
 
-def _markdown(title: str, summary: Section, sections: Sequence[Section]) -> str:
-    lines = [f"# {title}", "", f"## {summary.title}", "", *_markdown_blocks(summary.blocks), "## Contents", ""]
-    for section in sections:
-        lines.append(_contents_line(section))
-        lines += [f"  {_contents_line(subsection)}" for subsection in section.subsections]
+def _markdown(title: str, opening: Sequence[Section], groups: Sequence[Section]) -> str:
+    lines = [f"# {title}", ""]
+    for section in opening:
+        lines += _markdown_section(section, level=2)
+    lines += ["## Contents", ""]
+    for group in groups:
+        lines += _contents_lines(group)
     lines.append("")
-    for section in sections:
-        lines += [f"## {section.title}", "", *_markdown_blocks(section.blocks)]
-        for subsection in section.subsections:
-            lines += [f"### {subsection.title}", "", *_markdown_blocks(subsection.blocks)]
+    for group in groups:
+        lines += _markdown_section(group, level=2)
     return "\n".join(lines)
 
 
-def _contents_line(section: Section) -> str:
-    return f"- [{section.title}](#{section.anchor})"
+def _markdown_section(section: Section, level: int) -> list[str]:
+    lines = [f"{'#' * level} {section.title}", "", *_markdown_blocks(section.blocks)]
+    for subsection in section.subsections:
+        lines += _markdown_section(subsection, level + 1)
+    return lines
+
+
+def _contents_lines(section: Section, indent: str = "") -> list[str]:
+    lines = [f"{indent}- [{section.title}](#{section.anchor})"]
+    for subsection in section.subsections:
+        lines += _contents_lines(subsection, indent + "  ")
+    return lines
 
 
 def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
@@ -108,6 +133,8 @@ def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
                 lines += [block.text + link, ""]
             case Picture():
                 lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
+            case File():
+                lines += [f"{block.text}: [{block.file.name}]({block.file.name})", ""]
             case Grid():
                 rows = map(_markdown_row, block.rows)
                 lines += [_markdown_row(block.header), "|" + "---|" * len(block.header), *rows, ""]

@@ -14,6 +14,7 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from pydantic import ValidationError
 
+from analysis.origin import recorded_origin
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem, name_once, read_arrays
 from trainable.config import Config
@@ -144,6 +145,12 @@ class Source(Protocol):
     def histories(self) -> list[TrialRecord]:
         """All finished trials with every value of each metric, oldest first."""
 
+    def unfinished(self) -> list[TrialRecord]:
+        """All trials that failed, were interrupted or still run, likewise."""
+
+    def origin(self, sweep: SweepRecord) -> dict[str, str]:
+        """What the record has of a sweep's packages and changes to the code, by file name (`ORIGIN_FILES`)."""
+
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """The arrays of one of the trial's recorded files (`WEIGHTS`, `TRACES`); empty where there is no such file."""
 
@@ -165,6 +172,14 @@ class Record:
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
         return self.with_histories(trial for trial in self.trials() if trial.status == "FINISHED")
+
+    def unfinished(self) -> list[TrialRecord]:
+        """See `Source`."""
+        return self.with_histories(trial for trial in self.trials() if trial.status != "FINISHED")
+
+    def origin(self, sweep: SweepRecord) -> dict[str, str]:
+        """See `Source`."""
+        return recorded_origin(self.client, sweep.run_id)
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""

@@ -1,4 +1,5 @@
-"""The whole report from the record alone: an HTML page, the same as Markdown, every picture and its numbers as CSV.
+"""The whole report from the record alone: an HTML page, the same as Markdown, every picture and its numbers as CSV, and
+the tables as LaTeX.
 
     python -m analysis.report docs/report --tracking-uri sqlite:///mlflow.db --experiment ablations-cifar10
     python -m analysis.report docs/report --folder docs/record
@@ -12,6 +13,7 @@ if __name__ == "__main__":
     start()
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,20 +22,25 @@ from mlflow.exceptions import MlflowException
 
 from analysis.effects import MARGIN
 from analysis.folder import Folder
-from analysis.page import HTML, write_page
+from analysis.latex import LATEX, write_latex
+from analysis.page import HTML, Section, write_page
 from analysis.passwords import hide_passwords
+from analysis.prices import parse_prices
 from analysis.record import Record, Source
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.report_data import ReportData
 from analysis.sections import (
-    effects_and_claims,
+    costs,
+    effects_of_changes,
     error_curves,
+    files,
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
     loss_surfaces,
     proof,
     provenance,
+    reported_claims,
     reproduced_tables,
     rung_calibration,
     settings,
@@ -42,22 +49,21 @@ from analysis.sections import (
 )
 from analysis.start import end_with
 
-SECTIONS = (
-    summary.section,
-    provenance.section,
-    reproduced_tables.section,
-    error_curves.section,
-    effects_and_claims.section,
-    trained_kernels.section,
-    loss_envelope.section,
-    gradient_smoothness.section,
-    loss_surfaces.section,
-    hyperparameter_search.section,
-    proof.section,
-    rung_calibration.section,
-    settings.section,
-)
-"""The report's sections in their order. A new section is a module in `analysis/sections/` and a line here."""
+OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
+"""The sections that the page begins with, before its contents."""
+SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
+    "Results": (reproduced_tables.section, error_curves.section),
+    "Statistics": (effects_of_changes.section,),
+    "Search": (hyperparameter_search.section, proof.section, rung_calibration.section),
+    "Networks and landscapes": (
+        trained_kernels.section,
+        loss_envelope.section,
+        gradient_smoothness.section,
+        loss_surfaces.section,
+    ),
+    "Provenance": (provenance.section, costs.section, settings.section, files.section),
+}
+"""The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
 
 
 def make_report(source: Source, folder: Path) -> Path:
@@ -65,10 +71,14 @@ def make_report(source: Source, folder: Path) -> Path:
     return write_report(ReportData(source, folder))
 
 
-def write_report(data: ReportData) -> Path:
-    """Write the report of data that may be in use elsewhere, too. Returns the HTML page."""
+def write_report(data: ReportData, *, embed: bool = False) -> Path:
+    """Write the report of data that may be in use elsewhere, too. Returns the HTML page, which holds its pictures with
+    `embed`, and else links to them."""
     data.folder.mkdir(parents=True, exist_ok=True)
-    write_page(f"Ablations on {data.data_set}", [section(data) for section in SECTIONS], data.folder)
+    opening = [section(data) for section in OPENING]
+    groups = [Section(title, [], [section(data) for section in made]) for title, made in SECTIONS.items()]
+    write_latex([*opening, *groups], data.folder / LATEX)
+    write_page(f"Ablations on {data.data_set}", opening, groups, data.folder, embed=embed)
     return data.folder / HTML
 
 
@@ -80,14 +90,21 @@ def main(
     margin: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Differences of the error below it do not matter.")
     ] = MARGIN,
+    prices: Annotated[
+        str, typer.Option(help="Money an hour, for what it took: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
+    ] = "",
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Put the pictures into the HTML page, to send it alone.")
+    ] = False,
 ) -> None:
     """Write the report of a record to the folder OUT."""
     try:
+        priced = parse_prices(prices)
         source = _source(folder, tracking_uri, experiment)
     except (LookupError, ValueError, MlflowException) as error:
         print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
         raise typer.Exit(2) from error
-    print(write_report(ReportData(source, out, margin)))
+    print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:

@@ -1,6 +1,7 @@
 """What the sections of the report share, read from the record and computed once."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,11 +28,18 @@ class ReportData:
     """Where the report is written: sections put their pictures and CSV files here."""
     margin: float = MARGIN
     """Differences of the error that are smaller do not matter."""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Money an hour, by what has a price (see `analysis.prices`). Empty: no money is shown."""
 
     @cached_property
     def trials(self) -> list[TrialRecord]:
         """Every finished trial with its histories, oldest first."""
         return self.source.histories()
+
+    @cached_property
+    def unfinished(self) -> list[TrialRecord]:
+        """Every trial that failed, was interrupted or still runs, with its histories."""
+        return self.source.unfinished()
 
     @cached_property
     def trainings(self) -> dict[str, Replicates]:

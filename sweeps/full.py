@@ -120,6 +120,10 @@ def full(
         typer.Option(help="Checkpoints: a folder or URI that all nodes share. Default: ./sweep-storage."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The sweep's name in the record. Default: studies and time.")] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(help="URL to which one JSON line is posted at a new best, at a failure and at the end."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --dry-run: one JSON object on standard output.")
@@ -155,6 +159,7 @@ def full(
         experiment=experiment,
         storage_path=storage_path,
         name=name,
+        notify=notify,
     )
     if slots and not options.address and not dry_run:
         raise UsageError(f"--slots {slots}: only a cluster grows; give --address too, or --dry-run")

@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.arrays import LAYERS
 from analysis.exported import ORIGIN, damage
-from analysis.folder import artifacts_folder, read_folder, write_sweep
+from analysis.exported_arrays import SPLIT, select_arrays, split_traces
+from analysis.folder import artifacts_folder, read_folder, sweep_folder, write_sweep
+from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, ROLE, Record, SweepRecord, TrialRecord
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
@@ -54,9 +57,10 @@ def export(
     tracking_uri: TrackingUri = None,
     experiment: Experiment = None,
 ) -> None:
-    """Write sweeps and their finished trials to a folder, with what the pictures of a report need.
+    """Write sweeps and their trials that have ended to a folder, with what the pictures of a report need.
 
-    The pictures of searches and calibrations need errors alone, so their trials are written without arrays.
+    The pictures of searches and calibrations need errors alone, so their trials are written without arrays. Of other
+    trials there are the arrays that a report reads (see `analysis.exported_arrays`).
     """
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
@@ -64,19 +68,23 @@ def export(
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     if record is None or not sweeps:
         raise UsageError(f"--experiment {name}: no such sweep in {uri}")
+    selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
     for chosen in sweeps:
         own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
         exported = write_sweep(folder, chosen, own)
+        if chosen.run_id != ORPHANS:
+            export_origin(folder / sweep_folder(chosen), record.origin(chosen))
         for trial in exported:
             if models or trial.key in drawn:
-                _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), models)
+                traces = None if models else selection.files(trial)
+                _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), traces)
         typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
 def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:
-    """The sweeps and the finished trials. Trials whose sweep was deleted, or cannot be read, have one of their own."""
-    sweeps, trials = record.sweeps(), [trial for trial in record.trials() if trial.status == "FINISHED"]
+    """The sweeps and the trials that have ended. Trials whose sweep is deleted or unreadable have one of their own."""
+    sweeps, trials = record.sweeps(), [trial for trial in record.trials() if trial.status != "RUNNING"]
     known = {sweep.run_id for sweep in sweeps}
     times = [trial.start_time for trial in trials if trial.sweep not in known]
     if times:
@@ -94,14 +102,16 @@ def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]
     return sweeps, [trial if trial.sweep in known else replace(trial, sweep=ORPHANS) for trial in trials]
 
 
-def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, models: bool) -> None:
-    """All of a trial's artifacts, or those of `EXPORTED_FILES` alone. Those that are lost or damaged are named."""
+def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, traces: Collection[str] | None) -> None:
+    """Those of a trial's artifacts that a report reads, with these files of its traces; all of them where `traces` is
+    None. Those that are lost or damaged are named."""
     problems = {}
     arrays = target / ARRAYS_FOLDER
-    for path in [""] if models else [f"{ARRAYS_FOLDER}/{name}" for name in EXPORTED_FILES if trial.has(name)]:
+    names = [name for name in (*EXPORTED_FILES, LAYERS) if trial.has(name) and (traces or name not in SPLIT)]
+    for path in [""] if traces is None else [f"{ARRAYS_FOLDER}/{name}" for name in names]:
         arrays.mkdir(parents=True, exist_ok=True)
         try:
-            if models:
+            if traces is None:
                 client.download_artifacts(trial.run_id, path, str(target))
                 continue
             with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
@@ -112,6 +122,8 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, mo
         if problem := damage(file):
             file.unlink()
             problems[file.name] = problem
+    if traces is not None:
+        split_traces(arrays, traces)
     name_once({f"{trial.run_id}/{path}": f"{path} of {trial.name}: {why}" for path, why in problems.items()})
 
 
@@ -126,13 +138,14 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
     try:
         sweeps, trials = read_folder(folder)
         artifacts = _artifacts(folder, sweeps, trials)
+        origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in sweeps}
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: not an exported record: {str(error).splitlines()[0]}") from error
     open_record(uri, name)
     try:
         client, experiment_id = ensure_experiment(uri, name)
         for sweep in sweeps:
-            parent = _import_sweep(client, experiment_id, sweep)
+            parent = _import_sweep(client, experiment_id, sweep, origins[sweep.run_id])
             exported = [
                 replace(trial, start_time=trial.start_time or sweep.start_time + index)  # an old export has no times
                 for index, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
@@ -157,7 +170,7 @@ def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[Tri
     return artifacts
 
 
-def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> str:
+def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> str:
     origin = sweep.tags.get(ORIGIN, sweep.run_id)
     if known := _imported(client, experiment_id, origin):
         return known
@@ -166,6 +179,7 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord) 
     with _whole(client, run.info.run_id) as run_id:
         client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])
         log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
+        log_origin(client, run_id, origin_files)
         client.set_terminated(run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
     return run_id
 

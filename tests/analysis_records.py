@@ -83,12 +83,19 @@ class Recorded:
     def __init__(self, trials: list[TrialRecord], *sweeps: SweepRecord) -> None:
         self._trials, self._sweeps = trials, list(sweeps)
         self.files: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        self.origins: dict[str, dict[str, str]] = {}
 
     def sweeps(self) -> list[SweepRecord]:
         return self._sweeps
 
     def histories(self) -> list[TrialRecord]:
         return [trial for trial in self._trials if trial.status == "FINISHED"]
+
+    def unfinished(self) -> list[TrialRecord]:
+        return [trial for trial in self._trials if trial.status != "FINISHED"]
+
+    def origin(self, sweep: SweepRecord) -> dict[str, str]:
+        return self.origins.get(sweep.name, {})
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         return self.files.get((trial.run_id, name), {})

@@ -48,15 +48,17 @@ def sweep_command(*arguments: str) -> list[str]:
 SWEPT = [
     "--data", "digits", "--studies", "tables,search", "--only", "6,7", "--epochs", "2", "--seeds", "2",
     "--samples", "5", "--proof-seeds", "2", "--storage-path", "store",
+    "--notify", "http://user:T0KEN@127.0.0.1:1/T0KEN",
 ]  # fmt: skip
-"""The sweep of the fixture `swept`. Its storage path is relative to where the person stands."""
+"""The sweep of the fixture `swept`. Its storage path is relative to where the person stands, and nobody listens
+where it notifies."""
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of a folder in which one sweep has run: two tables, a search and its proof.
 
-    It runs once, for all processes of the test session. `output.txt` is what it printed.
+    It runs once, for all processes of the test session. It printed `output.txt` and `progress.txt`.
     """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -70,6 +72,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 sweep_command(*SWEPT), cwd=made, capture_output=True, text=True, timeout=280, check=False
             )
             assert done.returncode == 0, done.stderr
+            (made / "progress.txt").write_text(done.stderr)
             output.write_text(done.stdout)
     copy = shutil.copytree(made, tmp_path_factory.mktemp("copy") / "swept")
     ensure_experiment(f"sqlite:///{copy}/mlflow.db", "ablations-digits")  # its artifacts are the copy's from now on

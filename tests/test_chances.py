@@ -13,7 +13,6 @@ def test_the_chance_is_of_seeds_that_differ() -> None:
     assert chance and (chance.lower, chance.seeds) == (2, 3)
     low, high = stats.beta.ppf(0.025, 2, 2), stats.beta.ppf(0.975, 3, 1)
     assert chance.interval == pytest.approx((low, high)), "Clopper and Pearson's, from the beta distribution"
-    assert chance.as_text == f"2 of 3, {low:.2f} to {high:.2f}"
     assert chance_of_lower([0.0, 0.0]) is None
 
 

@@ -7,7 +7,9 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +63,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     best = replace(best, metrics=best.metrics | {"winner_test_error": 0.27})
     with_rows = table().model_copy(update={"rows": (*table().rows[:1], *rows)})
     page = page_of(tmp_path, Recorded([*trials, best], sweep(with_rows, searches=(definition,))))
-    short = page[page.index("## In short") : page.index("## Contents")]
+    short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert "Of the 1 test errors that the course report prints, 1 are reproduced" in short
     assert "Of 2 changes to the network or its training, 1 (loss: hinge) surely raises the error" in short
     assert "none surely lower it; 1 cannot be decided with 3 seeds." in short
@@ -117,13 +119,20 @@ def test_a_report_of_no_record_is_one_line_and_makes_nothing(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_html_page_needs_nothing_else(tmp_path: Path) -> None:
-    page = report.make_report(Recorded([trial("baseline", {0: [0.3]}, Config())], sweep(table())), tmp_path).read_text()
-    assert "<td>hinge</td>" in page
-    assert page.count("data:image/png;base64,") == len(list(tmp_path.glob("*.png"))) > 2
-    assert "http" not in re.sub("base64,[A-Za-z0-9+/=]*", "", page)
-    for picture in tmp_path.glob("*.png"):
-        assert picture.with_suffix(".csv").exists(), "the numbers lie beside the picture"
+def test_the_html_page_needs_what_lies_beside_it_or_nothing(tmp_path: Path) -> None:
+    data = ReportData(Recorded([trial("baseline", {0: [0.3]}, Config())], sweep(table())), tmp_path)
+    page = report.write_report(data).read_text()
+    assert '<td class="short">hinge</td>' in page
+    pictures = sorted(file.name for file in tmp_path.glob("*.png"))
+    assert sorted(re.findall('src="([^"]*)"', page)) == pictures and len(pictures) > 2
+    linked = [link for link in re.findall('href="([^"]*)"', page) if not link.startswith("#")]
+    numbers = [name.replace(".png", ".csv") for name in pictures]
+    assert sorted(linked) == sorted([*numbers, "everything.csv", "tables.tex"]), "the numbers lie beside the picture"
+    assert all((tmp_path / link).exists() for link in linked)
+    alone = report.write_report(data, embed=True).read_text()
+    assert alone.count('src="data:image/png;base64,') == len(pictures)
+    assert not [link for link in re.findall('href="([^"]*)"', alone) if not link.startswith("#")]
+    assert "http" not in re.sub("base64,[A-Za-z0-9+/=]*", "", page + alone) and "<script" not in alone
 
 
 def test_digits_are_never_compared_with_the_report(tmp_path: Path) -> None:
@@ -145,8 +154,8 @@ def test_what_was_begun_in_passing_hides_no_finished_table(tmp_path: Path) -> No
 
 def test_every_section_is_a_module_with_one_function_and_in_the_report() -> None:
     modules = [module.name for module in pkgutil.iter_modules(sections.__path__)]
-    listed = {function.__module__.rpartition(".")[2] for function in report.SECTIONS}
-    assert listed == set(modules) and len(report.SECTIONS) == len(modules)
+    listed = [function.__module__.rpartition(".")[2] for function in _sections()]
+    assert sorted(listed) == sorted(modules)
     for name in modules:
         module = importlib.import_module(f"analysis.sections.{name}")
         defined = [
@@ -154,19 +163,23 @@ def test_every_section_is_a_module_with_one_function_and_in_the_report() -> None
             if inspect.isfunction(function) and function.__module__ == module.__name__
         ]  # fmt: skip
         assert [function.__name__ for function in defined if not function.__name__.startswith("_")] == ["section"]
-        assert inspect.signature(module.section) == inspect.signature(report.SECTIONS[0]), name
+        assert inspect.signature(module.section) == inspect.signature(report.OPENING[0]), name
         assert module.TITLE, name
 
 
 def test_a_section_of_an_empty_record_has_its_title_and_names_what_is_missing(tmp_path: Path) -> None:
     data = ReportData(Recorded([]), tmp_path)
-    for function in report.SECTIONS:
+    for function in _sections():
         made = function(data)
         assert isinstance(made, Section) and made.title == sys.modules[function.__module__].TITLE
         assert made.blocks, made.title
     page = page_of(tmp_path, Recorded([]))
     assert "The record holds too little yet for a summary" in page
     assert "Missing: no search is recorded." in page
+
+
+def _sections() -> list[Callable[[ReportData], Section]]:
+    return [*report.OPENING, *chain.from_iterable(report.SECTIONS.values())]
 
 
 def test_every_link_in_the_page_leads_to_a_heading(tmp_path: Path) -> None:
@@ -176,12 +189,26 @@ def test_every_link_in_the_page_leads_to_a_heading(tmp_path: Path) -> None:
     assert "Table 3. Loss" in headings and "### Table 3. Loss" in page
     assert len(set(headings)) == len(headings)
     links = re.findall(r"\(#([^)]*)\)", page)
-    listed = {anchor_of(heading) for heading in headings} - {"in-short", "contents"}
+    before = {"in-short", "the-course-reports-claims"}
+    listed = {anchor_of(heading) for heading in headings} - before - {"contents"}
     assert set(links) == listed, "the contents list every heading after them"
     html = (tmp_path / "index.html").read_text()
-    assert sorted(re.findall('href="#([^"]*)"', html)) == sorted(links)
-    assert set(links) == set(re.findall('id="([^"]*)"', html)) - {"in-short"}
-    assert '<h3 id="table-3-loss">' in html
+    anchors = re.findall('id="([^"]*)"', html)
+    assert sorted(re.findall('href="#([^"]*)"', html)) == sorted([*links, *before])
+    assert set(anchors) == set(links) | before and len(set(anchors)) == len(anchors)
+    assert re.search("<h2>Results</h2>.*<h3>Reported and reproduced</h3>.*<h4>Table 3. Loss</h4>", html, re.DOTALL)
+
+
+def test_the_claims_stand_before_the_details_with_verdict_and_figure(tmp_path: Path) -> None:
+    errors = {0: [0.30], 1: [0.31], 2: [0.32]}
+    lower = {seed: [error - 0.05 - seed / 1000] for seed, (error,) in errors.items()}
+    trials = [trial("baseline", errors, Config()), trial("norm", lower, Config(batch_norm=True))]
+    printed = table()
+    rows = (*printed.rows[:1], _row("yes", Config(batch_norm=True)))
+    page = page_of(tmp_path, Recorded(trials, sweep(printed.model_copy(update={"rows": rows}))))
+    assert page.index("## In short") < page.index("## The course report's claims") < page.index("## Contents")
+    assert re.search(r"\| Batch norm lowers .* \| established \| -0.0510 ± 0.0025 \(3 seeds, p <0.001\) \|", page), page
+    assert "| There is no serious over-fitting | not established | train error 0.1550 ±" in page
 
 
 def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) -> None:
@@ -190,7 +217,7 @@ def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) ->
         sweep(table().model_copy(update={"rows": (*table().rows[:1], _row("yes", Config(batch_norm=True)))})),
     )
     page = page_of(tmp_path, record)
-    short = page[page.index("## In short") : page.index("## Contents")]
+    short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert (
         "Batch norm lowers the test error by 0.0200 in the mean over 1 seed, which is too little to exclude chance."
         in short
@@ -237,9 +264,11 @@ def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> No
     )
     assert "6 degrees of freedom from 3 rows (baseline, and what is compared with it): Levene's test does not" in page
     assert "Tested by the variance of its own differences: lr: 0.03 (alone with its reference, or with a" in page
-    assert re.search(r"\| lr: 0.02 \|.*\| no effect beyond the margin \| pooled, 6 df \|", page)
-    assert re.search(r"\| lr: 0.03 \|.*\| undecided \| own, 3 df \|", page)
-    assert ",higher,3,6," in (tmp_path / "effects.csv").read_text(), "the verdict, the rows pooled, the freedom"
+    assert re.search(r"\| lr: 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
+    assert re.search(r"\| lr: 0.03 \|.*\| undecided \|", page)
+    numbers = (tmp_path / "effects.csv").read_text()
+    for verdict in (",higher,3,6,", ",no effect beyond the margin,3,6,", ",undecided,,3,"):
+        assert verdict in numbers, "the verdict, the rows pooled, the freedom"
 
     report.write_report(ReportData(Recorded(trials, sweep(rates)), tmp_path, margin=0.001))
     assert "Without effect beyond 0.001: none." in (tmp_path / "README.md").read_text(), "a smaller one decides less"

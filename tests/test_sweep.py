@@ -56,11 +56,22 @@ def test_it_ends_with_the_tables_and_where_the_record_is(folder: Path) -> None:
     assert "missing" not in output
 
 
+def test_nobody_to_tell_is_one_line(folder: Path) -> None:
+    """And the sweep goes on: the other tests look at its record."""
+    progress = (folder / "progress.txt").read_text()
+    lines = [line for line in progress.splitlines() if "--notify" in line]
+    assert len(lines) == 1 and lines[0].endswith("messages were not delivered: ConnectionError"), progress
+    assert "T0KEN" not in progress + (folder / "output.txt").read_text()
+
+
 def test_the_record_has_a_parent_and_a_child_for_every_trial(record: Record) -> None:
     (sweep,) = record.sweeps()
     trials = record.trials()
     assert sweep.status == "FINISHED"
     assert {trial.sweep for trial in trials} == {sweep.run_id}
+    origin = record.origin(sweep)
+    assert f"torch=={sweep.tags['torch']}" in origin["packages.txt"].splitlines()
+    assert ("changes.diff" in origin) == sweep.tags["git_commit"].endswith("-dirty")
     tables = [trial for trial in trials if trial.tags["study"].startswith("tables")]
     assert sorted({trial.name for trial in tables}) == [
         "baseline", "batch-norm-yes", "optimizer-Adagrad", "optimizer-Momentum", "optimizer-SGD",

@@ -2,7 +2,8 @@
 
 from statistics import median
 
-from analysis.page import Grid, Section, Text
+from analysis.origin import CHANGES, PACKAGES
+from analysis.page import Block, File, Grid, Section, Text
 from analysis.report_data import ReportData
 from analysis.searches import training_seconds
 
@@ -62,4 +63,25 @@ def section(data: ReportData) -> Section:
                 "training that has it."
             )
         )
+    made.blocks += _origins(data)
     return made
+
+
+def _origins(data: ReportData) -> list[Block]:
+    """Each distinct list of packages and each distinct change of the code, as a file with the sweeps that had it."""
+    sweeps = data.source.sweeps()
+    origins = {sweep.run_id: data.source.origin(sweep) for sweep in sweeps}
+    blocks: list[Block] = []
+    for name, what in ((PACKAGES, "The packages of"), (CHANGES, "The changes to the code since the commit of")):
+        having: dict[str, list[str]] = {}
+        for sweep in sweeps:
+            if text := origins[sweep.run_id].get(name):
+                having.setdefault(text, []).append(sweep.name)
+        for number, (text, names) in enumerate(having.items(), start=1):
+            kind, _, ending = name.partition(".")
+            file = data.folder / f"{kind}-{number}.{ending}"
+            file.write_text(text, "utf-8")
+            blocks.append(File(file, f"{what} {', '.join(names)}"))
+    if lacking := sum(not origins[sweep.run_id].get(PACKAGES) for sweep in sweeps):
+        blocks.append(Text(f"Missing: the packages of {lacking} of {len(sweeps)} sweeps, which did not keep them."))
+    return blocks

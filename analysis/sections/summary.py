@@ -13,7 +13,7 @@ from analysis.page import Section, Text
 from analysis.record import VAL_ERROR, WINNER_METRIC
 from analysis.report_data import ReportData
 from analysis.sections import (
-    effects_and_claims,
+    effects_of_changes,
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
@@ -33,8 +33,8 @@ def section(data: ReportData) -> Section:
     """At most one sentence on each subject, with a link to its section. What the record lacks is left out."""
     subjects: tuple[tuple[Callable[[ReportData], str], str], ...] = (
         (_reproduction, reproduced_tables.TITLE),
-        (_changes, effects_and_claims.TITLE),
-        (_batch_norm, effects_and_claims.TITLE),
+        (_changes, effects_of_changes.TITLE),
+        (_batch_norm, effects_of_changes.TITLE),
         (_envelope, loss_envelope.TITLE),
         (_smoothness, gradient_smoothness.TITLE),
         (_search, hyperparameter_search.TITLE),

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from analysis.embedded import uri_of
+from analysis.prices import parse_prices
 from sweeps.errors import UsageError
+from sweeps.notifier import check_url
 from sweeps.planning.budget import Budget, parse_budget
-from sweeps.planning.rates import PRICED
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.config_file import read_config
@@ -88,6 +89,8 @@ class Options(BaseModel):
     experiment: Annotated[str, AfterValidator(check_experiment)]
     storage_path: str = Field(min_length=1)
     name: Annotated[str, AfterValidator(_check_sweep)] | None = None
+    notify: SecretStr | None = None
+    """The URL to tell of the sweep. A part of it may be a token."""
     changes: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -189,6 +192,8 @@ def parse(
         own = _read_config(config, study, quick, change, given)
         given["data"] = own.tables[0].rows[0].change["data"]
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if "notify" in values:
+        values["notify"] = check_url(values["notify"])
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
     values["address"] = values.get("address") or os.environ.get("RAY_ADDRESS") or None
@@ -198,7 +203,10 @@ def parse(
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = _absolute(path, values[path])
-    priced = dict(map(_price, _names(prices)))
+    try:
+        priced = parse_prices(prices)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
         named = tuple(name for name in named if not STUDIES[name].search)
@@ -258,15 +266,6 @@ def default_experiment(data: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _price(text: str) -> tuple[str, float]:
-    """NAME=PRICE, as in gpu=0.55."""
-    name, _, price = text.partition("=")
-    if name in PRICED and re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?|\.[0-9]+", price):
-        return name, float(price)
-    allowed = ", ".join(f"{name}=PRICE" for name in PRICED)
-    raise UsageError(f"--prices {text!r} must be one of {allowed}, with a price as 12.50 and below 1e9")
 
 
 def _change(text: str) -> tuple[str, Any]:

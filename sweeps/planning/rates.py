@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log
 from statistics import median
 
+from analysis.prices import slot_price
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import layers
 from trainable.config import Config
@@ -21,8 +22,6 @@ RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
 baseline on one core of a 2.3 GHz Xeon (measured), for a GPU a cautious guess (not measured)."""
 
-PRICED = ("gpu", "cpu", "head")
-"""What has a price; see `cost`."""
 TRIAL_OVERHEAD_S = 1.0
 
 
@@ -108,11 +107,10 @@ def hourly_price(prices: Mapping[str, float], allocation: Allocation) -> float:
 def cost(prices: Mapping[str, float], trial: Resources, slot_s: float, wall_s: float) -> float:
     """Money for that many slot seconds of trials within that many wall seconds.
 
-    `prices` are those of an hour: `gpu` of one GPU with its part of a node, `cpu` of one core of a node without GPUs,
-    `head` of the node that runs from start to end. The time in which nodes start, or wait to be let go, is not in it.
+    `prices` are those of an hour (see `analysis.prices`). The time in which nodes start, or wait to be let go, is not
+    in it.
     """
-    slot = trial.gpus * prices.get("gpu", 0) if trial.gpus else trial.cpus * prices.get("cpu", 0)
-    return (slot_s * slot + wall_s * prices.get("head", 0)) / 3600
+    return (slot_s * slot_price(prices, trial.cpus, trial.gpus) + wall_s * prices.get("head", 0)) / 3600
 
 
 def _network(config: Config) -> tuple:

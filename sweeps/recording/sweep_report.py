@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,16 @@ REPORT_FOLDER = "report"
 
 
 @contextmanager
-def sweep_report(record: Record, run_id: str) -> Iterator[Callable[[MlflowClient, str], None]]:
-    """Make the report of a record, the description of a sweep's run and the views of the UI.
+def sweep_report(
+    record: Record, run_id: str, prices: Mapping[str, float] | None = None
+) -> Iterator[Callable[[MlflowClient, str], None]]:
+    """Make the report of a record with money at these prices, the description of a sweep's run and the views of the UI.
 
     Yields what writes them there, in the form that `Recorder.act` takes. Its files are gone when the context ends.
     """
     with tempfile.TemporaryDirectory() as folder:
-        data = ReportData(record, Path(folder))
-        write_report(data)
+        data = ReportData(record, Path(folder), prices=prices or {})
+        write_report(data, embed=True)  # the UI opens the page alone
         note, views = sweep_note(data, record, run_id), present(record)
 
         def write(client: MlflowClient, run_id: str) -> None:

@@ -1,8 +1,11 @@
 """What a sweep's run says of its origin: what was asked, on which data, with which code and versions."""
 
 import subprocess
-from importlib.metadata import version
+from functools import partial
+from importlib.metadata import distributions, version
 
+from analysis.origin import CHANGES, log_origin
+from analysis.origin import PACKAGES as PACKAGES_FILE
 from sweeps.planning.prepare import Prepared, SweepPlan
 from sweeps.planning.resources import Allocation
 from sweeps.recording import tracking
@@ -44,7 +47,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         "forecast_s": round(plan.tables.wall_s(allocation.slots)),
     }
     tables, searches = plan.tables.tables, [plan.search.search] if plan.search else []
-    return Recorder(
+    recorder = Recorder(
         client,
         experiment_id,
         name=name,
@@ -54,12 +57,29 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         searches=searches,
         study_file=options.study_file,
     )
+    recorder.act(partial(log_origin, origin=_origin()))
+    return recorder
 
 
 def _commit() -> str:
     """The commit of the code, with `-dirty` where it was changed since."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").strip() or "unknown"
+
+
+def _origin() -> dict[str, str]:
+    """The installed packages and, where there are any, the changes of tracked files since the commit. `docs` holds
+    results alone."""
+    packages = sorted({f"{each.name}=={each.version}" for each in distributions()}, key=str.lower)
+    origin = {PACKAGES_FILE: "\n".join(packages) + "\n"}
+    if changes := _git("diff", "HEAD", "--no-ext-diff", "--no-color", "--", ".", ":(exclude)docs"):
+        origin[CHANGES] = changes
+    return origin
+
+
+def _git(*arguments: str) -> str:
+    """What git prints of the repository of the code; empty where there is none."""
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return ""

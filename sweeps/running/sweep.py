@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record
 from sweeps.errors import SweepError, UsageError
+from sweeps.notifier import Notifier
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -119,6 +120,10 @@ class _Sweep:
         self._tried = set[str]()
         """Claims that this sweep has worked on. What failed is left to the next sweep."""
         self._waited_for = set[str]()
+        options = prepared.options
+        self._notifier = Notifier(
+            options.notify, sweep=self._name, experiment=options.experiment, record=options.tracking_uri
+        )
 
     def run(self) -> SweepResult:
         result = self._result
@@ -140,6 +145,9 @@ class _Sweep:
             with self._console.status("finishing the record"):
                 if not recorder.finish(status):
                     result.undelivered = recorder.problem
+                not_told = self._notifier.close(status)
+            if not_told:
+                self._console.print(not_told, style="yellow", soft_wrap=True)
         return result
 
     def _run_stages(self) -> None:
@@ -199,7 +207,7 @@ class _Sweep:
             count = run_trials(
                 specs,
                 resources=self._allocation.trial,
-                observers=[self._recorder, display],
+                observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
                 name=self._stage_name(title),
             )
@@ -245,7 +253,7 @@ class _Sweep:
                 make_scheduler(plan),
                 plan.to_run,
                 resources=self._allocation.trial,
-                observers=[self._recorder, display],
+                observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
                 name=self._stage_name("search"),
             )
@@ -275,7 +283,7 @@ class _Sweep:
         with (
             self._console.status("writing the report"),
             self._reported("no report"),
-            sweep_report(record, self._recorder.run_id) as write,
+            sweep_report(record, self._recorder.run_id, self._options.prices) as write,
         ):
             self._recorder.act(write)
             self._recorder.flush()

@@ -1,10 +1,9 @@
-"""What each change does to the error, and the course report's sentences against it."""
+"""What each change does to the error, and how that is decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from analysis.claims import judge_claims
 from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows, p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
@@ -12,39 +11,41 @@ from analysis.pooling import Pooled
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT
 
-TITLE = "Effects and claims"
-CLAIMS_NOTE = (
-    "Likely and unlikely mean that the 95% interval excludes 0, but that the effect is not established after Holm's "
-    "correction over the whole study."
-)
+TITLE = "Effects of the changes"
+EFFECTS = "effects"
+"""The name of the picture and of its CSV file."""
 
 
 def section(data: ReportData) -> Section:
-    """The effects paired by seed, and the claims that they decide."""
+    """The effects paired by seed, and as a subsection the methods behind the verdicts."""
     if not data.effects:
         return Section(TITLE, [Text("Missing: the record has nothing to compare.")])
-    parts = [Section("Effects, paired by seed", _effects(data))]
-    comparable = [reproduced.table for reproduced in data.reproduced if reproduced.comparable]
-    if claims := judge_claims(comparable, data.trainings, data.effects):
-        header = ("the course report says", "verdict", "the data say (differences of the last epoch's test error)")
-        rows = [(claim.sentence, claim.verdict, claim.evidence) for claim in claims]
-        parts.append(Section("The course report's claims against the data", [Text(CLAIMS_NOTE), Grid(header, rows)]))
-    return Section(TITLE, [], parts)
-
-
-def _effects(data: ReportData) -> list[Block]:
-    error = HELD_OUT[data.effects[0].config.held_out]
-    picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / "effects.png")
     studies: dict[str, list[Effect]] = {}
     for effect in data.effects:
         studies.setdefault(effect.study, []).append(effect)
+    return Section(TITLE, _effects(data, studies), [Section("How the verdicts are reached", _methods(data, studies))])
+
+
+def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[Block]:
+    error = HELD_OUT[data.effects[0].config.held_out]
+    picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / f"{EFFECTS}.png")
     return [
         Text(
             f"An effect is the {error} after the last epoch with a change, minus that of its reference with the same "
-            "seed. The largest gain comes first. Each 95% interval is that of one effect, not corrected for their "
-            "number. With one seed there is no interval and no test."
+            "seed. It is followed by half the width of its 95% interval (±), which is that of one effect, not "
+            "corrected for their number. The largest gain comes first. With one seed there is no interval and no test."
         ),
-        Text(_images(data.effects)),
+        Picture(picture, "The effect of each change."),
+        Grid(HEADER, effect_rows(data.effects)),
+        Text(
+            f"The p values are those after Holm's correction. {EFFECTS}.csv has all that was computed of each effect."
+        ),
+        *(Text(_decided(study, family)) for study, family in studies.items()),
+    ]
+
+
+def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[Block]:
+    return [
         Text(
             "Two tests give the verdicts. An error is called lower or higher by the paired t-test, which asks whether "
             "there is any difference. A change is called without effect beyond the margin by the equivalence test (two "
@@ -53,18 +54,12 @@ def _effects(data: ReportData) -> list[Block]:
             "neither decides is undecided. Wilcoxon's test stands beside them and gives no verdict: it cannot go below "
             "p = 0.25 with three seeds, or 0.06 with five."
         ),
+        *(Text(said) for family in studies.values() if (said := _variances(family))),
+        Text(_images(data.effects)),
         Text(
-            "The last column counts the seeds whose error is lower with the change, and gives the 95% interval of the "
-            "chance that one new training has the lower error."
+            f"{EFFECTS}.csv also counts the seeds whose error is lower with the change, and gives the 95% interval of "
+            "the chance that one new training has the lower error."
         ),
-        *(
-            Text(said)
-            for study, family in studies.items()
-            for said in (_decided(study, family), _variances(family))
-            if said
-        ),
-        Picture(picture, "The effect of each change."),
-        Grid(HEADER, effect_rows(data.effects)),
     ]
 
 
@@ -73,8 +68,8 @@ def _images(effects: Sequence[Effect]) -> str:
     crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
     return (
         "The intervals and the verdicts speak of new seeds on the same test images. A second interval speaks of new "
-        f"seeds and new images; {crossed} of {tested} tested changes have it. The others are left out: the record "
-        "lacks which images a seed of theirs, or of their reference's, gets right."
+        f"seeds and new images, and stands in {EFFECTS}.csv; {crossed} of {tested} tested changes have it. The others "
+        "are left out: the record lacks which images a seed of theirs, or of their reference's, gets right."
     )
 
 

@@ -1,0 +1,98 @@
+"""What the trials of a record took: time, money, memory and processor, with those that failed or were interrupted."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.prices import slot_price
+from analysis.record import SweepRecord, TrialRecord
+from trainable.study import ResolvedTable
+from trainable.trial import TrialEnd
+
+PEAK_MEMORY = "peak_memory_mb"
+CPU_SHARE = "cpu_share"
+"""Metrics of a trial: see `trainable.trial.Usage`."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the trials of one table, or of one study outside the tables, took."""
+
+    what: str
+    trials: tuple[TrialRecord, ...]
+    epochs: int
+    """A trial that goes on from the checkpoint of an earlier one has that one's epochs, too; these count once."""
+    seconds: float
+    """Of a slot, all seeds of a trial together. Starting and waiting are not in it."""
+    lost_s: float
+    """Those seconds of failed and interrupted trials from which no finished trial went on."""
+    money: float | None
+    """None where a trial's sweep does not say what its slots were."""
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many trials ended how."""
+        return Counter(map(outcome, self.trials))
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The most that a trial held, in MiB; None where it was not measured."""
+        return max((t.metrics[PEAK_MEMORY] for t in self.trials if PEAK_MEMORY in t.metrics), default=None)
+
+    @property
+    def cpu_share(self) -> float | None:
+        """The mean over the trials of the processor's seconds by second of training; None where not measured."""
+        shares = [trial.metrics[CPU_SHARE] for trial in self.trials if CPU_SHARE in trial.metrics]
+        return sum(shares) / len(shares) if shares else None
+
+
+def outcome(trial: TrialRecord) -> str:
+    """How a trial ended: a `TrialEnd`, or `running`. One whose sweep was killed could not say: it was interrupted."""
+    return "running" if trial.status == "RUNNING" else trial.tags.get("outcome", TrialEnd.INTERRUPTED.value)
+
+
+def spent(
+    tables: Sequence[ResolvedTable],
+    trials: Iterable[TrialRecord],
+    sweeps: Sequence[SweepRecord],
+    prices: Mapping[str, float],
+) -> list[Spent]:
+    """What each table took, then each study outside the tables, whatever the trials' outcome. Histories must be read.
+
+    A trial counts in the first table that has its key. Money counts each slot with its part of the head, as while all
+    slots of its sweep are at work.
+    """
+    home = {row.key: table for table in reversed(tables) for row in table.rows}
+    names = [f"Table {table.number}. {table.title}" for table in tables]
+    groups: dict[str, list[TrialRecord]] = {name: [] for name in names}
+    for trial in sorted(trials, key=lambda trial: trial.status != "FINISHED"):
+        table = home.get(trial.key)
+        name = f"Table {table.number}. {table.title}" if table else f"Study {trial.tags.get('study', 'unknown')}"
+        groups.setdefault(name, []).append(trial)
+    hourly = {sweep.run_id: _hourly(sweep, prices) for sweep in sweeps}
+    return [_spent(name, group, hourly) for name, group in groups.items() if group]
+
+
+def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float | None]) -> Spent:
+    counted: set[tuple] = set()
+    total = lost = money = 0.0
+    priced = True
+    for trial in trials:
+        epochs = {(trial.key, trial.seeds, *point) for point in trial.histories.get("epoch_s", ())} - counted
+        counted |= epochs
+        seconds = sum(point[-1] for point in epochs)
+        total += seconds
+        lost += seconds if trial.status != "FINISHED" else 0
+        price = hourly.get(trial.sweep)
+        priced &= price is not None
+        money += seconds / 3600 * (price or 0)
+    return Spent(what, tuple(trials), len(counted), total, lost, money if priced else None)
+
+
+def _hourly(sweep: SweepRecord, prices: Mapping[str, float]) -> float | None:
+    """Money for an hour of one of the sweep's slots, with its part of the head; None where the sweep does not say."""
+    try:
+        cpus, gpus, slots = (float(sweep.params[name]) for name in ("cpus_per_trial", "gpus_per_trial", "slots"))
+    except (KeyError, ValueError):
+        return None
+    return slot_price(prices, cpus, gpus) + prices.get("head", 0) / max(slots, 1)

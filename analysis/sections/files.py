@@ -1,0 +1,23 @@
+"""The files with all numbers and all tables, for other programs."""
+
+from analysis.everything import EVERYTHING, write_everything
+from analysis.latex import LATEX
+from analysis.page import File, Section, Text
+from analysis.report_data import ReportData
+
+TITLE = "For other programs"
+ABOUT = "Each picture and each table of errors also has a CSV file of its own beside this page."
+
+
+def section(data: ReportData) -> Section:
+    """Every trial and seed as CSV, and every table of the page as LaTeX."""
+    trials = [*data.trials, *data.unfinished]
+    everything = write_everything(data.tables, trials, data.source.sweeps(), data.folder / EVERYTHING)
+    return Section(
+        TITLE,
+        [
+            File(everything, "Every trial and seed, a line each"),
+            File(data.folder / LATEX, "Every table of this page as LaTeX, for the package booktabs"),
+            Text(ABOUT),
+        ],
+    )

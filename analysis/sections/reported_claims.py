@@ -1,0 +1,23 @@
+"""The course report's claims, each with its verdict and the figure that decides it."""
+
+from analysis.claims import judge_claims
+from analysis.page import Grid, Section, Text
+from analysis.report_data import ReportData
+
+TITLE = "The course report's claims"
+HEADER = ("the course report says", "verdict", "figure", "why")
+ABOUT = (
+    "A difference is that of the last epoch's test error, the mean over the seeds and half the width of its 95% "
+    "interval; p is that of the paired t-test after Holm's correction over the whole study. Likely and unlikely mean "
+    "that the interval excludes 0, but that p is not below 0.05."
+)
+
+
+def section(data: ReportData) -> Section:
+    """The claims in a table. Without the course report's own tables there are none."""
+    comparable = [reproduced.table for reproduced in data.reproduced if reproduced.comparable]
+    claims = judge_claims(comparable, data.trainings, data.effects)
+    if not claims:
+        return Section(TITLE, [Text("Missing: the record has no table that can be compared with a printed one.")])
+    rows = [(claim.sentence, claim.verdict, claim.figure or "-", claim.evidence) for claim in claims]
+    return Section(TITLE, [Grid(HEADER, rows), Text(ABOUT)])
