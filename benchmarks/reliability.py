@@ -170,6 +170,7 @@ def main(
             calm.start()
             assert calm.driver and calm.driver.wait() == 0, (calm.folder / "sweep.log").read_text()
             undisturbed = numbers(calm.record())
+            assert len(undisturbed) == trials // seeds * seeds, "the undisturbed sweep is whole"
             faults = [name for name, fault in FAULTS.items() if mounted or fault is not Soak.fill_storage]
             tallies, end, starts = disturb(wild, faults, every_s, undisturbed)
     out.write_text(page(tallies, end, len(undisturbed), starts, wild.samples, seed), encoding="utf-8")

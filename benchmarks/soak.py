@@ -49,11 +49,11 @@ class Soak:
 
     def start(self) -> None:
         """Run the command, or run it again."""
-        options = ["--data", "digits", "--epochs", "1", "--set", "channels=[2,2]", "--set", "hidden=[4,4]"]
-        places = ["--address", self.head.address, "--storage-path", str(self.folder / "disk")]
-        command = sweep_command(
-            "--study", str(self.folder / "soak.yaml"), "--seeds", str(self.seeds), *options, *places
-        )
+        what = ["--study", str(self.folder / "soak.yaml"), "--seeds", str(self.seeds), "--data", "digits"]
+        small = ["--epochs", "1", "--set", "channels=[2,2]", "--set", "hidden=[4,4]"]
+        where = ["--address", self.head.address, "--storage-path", str(self.folder / "disk")]
+        record = ["--tracking-uri", self._record_uri, "--experiment", EXPERIMENT]
+        command = sweep_command(*what, *small, *where, *record)
         with (self.folder / "sweep.log").open("a") as log:
             self.driver = subprocess.Popen(
                 command, cwd=self.folder, env=self.head.environment, stdout=log, stderr=log, start_new_session=True
