@@ -32,6 +32,8 @@ def page() -> str:
 
 def _sweep(figures: Figures) -> list[str]:
     work, best = figures["work"], figures["peer_best"]
+    peer_epochs = work.get("peer_epochs", work["epochs"])  # older results have one number for both
+    shorter = f", {peer_epochs} for the peer," if peer_epochs != work["epochs"] else ""
     tried = ", ".join(
         f"{setting['cpus']:g} CPU, {setting['gpus']:g} GPU and {setting['workers']} loader process(es) a trial: "
         f"{setting['seconds']:.1f} s"
@@ -40,8 +42,8 @@ def _sweep(figures: Figures) -> list[str]:
     return [
         f"## {TITLES['sweep']}, {work['device']}",
         "",
-        f"{work['trials']} trials of the baseline, {work['epochs']} epoch(s) on {work['data']}, both splits evaluated "
-        "after each; start of actors included. Interleaved.",
+        f"{work['trials']} trials of the baseline, {work['epochs']} epoch(s){shorter} on {work['data']}, both splits "
+        "evaluated after each; start of actors included. Interleaved.",
         "",
         "| | trial-epochs a minute: median (range), n |",
         "|---|---|",

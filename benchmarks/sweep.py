@@ -3,10 +3,9 @@
     python -m benchmarks.sweep --data-dir ../shared/cifar10
     python -m benchmarks.sweep --device cuda
 
-Both train the baseline on the same data for the same number of epochs, evaluate it on both splits after each epoch and
-report that. Runs of the two alternate. The time is from handing the trials to Ray until the last one has ended, with
-the start of actors. The peer is `benchmarks.peer`, with the fastest of several settings: CPUs or shares of the GPU for
-a trial, and loader processes.
+Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. Runs of the two
+alternate. The time is from handing the trials to Ray until the last one has ended, with the start of actors. The peer
+is `benchmarks.peer`, with the fastest of several settings: CPUs or shares of the GPU for a trial, and loader processes.
 """
 
 import tempfile
@@ -22,6 +21,10 @@ from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
 """What both are given: `trials`, `epochs`, `device`, `data` and `data_dir`."""
+EPOCHS = {"cpu": 1, "cuda": 400}
+"""Epochs of a trial, by device: so many that training takes several times as long as the start of processes."""
+PEER_EPOCHS = {"cpu": 1, "cuda": 5}
+"""The same for the peer, whose epochs on a GPU take seconds."""
 
 
 def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
@@ -98,35 +101,39 @@ def main(
     data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
     data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
     trials: Annotated[int, typer.Option(help="Trials; seeds, on a GPU.")] = 4,
-    epochs: Annotated[int, typer.Option(help="Epochs a trial.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 1, on a GPU 400.")] = None,
+    peer_epochs: Annotated[int | None, typer.Option(help="The peer's; by default 1, on a GPU 5.")] = None,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 3,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Compare the two and write benchmarks/results/sweep-DEVICE.json."""
     folder = str(Path(data_dir).absolute()) if data_dir else None
+    epochs, peer_epochs = epochs or EPOCHS[device], peer_epochs or PEER_EPOCHS[device]
     work = {"trials": trials, "epochs": epochs, "device": device, "data": data, "data_dir": folder}
+    peer_work = work | {"epochs": peer_epochs}
     if device == "cuda":
         settings = [{"cpus": 1, "gpus": 1 / share, "workers": workers} for share in (2, 4, 8) for workers in (0, 1)]
     else:
         settings = [{"cpus": cpus, "gpus": 0, "workers": workers} for cpus, workers in ((1, 0), (1, 1), (2, 0), (2, 2))]
-    tried = [setting | {"seconds": alone("benchmarks.sweep:run_peer", work=work, **setting)} for setting in settings]
+    tried = [
+        setting | {"seconds": alone("benchmarks.sweep:run_peer", work=peer_work, **setting)} for setting in settings
+    ]
     fastest = min(tried, key=lambda setting: setting["seconds"])
     best = {name: fastest[name] for name in ("cpus", "gpus", "workers")}
     peer, ours = [], []
     for _ in range(repeats):
-        peer.append(alone("benchmarks.sweep:run_peer", work=work, **best))
-        ours.append(alone("benchmarks.sweep:run_ours", work=work))
-    minutes = trials * epochs * 60
+        peer.append(trials * peer_epochs * 60 / alone("benchmarks.sweep:run_peer", work=peer_work, **best))
+        ours.append(trials * epochs * 60 / alone("benchmarks.sweep:run_ours", work=work))
     save(
         "sweep",
         device,
         {
-            "work": {**work, "data_dir": None},
+            "work": {**work, "peer_epochs": peer_epochs, "data_dir": None},
             "peer_settings": tried,
             "peer_best": best,
-            "peer_epochs_a_minute": spread([minutes / seconds for seconds in peer]),
-            "ours_epochs_a_minute": spread([minutes / seconds for seconds in ours]),
-            "ratio": spread([slow / fast for slow, fast in zip(peer, ours, strict=True)]),
+            "peer_epochs_a_minute": spread(peer),
+            "ours_epochs_a_minute": spread(ours),
+            "ratio": spread([fast / slow for slow, fast in zip(peer, ours, strict=True)]),
         },
     )
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import save, spread
 from sweeps.planning.rates import epoch_flops
-from trainable.batches import Batches
+from trainable.batches import Batches, batches_of
 from trainable.config import Config
 from trainable.data import load
 from trainable.model import build
@@ -33,6 +33,8 @@ from trainable.training import Trainer
 
 STEPS = 60
 """Training steps to time."""
+MATRIX_SIZE = {"cpu": 1024, "cuda": 8192}
+"""Rows and columns of the matrices that measure the rate of products, by device: a small product leaves a GPU idle."""
 COPY_BYTES = 1 << 29
 """Size of the copy that measures the bandwidth: larger than any cache."""
 
@@ -51,7 +53,7 @@ def main(
     trainer = Trainer(config, dataset, (0,), device)
     trainer.run_epoch()
     epochs = [trainer.run_epoch().seconds for _ in range(repeats)]
-    splits = {name: Batches(split, config, torch_device) for name, split in dataset.splits("A").items()}
+    splits = batches_of(dataset.splits("A"), config, torch_device)
     steps = splits["train"].steps_per_epoch
     parts = {name: seconds * steps for name, seconds in _step_parts(config, splits["train"], torch_device).items()}
     _, parts["evaluation"] = _timed(torch_device, trainer.evaluate)
@@ -117,8 +119,9 @@ def _saving(trainer: Trainer) -> dict[str, float]:
         return {name: _timed(trainer.device, part)[1] for name, part in timings.items()}
 
 
-def _matmul_rate(device: torch.device, size: int = 1024) -> float:
+def _matmul_rate(device: torch.device) -> float:
     """Floating-point operations per second of a product of square matrices in single precision."""
+    size = MATRIX_SIZE[device.type]
     left, right = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     return 2 * size**3 / _best(device, lambda: left @ right)
 

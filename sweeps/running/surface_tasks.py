@@ -88,8 +88,7 @@ def compute_surfaces(
 def as_task(function: Callable[..., Any], resources: Resources) -> Any:
     """A Ray task of a function, on these resources.
 
-    Processes are kept for the next call also on GPUs, where Ray would start a new one for each: that takes seconds, and
-    a line of a surface less.
+    Its processes are kept for the next call also on GPUs, where Ray would start a new one for each.
     """
     return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_calls=0)(function)
 
