@@ -4,10 +4,8 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -16,6 +14,7 @@ from sweeps.recording import claims
 from sweeps.recording.claims import Claimant
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
 from tests.conftest import sweep_command
+from tests.drivers import kill_family, wait_for
 
 
 def sweep_run(client: MlflowClient, experiment_id: str, driver: str) -> str:
@@ -79,22 +78,13 @@ def start(folder: Path, name: str, epochs: int) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.mark.reliability
 def test_two_sweeps_at_once_train_nothing_twice_and_one_goes_on_where_the_other_dies(tmp_path: Path) -> None:
     first = start(tmp_path, "first", 40)
-    until(lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")))
+    wait_for(lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")))
     second = start(tmp_path, "second", 40)
-    until(lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text())
-    for process in [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]:
-        process.kill()
-    first.wait()
+    wait_for(lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text())
+    kill_family(first)
     assert second.wait(timeout=240) == 0, (tmp_path / "second.txt").read_text()
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     complete = sorted((trial.name, *trial.seeds) for trial in record.trials() if trial.complete)

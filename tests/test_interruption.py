@@ -1,92 +1,38 @@
 """Drivers stopped and killed, actors killed: no finished work is lost or done twice."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
-from analysis.record import REPORTED, Record, TrialRecord
+from analysis.record import REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.conftest import sweep_command
-from trainable.config import Config
-from trainable.data import load
-from trainable.training import Trainer
+from tests.drivers import checkpoints, embedded, histories, kill_family, start, undisturbed, wait_for
 
-EPOCHS = 15
 NOTE_OF_STOPPED = "Tables 3 (Loss): 1 seeds, 15 epochs on digits.\n\nIt has not ended."
-ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
-
-
-def start(folder: Path) -> subprocess.Popen:
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(sweep_command(*ARGUMENTS), cwd=folder, stdout=log, stderr=log, start_new_session=True)
-
-
-def wait_for(condition: Callable[[], bool], timeout: float = 120) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.3)
 
 
 def trials(folder: Path) -> list[TrialRecord]:
-    return Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits").trials()
+    return embedded(folder).trials()
 
 
-def checkpoints(folder: Path) -> dict[str, int]:
-    """When each unfinished trial was last saved."""
-    files = (folder / "sweep-storage" / "trials").glob("*/checkpoint.pt")
-    return {file.parent.name: file.stat().st_mtime_ns for file in files}
-
-
-def histories(folder: Path) -> dict[str, list]:
-    """Test errors by epoch of every complete trial."""
-    record = Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits")
-    return {t.name: t.histories["test_error"] for t in record.histories() if t.complete}
-
-
-def kill_family(process: subprocess.Popen) -> None:
-    """The driver and the Ray that it started, as a machine that loses power."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> dict[str, list]:
-    """Test errors by epoch as plain trainings have them, in this process."""
-    torch.set_num_threads(1)  # as in a worker: sums of several threads round otherwise
-    digits, base = load("digits"), Config(data="digits", epochs=EPOCHS)
-    errors = {}
-    for name, config in (("baseline", base), ("loss-hinge", base.change(loss="hinge"))):
-        trainer = Trainer(config, digits, (0,))
-        errors[name] = [(epoch, trainer.run_epoch().metrics["test_error"][0]) for epoch in range(1, EPOCHS + 1)]
-    return errors
-
-
-def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(
-    tmp_path: Path, undisturbed: dict[str, list]
-) -> None:
+def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for(lambda: bool(checkpoints(tmp_path)))
     kill_family(process)
     process = start(tmp_path)
     wait_for(lambda: sum(trial.complete for trial in trials(tmp_path)) == 2)
     kill_family(process)
-    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    record = embedded(tmp_path)
     assert not any(REPORTED in sweep.tags for sweep in record.sweeps())
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert "Nothing to do" in (tmp_path / "log.txt").read_text()
-    assert histories(tmp_path) == undisturbed
+    assert histories(embedded(tmp_path)) == undisturbed()
     (sweep,) = [sweep for sweep in record.sweeps() if REPORTED in sweep.tags]
     assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
     assert {sweep.status for sweep in record.sweeps()} == {"KILLED"}
@@ -94,7 +40,7 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(
 
 
 @pytest.mark.reliability
-def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dict[str, list]) -> None:
+def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
     for how in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
         before = checkpoints(tmp_path)
         process = start(tmp_path)
@@ -114,13 +60,13 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path, undisturbed: dic
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert f"{damaged} does not match its SHA-256" in (tmp_path / "log.txt").read_text()
-    assert histories(tmp_path) == undisturbed
+    assert histories(embedded(tmp_path)) == undisturbed()
     assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
     assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}
 
 
 @pytest.mark.reliability
-def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undisturbed: dict[str, list]) -> None:
+def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for(lambda: bool(checkpoints(tmp_path)))
     family = psutil.Process(process.pid).children(recursive=True)
@@ -128,7 +74,7 @@ def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path, undist
     assert actors
     actors[0].kill()
     assert process.wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
-    assert histories(tmp_path) == undisturbed
+    assert histories(embedded(tmp_path)) == undisturbed()
     assert len(trials(tmp_path)) == 2, "the trial went on in its own run"
 
 

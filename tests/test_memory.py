@@ -1,7 +1,7 @@
 """A training that has ended leaves no memory to the next one, at once and without Python's search for cycles."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from weakref import ref
 
@@ -27,10 +27,15 @@ def no_search_for_cycles() -> Iterator[None]:
     gc.enable()
 
 
-def held_by_trainings() -> list[ref]:
-    """What holds the memory of the trainings in this process."""
+def held_by_trainings(besides: Collection[int] = ()) -> list[ref]:
+    """What holds the memory of the trainings in this process, besides objects with these numbers."""
     kinds = (Trainer, Learner, GraphedStep, nn.Module, nn.Parameter, torch.optim.Optimizer)
-    return [ref(each) for each in gc.get_objects() if issubclass(type(each), kinds)]
+    return [ref(each) for each in gc.get_objects() if issubclass(type(each), kinds) and id(each) not in besides]
+
+
+def numbers_of_all() -> set[int]:
+    """The numbers of what other tests of this process still hold."""
+    return {id(each()) for each in held_by_trainings()}
 
 
 def alive(references: list[ref]) -> set[type]:
@@ -42,10 +47,10 @@ def alive(references: list[ref]) -> set[type]:
     [(EVERYTHING, 4), (EVERYTHING_ELSE, None), (Config(**SMALL, optimizer="sgd", schedule="cosine"), None)],
 )
 def test_a_training_frees_its_memory_when_it_is_dropped(config: Config, probe_every: int | None) -> None:
-    before = {id(each()) for each in held_by_trainings()}
+    before = numbers_of_all()
     trainer = Trainer(config, load("digits"), (0, 1), fused=True, probe_every=probe_every)
     trainer.run_epoch()
-    held = [each for each in held_by_trainings() if id(each()) not in before]
+    held = held_by_trainings(besides=before)
     assert {Trainer, Learner, GraphedStep} <= alive(held)
     del trainer
     assert not alive(held)
@@ -53,12 +58,13 @@ def test_a_training_frees_its_memory_when_it_is_dropped(config: Config, probe_ev
 
 def test_a_trials_memory_is_free_before_the_next_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's cache of GPU memory is emptied when nothing holds it any more."""
+    before = numbers_of_all()
     config, fingerprint = Config(**SMALL, batch_size=512, epochs=1), load("digits").fingerprint
     spec = TrialSpec(key=config.key(fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
                      fingerprint=fingerprint, storage_path=str(tmp_path))  # fmt: skip
     actor = TuneTrainable(tune_config(spec))
     actor.step()
-    held, at_emptying = held_by_trainings(), []
+    held, at_emptying = held_by_trainings(besides=before), []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: at_emptying.append(alive(held)))
     actor.reset_config(tune_config(spec))
     assert at_emptying == [set()]

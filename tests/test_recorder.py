@@ -1,10 +1,5 @@
 """The recorder never makes a trial wait, outlives an outage of the server, and says what it could not deliver."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,47 +12,15 @@ from mlflow import MlflowClient
 from analysis.record import Record
 from sweeps.recording.recorder import Recorder, summarise
 from sweeps.recording.tracking import ensure_experiment
+from tests.servers import Server
 from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 
-class Server:
-    """A real MLflow server on SQLite that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-                   "--backend-store-uri", f"sqlite:///{self._folder}/server.db",
-                   "--artifacts-destination", str(self._folder / "artifacts")]  # fmt: skip
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        self._process = subprocess.Popen(
-            command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 90
-        while not self._answers():
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.3)
-
-    def kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"{self.uri}/health", timeout=2).ok
-        except requests.RequestException:
-            return False
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+    server = Server(tmp_path, f"sqlite:///{tmp_path}/server.db")
     yield server
     server.kill()
 

@@ -3,22 +3,18 @@
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 import pytest
-import requests
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from analysis.record import Record, TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
 from tests.conftest import ROOT
+from tests.servers import Server
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 CHROMIUM = shutil.which("chromium")
@@ -50,35 +46,10 @@ def ui(swept: Path) -> Iterator[Ui]:
     folder, output = swept, (swept / "output.txt").read_text()
     printed = re.search(r"open http://127.0.0.1:5000(/\S+)", output)
     assert printed, output
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.txt").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--workers", "1"], cwd=folder, stdout=log, stderr=log, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address)
-        yield Ui(address, address + printed[1], Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits"))
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-def wait_for(address: str, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            if requests.get(f"{address}/health", timeout=2).ok:
-                return
-        except requests.RequestException:
-            pass
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.5)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    server = Server(folder, uri, artifacts="mlartifacts")
+    yield Ui(server.uri, server.uri + printed[1], Record(uri, "ablations-digits"))
+    server.kill()
 
 
 @pytest.fixture(scope="module")

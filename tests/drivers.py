@@ -1,0 +1,71 @@
+"""Drivers of two short trainings on digits that tests stop and kill, and what their record must hold in the end."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from analysis.record import Record
+from tests.conftest import sweep_command
+from trainable.config import Config
+from trainable.data import load
+from trainable.training import Trainer
+
+EPOCHS = 15
+ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen:
+    """A driver in a session of its own. What it prints goes to `log.txt` in its folder."""
+    with (folder / "log.txt").open("a") as log:
+        command = sweep_command(*ARGUMENTS, *more)
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], bool], timeout: float = 120) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.3)
+
+
+def kill_family(process: subprocess.Popen) -> None:
+    """The driver and the Ray that it started, as a machine that loses power."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait(timeout=30)
+
+
+def checkpoints(folder: Path) -> dict[str, int]:
+    """When each unfinished trial was last saved."""
+    files = (folder / "sweep-storage" / "trials").glob("*/checkpoint.pt")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+
+def embedded(folder: Path) -> Record:
+    """The record of the drivers that ran in a folder."""
+    return Record(f"sqlite:///{folder}/mlflow.db", "ablations-digits")
+
+
+def histories(record: Record) -> dict[str, list]:
+    """Test errors by epoch of every complete trial."""
+    return {trial.name: trial.histories["test_error"] for trial in record.histories() if trial.complete}
+
+
+@cache
+def undisturbed() -> dict[str, list]:
+    """Test errors by epoch as plain trainings have them, in this process."""
+    torch.set_num_threads(1)  # as in a worker: sums of several threads round otherwise
+    digits, base = load("digits"), Config(data="digits", epochs=EPOCHS)
+    errors = {}
+    for name, config in (("baseline", base), ("loss-hinge", base.change(loss="hinge"))):
+        trainer = Trainer(config, digits, (0,))
+        errors[name] = [(epoch, trainer.run_epoch().metrics["test_error"][0]) for epoch in range(1, EPOCHS + 1)]
+    return errors
