@@ -71,16 +71,16 @@ class Tally:
 
     tries: int = 0
     survived: int = 0
-    """Faults after which further trainings were recorded, or all were already."""
+    """Faults after which the sweep went on: at its end more trainings are recorded, or all."""
     lost: int = 0
     """Trainings that were complete before a fault and not after it."""
     doubled: int = 0
     wrong: int = 0
 
-    def add(self, before: State, after: State, total: int) -> None:
-        """Count one fault."""
+    def add(self, before: State, after: State, end: State, total: int) -> None:
+        """Count one fault: what was recorded before it, before the next one, and at the end."""
         self.tries += 1
-        self.survived += len(after.complete) > len(before.complete) or len(after.complete) == total
+        self.survived += len(end.complete) > len(before.complete) or len(end.complete) == total
         self.lost += len(before.complete - after.complete)
         self.doubled += after.doubled - before.doubled
         self.wrong += after.wrong - before.wrong
@@ -89,31 +89,29 @@ class Tally:
 def disturb(soak: Soak, faults: list[str], every_s: float, undisturbed: Numbers) -> tuple[dict[str, Tally], State, int]:
     """Run the sweep to its end among faults. Returns what each fault did, the record at the end, and how often the
     command was run."""
-    tallies, total = {name: Tally() for name in faults}, len(undisturbed)
-    state, last, starts = State(frozenset(), 0, 0), "", 1
+    total, starts = len(undisturbed), 1
+    moments: list[tuple[str, State]] = []
     soak.start()
     due = time.monotonic() + soak.chance.expovariate(1 / every_s)
     while True:
         assert soak.driver and starts <= STARTS, f"the sweep never ends: see {soak.folder}/sweep.log"
         with suppress(subprocess.TimeoutExpired):
-            code = soak.driver.wait(timeout=min(SAMPLE_S, max(0.0, due - time.monotonic())))
-            if code == 0:
+            if soak.driver.wait(timeout=min(SAMPLE_S, max(0.0, due - time.monotonic()))) == 0:
                 break
             soak.start()
             starts += 1
-        soak.sample(len(state.complete))
+        soak.sample(len(moments[-1][1].complete) if moments else 0)
         if time.monotonic() > due and soak.driver.poll() is None:
-            after = State.of(numbers(soak.record()), undisturbed)
-            if last:
-                tallies[last].add(state, after, total)
-            state, last = after, soak.chance.choice(faults)
-            print(f"{len(state.complete)} of {total} recorded; {last}", flush=True)
-            FAULTS[last](soak)
+            state = State.of(numbers(soak.record()), undisturbed)
+            moments.append((soak.chance.choice(faults), state))
+            print(f"{len(state.complete)} of {total} recorded; {moments[-1][0]}", flush=True)
+            FAULTS[moments[-1][0]](soak)
             due = time.monotonic() + soak.chance.expovariate(1 / every_s)
-    after = State.of(numbers(soak.record()), undisturbed)
-    if last:
-        tallies[last].add(state, after, total)
-    return tallies, after, starts
+    end = State.of(numbers(soak.record()), undisturbed)
+    tallies = {name: Tally() for name in faults}
+    for (name, before), after in zip(moments, [*(state for _, state in moments[1:]), end], strict=True):
+        tallies[name].add(before, after, end, total)
+    return tallies, end, starts
 
 
 def page(tallies: dict[str, Tally], end: State, total: int, starts: int, samples: list[Sample], seed: int) -> str:
@@ -125,7 +123,8 @@ def page(tallies: dict[str, Tally], end: State, total: int, starts: int, samples
         "",
         f"{total} trainings on a cluster of two nodes, with {sum(tally.tries for tally in tallies.values())} faults at "
         f"random; the same command was run {starts} time(s) until it ended well. Each number of the record is compared "
-        "with that of a sweep that nothing disturbed. Survived: further trainings were recorded before the next fault.",
+        "with that of a sweep that nothing disturbed. Lost, doubled and wrong trainings are counted at the last fault "
+        "before.",
         "",
         "| fault | tries | survived | lost | doubled | wrong |",
         "|---|---|---|---|---|---|",

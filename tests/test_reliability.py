@@ -23,9 +23,10 @@ def test_what_is_lost_doubled_or_wrong_is_counted_at_its_fault() -> None:
     running = trained(2, status="RUNNING")
     after = State.of(numbers([trained(1, 0.25), trained(1), running]), undisturbed)
     tally = Tally()
-    tally.add(before, after, len(undisturbed))
+    tally.add(before, after, end=after, total=3)
     assert tally == Tally(tries=1, survived=0, lost=1, doubled=1, wrong=1)
-    tally.add(after, State.of(numbers([trained(1, 0.25), trained(1), trained(2)]), undisturbed), len(undisturbed))
+    end = State.of(numbers([trained(1, 0.25), trained(1), trained(2)]), undisturbed)
+    tally.add(after, end, end, total=3)
     assert tally == Tally(tries=2, survived=1, lost=1, doubled=1, wrong=1)
 
 
