@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from filelock import FileLock
@@ -29,6 +30,13 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("CIFAR10_DIR", "RAY_ADDRESS", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture(autouse=True)
+def restored_environment() -> Iterator[None]:
+    """What a command sets in this process, as a token for its Ray, is gone before the next test."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 def show_gpus(patch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_a_training_without_probes_runs_again_to_the_same_errors(record: Record)
     for metric in ("train_loss", "train_error", "test_error"):
         assert plain.histories[metric] == probed.histories[metric]
     traces = load_file(record.client.download_artifacts(probed.run_id, f"model/{TRACES}"))
-    assert traces["probes/seed_0"].shape == (1, len(STEP_SIZES), 3)
+    assert traces["probes/seed_0"].shape == (2, len(STEP_SIZES), 3)
     assert np.isfinite(traces["probes/seed_0"]).all()
 
 

@@ -69,5 +69,5 @@ def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Sweep, tmp_pa
     page = make_report(record, tmp_path / "report").with_name("README.md").read_text()
     assert "### Calibration of the search in study search" in page
     assert "| last error of a third of the epochs | 1 |" in page
-    assert "Table 15" not in page, "its rows are random configs, which no table of errors should list"
+    assert "# Table 15" not in page, "its rows are random configs, which no table of errors should list"
     assert (tmp_path / "report" / "search-calibration.png").exists()

@@ -36,7 +36,8 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(tmp_path: 
     (sweep,) = [sweep for sweep in record.sweeps() if REPORTED in sweep.tags]
     assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
     assert {sweep.status for sweep in record.sweeps()} == {"KILLED"}
-    assert [NOTE_OF_STOPPED in sweep.tags[NOTE] for sweep in record.sweeps()] == [True, False]
+    notes = [record.client.get_run(sweep.run_id).data.tags[NOTE] for sweep in record.sweeps()]
+    assert [NOTE_OF_STOPPED in note for note in notes] == [True, False]
 
 
 @pytest.mark.reliability

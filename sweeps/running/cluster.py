@@ -112,7 +112,6 @@ def connect(address: str | None) -> list[Resources]:
         arguments: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
         if address in (None, "local"):
             here, problem = local_resources(), "a local Ray cannot start"
-            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")  # a busy machine needs more than Ray's 20 s
             own = {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus), "include_dashboard": False}
             arguments |= {"address": "local", **own}
         else:
