@@ -1,6 +1,7 @@
 """What Tune tells of workers that die, hang or cannot even prepare their trial. Their epochs only count."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray import cloudpickle
 
 from benchmarks.overhead import NOWHERE
 from sweeps.errors import SweepError
@@ -100,9 +102,11 @@ class Story(Observer):
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     cluster.connect(None)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the packages, and not the tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "RETRIES", RETRIES)  # a worker takes seconds to start
         yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     ray.shutdown()
 
 
