@@ -84,19 +84,22 @@ class Soak:
             memory = process.memory_info().rss / 2**20
             self.samples.append(Sample(complete, process.num_fds(), memory, used / 2**20))
 
-    def kill_driver(self) -> None:
-        """Without a word, with all that it started."""
+    def kill_driver(self) -> bool:
+        """Without a word, with all that it started. As each fault, it returns whether there was something to hit."""
         assert self.driver
         with suppress(ProcessLookupError):
             os.killpg(self.driver.pid, signal.SIGKILL)
         self.driver.wait()
+        return True
 
-    def kill_worker(self) -> None:
+    def kill_worker(self) -> bool:
         """One of those that train."""
         with suppress(psutil.NoSuchProcess):
             workers = [each for each in self._processes() if "Trainable" in " ".join(each.cmdline())]
             if workers:
                 self.chance.choice(workers).kill()
+                return True
+        return False
 
     def _processes(self) -> Iterator[psutil.Process]:
         """Those of the cluster. A worker's own environment cannot be read: Ray writes its title there."""
@@ -104,7 +107,7 @@ class Soak:
             if (process.info["environ"] or {}).get("RAY_TMPDIR") == str(self.head.folder):
                 yield from process.children(recursive=True)
 
-    def kill_node(self) -> None:
+    def kill_node(self) -> bool:
         """The second one, and give another in its place."""
         assert self.second
         for process in [*psutil.Process(self.second.pid).children(recursive=True), psutil.Process(self.second.pid)]:
@@ -112,19 +115,22 @@ class Soak:
                 process.kill()
         self.second.wait()
         self.add_node()
+        return True
 
-    def flip_bit(self) -> None:
+    def flip_bit(self) -> bool:
         """In a checkpoint or a result that is not recorded yet, which the next driver reads."""
         self.kill_driver()
-        files = [file for file in (self.folder / "disk" / "trials").rglob("*") if file.is_file()]
-        if files:
-            file = self.chance.choice(sorted(files))
-            content = bytearray(file.read_bytes())
-            if content:
-                content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
-                file.write_bytes(content)
+        stored = sorted((self.folder / "disk" / "trials").rglob("*"))
+        files = [file for file in stored if file.is_file() and file.stat().st_size]
+        if not files:
+            return False
+        file = self.chance.choice(files)
+        content = bytearray(file.read_bytes())
+        content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
+        file.write_bytes(content)
+        return True
 
-    def fill_storage(self) -> None:
+    def fill_storage(self) -> bool:
         """For a while, by somebody else."""
         disk = self.folder / "disk"
         state = os.statvfs(disk)
@@ -132,9 +138,10 @@ class Soak:
             os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize)
         time.sleep(FULL_S)
         (disk / "of-somebody-else").unlink()
+        return True
 
 
-FAULTS: dict[str, Callable[[Soak], None]] = {
+FAULTS: dict[str, Callable[[Soak], bool]] = {
     "the driver's process group is killed": Soak.kill_driver,
     "a worker is killed": Soak.kill_worker,
     "a node is killed": Soak.kill_node,
