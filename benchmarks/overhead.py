@@ -70,6 +70,7 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     Memory is this process's resident memory in MiB.
     """
     import ray
+    from ray import cloudpickle
 
     from sweeps.planning.resources import Resources
     from sweeps.recording.recorder import Recorder
@@ -77,6 +78,7 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     from sweeps.running.cluster import connect
     from sweeps.running.trials import run_trials
 
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the packages, and no benchmarks
     slots = sum(node.cpus for node in connect(address))
     folder = tempfile.mkdtemp()
     client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")

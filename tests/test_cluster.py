@@ -10,6 +10,7 @@ from tests.clusters import RAY, Cluster, cluster, free_port, wait_for
 from tests.conftest import ROOT, sweep_command
 
 
+@pytest.mark.cluster
 def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
     port = free_port()
     work = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"]

@@ -38,23 +38,41 @@ def test_a_file_runs_alone_or_beside_other_studies(
         plans.append(json.loads(capsys.readouterr().out))
     assert [plan["rows"] for plan in plans] == [3, 27]
     assert [plan["distinct"] for plan in plans] == [3, 20], "its first row is the baseline"
+    arguments = (*DIGITS, "--study", str(SEARCH), "--samples", "3", "--dry-run", "--json")
+    assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
+    assert json.loads(capsys.readouterr().out)["search"]["to_run"] == 3
 
 
-def test_a_search_of_ones_own_runs_and_its_report_is_made_again_from_the_record(sweep, tmp_path: Path) -> None:
-    arguments = ("--data", "digits", "--epochs", "2", "--study", str(SEARCH), "--samples", "3", "--proof-seeds", "1")
-    first = sweep(*arguments)
-    assert first.returncode == 0, first.stderr
-    assert "Best config of the search: activation-search-0" in first.stdout
+def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again_from_the_record(
+    sweep, tmp_path: Path
+) -> None:
+    """A space with a condition and with a width of the network: six configs in all."""
+    file = tmp_path / "optimizers.yaml"
+    file.write_text(
+        "search:\n  space:\n"
+        "    optimizer: {choices: [adam, momentum]}\n"
+        "    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}\n"
+        "    channels[0]: {low: 4, high: 5}\n"
+        "  start: [{values: {'channels[0]': 4}}]\n"
+        "  race: {candidates: 1}\n"
+    )
+    arguments = ("--data", "digits", "--epochs", "1", "--study", file.name, "--samples", "9", "--proof-seeds", "1")
+    done = sweep(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Best config of the search: optimizers-0" in done.stdout
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    searched = [trial.config for trial in record.trials() if trial.config.protocol == "B" and trial.seeds == (0,)]
+    assert sorted((config.optimizer, config.lr, config.channels) for config in searched) == [
+        ("adam", 0.001, (4, 32)), ("adam", 0.001, (5, 32)), ("adam", 0.002, (4, 32)), ("adam", 0.002, (5, 32)),
+        ("momentum", 0.001, (4, 32)), ("momentum", 0.001, (5, 32)),
+    ]  # fmt: skip
     (recorded,) = record.sweeps()
     (search,) = recorded.searches
-    assert set(search.space) == {"activation", "lr"}
-    assert recorded.study_file is not None and recorded.study_file.text == SEARCH.read_text()
-    assert {trial.config.activation for trial in record.trials()} == {"relu", "tanh", "softplus"}, "the start points"
+    assert set(search.space) == {"optimizer", "adam_lr", "channels[0]"}
+    assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
     page = (make_report(record, tmp_path / "report").with_name("README.md")).read_text()
-    assert "0.0001 to 0.03, logarithmic" in page and "relu, tanh, softplus" in page
-    again = sweep(*arguments)
-    assert "Nothing to do" in again.stderr
+    assert "0.001, 0.002" in page and "adam, momentum" in page
+    assert "Nothing to do" in sweep(*arguments).stderr
 
 
 @pytest.mark.parametrize(
@@ -130,27 +148,6 @@ def test_a_bad_config_file_is_one_line(
     error = capsys.readouterr().err
     assert problem in error
     assert len(error.splitlines()) == 1
-
-
-def test_a_search_with_conditions_and_a_width_tries_all_its_configs_once(sweep, tmp_path: Path) -> None:
-    (tmp_path / "optimizers.yaml").write_text(
-        "search:\n  space:\n"
-        "    optimizer: {choices: [adam, momentum]}\n"
-        "    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}\n"
-        "    channels[0]: {low: 4, high: 5}\n"
-        "  start: [{values: {'channels[0]': 4}}]\n"
-        "  race: {candidates: 1}\n"
-    )
-    arguments = ("--data", "digits", "--epochs", "1", "--study", "optimizers.yaml", "--samples", "9",
-                 "--proof-seeds", "1")  # fmt: skip
-    done = sweep(*arguments)
-    assert done.returncode == 0, done.stderr
-    recorded = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
-    searched = [trial.config for trial in recorded if trial.config.protocol == "B" and trial.seeds == (0,)]
-    assert sorted((config.optimizer, config.lr, config.channels) for config in searched) == [
-        ("adam", 0.001, (4, 32)), ("adam", 0.001, (5, 32)), ("adam", 0.002, (4, 32)), ("adam", 0.002, (5, 32)),
-        ("momentum", 0.001, (4, 32)), ("momentum", 0.001, (5, 32)),
-    ]  # fmt: skip
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:
