@@ -10,7 +10,7 @@ sweep: .venv/.installed
 	$(PYTHON) sweeps/full.py --data digits --epochs 15 --samples 8
 
 test: .venv/.installed-dev lint
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev
 	$(PYTHON) -m ruff check .
