@@ -11,7 +11,7 @@ import requests
 from pydantic import BaseModel, SecretStr
 
 from analysis.passwords import hide_passwords
-from sweeps.errors import UsageError
+from sweeps.errors import UsageError, last_line
 from sweeps.observer import Observer
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -64,7 +64,8 @@ class Notifier(Observer):
         self._posted = self._delivered = 0
         self._problem = "no answer yet"
         self._thread = threading.Thread(target=self._work, name="notifier", daemon=True)
-        self._thread.start()
+        if url is not None:
+            self._thread.start()
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
@@ -81,7 +82,7 @@ class Notifier(Observer):
             return
         self._ended[end] += 1
         if end == TrialEnd.FAILED:
-            reason = hide_passwords(error.splitlines()[-1] if error else "no reason given")
+            reason = hide_passwords(last_line(error))
             self._post("failure", {"trial": spec.name, "error": reason[:LONGEST]})
         elif end == TrialEnd.COMPLETE and last:
             metric = spec.config.held_out
@@ -93,11 +94,13 @@ class Notifier(Observer):
     def close(self, status: str) -> str:
         """Post the end of the sweep, with its MLflow status, and wait a little for what is not sent. Returns a line
         about what was not delivered; empty where all was."""
+        if self._url is None:
+            return ""
         best = {f"best_{metric}": value for metric, value in self._best.items()}
         self._post("end", {"status": status, **self._ended, **best})
         self._queue.put(None)
         self._thread.join(PATIENCE_S)
-        if self._posted == self._delivered or self._url is None:
+        if self._posted == self._delivered:
             return ""
         url = urlsplit(self._url.get_secret_value())
         return (

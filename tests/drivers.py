@@ -2,8 +2,6 @@
 
 import contextlib
 import subprocess
-import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -25,13 +23,6 @@ def start(folder: Path, *more: str) -> subprocess.Popen:
     with (folder / "log.txt").open("a") as log:
         command = sweep_command(*ARGUMENTS, *more)
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-
-
-def wait_for(condition: Callable[[], bool], timeout: float = 120) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.3)
 
 
 def kill_family(process: subprocess.Popen) -> None:

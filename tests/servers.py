@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import requests
 
+from tests.clusters import free_port
+
 
 class Server:
     """A server over the database at `store`, with its artifacts and its log in a folder."""
 
     def __init__(self, folder: Path, store: str, artifacts: str = "artifacts") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._folder, self._store, self._artifacts = folder, store, artifacts
         self.start()

@@ -13,8 +13,9 @@ from analysis.record import Record
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
+from tests.clusters import wait_for
 from tests.conftest import sweep_command
-from tests.drivers import kill_family, wait_for
+from tests.drivers import kill_family
 
 
 def sweep_run(client: MlflowClient, experiment_id: str, driver: str) -> str:
@@ -81,9 +82,9 @@ def start(folder: Path, name: str, epochs: int) -> subprocess.Popen:
 @pytest.mark.reliability
 def test_two_sweeps_at_once_train_nothing_twice_and_one_goes_on_where_the_other_dies(tmp_path: Path) -> None:
     first = start(tmp_path, "first", 40)
-    wait_for(lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")))
+    wait_for("a checkpoint", lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")), 120)
     second = start(tmp_path, "second", 40)
-    wait_for(lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text())
+    wait_for("the second to wait", lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text(), 120)
     kill_family(first)
     assert second.wait(timeout=240) == 0, (tmp_path / "second.txt").read_text()
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")

@@ -11,8 +11,9 @@ import pytest
 
 from analysis.record import REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
+from tests.clusters import wait_for
 from tests.conftest import sweep_command
-from tests.drivers import checkpoints, embedded, histories, kill_family, start, undisturbed, wait_for
+from tests.drivers import checkpoints, embedded, histories, kill_family, start, undisturbed
 
 NOTE_OF_STOPPED = "Tables 3 (Loss): 1 seeds, 15 epochs on digits.\n\nIt has not ended."
 
@@ -23,10 +24,10 @@ def trials(folder: Path) -> list[TrialRecord]:
 
 def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
-    wait_for(lambda: bool(checkpoints(tmp_path)))
+    wait_for("a checkpoint", lambda: checkpoints(tmp_path), 120)
     kill_family(process)
     process = start(tmp_path)
-    wait_for(lambda: sum(trial.complete for trial in trials(tmp_path)) == 2)
+    wait_for("both trials", lambda: sum(trial.complete for trial in trials(tmp_path)) == 2, 120)
     kill_family(process)
     record = embedded(tmp_path)
     assert not any(REPORTED in sweep.tags for sweep in record.sweeps())
@@ -45,7 +46,7 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
     for how in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
         before = checkpoints(tmp_path)
         process = start(tmp_path)
-        wait_for(lambda before=before: checkpoints(tmp_path) != before)
+        wait_for("a new checkpoint", lambda before=before: checkpoints(tmp_path) != before, 120)
         if how is signal.SIGKILL:
             kill_family(process)
         else:
@@ -69,7 +70,7 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
 @pytest.mark.reliability
 def test_a_killed_actor_is_replaced_and_its_trial_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
-    wait_for(lambda: bool(checkpoints(tmp_path)))
+    wait_for("a checkpoint", lambda: checkpoints(tmp_path), 120)
     family = psutil.Process(process.pid).children(recursive=True)
     actors = [member for member in family if "Trainable" in " ".join(member.cmdline())]
     assert actors

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from analysis.record import Record
-from tests.drivers import checkpoints, histories, kill_family, start, undisturbed, wait_for
+from tests.clusters import free_port, wait_for
+from tests.drivers import checkpoints, histories, kill_family, start, undisturbed
 from tests.servers import Server
 
 PLACES = [*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]]
@@ -29,8 +29,7 @@ class Database:
     """A PostgreSQL server of its own, on a free port of this machine. It refuses to run as root."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._data, self._log = folder / "data", folder / "log.txt"
         self.uri = f"postgresql://{USER}@127.0.0.1:{self._port}/postgres"
         self._run("initdb", "--username", USER, "--auth", "trust", "--pgdata", str(self._data))
@@ -66,11 +65,11 @@ def database() -> Iterator[Database]:
 def test_a_record_in_postgresql_survives_driver_server_and_database(tmp_path: Path, database: Database) -> None:
     server = Server(tmp_path, database.uri)
     process = start(tmp_path, "--tracking-uri", server.uri)
-    wait_for(lambda: bool(checkpoints(tmp_path)))
+    wait_for("a checkpoint", lambda: checkpoints(tmp_path), 120)
     kill_family(process)
     saved = checkpoints(tmp_path)
     process = start(tmp_path, "--tracking-uri", server.uri)
-    wait_for(lambda: checkpoints(tmp_path) != saved)
+    wait_for("a new checkpoint", lambda: checkpoints(tmp_path) != saved, 120)
     server.kill()
     database.kill()
     database.start()

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 from analysis.passwords import hide_passwords
 from analysis.plots.kernels import bound_of, kernel_grid
 from analysis.record import ARRAYS_FOLDER, FILES, PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, TRAINING_S, per_seed
+from sweeps.errors import first_line
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.note import NOTE, trial_note
@@ -138,7 +139,7 @@ class Recorder(Observer):
             logger.error("a trial is not complete, and will be trained again: %s", error)
             self.refused, self.problem = self.refused + 1, str(error)
         except Exception as error:
-            self.problem = (str(error).splitlines() or [type(error).__name__])[0]
+            self.problem = first_line(error)
             if _is_outage(error):
                 if self.failing_since is None:
                     self.failing_since = time.monotonic()

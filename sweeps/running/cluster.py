@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import analysis
 import sweeps
 import trainable
-from sweeps.errors import UsageError
+from sweeps.errors import UsageError, first_line
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def connect(address: str | None) -> list[Resources]:
         try:
             ray.init(**arguments)
         except Exception as error:  # also plain ones, where a node does not start in time
-            raise UsageError(f"{problem}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+            raise UsageError(f"{problem}: {first_line(error)}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _stop)

@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.errors import last_line
 from sweeps.observer import Observer
 from sweeps.planning.show import duration
 from trainable.config import Config
@@ -77,7 +78,7 @@ class Display(Observer):
     def trial_retried(self, trial_id: str, error: str) -> None:
         """See `Observer`."""
         if running := self._running.get(trial_id):
-            reason = _last_line(error).split(". ")[0]  # Ray's goes on with all that it could be
+            reason = last_line(error).split(". ")[0]  # Ray's goes on with all that it could be
             silence = duration(time.monotonic() - running.heard_at)
             self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
 
@@ -90,7 +91,7 @@ class Display(Observer):
         self._epochs_ended += running.epochs
         if end == TrialEnd.FAILED:
             self._failed += 1
-            self._say(f"{running.name} failed after {running.epoch} epochs: {_last_line(error)}", style="red")
+            self._say(f"{running.name} failed after {running.epoch} epochs: {last_line(error)}", style="red")
             return
         self._done += 1
         if not self._console.is_interactive:
@@ -137,10 +138,6 @@ class Display(Observer):
             error = f"error {trial.error:.4f}" if trial.error is not None else "starting"
             running.add_row(f"  {trial.name}", f"epoch {trial.epoch}/{trial.epochs}", error)
         return Group(Text(self._summary()), bar, running)
-
-
-def _last_line(error: str) -> str:
-    return error.splitlines()[-1] if error else "no reason given"
 
 
 class _Running:

@@ -16,7 +16,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record
-from sweeps.errors import SweepError, UsageError
+from sweeps.errors import SweepError, UsageError, first_line
 from sweeps.notifier import Notifier
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
@@ -101,7 +101,7 @@ def _named_record(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
         raise SweepError(
-            f"the record {tracking_uri} fails: {(str(error).splitlines() or [type(error).__name__])[0]}; free space "
+            f"the record {tracking_uri} fails: {first_line(error)}; free space "
             "there, or let its server answer, and run the same command again: the trials are kept"
         ) from error
 
@@ -120,9 +120,11 @@ class _Sweep:
         self._tried = set[str]()
         """Claims that this sweep has worked on. What failed is left to the next sweep."""
         self._waited_for = set[str]()
-        options = prepared.options
         self._notifier = Notifier(
-            options.notify, sweep=self._name, experiment=options.experiment, record=options.tracking_uri
+            self._options.notify,
+            sweep=self._name,
+            experiment=self._options.experiment,
+            record=self._options.tracking_uri,
         )
 
     def run(self) -> SweepResult:
@@ -152,16 +154,10 @@ class _Sweep:
 
     def _run_stages(self) -> None:
         self._show()
-        self._share(
-            lambda plan: plan.tables.without_differences.claims,
-            lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "ablations"),
-        )
+        self._share_tables("ablations", lambda plan: plan.tables.without_differences)
         if self._plan.search:
             self._share(lambda plan: plan.search_claims, self._run_search)
-            self._share(
-                lambda plan: plan.tables.claims,
-                lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "differences"),
-            )
+            self._share_tables("differences", lambda plan: plan.tables)
         self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
         if not self._result.interrupted and self._recorder.flush():
             self._result.plan = self._replan()
@@ -180,6 +176,13 @@ class _Sweep:
                 do(plan, todo)
             elif not mine:
                 self._wait_for(waiting)
+
+    def _share_tables(self, title: str, of: Callable[[SweepPlan], TablePlan]) -> None:
+        """Train these tables of a plan, shared in the same way."""
+        self._share(
+            lambda plan: of(plan).claims,
+            lambda plan, claims: self._run_tables(of(plan).limited_to(claims), title),
+        )
 
     def _wait_for(self, claims: Collection[str]) -> None:
         for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
@@ -227,15 +230,9 @@ class _Sweep:
         if (plan := self._replan()).search and plan.search.to_run:  # it was stopped between two trials
             self._result.interrupted = True
             return
-        self._share(
-            lambda plan: plan.race.claims,
-            lambda plan, claims: self._run_tables(plan.race.limited_to(claims), "race"),
-        )
+        self._share_tables("race", lambda plan: plan.race)
         self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
-        self._share(
-            lambda plan: plan.tables.without_differences.claims,
-            lambda plan, claims: self._run_tables(plan.tables.limited_to(claims), "proof"),
-        )
+        self._share_tables("proof", lambda plan: plan.tables.without_differences)
         if not self._result.interrupted and self._recorder.flush():
             self._record_winner(self._replan())
 
