@@ -110,7 +110,8 @@ def disturb(soak: Soak, faults: list[str], every_s: float, undisturbed: Numbers)
             due = time.monotonic() + soak.chance.expovariate(1 / every_s)
     end = State.of(numbers(soak.record()), undisturbed)
     tallies = {name: Tally() for name in faults}
-    for (name, before), after in zip(moments, [*(state for _, state in moments[1:]), end], strict=True):
+    states = [*(state for _, state in moments), end]
+    for (name, before), after in zip(moments, states[1:], strict=True):
         tallies[name].add(before, after, end, total)
     return tallies, end, starts
 
