@@ -21,6 +21,8 @@ DISK_BYTES = 512_000_000
 FULL_S = 10.0
 """Seconds for which the storage is full."""
 EXPERIMENT = "soak"
+MANY_SLOTS = ("--slots", "64")
+"""With so many a driver records in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,18 @@ class Soak:
     second: subprocess.Popen | None = None
     """The second node."""
     driver: subprocess.Popen | None = None
+    starts: int = 0
+    """How often the command was run."""
     samples: list[Sample] = field(default_factory=list)
 
     def start(self) -> None:
-        """Run the command, or run it again."""
+        """Run the command, or run it again. Every other driver records in a process of its own."""
         what = ["--study", str(self.folder / "soak.yaml"), "--seeds", str(self.seeds), "--data", "digits"]
         small = ["--epochs", "1", "--set", "channels=[2,2]", "--set", "hidden=[4,4]"]
         where = ["--address", self.head.address, "--storage-path", str(self.folder / "disk")]
         record = ["--tracking-uri", self._record_uri, "--experiment", EXPERIMENT]
-        command = sweep_command(*what, *small, *where, *record)
+        command = sweep_command(*what, *small, *where, *record, *(MANY_SLOTS if self.starts % 2 else ()))
+        self.starts += 1
         with (self.folder / "sweep.log").open("a") as log:
             self.driver = subprocess.Popen(
                 command, cwd=self.folder, env=self.head.environment, stdout=log, stderr=log, start_new_session=True

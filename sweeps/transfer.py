@@ -36,8 +36,9 @@ from sweeps.errors import UsageError
 from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
-from sweeps.recording.recorder import config_params, log_arrays, log_studies, now_ms
+from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment, open_record
+from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from trainable.measures import EXPORTED_FILES, RUNGS
 
@@ -199,7 +200,6 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         client.log_inputs(
             run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
         )
-        client.log_dict(run_id, trial.config.model_dump(mode="json"), "config.json")
         now = now_ms()
         metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
         client.log_batch(run_id, metrics=metrics)

@@ -14,8 +14,9 @@ from analysis.embedded import uri_of
 from analysis.folder import read_folder
 from analysis.record import ARRAYS_FOLDER, PLAN_FILE, Record
 from analysis.report import make_report
-from sweeps.recording.recorder import log_arrays, log_tables
+from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
+from sweeps.recording.trial_runs import log_arrays
 from sweeps.recording.views import present
 from sweeps.transfer import export
 from tests.analysis_records import table

@@ -51,7 +51,7 @@ def test_a_file_that_does_not_fit_is_named_and_leaves_its_space(disk: Path) -> N
 
 
 def test_a_record_that_is_full_takes_the_rest_later(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.recording.recorder.RETRY_S", 0.1)
+    monkeypatch.setattr("sweeps.recording.writer.RETRY_S", 0.1)
     client, experiment_id = ensure_experiment(f"sqlite:///{disk}/mlflow.db", "e")
     recorder = Recorder(client, experiment_id, name="sweep", tags={}, params={})
     other = fill(disk, leave=0)

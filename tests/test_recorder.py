@@ -1,17 +1,24 @@
 """The recorder never makes a trial wait, outlives an outage of the server, and says what it could not deliver."""
 
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 import requests
 from mlflow import MlflowClient
 
 from analysis.record import Record
-from sweeps.recording.recorder import Recorder, summarise
+from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
+from sweeps.recording.trial_runs import summarise
+from tests.clusters import wait_for
 from tests.servers import Server
 from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
@@ -25,9 +32,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def start_recorder(uri: str) -> Recorder:
+def start_recorder(uri: str, processes: int = 0) -> Recorder:
     client, experiment = ensure_experiment(uri, "test")
-    return Recorder(client, experiment, name="sweep", tags={"data": "digits"}, params={"epochs": 2}, tables=())
+    tags, params = {"data": "digits"}, {"epochs": 2}
+    return Recorder(client, experiment, name="sweep", tags=tags, params=params, processes=processes)
 
 
 def spec(storage: Path, name: str) -> TrialSpec:
@@ -47,8 +55,9 @@ def report(*numbers: int) -> TrialReport:
     return TrialReport(epochs=tuple(map(epoch, numbers)), done=2 in numbers)
 
 
-def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Path) -> None:
-    recorder = start_recorder(server.uri)
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Server, tmp_path: Path) -> None:
+    recorder = start_recorder(server.uri, processes)
     trial = spec(tmp_path, "baseline")
     storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
@@ -67,7 +76,8 @@ def test_an_outage_loses_nothing_and_blocks_nobody(server: Server, tmp_path: Pat
     assert storage.read(WEIGHTS) is None
     record = Record(server.uri, "test")
     (recorded,) = record.trials()
-    assert recorded.complete
+    assert recorded.complete and recorded.tags["data"] == "digits"
+    assert {sweep.status for sweep in record.sweeps()} == {"FINISHED"}
     histories = record.with_histories([recorded])[0].histories
     assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
     assert histories["per_seed/train_error_1"] == [(1, 0.3), (2, 0.15)]
@@ -82,6 +92,74 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(recorder.run_id)
     assert run.data.metrics == {"good": 1.0}
     assert run.info.status == "FINISHED"
+
+
+def test_reports_that_pile_up_are_written_together(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    _, experiment = ensure_experiment(uri, "test")
+    batches, free = list[int](), threading.Event()
+
+    class Slow(MlflowClient):
+        def log_batch(self, *args: Any, **kwargs: Any) -> None:
+            super().log_batch(*args, **kwargs)
+            batches.append(len(kwargs.get("metrics", ())))
+
+    recorder = Recorder(Slow(uri), experiment, name="sweep", tags={}, params={})
+    recorder.act(lambda client, run_id: free.wait())
+    trial = spec(tmp_path, "baseline").model_copy(update={"config": Config(data="digits", epochs=5)})
+    recorder.trial_started("1", trial)
+    for number in range(1, 5):
+        recorder.trial_reported("1", report(number))
+    free.set()
+    assert recorder.flush()
+    recorder.trial_reported("1", report(5))
+    recorder.trial_ended("1", TrialEnd.STOPPED, "")
+    assert recorder.finish("FINISHED")
+    assert [size for size in batches if size] == [40, 10, 4]
+    (recorded,) = (record := Record(uri, "test")).trials()
+    history = record.with_histories([recorded])[0].histories["per_seed/train_error_1"]
+    assert history == [(number, 0.3 / number) for number in range(1, 6)]
+
+
+def test_a_recorder_process_that_dies_is_said_and_loses_nothing(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    recorder = start_recorder(uri, processes=1)
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    assert recorder.flush()
+    (process,) = psutil.Process().children()
+    process.kill()
+    recorder.trial_reported("1", report(1, 2))
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    assert not recorder.finish("FINISHED")
+    assert recorder.problem == "a process of the recorder ended with code -9"
+    assert storage.read(WEIGHTS), "the next sweep can still record it"
+
+
+DRIVER = """
+import sys, time
+from tests.test_recorder import start_recorder
+recorder = start_recorder(sys.argv[1], processes=1)
+assert recorder.flush()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_recorder_process_ends_with_its_driver_and_not_with_a_signal(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DRIVER, f"sqlite:///{tmp_path}/mlflow.db"]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout and driver.stdout.readline() == "ready\n"
+    (process,) = psutil.Process(driver.pid).children()
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as to a whole process group
+        process.send_signal(signal_number)
+    time.sleep(0.5)
+    assert process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    driver.kill()
+    driver.wait()
+    wait_for("the end of the recorder's process", lambda: not process.is_running(), 10)
 
 
 class Lossy(MlflowClient):

@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.record import ROLE, Record
-from sweeps.recording.recorder import config_params, log_studies
+from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment
+from sweeps.recording.trial_runs import config_params
 from sweeps.recording.ui_state import PREFIX
 from sweeps.recording.views import present
 from trainable.config import Config

@@ -29,6 +29,9 @@ class TrialSpec(BaseModel):
     """Probe the loss along the gradient once in this many steps. This does not change the training."""
     predictions: bool = False
     """Whether the training leaves what it predicts for the held-out images."""
+    report_s: float = 1.0
+    """The least seconds between two reports. Each costs the driver milliseconds, so shorter epochs are reported
+    together."""
     report_at: tuple[int, ...] = ()
     """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
     tags: dict[str, str] = {}

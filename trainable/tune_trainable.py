@@ -17,8 +17,6 @@ from trainable.trial import Device, TrialReport, TrialSpec
 SPEC, REPORT = "trial", "report"
 """The entry of a Tune config that holds a trial's spec, and the entry of a Tune result that holds a report, both as
 JSON."""
-REPORT_S = 1.0
-"""The least time between two reports. Each costs the driver milliseconds, so shorter epochs are reported together."""
 
 
 class TuneTrainable(tune.Trainable):
@@ -51,12 +49,12 @@ class TuneTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for about `REPORT_S` seconds, at least one epoch, and report."""
+        """Train for about the spec's `report_s` seconds, at least one epoch, and report."""
         assert self._session is not None
         limit = self.FIRST_STEP_S if self._longest_s is None else max(self.STEP_S, self.STEP_FACTOR * self._longest_s)
         start = time.monotonic()
         with _watchdog(limit):
-            result = tune_result(self._session.advance(REPORT_S))
+            result = tune_result(self._session.advance(self._report_s))
         self._longest_s = max(self._longest_s or 0.0, time.monotonic() - start)
         return result
 
@@ -74,7 +72,9 @@ class TuneTrainable(tune.Trainable):
         self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
         torch.cuda.empty_cache()  # torch would keep it, and other trials that share the GPU would lack it
         with _watchdog(self.FIRST_STEP_S):
-            self._session = Session(spec_of(config), self._device)
+            spec = spec_of(config)
+            self._report_s = spec.report_s
+            self._session = Session(spec, self._device)
 
 
 @contextmanager

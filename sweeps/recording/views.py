@@ -16,7 +16,7 @@ from analysis.record import REFERENCE, TRAINING_S, VAL_ERROR, WINNER, Record
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
-from sweeps.recording.recorder import KERNELS
+from sweeps.recording.trial_runs import KERNELS
 from sweeps.recording.ui_state import (
     RUN_COLOR,
     Section,

@@ -9,15 +9,20 @@ from sweeps.recording.listing import planned_tags
 from trainable.config import Config
 from trainable.trial import TrialSpec
 
+REPORTS_A_SECOND = 100
+"""Of all trials of a sweep together, at most: each costs the driver milliseconds."""
+
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Where the trials of a sweep find their data and keep their files."""
+    """Where the trials of a sweep find their data and keep their files, and how often they report."""
 
     fingerprint: str
     """The data's."""
     data_dir: str | None
     storage_path: str
+    slots: int = 1
+    """How many trials run at the same time."""
 
     def spec(
         self,
@@ -41,6 +46,7 @@ class TrialContext:
             storage_path=self.storage_path,
             probe_every=probe_every,
             predictions=predictions,
+            report_s=max(1.0, self.slots / REPORTS_A_SECOND),
             report_at=report_at,
             tags=tags,
         )

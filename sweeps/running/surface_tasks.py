@@ -19,7 +19,8 @@ from safetensors.numpy import load, save
 from analysis.record import Record, TrialRecord
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import IMAGES, PlannedSurface
-from sweeps.recording.recorder import Recorder, log_arrays
+from sweeps.recording.recorder import Recorder
+from sweeps.recording.trial_runs import log_arrays
 from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED

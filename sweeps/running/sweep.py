@@ -112,7 +112,7 @@ class _Sweep:
         self._allocation, self._plan = allocation, plan
         self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
         self._context = TrialContext(
-            prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path
+            prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
         )
         self._result = SweepResult(plan)
         self._samples = self._options.samples

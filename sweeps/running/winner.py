@@ -30,7 +30,8 @@ from analysis.record import (
 from sweeps.errors import UsageError
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import SEED, Winner
-from sweeps.recording.recorder import Recorder, now_ms
+from sweeps.recording.recorder import Recorder
+from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
 from trainable.storage import WEIGHTS

@@ -1,0 +1,247 @@
+"""The runs of a sweep's trials.
+
+Reports that come faster than the record takes them are written together. A trial's files in the storage are removed
+only after the server has confirmed the finished trial; a sweep that dies before then records it the next time, without
+training.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from safetensors.numpy import load_file
+
+from analysis.plots.kernels import bound_of, kernel_grid
+from analysis.record import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, per_seed
+from sweeps.observer import Observer
+from sweeps.recording.datasets import dataset_inputs
+from sweeps.recording.note import NOTE, trial_note
+from sweeps.recording.writer import Writer
+from trainable.config import Config
+from trainable.measures import TRAINING_FILES
+from trainable.storage import TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+
+KERNELS = "kernels"
+"""Key under which a trial's pictures of its kernels are logged."""
+_STATUS = {
+    TrialEnd.COMPLETE: "FINISHED",
+    TrialEnd.STOPPED: "FINISHED",
+    TrialEnd.INTERRUPTED: "KILLED",
+    TrialEnd.FAILED: "FAILED",
+}
+"""MLflow's status of a trial's run."""
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """The sweep's run, of which the trials' runs are children."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+    tags: Mapping[str, str]
+    """Those that its trials have, too."""
+
+
+class TrialRuns(Observer):
+    """Has each trial's run written by `writer`. The methods return at once."""
+
+    def __init__(self, client: MlflowClient, sweep: SweepRun, writer: Writer) -> None:
+        self._client, self._sweep, self._put = client, sweep, writer.put
+        self._trials: dict[str, _TrialRun] = {}
+        self._finished: list[TrialStorage] = []
+
+    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
+        """See `Observer`."""
+        trial = self._trials.setdefault(trial_id, _TrialRun(trial_id, spec))  # it is there where an actor was restarted
+        self._put(lambda: self._start(trial))
+
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
+        """See `Observer`."""
+        trial = self._trials[trial_id]
+        trial.news.append(_News(report, now_ms()))  # the time is not taken in the write: one that is repeated is equal
+        self._put(lambda: self._write_news(trial))
+
+    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+        """See `Observer`."""
+        trial, now = self._trials[trial_id], now_ms()
+        self._put(lambda: self._end(trial, end, error, now))
+
+    def finish(self) -> None:
+        """End the trials of which nobody told the end: they were interrupted."""
+        self._put(self._end_running)
+        self._put(self._remove_finished)
+
+    def _start(self, trial: "_TrialRun") -> None:
+        spec = trial.spec
+        if not trial.run_id:
+            tags = {
+                **self._sweep.tags,
+                **spec.tags,
+                ROLE: "trial",
+                "key": spec.key,
+                "config": json.dumps(spec.config.canonical()),
+                "seeds": json.dumps(spec.seeds),
+                MLFLOW_PARENT_RUN_ID: self._sweep.run_id,
+                NOTE: trial_note(self._sweep.experiment_id, self._sweep.run_id),
+            }
+            run = self._client.create_run(self._sweep.experiment_id, run_name=spec.name, tags=tags)
+            trial.run_id = run.info.run_id
+        self._client.log_batch(trial.run_id, params=config_params(spec.config))
+        self._client.log_inputs(trial.run_id, datasets=dataset_inputs(spec.config, spec.fingerprint, spec.data_dir))
+
+    def _write_news(self, trial: "_TrialRun") -> None:
+        if trial.news:  # else they went with those of an earlier report
+            batch = trial.batch()
+            self._client.log_batch(trial.run_id, metrics=batch.metrics, tags=batch.tags)
+            trial.written(batch)
+
+    def _end(self, trial: "_TrialRun", end: TrialEnd, error: str, now: int) -> None:
+        status, complete = _STATUS[end], end == TrialEnd.COMPLETE
+        batch = trial.batch()
+        epochs = trial.spec.config.epochs if complete else len(batch.epochs)
+        if status == "FINISHED" and [epoch.number for epoch in batch.epochs] != list(range(1, epochs + 1)):
+            raise ValueError(f"the record of {trial.run_id} lacks some of its {epochs} epochs: it is not finished")
+        if complete:
+            with tempfile.TemporaryDirectory() as folder:
+                self._log_files(trial, Path(folder))
+        summary = [Metric(name, value, now, epochs) for name, value in summarise(batch.epochs).items()]
+        tags = [RunTag("outcome", end)] + ([RunTag("error", error[-5000:])] if error else [])
+        self._client.log_batch(trial.run_id, metrics=batch.metrics + summary, tags=batch.tags + tags)
+        trial.written(batch)
+        self._client.set_terminated(trial.run_id, status)
+        if status == "FINISHED":
+            self._finished.append(trial.storage)
+            self._put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
+        del self._trials[trial.trial_id]
+
+    def _end_running(self) -> None:
+        for trial in list(self._trials.values()):
+            self._end(trial, TrialEnd.INTERRUPTED, "", now_ms())
+
+    def _remove_finished(self) -> None:
+        for storage in self._finished:  # an actor may have saved once more as it was stopped
+            storage.remove()
+
+    def _log_files(self, trial: "_TrialRun", folder: Path) -> None:
+        files = [file for name in TRAINING_FILES if (file := trial.storage.fetch(name, folder))]
+        if not (folder / WEIGHTS).exists():
+            raise FileNotFoundError(
+                f"the storage has no weights of {trial.run_id}: it is not finished; --storage-path must be a place "
+                "that all nodes share"
+            )
+        log_arrays(self._client, trial.run_id, files)
+        if (traces := folder / TRACES).exists():
+            kernels = {int(epoch): array for epoch, array in entries_under("kernels/epoch_", load_file(traces)).items()}
+            bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
+            for epoch, array in kernels.items():
+                if epoch & (epoch - 1) == 0 or epoch == trial.spec.config.epochs:  # 0, 1, 2, 4, ... and the last
+                    self._client.log_image(trial.run_id, kernel_grid(array, bound), key=KERNELS, step=epoch)
+
+
+@dataclass(frozen=True)
+class _News:
+    """A report that is not written yet."""
+
+    report: TrialReport
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a trial's run lacks of its reports."""
+
+    news: int
+    """Reports in it."""
+    epochs: list[Epoch]
+    """All of the trial's so far."""
+    metrics: list[Metric]
+    tags: list[RunTag]
+
+
+@dataclass
+class _TrialRun:
+    """A running trial: numbers only, never images or weights."""
+
+    trial_id: str
+    spec: TrialSpec
+    run_id: str = ""
+    """Empty until the run is made."""
+    epochs: list[Epoch] = field(default_factory=list)
+    """Those that are written."""
+    news: list[_News] = field(default_factory=list)
+
+    @property
+    def storage(self) -> TrialStorage:
+        return TrialStorage(self.spec.storage_path, self.spec.key, self.spec.seeds)
+
+    def batch(self) -> _Batch:
+        """What the run lacks now."""
+        news = tuple(self.news)  # the driver adds to it
+        batch = _Batch(len(news), list(self.epochs), [], [])
+        for each in news:
+            report, last = each.report, batch.epochs[-1].number if batch.epochs else 0
+            new = [epoch for epoch in report.epochs if epoch.number > last]
+            batch.epochs.extend(new)
+            for epoch in new:
+                values = _metrics_of(epoch, self.spec.seeds)
+                batch.metrics.extend(Metric(name, value, each.time_ms, epoch.number) for name, value in values.items())
+            usage = report.usage.model_dump() if report.usage else {}
+            batch.metrics.extend(Metric(name, value, each.time_ms, report.last.number) for name, value in usage.items())
+            environment = report.environment.model_dump() if report.environment else {}
+            batch.tags.extend(RunTag(name, value) for name, value in environment.items())
+        return batch
+
+    def written(self, batch: _Batch) -> None:
+        """Note that a batch is in the record."""
+        self.epochs = batch.epochs
+        del self.news[: batch.news]
+
+
+def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: Sequence[str] = ()) -> None:
+    """Add files of arrays to a trial's run, whose `FILES` tag names those that it has: `known` so far."""
+    for file in files:
+        client.log_artifact(run_id, str(file), ARRAYS_FOLDER)
+    client.set_tag(run_id, FILES, " ".join(dict.fromkeys([*known, *(file.name for file in files)])))
+
+
+def config_params(config: Config) -> list[Param]:
+    """A config as MLflow's parameters."""
+    return [Param(name, str(value)) for name, value in config.model_dump(mode="json").items()]
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _metrics_of(epoch: Epoch, seeds: tuple[int, ...]) -> dict[str, float]:
+    """One epoch's metrics by MLflow name: the seeds' mean under the plain name, and each seed's."""
+    metrics = {"epoch_s": epoch.seconds}
+    for name, values in epoch.metrics.items():
+        metrics[name] = epoch.mean(name)
+        metrics |= {per_seed(name, seed): value for seed, value in zip(seeds, values, strict=True)}
+    return metrics
+
+
+def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
+    """A trial's headline numbers, none without an epoch: `best_test_error` is the mean over the seeds of each one's
+    minimum over the epochs, `seed_epoch_s` the seconds of one epoch of one seed."""
+    if not epochs:
+        return {}
+    summary: dict[str, float] = {}
+    for name in epochs[0].metrics:
+        if name.endswith("_error"):
+            best = [min(values) for values in zip(*(epoch.metrics[name] for epoch in epochs), strict=True)]
+            summary[f"best_{name}"] = sum(best) / len(best)
+    seeds = len(epochs[0].metrics["train_loss"])
+    summary[TRAINING_S] = sum(epoch.seconds for epoch in epochs)
+    summary["seed_epoch_s"] = summary[TRAINING_S] / len(epochs) / seeds
+    return summary

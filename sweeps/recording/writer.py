@@ -1,0 +1,108 @@
+"""A thread that writes to the record, so that nobody waits for MLflow. What it cannot deliver it tries again until the
+server is back."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import requests
+from mlflow.exceptions import MlflowException
+
+from analysis.passwords import hide_passwords
+from sweeps.errors import first_line
+from trainable.storage import DamagedFileError, StorageError
+
+RETRY_S = 2.0
+POLL_S = 0.05
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far a writer has come."""
+
+    failing_since: float | None = None
+    """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
+    refused: int = 0
+    """Writes that no repetition would deliver."""
+    problem: str = ""
+    """What the last write that failed said, in one line."""
+
+
+class Writer:
+    """Makes writes in the order in which they are put."""
+
+    def __init__(self) -> None:
+        self.delivery = Delivery()
+        self._queue: queue.Queue[Callable[[], object] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(self, write: Callable[[], object]) -> None:
+        """Have a write made. It must write the same when it is repeated."""
+        self._queue.put(write)
+
+    def mark(self) -> Callable[[], bool]:
+        """What it returns says whether all is written that was put before."""
+        written = threading.Event()
+        self.put(written.set)
+        return written.is_set
+
+    def close(self) -> None:
+        """Have the thread end once all is written."""
+        self._queue.put(None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (write := self._queue.get()) is not None:
+            while not self._delivered(write):
+                time.sleep(RETRY_S)
+
+    def _delivered(self, write: Callable[[], object]) -> bool:
+        """Whether the write is settled: done, or refused for good; False where it is worth another try."""
+        now = self.delivery
+        try:
+            write()
+        except DamagedFileError as error:
+            logger.error("a trial is not complete, and will be trained again: %s", error)
+            now = replace(now, refused=now.refused + 1, problem=str(error))
+        except Exception as error:
+            problem = first_line(error)
+            if _is_outage(error):
+                if now.failing_since is None:
+                    place = "storage" if isinstance(error, StorageError) else "record"
+                    logger.warning("the %s does not answer, trying again: %s", place, hide_passwords(problem))
+                since = now.failing_since or time.monotonic()
+                self.delivery = replace(now, failing_since=since, problem=problem)
+                return False
+            logger.exception("the record refused a write")
+            now = replace(now, refused=now.refused + 1, problem=problem)
+        self.delivery = replace(now, failing_since=None)
+        return True
+
+
+def wait(until: Callable[[], bool], deliveries: Callable[[], Sequence[Delivery]], patience_s: float) -> bool:
+    """Wait for something; False once one of the writers has been failing for `patience_s` seconds."""
+    while not until():
+        time.sleep(POLL_S)
+        since = min((each.failing_since for each in deliveries() if each.failing_since is not None), default=None)
+        if since is not None and time.monotonic() - since > patience_s:
+            return False
+    return True
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the same write may succeed later: the server or the network is at fault, not the write."""
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code >= 500 or error.response.status_code == 429
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
