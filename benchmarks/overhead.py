@@ -62,12 +62,14 @@ class SleepTrial(TuneTrainable):
         self._files = TrialStorage(spec.storage_path, spec.key, spec.seeds)
 
 
-def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "local") -> dict[str, float]:
+def run_sleeping(
+    count: int, sleep_s: float, epochs: int = 1, address: str = "local", processes: int = 0
+) -> dict[str, float]:
     """Run `count` sleeping trials with this process as the driver, and a recorder that writes to SQLite.
 
-    `address` is `local` or a cluster's. In the results, `trials_s` is the wall time until the last trial ended,
-    `recorder_rest_s` the time that the recorder needed after that, and `driver_cpu_s` this process's processor time.
-    Memory is this process's resident memory in MiB.
+    `address` is `local` or a cluster's, `processes` are those of the recorder. In the results, `trials_s` is the wall
+    time until the last trial ended, `recorder_rest_s` the time that the recorder needed after that, and `driver_cpu_s`
+    this process's processor time. Memory is this process's resident memory in MiB.
     """
     import ray
     from ray import cloudpickle
@@ -82,7 +84,7 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
     slots = sum(node.cpus for node in connect(address))
     folder = tempfile.mkdtemp()
     client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
-    recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, tables=())
+    recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, processes=processes)
     config = Config(data="digits", epochs=epochs)
     specs = [
         TrialSpec(
@@ -97,6 +99,7 @@ def run_sleeping(count: int, sleep_s: float, epochs: int = 1, address: str = "lo
         )
         for index in range(count)
     ]
+    assert recorder.flush()
     memory, start, cpu = _resident_mib(), time.perf_counter(), time.process_time()
     outcome = run_trials(
         specs,

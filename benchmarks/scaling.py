@@ -36,7 +36,7 @@ RAY_PUBLISHED = (
 versions, without MLflow."""
 
 
-def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[str, float]:
+def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1, processes: int = 0) -> dict[str, float]:
     """The results of `run_sleeping` on a cluster of that many nodes, all on this machine."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     from ray.cluster_utils import Cluster
@@ -48,7 +48,7 @@ def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[st
         cluster.add_node(num_cpus=SLOTS_A_NODE, object_store_memory=10**8)
     cluster.wait_for_nodes()
     try:
-        return {"nodes": nodes, "epochs": epochs, **run_sleeping(count, sleep_s, epochs, cluster.address)}
+        return {"nodes": nodes, "epochs": epochs, **run_sleeping(count, sleep_s, epochs, cluster.address, processes)}
     finally:
         cluster.shutdown()
 

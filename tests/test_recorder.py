@@ -94,6 +94,22 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     assert run.info.status == "FINISHED"
 
 
+def test_two_processes_write_one_record(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    recorder = start_recorder(uri, processes=2)
+    for data in range(20):  # in each round both start with data that the record does not know yet
+        assert recorder.flush()
+        for name in (f"{data}-a", f"{data}-ab"):
+            trial = spec(tmp_path, name).model_copy(update={"fingerprint": str(data)})
+            recorder.trial_started(name, trial)
+            recorder.trial_reported(name, report(1))
+            recorder.trial_ended(name, TrialEnd.STOPPED, "")
+    assert recorder.finish("FINISHED"), recorder.problem
+    trials = Record(uri, "test").trials()
+    assert {trial.name for trial in trials} == {f"{data}-{each}" for data in range(20) for each in ("a", "ab")}
+    assert {trial.status for trial in trials} == {"FINISHED"}
+
+
 def test_reports_that_pile_up_are_written_together(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     _, experiment = ensure_experiment(uri, "test")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
@@ -95,7 +96,11 @@ class TrialRuns(Observer):
             run = self._client.create_run(self._sweep.experiment_id, run_name=spec.name, tags=tags)
             trial.run_id = run.info.run_id
         self._client.log_batch(trial.run_id, params=config_params(spec.config))
-        self._client.log_inputs(trial.run_id, datasets=dataset_inputs(spec.config, spec.fingerprint, spec.data_dir))
+        datasets = dataset_inputs(spec.config, spec.fingerprint, spec.data_dir)
+        try:
+            self._client.log_inputs(trial.run_id, datasets=datasets)
+        except MlflowException:  # another process was the first to name this data in the same moment
+            self._client.log_inputs(trial.run_id, datasets=datasets)
 
     def _write_news(self, trial: "_TrialRun") -> None:
         if trial.news:  # else they went with those of an earlier report

@@ -1,0 +1,78 @@
+"""How many trials a second the recorder writes: trials of 20 epochs that are over at once, with their kernels.
+
+python -m benchmarks.recorder
+"""
+
+import tempfile
+import time
+
+import numpy as np
+import typer
+from safetensors.numpy import save as to_safetensors
+
+from benchmarks.machine import alone, save
+from trainable.config import Config
+from trainable.storage import TRACES, WEIGHTS, TrialStorage
+from trainable.trial import Environment, Epoch, TrialEnd, TrialReport, TrialSpec
+
+EPOCHS = 20
+PROCESSES = (0, 1, 2)
+"""Of the recorder; 0 is the driver's own."""
+FILTERS = (16, 3, 3, 3)
+
+
+def record(trials: int, processes: int) -> float:
+    """Seconds in which so many trials come into a SQLite record. They report faster than it is written."""
+    from sweeps.recording.recorder import Recorder
+    from sweeps.recording.tracking import ensure_experiment
+
+    with tempfile.TemporaryDirectory() as folder:
+        client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "recorder")
+        recorder = Recorder(client, experiment_id, name="recorder", tags={}, params={}, processes=processes)
+        specs = [_ended(folder, index) for index in range(trials)]
+        assert recorder.flush(), "the processes have started"
+        start = time.perf_counter()
+        for index, spec in enumerate(specs):
+            name = str(index)
+            recorder.trial_started(name, spec)
+            for epoch in range(1, EPOCHS + 1):
+                recorder.trial_reported(name, _report(epoch))
+            recorder.trial_ended(name, TrialEnd.COMPLETE, "")
+        assert recorder.flush()
+        seconds = time.perf_counter() - start
+        assert recorder.finish("FINISHED")
+    return seconds
+
+
+def _ended(folder: str, index: int) -> TrialSpec:
+    """A trial that has left its files in the storage."""
+    spec = TrialSpec(
+        key=f"{index:016x}",
+        name=f"trial-{index}",
+        config=Config(data="digits", epochs=EPOCHS),
+        seeds=(0,),
+        fingerprint="none",
+        data_dir=None,
+        storage_path=folder,
+    )
+    files, filters = TrialStorage(folder, spec.key, spec.seeds), np.random.default_rng(index)
+    files.write(WEIGHTS, to_safetensors({}))
+    kernels = {f"kernels/epoch_{epoch}": filters.normal(size=FILTERS) for epoch in range(EPOCHS + 1)}
+    files.write(TRACES, to_safetensors(kernels))
+    return spec
+
+
+def _report(number: int) -> TrialReport:
+    first = Environment(device="cpu", device_name="", host="", python="", torch="") if number == 1 else None
+    epoch = Epoch(number, 0.5, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
+    return TrialReport(epochs=(epoch,), done=number == EPOCHS, environment=first)
+
+
+def main(trials: int = 100) -> None:
+    """Measure the recorder and write benchmarks/results/recorder-cpu.json."""
+    seconds = {count: alone("benchmarks.recorder:record", trials=trials, processes=count) for count in PROCESSES}
+    save("recorder", "cpu", {"trials": trials, "epochs": EPOCHS, "seconds": seconds})
+
+
+if __name__ == "__main__":
+    typer.run(main)
