@@ -7,17 +7,13 @@ import tempfile
 import time
 
 import numpy as np
-import typer
 from safetensors.numpy import save as to_safetensors
 
-from benchmarks.machine import alone, save
 from trainable.config import Config
 from trainable.storage import TRACES, WEIGHTS, TrialStorage
 from trainable.trial import Environment, Epoch, TrialEnd, TrialReport, TrialSpec
 
 EPOCHS = 20
-PROCESSES = (0, 1, 2)
-"""Of the recorder; 0 is the driver's own."""
 FILTERS = (16, 3, 3, 3)
 
 
@@ -66,13 +62,3 @@ def _report(number: int) -> TrialReport:
     first = Environment(device="cpu", device_name="", host="", python="", torch="") if number == 1 else None
     epoch = Epoch(number, 0.5, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
     return TrialReport(epochs=(epoch,), done=number == EPOCHS, environment=first)
-
-
-def main(trials: int = 100) -> None:
-    """Measure the recorder and write benchmarks/results/recorder-cpu.json."""
-    seconds = {count: alone("benchmarks.recorder:record", trials=trials, processes=count) for count in PROCESSES}
-    save("recorder", "cpu", {"trials": trials, "epochs": EPOCHS, "seconds": seconds})
-
-
-if __name__ == "__main__":
-    typer.run(main)

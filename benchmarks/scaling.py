@@ -15,6 +15,8 @@ import typer
 
 from benchmarks.machine import RESULTS, ROOT, alone, measured_on, save
 from benchmarks.simulation import fit, simulate
+from sweeps.running.context import REPORTS_A_SECOND
+from sweeps.running.provenance import SLOTS_A_PROCESS
 
 NODES = (1, 2, 4, 8)
 SLOTS_A_NODE = 2
@@ -22,6 +24,12 @@ TRIALS_A_SLOT = 6
 TRIAL_S = 5.0
 REPEATS = 3
 REPORTS = 20
+RECORDED = 100
+"""Trials that the recorder writes."""
+RECORDERS = (0, 1, 2)
+"""Processes of the recorder; 0 is the driver's own."""
+HEAD_CORES = 16
+"""Of the simulated head: one is the driver's, and others the recorder's."""
 SIMULATED_SLOTS = (10, 30, 100, 300, 1000)
 SIMULATED_S = (10.0, 60.0, 300.0)
 PAGE = ROOT / "docs" / "scaling.md"
@@ -36,8 +44,12 @@ RAY_PUBLISHED = (
 versions, without MLflow."""
 
 
-def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1, processes: int = 0) -> dict[str, float]:
-    """The results of `run_sleeping` on a cluster of that many nodes, all on this machine."""
+ON_NODES = "benchmarks.scaling:on_nodes"
+
+
+def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[str, float]:
+    """The results of `run_sleeping` on a cluster of that many nodes, all on this machine, with one process of the
+    recorder."""
     os.environ["RAY_AUTH_MODE"] = "disabled"
     from ray.cluster_utils import Cluster
 
@@ -48,7 +60,7 @@ def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1, processes:
         cluster.add_node(num_cpus=SLOTS_A_NODE, object_store_memory=10**8)
     cluster.wait_for_nodes()
     try:
-        return {"nodes": nodes, "epochs": epochs, **run_sleeping(count, sleep_s, epochs, cluster.address, processes)}
+        return {"nodes": nodes, "epochs": epochs, **run_sleeping(count, sleep_s, epochs, cluster.address, processes=1)}
     finally:
         cluster.shutdown()
 
@@ -56,20 +68,29 @@ def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1, processes:
 def measure() -> dict[str, Any]:
     """Run the sleeping sweeps, and measure what one more report costs the driver."""
     scaled = [
-        alone("benchmarks.scaling:on_nodes", nodes=nodes, count=nodes * SLOTS_A_NODE * TRIALS_A_SLOT, sleep_s=TRIAL_S)
+        alone(ON_NODES, nodes=nodes, count=nodes * SLOTS_A_NODE * TRIALS_A_SLOT, sleep_s=TRIAL_S)
         for _ in range(REPEATS)
         for nodes in NODES
     ]
-    single, many = (
-        alone("benchmarks.scaling:on_nodes", nodes=1, count=100, sleep_s=0.0, epochs=epochs) for epochs in (1, REPORTS)
-    )
+    single, many = (alone(ON_NODES, nodes=1, count=100, sleep_s=0.0, epochs=epochs) for epochs in (1, REPORTS))
     report_s = (many["driver_cpu_s"] - single["driver_cpu_s"]) / (100 * (REPORTS - 1))
-    return {"trial_s": TRIAL_S, "scaled": scaled, "report_s": report_s, "no_work": [single, many]}
+    recorders = {
+        str(count): alone("benchmarks.recorder:record", trials=RECORDED, processes=count) / RECORDED
+        for count in RECORDERS
+    }
+    return {
+        "trial_s": TRIAL_S,
+        "scaled": scaled,
+        "report_s": report_s,
+        "no_work": [single, many],
+        "recorders": recorders,
+        "recorded_s": recorders["1"],
+    }
 
 
 def page(figures: dict[str, Any]) -> str:
     """The scaling page as Markdown, from the results of `measure`."""
-    costs = fit(figures)
+    costs, recorders = fit(figures), figures["recorders"]
     lines = [
         "# Scaling",
         "",
@@ -78,8 +99,9 @@ def page(figures: dict[str, Any]) -> str:
         "## Measured: nodes on one machine",
         "",
         f"{SLOTS_A_NODE} slots a node, {TRIALS_A_SLOT} trials a slot, each sleeping {figures['trial_s']:g} s and "
-        "reporting once; Ray Tune, the recorder and the store are the real ones. Efficiency is the time that sleeping "
-        "alone would take over the time taken, from the first trial handed to Tune to the last result recorded.",
+        "reporting once; Ray Tune, the recorder, in a process of its own, and the store are the real ones. Efficiency "
+        "is the time that sleeping alone would take over the time taken, from the first trial handed to Tune to the "
+        "last result recorded.",
         "",
         "| nodes | slots | trials | seconds: median (range), n | efficiency | model's seconds |",
         "|---|---|---|---|---|---|",
@@ -100,13 +122,21 @@ def page(figures: dict[str, Any]) -> str:
         "## The model",
         "",
         "A discrete-event simulation (`benchmarks/simulation.py`). The driver is one server: each trial's start and "
-        "end and each report wait their turn in it. Fitted to trials of no work and to the largest cluster "
-        "above; the smaller ones check it:",
+        "end and each report wait their turn in it. The recorder's processes are others, which must be done at the "
+        "end. Fitted to trials of no work, to the recorder alone, and to the largest cluster above; the smaller ones "
+        "check it:",
         "",
         f"- a trial's start and end: {costs.trial_s * 1000:.0f} ms of the driver",
         f"- a report: {costs.report_s * 1000:.1f} ms of the driver",
         f"- from a trial's end to the next one on its slot, beside the driver: {costs.latency_s * 1000:.0f} ms",
         f"- the start of a slot's actor: {costs.start_s:.1f} s, here one after another, on nodes of their own together",
+        f"- a trial of 20 epochs: {costs.recorded_s * 1000:.0f} ms of one of the recorder's processes",
+        "",
+        f"The recorder alone, {RECORDED} such trials at once into SQLite:",
+        "",
+        "| processes of the recorder | ms a trial |",
+        "|---|---|",
+        *(f"| {count if int(count) else 'the driver'} | {1000 * each:.0f} |" for count, each in recorders.items()),
         "",
         "Against what Ray publishes of Tune alone, on other machines (a check of the order, not a fit):",
         "",
@@ -118,13 +148,13 @@ def page(figures: dict[str, Any]) -> str:
         lines.append(f"| {trials:,} | {slots:,} | {seconds:g} | {reports:,} | {published:.0f} s | {model:.0f} s |")
     lines += [
         "",
-        "The last is far off because a report here also goes into MLflow, epoch by epoch: that is why the trainable "
-        "reports at most once a second.",
+        "The last is far off because a report here also goes to the recorder, epoch by epoch: that is why a trial "
+        f"reports at most once a second, and all trials of a sweep at most {REPORTS_A_SECOND} times a second.",
         "",
         "## Simulated: 10 to 1,000 slots",
         "",
-        "Efficiency with ten trials a slot of 20 epochs each, nodes on machines of their own. The trainable reports at "
-        "most once a second: epochs shorter than that travel together.",
+        "Efficiency with ten trials a slot of 20 epochs each, nodes on machines of their own, until the last trial is "
+        f"recorded. The recorder has a process for {SLOTS_A_PROCESS} slots, on a head of {HEAD_CORES} cores.",
         "",
         "| slots | " + " | ".join(f"trials of {seconds:g} s" for seconds in SIMULATED_S) + " |",
         "|---" * (len(SIMULATED_S) + 1) + "|",
@@ -132,27 +162,27 @@ def page(figures: dict[str, Any]) -> str:
     for slots in SIMULATED_SLOTS:
         cells = []
         for seconds in SIMULATED_S:
-            wall = simulate(10 * slots, slots, seconds, _reports(seconds), costs)
+            recorder = max(1, min(slots // SLOTS_A_PROCESS, HEAD_CORES - 1))
+            wall = simulate(10 * slots, slots, seconds, _reports(seconds, slots), costs, recorders=recorder)
             cells.append(f"{10 * seconds / wall:.1%}")
         lines.append(f"| {slots} | {' | '.join(cells)} |")
-    busy = {seconds: seconds / (costs.trial_s + _reports(seconds) * costs.report_s) for seconds in SIMULATED_S}
+    a_second = 1 / (costs.trial_s + costs.report_s)
     lines += [
         "",
-        "The driver saturates where its work for a trial, times the slots, is a trial's length: at about "
-        + ", ".join(f"{slots:.0f} slots for trials of {seconds:g} s" for seconds, slots in busy.items())
-        + ".",
+        f"The driver takes {a_second:.0f} trials a second that report once, and a process of the recorder "
+        f"{1 / costs.recorded_s:.0f}: the slots wait where more trials end than that.",
         "",
         "What to change there, in this order: fuse more seeds into a trial (`--seeds`: one trial, one report for all); "
-        "give the head a faster core (the driver is one process); take longer trials; run two sweeps, each with an "
-        "experiment and a head of its own.",
+        "give the head more and faster cores; take longer trials; run two sweeps, each with an experiment and a head "
+        "of its own.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _reports(seconds: float) -> int:
-    """Reports of a trial with 20 epochs that takes so many seconds and reports at most once a second."""
-    return min(20, max(1, int(seconds)))
+def _reports(seconds: float, slots: int) -> int:
+    """Reports of a trial with 20 epochs that takes so many seconds: one a second, fewer where many slots report."""
+    return min(20, max(1, int(seconds / max(1.0, slots / REPORTS_A_SECOND))))
 
 
 def _wall(row: dict[str, float]) -> float:

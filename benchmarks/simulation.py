@@ -1,4 +1,5 @@
-"""A discrete-event simulation of a sweep: slots that train, and one driver that serves them in turn."""
+"""A discrete-event simulation of a sweep: slots that train, one driver that serves them in turn, and the processes of
+its recorder, which nobody waits for before the end."""
 
 import heapq
 from dataclasses import dataclass, replace
@@ -18,15 +19,20 @@ class Costs:
     """The time from a trial's end to the start of the next one on its slot, without the driver's work."""
     start_s: float
     """The time that a slot's actor takes to start."""
+    recorded_s: float = 0.0
+    """The work of a process of the recorder for a trial with all its reports."""
 
 
-def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs, one_machine: bool = False) -> float:
-    """Wall seconds of a sweep.
+def simulate(
+    trials: int, slots: int, seconds: float, reports: int, costs: Costs, one_machine: bool = False, recorders: int = 1
+) -> float:
+    """Wall seconds of a sweep until its last trial is recorded.
 
     Each of the `trials` takes `seconds` and makes equally spaced `reports`, of which the last one ends it. With
     `one_machine` the slots' actors start one after another, otherwise all at once.
     """
-    driver_free_at, remaining = 0.0, trials
+    driver_free_at, remaining, ended = 0.0, trials, 0
+    recorders_free_at = [0.0] * recorders
     events: list[tuple[float, int, int]] = []  # time of a report, its slot, reports of its trial that follow
     interval = seconds / reports
 
@@ -44,16 +50,19 @@ def simulate(trials: int, slots: int, seconds: float, reports: int, costs: Costs
         if reports_left:  # the trainable's next step waits for the driver
             heapq.heappush(events, (driver_free_at + interval, slot, reports_left - 1))
         else:
+            recorder = ended % recorders
+            recorders_free_at[recorder] = max(recorders_free_at[recorder], driver_free_at) + costs.recorded_s
+            ended += 1
             start(driver_free_at, slot, costs.latency_s)
-    return driver_free_at
+    return max(driver_free_at, *recorders_free_at)
 
 
 def fit(figures: dict[str, Any]) -> Costs:
     """Costs from `benchmarks.scaling`'s measurements.
 
-    The driver's costs are its processor time. The latency is the rest of the time that trials without work took. The
-    start is found by bisection, so that the simulation takes as long as the largest cluster did; the smaller clusters
-    are left as a check.
+    The driver's costs are its processor time where the recorder has a process of its own. The latency is the rest of
+    the time that trials without work took. The start is found by bisection, so that the simulation takes as long as the
+    largest cluster did; the smaller clusters are left as a check.
     """
     single = figures["no_work"][0]
     report_s = figures["report_s"]
@@ -64,7 +73,8 @@ def fit(figures: dict[str, Any]) -> Costs:
     most_slots = max(walls)
     trials_a_slot = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
     idle_s = single["trials_s"] * single["slots"] / single["trials"]
-    costs = Costs(trial_s, report_s, max(0.0, idle_s - single["slots"] * (trial_s + report_s)), 0.0)
+    latency_s = max(0.0, idle_s - single["slots"] * (trial_s + report_s))
+    costs = Costs(trial_s, report_s, latency_s, start_s=0.0, recorded_s=figures["recorded_s"])
     low, high = 0.0, 100.0
     for _ in range(40):
         costs = replace(costs, start_s=(low + high) / 2)
