@@ -10,11 +10,10 @@ import io
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from analysis.passwords import hide_passwords
+from analysis.passwords import traceback_of
 
 PLAIN = {"±": "+/-", "×": "x", "…": "..."}
 """What is printed for a character where the encoding of the output lacks it; for all others a question mark."""
@@ -51,8 +50,8 @@ def end_with(command: Callable[[], int | str | None]) -> NoReturn:
         code = 1
     except KeyboardInterrupt:
         code = 130
-    except Exception:
-        print(hide_passwords(traceback.format_exc()), end="", file=sys.stderr)
+    except Exception as error:
+        print(traceback_of(error), end="", file=sys.stderr)
         code = 1
     _ignore_interrupts()  # libraries end their threads and processes now
     sys.exit(code)

@@ -32,7 +32,7 @@ from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, ROLE, Record, SweepRecord, TrialRecord
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
-from sweeps.errors import UsageError
+from sweeps.errors import UsageError, first_line
 from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
@@ -118,7 +118,7 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
             with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
                 shutil.copy(client.download_artifacts(trial.run_id, path, folder), arrays)
         except (MlflowException, OSError) as error:
-            problems[path or "its artifacts"] = str(error).splitlines()[0]
+            problems[path or "its artifacts"] = first_line(error)
     for file in arrays.glob("*"):
         if problem := damage(file):
             file.unlink()
@@ -141,7 +141,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
         artifacts = _artifacts(folder, sweeps, trials)
         origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in sweeps}
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder}: not an exported record: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
     open_record(uri, name)
     try:
         client, experiment_id = ensure_experiment(uri, name)
@@ -157,7 +157,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(uri, name)).write(client)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UsageError(f"{uri}: the import stopped: {str(error).splitlines()[0]}; run it again to go on") from error
+        raise UsageError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
 
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:

@@ -324,6 +324,25 @@ def test_copies_do_not_pile_up(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"copy-1", "copy-3", "copy-4", "copy-5"}
 
 
+def test_a_folder_that_is_being_filled_is_left_alone(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        for number in range(6):
+            create_once(tmp_path / f"other-{number}", lambda other: None)
+        (folder / "done").touch()
+
+    of_a_killed_process = tmp_path / "unfinished-1"
+    of_a_killed_process.mkdir()
+    os.utime(of_a_killed_process, (1, 1))
+    assert (create_once(tmp_path / "mine", fill) / "done").exists()
+    assert not of_a_killed_process.exists()
+
+
+def test_a_home_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR10_DIR", "~nobody-here/cifar10")
+    with pytest.raises(DataError, match=r"\$CIFAR10_DIR ~nobody-here/cifar10: "):
+        data.load("cifar10")
+
+
 def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path: Path) -> None:
     source, cache = tmp_path / "bucket", tmp_path / "cache"
     (source / "train").mkdir(parents=True)

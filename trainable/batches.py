@@ -71,7 +71,7 @@ class Batches:
         Batches are smaller for more `seeds` that evaluate them together, so that a batch takes no more memory.
         """
         for rows_n in self._index_n.split(max(1, self._evaluation_batch_size // seeds)):
-            yield normalise(self._images_nhwc[rows_n, None]), self._labels_n[rows_n].long()
+            yield normalise(self._images_nhwc.index_select(0, rows_n)[:, None]), self._labels_n[rows_n].long()
 
     def _draw_augmentation(self, generator: Generator) -> Tensor:
         """For every image of an epoch: pixels down, pixels right, 1 where it is mirrored and, with cutout, the
@@ -88,12 +88,15 @@ class Batches:
     def _move(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> Tensor:
         """The uint8 images (N, S, 32, 32, 3), shifted with reflected edges and mirrored, by one gather of pixels."""
         if not augmentation_nsa.shape[-1]:
-            return self._images_nhwc[rows_ns]
+            return self._images_nhwc.index_select(0, rows_ns.flatten()).unflatten(0, rows_ns.shape)
         positions = torch.arange(IMAGE_SIZE, device=rows_ns.device)
         down_ns1, right_ns1, mirrored_ns1 = augmentation_nsa.unsqueeze(-1).unbind(-2)
         y_nsh, x_nsw = self._reflect(positions + down_ns1), self._reflect(positions + right_ns1)
         x_nsw = torch.where(mirrored_ns1.bool(), x_nsw.flip(-1), x_nsw)
-        return self._images_nhwc[rows_ns[..., None, None], y_nsh[..., :, None], x_nsw[..., None, :]]
+        lines_nsh1 = (rows_ns[..., None] * IMAGE_SIZE + y_nsh)[..., None]
+        pixels_nshw = lines_nsh1 * IMAGE_SIZE + x_nsw[..., None, :]
+        chosen = self._images_nhwc.flatten(0, 2).index_select(0, pixels_nshw.flatten())  # 5 times as fast as indexing
+        return chosen.unflatten(0, pixels_nshw.shape)
 
     def _cut_out(self, images_nchw: Tensor, centres_nsa: Tensor) -> None:
         """Set a square around each image's centre (row, column) to 0, in place."""

@@ -4,12 +4,17 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
+UNFINISHED = "unfinished-"
+"""How the name of a folder begins that is being filled."""
+UNFINISHED_S = 3600.0
+"""After so many seconds without a change nobody fills it any more."""
 KEPT = 4
 """Folders beside each other that are kept: those that were asked for last."""
 
@@ -40,7 +45,7 @@ def create_once(
 
 
 def _create(target: Path, fill: Callable[[Path], None]) -> None:
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
     try:
         fill(unfinished)
         unfinished.chmod(0o755)
@@ -50,7 +55,9 @@ def _create(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _remove_oldest(parent: Path) -> None:
-    """Remove all but the newest folders. What processes that were killed had not finished goes with them."""
+    """Remove all but the newest folders, and what processes that were killed had not finished."""
     folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
-    for folder in folders[:-KEPT]:
+    unfinished = [folder for folder in folders if folder.name.startswith(UNFINISHED)]
+    left = [folder for folder in unfinished if time.time() - folder.stat().st_mtime > UNFINISHED_S]
+    for folder in [*left, *[folder for folder in folders if folder not in unfinished][:-KEPT]]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -160,7 +160,10 @@ def _locate(data_dir: str | Path | None) -> Path | None:
         if folder and "://" in str(folder):
             return fetch(str(folder), cache() / "fetched")
         if folder:
-            path = Path(folder).expanduser().resolve()
+            try:
+                path = Path(folder).expanduser().resolve()
+            except (RuntimeError, ValueError) as error:  # the home of a user that is not known, a NUL character
+                raise DataError(f"{setting} {folder}: {error}") from error
             if not path.is_dir():
                 raise DataError(f"{setting} {folder}: no such folder")
             if not any(path.iterdir()):

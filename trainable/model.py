@@ -3,12 +3,28 @@
 from collections import OrderedDict
 from typing import assert_never
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trainable.architecture import Conv, Linear, layers
 from trainable.config import Config
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
+
+
+class MaxPool(nn.MaxPool2d):
+    """Max-pooling by 2 x 2. Without gradients, on a CPU, it takes less than half of torch's time, which also computes
+    where each maximum was."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, features_nchw: Tensor) -> Tensor:
+        """Features (N, C, H, W) with even H and W to (N, C, H/2, W/2)."""
+        if torch.is_grad_enabled() or features_nchw.device.type != "cpu":
+            return super().forward(features_nchw)
+        lines_nchw = torch.maximum(features_nchw[:, :, ::2], features_nchw[:, :, 1::2])
+        return torch.maximum(lines_nchw[..., ::2], lines_nchw[..., 1::2])
 
 
 def build(config: Config) -> nn.Sequential:
@@ -26,7 +42,7 @@ def build(config: Config) -> nn.Sequential:
                 if config.batch_norm:
                     modules[f"norm{number}"] = nn.BatchNorm2d(layer.outputs, momentum=config.bn_momentum)
                 if layer.pool:
-                    modules[f"pool{number}"] = nn.MaxPool2d(2)
+                    modules[f"pool{number}"] = MaxPool()
                 if config.dropout:
                     modules[f"drop{number}"] = nn.Dropout2d(config.dropout)
             case Linear():
@@ -41,5 +57,8 @@ def build(config: Config) -> nn.Sequential:
                     modules[f"drop{number}"] = nn.Dropout(config.dropout)
             case unknown:
                 assert_never(unknown)
-        modules[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
+        activation = ACTIVATIONS[config.activation]()
+        if isinstance(activation, nn.ReLU):
+            activation.inplace = True  # no layer needs what it put out for its own gradient
+        modules[f"{config.activation}{number}"] = activation
     return nn.Sequential(modules)

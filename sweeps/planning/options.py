@@ -128,7 +128,10 @@ class Options(BaseModel):
 
     @property
     def trial_data_dir(self) -> str | None:
-        """Where processes elsewhere, which have neither this environment nor this folder, find CIFAR-10."""
+        """Where processes elsewhere, which have neither this environment nor this folder, find CIFAR-10; None for other
+        data."""
+        if self.data != "cifar10":
+            return None
         named = self.data_dir or os.environ.get("CIFAR10_DIR")
         return named if not named or "://" in named else str(Path(named).expanduser().absolute())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from rich.console import Console
 
+from analysis.passwords import hide_passwords, traceback_of
 from analysis.record import REPORTED, Record
 from analysis.report import write_report
 from analysis.report_data import ReportData
@@ -67,6 +68,6 @@ def settled(record: Record, console: Console) -> bool:
 def say_failure(console: Console, failure: str, error: Exception) -> None:
     """Say that something computed from the record failed: the finished trials must not look lost."""
     if not isinstance(error, UsageError):
-        logger.exception(failure)
-    cause = str(error).strip().splitlines()[-1:]
-    console.print(f"{failure}: {''.join(cause)}; the trials are recorded all the same", style="red")
+        logger.error("%s\n%s", failure, traceback_of(error))
+    cause = hide_passwords("".join(str(error).strip().splitlines()[-1:]))
+    console.print(f"{failure}: {cause}; the trials are recorded all the same", style="red")

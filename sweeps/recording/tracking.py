@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
 from analysis.record import Record
-from sweeps.errors import UsageError
+from sweeps.errors import UsageError, first_line
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
@@ -55,7 +55,7 @@ def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Rec
         if database:
             follow_move(database, experiment, write=not dry)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError) as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
     if record.deleted:
         raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
     return record

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import requests
 from mlflow.exceptions import MlflowException
 
-from analysis.passwords import hide_passwords
+from analysis.passwords import hide_passwords, traceback_of
 from sweeps.errors import first_line
 from trainable.storage import DamagedFileError, StorageError
 
@@ -83,7 +83,7 @@ class Writer:
                 since = now.failing_since or time.monotonic()
                 self.delivery = replace(now, failing_since=since, problem=problem)
                 return False
-            logger.exception("the record refused a write")
+            logger.error("the record refused a write\n%s", traceback_of(error))
             now = replace(now, refused=now.refused + 1, problem=problem)
         self.delivery = replace(now, failing_since=None)
         return True
