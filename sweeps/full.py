@@ -204,7 +204,7 @@ def _sweep(options: Options) -> int:
     interrupt_once()
     if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
-        well = settled(prepared.record, progress)
+        well = settled(prepared.record, options.storage_path, progress)
         print_results(options, plan.tables.tables, plan.search, _output())
         return 0 if well else 1
     from sweeps.running.sweep import run

@@ -34,6 +34,7 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(tmp_path: 
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert "Nothing to do" in (tmp_path / "log.txt").read_text()
     assert histories(embedded(tmp_path)) == undisturbed()
+    assert not list((tmp_path / "sweep-storage" / "tune").iterdir()), "nothing is left of the killed drivers' Tune"
     (sweep,) = [sweep for sweep in record.sweeps() if REPORTED in sweep.tags]
     assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
     assert {sweep.status for sweep in record.sweeps()} == {"KILLED"}

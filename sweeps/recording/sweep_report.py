@@ -46,13 +46,14 @@ def sweep_report(
         yield write
 
 
-def settled(record: Record, console: Console) -> bool:
-    """Do what dead sweeps have left undone although every training is recorded: end their runs, and write the report
-    where the newest sweep has none. A report is on the whole record, so that one is enough.
+def settled(record: Record, storage_path: str, console: Console) -> bool:
+    """Do what dead sweeps have left undone although every training is recorded: end their runs, delete what Ray Tune
+    wrote for them, and write the report where the newest sweep has none. A report is on the whole record, so that one
+    is enough.
 
     Returns False, and says why, where the report cannot be made.
     """
-    tracking.end_abandoned(record)
+    tracking.end_abandoned(record, storage_path)
     newest = next(reversed(record.sweeps()), None)
     if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
         return True

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
 from analysis.record import Record
 from sweeps.errors import UsageError, first_line
+from sweeps.stages import remove_stages
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
@@ -126,11 +127,13 @@ def this_driver() -> str:
     return f"{platform.node()}:{os.getpid()}"
 
 
-def end_abandoned(record: Record) -> None:
-    """End the runs that a killed driver of this machine left as running, so that the UI does not show them so."""
+def end_abandoned(record: Record, storage_path: str) -> None:
+    """End the runs that a killed driver of this machine left as running, so that the UI does not show them so, and
+    delete what Ray Tune wrote for them."""
     for run in record.running():
         if lost_driver(run):
             record.client.set_terminated(run.info.run_id, "KILLED")
+            remove_stages(storage_path, run.info.run_id)
 
 
 def lost_driver(run: Run) -> bool:

@@ -25,7 +25,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
     options, trial = prepared.options, allocation.trial
     client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
     if prepared.record:
-        tracking.end_abandoned(prepared.record)
+        tracking.end_abandoned(prepared.record, options.storage_path)
     tags = {
         "data": options.data,
         "data_form": prepared.data.form,

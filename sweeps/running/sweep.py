@@ -37,6 +37,7 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
+from sweeps.stages import remove_stages, stage_name
 from sweeps.studies.proof import proof_name
 from trainable.storage import check_writable
 
@@ -130,7 +131,7 @@ class _Sweep:
     def run(self) -> SweepResult:
         result = self._result
         if self._plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
-            result.broken = not settled(self._read_record(), self._console)
+            result.broken = not settled(self._read_record(), self._options.storage_path, self._console)
             return result
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
@@ -147,6 +148,7 @@ class _Sweep:
             with self._console.status("finishing the record"):
                 if not recorder.finish(status):
                     result.undelivered = recorder.problem
+                remove_stages(self._options.storage_path, recorder.run_id)
                 not_told = self._notifier.close(status)
             if not_told:
                 self._console.print(not_told, style="yellow", soft_wrap=True)
@@ -212,13 +214,9 @@ class _Sweep:
                 resources=self._allocation.trial,
                 observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
-                name=self._stage_name(title),
+                name=stage_name(self._name, title, self._recorder.run_id),
             )
         self._result.add(count)
-
-    def _stage_name(self, title: str) -> str:
-        """The name of a stage's folder in the storage. Two sweeps may have the same name."""
-        return f"{self._name}-{title}-{self._recorder.run_id[:8]}"
 
     def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:
         """Search, race the best configs, prove the winner: each stage as far as the record lacks it."""
@@ -252,7 +250,7 @@ class _Sweep:
                 resources=self._allocation.trial,
                 observers=[self._recorder, self._notifier, display],
                 storage_path=self._options.storage_path,
-                name=self._stage_name("search"),
+                name=stage_name(self._name, "search", self._recorder.run_id),
             )
         self._result.add(count)
         self._samples -= count.failed
