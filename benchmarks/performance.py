@@ -52,7 +52,7 @@ def _sweep(figures: Figures) -> list[str]:
         f"| this project, fp32 | {_spread(figures['ours_epochs_a_minute'])} |",
         f"| ratio | {_spread(figures['ratio'])} |",
         "",
-        f"The peer's settings, each tried once: {tried}.",
+        f"The peer's settings, each tried for a short time: {tried}.",
     ]
 
 

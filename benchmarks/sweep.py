@@ -5,7 +5,8 @@
 
 Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. Runs of the two
 alternate. The time is from handing the trials to Ray until the last one has ended, with the start of actors. The peer
-is `benchmarks.peer`, with the fastest of several settings: CPUs or shares of the GPU for a trial, and loader processes.
+is `benchmarks.peer`, with the fastest of several settings, which are tried for one epoch: CPUs or shares of the GPU for
+a trial, and loader processes.
 """
 
 import tempfile
@@ -21,10 +22,12 @@ from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
 """What both are given: `trials`, `epochs`, `device`, `data` and `data_dir`."""
-EPOCHS = {"cpu": 1, "cuda": 400}
+EPOCHS = {"cpu": 3, "cuda": 400}
 """Epochs of a trial, by device: so many that training takes several times as long as the start of processes."""
-PEER_EPOCHS = {"cpu": 1, "cuda": 5}
+PEER_EPOCHS = {"cpu": 3, "cuda": 5}
 """The same for the peer, whose epochs on a GPU take seconds."""
+TRIED_EPOCHS = {"cpu": 1, "cuda": 5}
+"""For how long each of the peer's settings is tried."""
 
 
 def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
@@ -101,8 +104,8 @@ def main(
     data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
     data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
     trials: Annotated[int, typer.Option(help="Trials; seeds, on a GPU.")] = 4,
-    epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 1, on a GPU 400.")] = None,
-    peer_epochs: Annotated[int | None, typer.Option(help="The peer's; by default 1, on a GPU 5.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 3, on a GPU 400.")] = None,
+    peer_epochs: Annotated[int | None, typer.Option(help="The peer's; by default 3, on a GPU 5.")] = None,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 3,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -115,8 +118,9 @@ def main(
         settings = [{"cpus": 1, "gpus": 1 / share, "workers": workers} for share in (2, 4, 8) for workers in (0, 1)]
     else:
         settings = [{"cpus": cpus, "gpus": 0, "workers": workers} for cpus, workers in ((1, 0), (1, 1), (2, 0), (2, 2))]
+    tried_work = work | {"epochs": TRIED_EPOCHS[device]}
     tried = [
-        setting | {"seconds": alone("benchmarks.sweep:run_peer", work=peer_work, **setting)} for setting in settings
+        setting | {"seconds": alone("benchmarks.sweep:run_peer", work=tried_work, **setting)} for setting in settings
     ]
     fastest = min(tried, key=lambda setting: setting["seconds"])
     best = {name: fastest[name] for name in ("cpus", "gpus", "workers")}
