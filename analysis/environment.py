@@ -8,6 +8,7 @@ import warnings
 VARIABLES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the recorder tries again itself, without blocking
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # MLflow would draw a bar for each small file
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would stand among the results, twice a run
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # MLflow sets its own level and alembic's from it when it is imported
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else workers under `uv run` make environments of their own
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # nothing reads these files: MLflow is the record

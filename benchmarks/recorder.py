@@ -1,7 +1,5 @@
-"""How many trials a second the recorder writes: trials of 20 epochs that are over at once, with their kernels.
-
-python -m benchmarks.recorder
-"""
+"""What the recorder alone takes for trials of 20 epochs that are over at once, with their kernels. `benchmarks.scaling`
+calls it."""
 
 import tempfile
 import time

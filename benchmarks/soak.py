@@ -97,6 +97,23 @@ class Soak:
         self.driver.wait()
         return True
 
+    def kill_driver_alone(self) -> bool:
+        """Its Ray workers and, every other time, the recorder's process live on."""
+        assert self.driver
+        self.driver.kill()
+        self.driver.wait()
+        return True
+
+    def kill_recorder(self) -> bool:
+        """The recorder's process, where it has one."""
+        assert self.driver
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.driver.pid).children():
+                if "recorder_process" in " ".join(process.cmdline()):
+                    process.kill()
+                    return True
+        return False
+
     def kill_worker(self) -> bool:
         """One of those that train."""
         with suppress(psutil.NoSuchProcess):
@@ -148,6 +165,8 @@ class Soak:
 
 FAULTS: dict[str, Callable[[Soak], bool]] = {
     "the driver's process group is killed": Soak.kill_driver,
+    "the driver alone is killed": Soak.kill_driver_alone,
+    "the recorder's process is killed": Soak.kill_recorder,
     "a worker is killed": Soak.kill_worker,
     "a node is killed": Soak.kill_node,
     "a bit of a stored file is flipped, and the driver killed": Soak.flip_bit,

@@ -13,8 +13,8 @@ from filelock import FileLock
 
 UNFINISHED = "unfinished-"
 """How the name of a folder begins that is being filled."""
-UNFINISHED_S = 3600.0
-"""After so many seconds without a change nobody fills it any more."""
+UNFINISHED_S = 24 * 3600.0
+"""So many seconds after the last file was put directly into it, nobody fills it any more."""
 KEPT = 4
 """Folders beside each other that are kept: those that were asked for last."""
 
@@ -56,8 +56,13 @@ def _create(target: Path, fill: Callable[[Path], None]) -> None:
 
 def _remove_oldest(parent: Path) -> None:
     """Remove all but the newest folders, and what processes that were killed had not finished."""
-    folders = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
-    unfinished = [folder for folder in folders if folder.name.startswith(UNFINISHED)]
-    left = [folder for folder in unfinished if time.time() - folder.stat().st_mtime > UNFINISHED_S]
-    for folder in [*left, *[folder for folder in folders if folder not in unfinished][:-KEPT]]:
+    changed: dict[Path, float] = {}
+    for path in parent.iterdir():
+        with suppress(FileNotFoundError):  # another process has just finished it
+            if path.is_dir():
+                changed[path] = path.stat().st_mtime
+    unfinished = {path for path in changed if path.name.startswith(UNFINISHED)}
+    left = [path for path in unfinished if time.time() - changed[path] > UNFINISHED_S]
+    oldest = sorted(changed.keys() - unfinished, key=changed.__getitem__)[:-KEPT]
+    for folder in [*left, *oldest]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,16 +4,12 @@ It is passed down from the resources that the process was given, and never looke
 been given to nobody, or to another process.
 """
 
-import ctypes
 import platform
 from typing import assert_never
 
 import torch
 
 from trainable.config import Config
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""As in glibc's malloc.h."""
 
 
 class DeviceError(RuntimeError):
@@ -29,20 +25,10 @@ def prepare_torch(device: str | torch.device) -> torch.device:
             f"{platform.node()}: torch {torch.__version__} cannot use the GPU that it was given; "
             "python -c 'import torch; torch.cuda.init()' says why there; --gpus-per-trial 0 trains on CPUs"
         )
-    _keep_memory()
     torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
     torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32
     torch.backends.cudnn.benchmark = True
     return device
-
-
-def _keep_memory() -> None:
-    """Have the C library keep freed memory for the next tensor: fresh pages from the system cost a tenth of a training
-    step. It does so from the next allocation on; other libraries than glibc have no such setting."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:

@@ -59,11 +59,12 @@ class Session:
         while not trainer.done:
             with self._meter.running(), _explained(self._spec):
                 trainer.run_epoch()
+            if time.monotonic() > self._save_due and not trainer.done:
+                self.save()
             if time.monotonic() - start > budget_s or len(trainer.history) in self._spec.report_at:
                 break
         if trainer.done:
             self._write_results()
-        if trainer.done or time.monotonic() > self._save_due:
             self.save()
         report = TrialReport(
             epochs=tuple(trainer.history[self._reported_epochs :]),

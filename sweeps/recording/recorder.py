@@ -57,7 +57,7 @@ class Recorder(Observer):
 
     @property
     def problem(self) -> str:
-        """What the last write that failed said, in one line."""
+        """What a write that failed said, in one line; empty where all arrive."""
         return next((each.problem for each in self._deliveries() if each.problem), "")
 
     def _deliveries(self) -> list[Delivery]:
@@ -83,9 +83,19 @@ class Recorder(Observer):
         self._writer.put(lambda: write(self._client, self.run_id))
 
     def flush(self, patience_s: float = 60.0) -> bool:
-        """Wait until all that is queued is written; False once the server has been failing for `patience_s`."""
+        """Wait until all that is queued is written; False once the server has been failing for `patience_s`, or where a
+        process of the recorder has died."""
         marks = [self._writer.mark(), *(each.mark() for each in self._processes)]
-        return wait(lambda: all(written() for written in marks), self._deliveries, patience_s)
+
+        def over() -> bool:
+            return all(written() for written in marks) or self._broken
+
+        return wait(over, self._deliveries, patience_s) and not self._broken
+
+    @property
+    def _broken(self) -> bool:
+        """Whether a process has died with what it was to write."""
+        return any(each.died for each in self._processes)
 
     def finish(self, status: str, patience_s: float = 60.0) -> bool:
         """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered. Trials of

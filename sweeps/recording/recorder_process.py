@@ -3,8 +3,8 @@
 It ends at once when the driver is gone: what it had not written the next sweep records, and nothing twice.
 """
 
+import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +23,17 @@ from sweeps.recording.writer import POLL_S, Delivery, Writer
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOTS_A_PROCESS = 16
+"""Slots whose trials one process records. A trial of 20 epochs takes it a tenth of a second (docs/scaling.md), so that
+slots of 10-second trials keep a sixth of a core busy."""
+
+logger = logging.getLogger(__name__)
+
+
+def processes_for(slots: int, cores: int) -> int:
+    """How many processes record the trials of so many slots on a machine with so many cores, of which one is the
+    driver's. 0 where the driver does it beside its other work."""
+    return min(slots // SLOTS_A_PROCESS, max(1, cores - 1))
 
 
 @dataclass(frozen=True)
@@ -41,22 +52,34 @@ class _State:
     """Marks before which all is written."""
     delivery: Delivery = field(default_factory=Delivery)
 
+    def news_since(self, told: "_State") -> bool:
+        """Whether the driver must hear of it. The text of a failure may differ at each try, and the driver may not read
+        for hours."""
+        now, then = self.delivery, told.delivery
+        failing = now.failing_since is None, then.failing_since is None
+        return self.marks != told.marks or now.refused != then.refused or failing[0] != failing[1]
+
 
 class RecorderProcess(Observer):
     """The driver's end: has the runs of trials written by a process of its own. The methods return at once."""
 
     def __init__(self, sweep: SweepRun) -> None:
         self._connection, theirs = Pipe()
-        # -P: no code from the working folder
+        ignored = "SIGINT, signal.SIGTERM, signal.SIGHUP"  # the driver gets them, too, and says when to end
+        code = (
+            f"import signal; [signal.signal(each, signal.SIG_IGN) for each in (signal.{ignored})]; "
+            f"from {__name__} import serve; serve({theirs.fileno()})"
+        )
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", f"from {__name__} import main; main({theirs.fileno()})"],
+            [sys.executable, "-P", "-c", code],  # -P: no code from the working folder
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
-        self._marks, self._state = 0, _State()
+        self._marks, self._state, self._said = 0, _State(), False
         self._sender = Writer()  # the pipe may be full while the process starts
         self._send(sweep)
 
@@ -75,13 +98,14 @@ class RecorderProcess(Observer):
     def finish(self) -> None:
         """As that of `TrialRuns`; the process ends once all is written."""
         self._send(_Call("finish"))
+        self._sender.close()
 
     def mark(self) -> Callable[[], bool]:
         """As that of `Writer`."""
         self._marks += 1
         self._send(_Call("mark"))
         number = self._marks
-        return lambda: self._read().marks >= number or self.closed
+        return lambda: self._read().marks >= number
 
     @property
     def closed(self) -> bool:
@@ -89,18 +113,27 @@ class RecorderProcess(Observer):
         return self._process.poll() is not None
 
     @property
+    def died(self) -> bool:
+        """Whether the process has ended too early."""
+        return bool(self._process.poll())
+
+    @property
     def delivery(self) -> Delivery:
-        """How far the process has come. One that died has refused what it was to write."""
+        """Whether the process's writes arrive. One that died counts as one refused write."""
         delivery = self._read().delivery
-        if self._process.poll():
+        if self.died:
             problem = f"a process of the recorder ended with code {self._process.returncode}"
             return replace(delivery, failing_since=None, refused=delivery.refused + 1, problem=problem)
         return delivery
 
     def _send(self, message: SweepRun | _Call) -> None:
         def send() -> None:
-            with suppress(OSError):  # it has died: see `delivery`
+            try:
                 self._connection.send(message)
+            except OSError:  # it has died
+                if not self._said:
+                    logger.error("a process of the recorder has died; the next sweep records its trials")
+                self._said = True
 
         self._sender.put(send)
 
@@ -109,6 +142,14 @@ class RecorderProcess(Observer):
             while self._connection.poll():
                 self._state = self._connection.recv()
         return self._state
+
+
+def serve(descriptor: int) -> None:
+    """The process: write what comes from the driver at the other end of this file descriptor, until that is all."""
+    try:
+        _serve(Connection(descriptor))
+    except (EOFError, OSError):
+        os._exit(1)  # the driver is gone. At once: the next sweep may record these trials already
 
 
 def _serve(connection: Connection) -> None:
@@ -128,17 +169,7 @@ def _serve(connection: Connection) -> None:
             if call.method == "finish":
                 writer.close()
         state = _State(sum(written() for written in marks), writer.delivery)
-        if state != told:
+        if state.news_since(told):
             connection.send(state)
             told = state
     connection.send(_State(len(marks), writer.delivery))
-
-
-def main(descriptor: int) -> None:
-    """The process: serve the connection that this file descriptor is an end of."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the driver gets them, too, and says when to end
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        _serve(Connection(descriptor))
-    except (EOFError, OSError):
-        os._exit(1)  # at once: the next sweep may record these trials already

@@ -19,7 +19,7 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
-from analysis.record import Record
+from analysis.record import ROLE, Record
 from sweeps.errors import UsageError, first_line
 from sweeps.stages import remove_stages
 
@@ -132,8 +132,9 @@ def end_abandoned(record: Record, storage_path: str) -> None:
     delete what Ray Tune wrote for them."""
     for run in record.running():
         if lost_driver(run):
+            if run.data.tags.get(ROLE) == "sweep":
+                remove_stages(storage_path, run.info.run_id)
             record.client.set_terminated(run.info.run_id, "KILLED")
-            remove_stages(storage_path, run.info.run_id)
 
 
 def lost_driver(run: Run) -> bool:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -66,18 +67,20 @@ class TrialRuns(Observer):
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        trial = self._trials[trial_id]
-        trial.news.append(_News(report, now_ms()))  # the time is not taken in the write: one that is repeated is equal
-        self._put(lambda: self._write_news(trial))
+        if trial := self._trials.get(trial_id):
+            trial.news.append(_News(report, now_ms()))  # the time is not taken in the write: a repeated one is equal
+            self._put(lambda: self._write_news(trial))
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
-        trial, now = self._trials[trial_id], now_ms()
-        self._put(lambda: self._end(trial, end, error, now))
+        if trial := self._trials.get(trial_id):
+            now = now_ms()
+            self._put(lambda: self._end(trial, end, error, now))
 
     def finish(self) -> None:
-        """End the trials of which nobody told the end: they were interrupted."""
-        self._put(self._end_running)
+        """End the trials of which nobody told the end, or whose end was refused: they were interrupted."""
+        for trial_id in list(self._trials):
+            self.trial_ended(trial_id, TrialEnd.INTERRUPTED, "")
         self._put(self._remove_finished)
 
     def _start(self, trial: "_TrialRun") -> None:
@@ -109,6 +112,8 @@ class TrialRuns(Observer):
             trial.written(batch)
 
     def _end(self, trial: "_TrialRun", end: TrialEnd, error: str, now: int) -> None:
+        if not trial.run_id or trial.trial_id not in self._trials:
+            return  # its run was refused, or it has ended before the sweep did
         status, complete = _STATUS[end], end == TrialEnd.COMPLETE
         batch = trial.batch()
         epochs = trial.spec.config.epochs if complete else len(batch.epochs)
@@ -126,10 +131,6 @@ class TrialRuns(Observer):
             self._finished.append(trial.storage)
             self._put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
         del self._trials[trial.trial_id]
-
-    def _end_running(self) -> None:
-        for trial in list(self._trials.values()):
-            self._end(trial, TrialEnd.INTERRUPTED, "", now_ms())
 
     def _remove_finished(self) -> None:
         for storage in self._finished:  # an actor may have saved once more as it was stopped
@@ -183,7 +184,7 @@ class _TrialRun:
     """Those that are written."""
     news: list[_News] = field(default_factory=list)
 
-    @property
+    @cached_property
     def storage(self) -> TrialStorage:
         return TrialStorage(self.spec.storage_path, self.spec.key, self.spec.seeds)
 

@@ -23,14 +23,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """How far a writer has come."""
+    """Whether a writer's writes arrive."""
 
     failing_since: float | None = None
     """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
     refused: int = 0
     """Writes that no repetition would deliver."""
     problem: str = ""
-    """What the last write that failed said, in one line."""
+    """What the last write that failed said, in one line. Empty once the server answers, if nothing was refused."""
 
 
 class Writer:
@@ -85,7 +85,7 @@ class Writer:
                 return False
             logger.error("the record refused a write\n%s", traceback_of(error))
             now = replace(now, refused=now.refused + 1, problem=problem)
-        self.delivery = replace(now, failing_since=None)
+        self.delivery = replace(now, failing_since=None, problem=now.problem if now.refused else "")
         return True
 
 

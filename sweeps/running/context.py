@@ -10,7 +10,8 @@ from trainable.config import Config
 from trainable.trial import TrialSpec
 
 REPORTS_A_SECOND = 100
-"""Of all trials of a sweep together, at most: each costs the driver milliseconds."""
+"""Of all trials of a sweep together, at most, beside those that end a trial or a rung: each costs the driver
+milliseconds."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from sweeps.planning.resources import Allocation
 from sweeps.recording import tracking
 from sweeps.recording.note import NOTE, started_note
 from sweeps.recording.recorder import Recorder
+from sweeps.recording.recorder_process import processes_for
 from sweeps.running.cluster import ROOT
 
-SLOTS_A_PROCESS = 32
-"""One process of the recorder for so many slots; a sweep with fewer slots records in the driver's own process. A trial
-of 20 epochs takes the record a tenth of a second, so that slots of 10-second trials keep a third of a core busy."""
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 
@@ -60,7 +58,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         tables=tables,
         searches=searches,
         study_file=options.study_file,
-        processes=min(allocation.slots // SLOTS_A_PROCESS, max(1, len(os.sched_getaffinity(0)) - 1)),
+        processes=processes_for(allocation.slots, len(os.sched_getaffinity(0))),
     )
     recorder.act(partial(log_origin, origin=_origin()))
     return recorder
