@@ -151,6 +151,15 @@ def test_a_network_that_never_ran_is_forecast_from_the_one_nearest_in_size() -> 
     assert Rates("cpu", (Timing(vgg, "cpu", 600.0),)).training_s(vgg, 1) == pytest.approx(601.0)
 
 
+def test_what_bf16_saves_is_learnt_from_networks_in_both_precisions_on_one_processor() -> None:
+    fp32, bf16 = Config(), Config(precision="bf16")
+    bigger = Config(channels=(64, 128), hidden=(512, 512))
+    apart = (Timing(fp32, "cpu", 10.0, "slow"), Timing(bf16, "cpu", 2.0, "fast"), Timing(bigger, "cpu", 100.0, "fast"))
+    assert Rates("cpu", apart).bf16_speedup() is None
+    paired = (*apart, Timing(fp32, "cpu", 3.0, "fast"), Timing(fp32, "cuda", 9.0, "fast"))
+    assert Rates("cpu", paired).bf16_speedup() == pytest.approx(1.5)
+
+
 def test_makespan_packs_the_longest_first() -> None:
     assert makespan([3, 3, 2, 2, 2], 2) == 7
     assert makespan([5], 4) == 5

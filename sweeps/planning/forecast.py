@@ -82,6 +82,9 @@ class Forecast(BaseModel):
     power: PowerForecast | None = None
     """What the planned seeds can show; None where the record has too little to learn it from."""
     total_s: float
+    bf16_total_s: float | None = None
+    """The same with `--precision bf16`, by the trainings that the record has in both precisions; None where it has none
+    on this device, or where the tables are not in fp32."""
     cost: float | None = None
     """Money at the given prices; see `rates.cost`."""
 
@@ -118,6 +121,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         )
         slot_s, wall_s = slot_s + (search_s + race_s + proof_s) * slots, wall_s + search_s + race_s + proof_s
     prices = prepared.options.prices
+    speedup = rates.bf16_speedup() if all(each.config.precision == "fp32" for each in tables.to_run) else None
     return Forecast(
         data=prepared.data,
         resources=_resources(trial),
@@ -133,6 +137,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         search=search,
         power=forecast_power(tables, prepared.trials),
         total_s=round(wall_s, 1),
+        bf16_total_s=round(wall_s / speedup, 1) if speedup and wall_s else None,
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )
 

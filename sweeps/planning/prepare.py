@@ -125,7 +125,12 @@ def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
 def rates_on(device: str, trials: Sequence[TrialRecord]) -> Rates:
     """How fast slots of a device train, learnt from recorded trials."""
     timings = (
-        Timing(trial.config, trial.tags.get("device", ""), trial.metrics["seed_epoch_s"])
+        Timing(
+            trial.config,
+            trial.tags.get("device", ""),
+            trial.metrics["seed_epoch_s"],
+            trial.tags.get("device_name", ""),
+        )
         for trial in trials
         if "seed_epoch_s" in trial.metrics
     )

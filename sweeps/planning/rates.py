@@ -34,6 +34,8 @@ class Timing:
     """`cpu` or `cuda`."""
     seed_epoch_s: float
     """Seconds of one epoch of one seed."""
+    device_name: str = ""
+    """The model of the processor or GPU."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,16 @@ class Rates:
 
         nearest = _network(min(timings, key=distance).config)
         return median(epoch_flops(t.config) / t.seed_epoch_s for t in timings if _network(t.config) == nearest)
+
+    def bf16_speedup(self) -> float | None:
+        """How many times as fast trainings in bf16 are as the same network's in fp32 on the same model of the device:
+        the median over the networks and models of which the record has both; None where it has no such pair."""
+        seconds: dict[tuple, dict[str, list[float]]] = {}
+        for timing in self._on_device:
+            pair = seconds.setdefault((_network(timing.config.change(precision="fp32")), timing.device_name), {})
+            pair.setdefault(timing.config.precision, []).append(timing.seed_epoch_s)
+        ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in seconds.values() if len(pair) == 2]
+        return median(ratios) if ratios else None
 
     @property
     def _on_device(self) -> list[Timing]:

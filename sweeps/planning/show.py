@@ -59,6 +59,10 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         console.print(power_line(power))
     if not trial.gpus_per_trial:
         console.print("no GPU is asked for or in sight: trials run on CPUs")
+    if forecast.bf16_total_s is not None:
+        saved = 1 - forecast.bf16_total_s / forecast.total_s
+        change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
+        console.print(f"--precision bf16 would take {change} time, by the trainings that the record has in both")
     if surfaces := forecast.surfaces:
         console.print(
             f"loss surfaces: {surfaces.to_run} to compute in about {duration(surfaces.forecast_s)}; more follow "
