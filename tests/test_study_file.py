@@ -32,12 +32,12 @@ def test_a_file_runs_alone_or_beside_other_studies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plans = []
-    for more in ([], ["--studies", "tables"]):
+    for more in ([], ["--studies", "tables"], ["--studies", "schedules"]):
         arguments = (*DIGITS, "--study", str(TABLES), "--dry-run", "--json", *more)
         assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
         plans.append(json.loads(capsys.readouterr().out))
-    assert [plan["rows"] for plan in plans] == [3, 27]
-    assert [plan["distinct"] for plan in plans] == [3, 20], "its first row is the baseline"
+    assert [plan["rows"] for plan in plans] == [3, 27, 3]
+    assert [plan["distinct"] for plan in plans] == [3, 20, 3], "its first row is the baseline"
     arguments = (*DIGITS, "--study", str(SEARCH), "--samples", "3", "--dry-run", "--json")
     assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
     assert json.loads(capsys.readouterr().out)["search"]["to_run"] == 3

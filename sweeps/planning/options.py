@@ -215,7 +215,7 @@ def parse(
         named = tuple(name for name in named if not STUDIES[name].search)
     try:
         return Options(
-            studies=(*named, *([own.name] if own else [])) or ("",),
+            studies=tuple(dict.fromkeys((*named, *([own.name] if own else [])))) or ("",),
             study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
