@@ -25,6 +25,8 @@ TRIALS_A_SLOT = 6
 TRIAL_S = 5.0
 REPEATS = 3
 REPORTS = 20
+FEW_AND_MANY = (100, 500)
+"""Trials of no work. The start of a sweep is in both, so their difference is what trials cost."""
 RECORDED = 100
 """Trials that the recorder writes."""
 RECORDERS = (0, 1, 2)
@@ -66,15 +68,24 @@ def on_nodes(nodes: int, count: int, sleep_s: float, epochs: int = 1) -> dict[st
         cluster.shutdown()
 
 
+def measure_driver() -> dict[str, dict[str, float]]:
+    """Trials of no work, from which follows what one more trial and one more report cost."""
+    few, many = FEW_AND_MANY
+    return {
+        "few": alone(ON_NODES, nodes=1, count=few, sleep_s=0.0),
+        "many": alone(ON_NODES, nodes=1, count=many, sleep_s=0.0),
+        "reporting": alone(ON_NODES, nodes=1, count=few, sleep_s=0.0, epochs=REPORTS),
+    }
+
+
 def measure() -> dict[str, Any]:
-    """Run the sleeping sweeps, and measure what one more report costs the driver."""
+    """Run the sleeping sweeps, the trials of no work, and the recorder alone."""
     scaled = [
         alone(ON_NODES, nodes=nodes, count=nodes * SLOTS_A_NODE * TRIALS_A_SLOT, sleep_s=TRIAL_S)
         for _ in range(REPEATS)
         for nodes in NODES
     ]
-    single, many = (alone(ON_NODES, nodes=1, count=100, sleep_s=0.0, epochs=epochs) for epochs in (1, REPORTS))
-    report_s = (many["driver_cpu_s"] - single["driver_cpu_s"]) / (100 * (REPORTS - 1))
+    no_work = measure_driver()
     recorders = {
         str(count): alone("benchmarks.recorder:record", trials=RECORDED, processes=count) / RECORDED
         for count in RECORDERS
@@ -82,8 +93,7 @@ def measure() -> dict[str, Any]:
     return {
         "trial_s": TRIAL_S,
         "scaled": scaled,
-        "report_s": report_s,
-        "no_work": [single, many],
+        "no_work": no_work,
         "recorders": recorders,
         "recorded_s": recorders["1"],
     }

@@ -60,20 +60,21 @@ def simulate(
 def fit(figures: dict[str, Any]) -> Costs:
     """Costs from `benchmarks.scaling`'s measurements.
 
-    The driver's costs are its processor time where the recorder has a process of its own. The latency is the rest of
-    the time that trials without work took. The start is found by bisection, so that the simulation takes as long as the
-    largest cluster did; the smaller clusters are left as a check.
+    The driver's costs are its processor time where the recorder has a process of its own: what more trials of no work
+    take, and more reports. The latency is the rest of the time that more trials of no work take. The start is found by
+    bisection, so that the simulation takes as long as the largest cluster did; the smaller ones check it.
     """
-    single = figures["no_work"][0]
-    report_s = figures["report_s"]
-    trial_s = single["driver_cpu_s"] / single["trials"] - report_s
+    few, many, reporting = (figures["no_work"][name] for name in ("few", "many", "reporting"))
+    more = many["trials"] - few["trials"]
+    report_s = (reporting["driver_cpu_s"] - few["driver_cpu_s"]) / (few["trials"] * (reporting["epochs"] - 1))
+    trial_s = (many["driver_cpu_s"] - few["driver_cpu_s"]) / more - report_s
     walls: dict[int, list[float]] = {}
     for row in figures["scaled"]:
         walls.setdefault(int(row["slots"]), []).append(row["trials_s"] + row["recorder_rest_s"])
     most_slots = max(walls)
     trials_a_slot = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
-    idle_s = single["trials_s"] * single["slots"] / single["trials"]
-    latency_s = max(0.0, idle_s - single["slots"] * (trial_s + report_s))
+    on_slot_s = (many["trials_s"] - few["trials_s"]) * few["slots"] / more
+    latency_s = max(0.0, on_slot_s - few["slots"] * (trial_s + report_s))
     costs = Costs(trial_s, report_s, latency_s, start_s=0.0, recorded_s=figures["recorded_s"])
     low, high = 0.0, 100.0
     for _ in range(40):

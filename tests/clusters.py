@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import ray.util
 
-from tests.conftest import sweep_command
+from tests.conftest import ROOT
 
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE = "--object-store-memory=100000000"
@@ -69,10 +69,10 @@ class Cluster:
     folder: Path
     """Ray's own files, in a short path: its sockets need one."""
 
-    def sweep(self, *arguments: str, folder: Path) -> subprocess.Popen:
-        """`sweeps/full.py` on this cluster, with what it prints in `FOLDER/sweep.log`."""
+    def sweep_on_fake_gpus(self, *arguments: str, folder: Path) -> subprocess.Popen:
+        """`tests/fake_gpus.py` on this cluster, with what it prints in `FOLDER/sweep.log`."""
         with (folder / "sweep.log").open("a") as log:
-            command = sweep_command("--address", self.address, *arguments)
+            command = [sys.executable, str(ROOT / "tests" / "fake_gpus.py"), "--address", self.address, *arguments]
             return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=log, stderr=log)
 
     @contextmanager

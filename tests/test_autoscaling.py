@@ -28,10 +28,11 @@ NODE_TYPES = {
 
 
 @pytest.fixture
-def growing(tmp_path: Path) -> Any:
+def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A cluster of a head without CPUs that starts up to two nodes with a fake GPU each."""
     import ray.util
 
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # with none in it Ray starts no node with a GPU
     # the provider must know the head's port before there is a head
     port = free_port()
     config = {
@@ -61,7 +62,7 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
     log = tmp_path / "sweep.log"
     with growing.watched() as seen:
         wait_for("the watcher", seen)
-        sweep = growing.sweep(*arguments, folder=tmp_path)
+        sweep = growing.sweep_on_fake_gpus(*arguments, folder=tmp_path)
 
         def with_gpus() -> set[str]:
             return {node["id"] for node in seen()[-1]["nodes"] if node["alive"] and node.get("GPU")}
@@ -86,7 +87,7 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
 def test_trials_land_where_their_gpu_memory_fits(growing: Cluster, tmp_path: Path) -> None:
     arguments = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1", "--gpus-per-trial", "1"]
     with growing.watched() as seen:
-        large = growing.sweep(*arguments, "--gpu-memory-per-trial", "40", "--slots", "2", folder=tmp_path)
+        large = growing.sweep_on_fake_gpus(*arguments, "--gpu-memory-per-trial", "40", "--slots", "2", folder=tmp_path)
         assert large.wait(timeout=200) == 0, (tmp_path / "sweep.log").read_text()
         memory = {node["gpu_memory_gb"] for look in seen() for node in look["nodes"] if node.get("GPU")}
     assert memory == {80}

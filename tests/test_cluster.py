@@ -1,6 +1,7 @@
 """A sweep on a Ray cluster that is already up: joined from outside, and as a submitted job."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_job_is_submitted_followed_stopped_and_goes_on(tmp_path: Path) -> None
     with cluster("--num-cpus=2", f"--dashboard-port={port}", agent, port=port + 1) as running:
 
         def submit(name: str, *arguments: str, no_wait: tuple[str, ...] = (), check: bool = True) -> str:
-            entry = ["python", "sweeps/full.py", "--address", "auto", "--data", "digits", "--studies", "tables"]
+            entry = [sys.executable, "sweeps/full.py", "--address", "auto", "--data", "digits", "--studies", "tables"]
             where = ["--tracking-uri", record, "--storage-path", storage]
             job = ["--working-dir", str(clone), "--submission-id", name, *no_wait, "--", *entry, *arguments, *where]
             return _job(running, port, "submit", *job, check=check)
