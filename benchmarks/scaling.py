@@ -160,8 +160,8 @@ def page(figures: dict[str, Any]) -> str:
         lines.append(f"| {trials:,} | {slots:,} | {seconds:g} | {reports:,} | {published:.0f} s | {model:.0f} s |")
     lines += [
         "",
-        "A report keeps the driver busy for as long as a seventh of a trial. A trial therefore reports at most once a "
-        f"second and, with more than {REPORTS_A_SECOND} slots, more rarely.",
+        f"A trial reports at most once a second and, with more than {REPORTS_A_SECOND} slots, more rarely: the driver "
+        "has work with each report.",
         "",
         "## Simulated: 10 to 1,000 slots",
         "",
