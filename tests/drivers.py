@@ -14,7 +14,8 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer
 
-EPOCHS = 15
+EPOCHS = 40
+"""So many that the first checkpoint, after two seconds, comes before the last epoch."""
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
 

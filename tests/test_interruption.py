@@ -13,9 +13,9 @@ from analysis.record import REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.clusters import wait_for
 from tests.conftest import sweep_command
-from tests.drivers import checkpoints, embedded, histories, kill_family, start, undisturbed
+from tests.drivers import EPOCHS, checkpoints, embedded, histories, kill_family, start, undisturbed
 
-NOTE_OF_STOPPED = "Tables 3 (Loss): 1 seeds, 15 epochs on digits.\n\nIt has not ended."
+NOTE_OF_STOPPED = f"Tables 3 (Loss): 1 seeds, {EPOCHS} epochs on digits.\n\nIt has not ended."
 
 
 def trials(folder: Path) -> list[TrialRecord]:
