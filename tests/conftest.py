@@ -34,6 +34,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     # Ray's own is 15: beside two other tests such a worker gets nothing
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in a background job
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
 
 
 @pytest.fixture(autouse=True)
