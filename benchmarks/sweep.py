@@ -33,17 +33,18 @@ TRIED_EPOCHS = {"cpu": 1, "cuda": 5}
 def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
     """Seconds that the peer takes. `cpus` and `gpus` are those of one trial, `workers` its loader processes."""
     import ray
-    from ray import tune
+    from ray import cloudpickle, tune
 
-    from benchmarks.peer import train_cifar
+    from benchmarks import peer
     from sweeps.running.cluster import connect
 
+    cloudpickle.register_pickle_by_value(peer)  # workers have the packages, and no benchmarks
     connect("local")
     with tempfile.TemporaryDirectory() as folder:
         threads = max(1, int(cpus))
         space = {name: work[name] for name in ("epochs", "device", "data", "data_dir")}
         tuner = tune.Tuner(
-            tune.with_resources(train_cifar, {"cpu": cpus, "gpu": gpus}),
+            tune.with_resources(peer.train_cifar, {"cpu": cpus, "gpu": gpus}),
             param_space={**space, "workers": workers, "threads": threads, "trial": tune.grid_search([*_range(work)])},
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
