@@ -7,9 +7,10 @@ import time
 import numpy as np
 from safetensors.numpy import save as to_safetensors
 
+from benchmarks.overhead import NOWHERE
 from trainable.config import Config
 from trainable.storage import TRACES, WEIGHTS, TrialStorage
-from trainable.trial import Environment, Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 EPOCHS = 20
 FILTERS = (16, 3, 3, 3)
@@ -57,6 +58,6 @@ def _ended(folder: str, index: int) -> TrialSpec:
 
 
 def _report(number: int) -> TrialReport:
-    first = Environment(device="cpu", device_name="", host="", python="", torch="") if number == 1 else None
+    first = NOWHERE if number == 1 else None
     epoch = Epoch(number, 0.5, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
     return TrialReport(epochs=(epoch,), done=number == EPOCHS, environment=first)

@@ -37,7 +37,7 @@ class Counting(TuneTrainable):
         pass
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._longest_s = None
+        self._longest_s, self._report_s = None, 1.0
         self._folder, self._own_epochs = Path(spec_of(config).storage_path), 0
         self._add("processes")
         self._session = self

@@ -31,7 +31,7 @@ class TuneTrainable(tune.Trainable):
     """Every further step may take so long, or `STEP_FACTOR` times as long as the longest before, whichever is more."""
     STEP_FACTOR = 20.0
 
-    _report_s = 1.0
+    _report_s: float
     """The trial's `TrialSpec.report_s`."""
     _longest_s: float | None
     """Seconds of the trial's longest step in this process."""

@@ -81,8 +81,9 @@ class Rates:
         the median over the networks and models of which the record has both; None where it has no such pair."""
         seconds: dict[tuple, dict[str, list[float]]] = {}
         for timing in self._on_device:
-            pair = seconds.setdefault((_network(timing.config.change(precision="fp32")), timing.device_name), {})
-            pair.setdefault(timing.config.precision, []).append(timing.seed_epoch_s)
+            *network, precision = _network(timing.config)
+            pair = seconds.setdefault((*network, timing.device_name), {})
+            pair.setdefault(precision, []).append(timing.seed_epoch_s)
         ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in seconds.values() if len(pair) == 2]
         return median(ratios) if ratios else None
 

@@ -55,9 +55,8 @@ class _State:
     def news_since(self, told: "_State") -> bool:
         """Whether the driver must hear of it. The text of a failure may differ at each try, and the driver may not read
         for hours."""
-        now, then = self.delivery, told.delivery
-        failing = now.failing_since is None, then.failing_since is None
-        return self.marks != told.marks or now.refused != then.refused or failing[0] != failing[1]
+        now, then = ((each.marks, each.delivery.refused, each.delivery.failing_since is None) for each in (self, told))
+        return now != then
 
 
 class RecorderProcess(Observer):
@@ -65,9 +64,9 @@ class RecorderProcess(Observer):
 
     def __init__(self, sweep: SweepRun) -> None:
         self._connection, theirs = Pipe()
-        ignored = "SIGINT, signal.SIGTERM, signal.SIGHUP"  # the driver gets them, too, and says when to end
-        code = (
-            f"import signal; [signal.signal(each, signal.SIG_IGN) for each in (signal.{ignored})]; "
+        code = (  # before the imports, which take seconds: the driver gets these signals, too, and says when to end
+            "from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal; "
+            "[signal(each, SIG_IGN) for each in (SIGINT, SIGTERM, SIGHUP)]; "
             f"from {__name__} import serve; serve({theirs.fileno()})"
         )
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
