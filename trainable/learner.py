@@ -67,14 +67,16 @@ class Learner:
     def train(self, epoch: int) -> list[float]:
         """Train for one epoch, counted from 1. Returns each seed's training loss, averaged over the images."""
         self.model.train()
-        losses, batch_sizes = [], []
+        # one tensor for all steps: small ones kept from each would lie between the large pieces that a step frees
+        losses_ts = torch.empty(self._batches.steps_per_epoch, len(self.seeds), device=self._device)
+        batch_sizes = []
         steps_before = (epoch - 1) * self._batches.steps_per_epoch
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 losses_s, *gradients = self._step(rows_ns, augmentation_nsa)
-                losses.append(losses_s.clone())
+                losses_ts[step] = losses_s
                 if self._probe_every and step % self._probe_every == 0:
                     gradients = [gradient.clone() for gradient in gradients]  # the probe's steps overwrite them
                     self._probe((rows_ns, augmentation_nsa), gradients)
@@ -86,9 +88,8 @@ class Learner:
                 if self._average is not None:
                     self._average.update(steps_before + step + 1)
                 batch_sizes.append(len(rows_ns))
-        losses_ts = torch.stack(losses).cpu()
-        self.losses.append(losses_ts)
-        return np.average(losses_ts.double().numpy(), axis=0, weights=batch_sizes).tolist()
+        self.losses.append(losses_ts.cpu())
+        return np.average(self.losses[-1].double().numpy(), axis=0, weights=batch_sizes).tolist()
 
     def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """Which images of a split each seed's result classifies correctly in evaluation mode: bool (N, S), on CPU.
