@@ -31,8 +31,8 @@ def page() -> str:
 
 
 def _sweep(figures: Figures) -> list[str]:
-    work, best = figures["work"], figures["peer_best"]
-    peer_epochs = work.get("peer_epochs", work["epochs"])  # older results have one number for both
+    work, best, ours = figures["work"], figures["peer_best"], figures["ours_epochs_a_minute"]
+    peer_epochs = work["peer_epochs"]
     shorter = f", {peer_epochs} for the peer," if peer_epochs != work["epochs"] else ""
     tried = ", ".join(
         f"{setting['cpus']:g} CPU, {setting['gpus']:g} GPU and {setting['workers']} loader process(es) a trial: "
@@ -49,8 +49,8 @@ def _sweep(figures: Figures) -> list[str]:
         "|---|---|",
         f"| peer: Ray Tune as in PyTorch's tutorial, {best['workers']} loader process(es), {best['cpus']:g} CPU(s) a "
         f"trial | {_spread(figures['peer_epochs_a_minute'])} |",
-        f"| this project, fp32 | {_spread(figures['ours_epochs_a_minute'])} |",
-        f"| ratio | {_spread(figures['ratio'])} |",
+        *(f"| this project, {precision} | {_spread(rate)} |" for precision, rate in ours.items()),
+        *(f"| ratio, {precision} | {_spread(ratio)} |" for precision, ratio in figures["ratio"].items()),
         "",
         f"The peer's settings, each tried for a short time: {tried}.",
     ]

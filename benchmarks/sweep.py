@@ -3,8 +3,8 @@
     python -m benchmarks.sweep --data-dir ../shared/cifar10
     python -m benchmarks.sweep --device cuda
 
-Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. Runs of the two
-alternate. The time is from handing the trials to Ray until the last one has ended, with the start of actors. The peer
+Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. On a CPU this
+project does so in single precision and in bfloat16, the peer in single precision. Their runs alternate. The time is from handing the trials to Ray until the last one has ended, with the start of actors. The peer
 is `benchmarks.peer`, with the fastest of several settings, which are tried for one epoch: CPUs or shares of the GPU for
 a trial, and loader processes.
 """
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import alone, save, spread
-from trainable.config import Config
+from trainable.config import Config, Precision
 from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
@@ -26,6 +26,8 @@ EPOCHS = {"cpu": 3, "cuda": 400}
 """Epochs of a trial, by device: so many that training takes several times as long as the start of processes."""
 PEER_EPOCHS = {"cpu": 3, "cuda": 5}
 """The same for the peer, whose epochs on a GPU take seconds."""
+PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32",)}
+"""The precisions that this project is timed in, by device."""
 TRIED_EPOCHS = {"cpu": 1, "cuda": 5}
 """For how long each of the peer's settings is tried."""
 
@@ -56,7 +58,7 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
     return seconds
 
 
-def run_ours(work: Work) -> float:
+def run_ours(work: Work, precision: Precision) -> float:
     """Seconds that this project takes. On a CPU each seed is a trial; on a GPU all are fused in one trial."""
     import ray
 
@@ -68,7 +70,7 @@ def run_ours(work: Work) -> float:
     from trainable.data import load
 
     connect("local")
-    config = Config(data=work["data"], epochs=work["epochs"])
+    config = Config(data=work["data"], epochs=work["epochs"], precision=precision)
     fingerprint = load(work["data"], work["data_dir"]).fingerprint
     fused = work["device"] == "cuda"
     with tempfile.TemporaryDirectory() as folder:
@@ -125,10 +127,12 @@ def main(
     ]
     fastest = min(tried, key=lambda setting: setting["seconds"])
     best = {name: fastest[name] for name in ("cpus", "gpus", "workers")}
-    peer, ours = [], []
+    peer: list[float] = []
+    ours: dict[str, list[float]] = {precision: [] for precision in PRECISIONS[device]}
     for _ in range(repeats):
         peer.append(trials * peer_epochs * 60 / alone("benchmarks.sweep:run_peer", work=peer_work, **best))
-        ours.append(trials * epochs * 60 / alone("benchmarks.sweep:run_ours", work=work))
+        for precision, rates in ours.items():
+            rates.append(trials * epochs * 60 / alone("benchmarks.sweep:run_ours", work=work, precision=precision))
     save(
         "sweep",
         device,
@@ -137,8 +141,11 @@ def main(
             "peer_settings": tried,
             "peer_best": best,
             "peer_epochs_a_minute": spread(peer),
-            "ours_epochs_a_minute": spread(ours),
-            "ratio": spread([fast / slow for slow, fast in zip(peer, ours, strict=True)]),
+            "ours_epochs_a_minute": {precision: spread(rates) for precision, rates in ours.items()},
+            "ratio": {
+                precision: spread([fast / slow for slow, fast in zip(peer, rates, strict=True)])
+                for precision, rates in ours.items()
+            },
         },
     )
 
