@@ -1,6 +1,6 @@
 """The effect of each ablation: its error against that of its reference, paired by seed, with intervals and tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -144,13 +144,13 @@ def paired_effects(
     for table in tables:
         for row in table.rows:
             rows.setdefault(row.key, (table, row))
-    names = {
-        key: BASELINE if row.config.is_baseline else f"{table.slug}: {row.name}" for key, (table, row) in rows.items()
-    }
+    names = {key: f"{table.slug}: {row.name}" for key, (table, row) in rows.items()} | dict.fromkeys(
+        compared_baselines(tables), BASELINE
+    )
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
     for key, (table, row) in rows.items():
         reference = table.reference
-        if row.config.is_baseline or key == reference or not {key, reference} <= trainings.keys():
+        if names[key] == BASELINE or key == reference or not {key, reference} <= trainings.keys():
             continue
         errors, reference_errors = (_final_errors(trainings[each]) for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
@@ -168,6 +168,12 @@ def paired_effects(
         by_study.setdefault(study, []).extend(tested)
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
+
+
+def compared_baselines(tables: Iterable[ResolvedTable]) -> set[str]:
+    """The keys of the baselines that other rows are compared with. A baseline that a table compares with another one,
+    as in another precision, is an effect."""
+    return {row.key for table in tables for row in table.rows if row.config.is_baseline and row.key == table.reference}
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -4,9 +4,10 @@
     python -m benchmarks.sweep --device cuda
 
 Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. On a CPU this
-project does so in single precision and in bfloat16, the peer in single precision. Their runs alternate. The time is from handing the trials to Ray until the last one has ended, with the start of actors. The peer
-is `benchmarks.peer`, with the fastest of several settings, which are tried for one epoch: CPUs or shares of the GPU for
-a trial, and loader processes.
+project does so in single precision and in bfloat16, the peer in single precision. Their runs alternate. The time is
+from handing the trials to Ray until the last one has ended, with the start of actors. The peer is `benchmarks.peer`,
+with the fastest of several settings, which are tried for one epoch: CPUs or shares of the GPU for a trial, and loader
+processes.
 """
 
 import tempfile

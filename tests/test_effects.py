@@ -43,6 +43,16 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
     assert by_name["penalty: 0.01"].differences == pytest.approx((0.05, 0.02))
 
 
+def test_a_baseline_in_another_precision_is_an_effect() -> None:
+    bf16 = Config(precision="bf16")
+    trainings = replicates([trial("fp32", {0: [0.30]}, Config()), trial("bf16", {0: [0.31]}, bf16)])
+    rows = tuple(ResolvedRow(name=c.precision, key=c.key("abc"), config=c) for c in (Config(), bf16))
+    precisions = table().model_copy(update={"number": "60", "slug": "precision", "rows": rows})
+    (effect,) = paired_effects([precisions], trainings)
+    assert (effect.name, effect.against) == ("precision: bf16", "baseline")
+    assert effect.mean == pytest.approx(0.01)
+
+
 def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
     """Three times the same number of images more: a t-test would take rounding for its spread."""
     base, other = ({seed: [(k + more) / 359] for seed, k in enumerate((7, 11, 20))} for more in (0, 3))

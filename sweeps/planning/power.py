@@ -6,7 +6,7 @@ from math import sqrt
 from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
-from analysis.effects import ALPHA, MARGIN
+from analysis.effects import ALPHA, MARGIN, compared_baselines
 from analysis.pooling import Pooled, pooled_variance
 from analysis.record import TrialRecord, errors_by_seed
 from analysis.tables import CHANCE
@@ -41,10 +41,10 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     `pooled_variance` does. None where these are fewer than two, or where the plan compares nothing.
     """
     blocks: dict[tuple[str, str], list[str]] = {}
-    placed: set[str] = set()
+    placed = compared_baselines(plan.tables)
     for table in (table for table in plan.tables if not table.measure):
         for row in table.rows:
-            if row.key not in placed and row.key != table.reference and not row.config.is_baseline:
+            if row.key not in placed and row.key != table.reference:
                 blocks.setdefault((table.study, table.reference), []).append(row.key)
             placed.add(row.key)
     if not blocks:
