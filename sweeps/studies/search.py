@@ -61,6 +61,13 @@ SEARCH = Study(
             ),
             StartPoint(
                 values={
+                    "optimizer": "momentum", "sgd_lr": 0.1, "sgd_decay": 5e-4, "nesterov": True, "flip": True,
+                    "shift": 2, "ema_decay": 0.99,
+                },
+                source="the same with a longer average, and with smaller shifts for a small network",
+            ),
+            StartPoint(
+                values={
                     "optimizer": "momentum", "sgd_lr": 0.3, "sgd_decay": 5e-4, "nesterov": True, "batch_size": 512,
                     "decay_norm_and_bias": False, "bn_bias_lr_factor": 64.0, "label_smoothing": 0.2, "flip": True,
                     "flip_mode": "alternating", "shift": 2, "cutout": 12, "warmup": 0.25, "ema_decay": 0.995,
