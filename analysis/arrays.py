@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.claims import BATCH_NORM
-from analysis.record import PROBED, Source
+from analysis.recorded import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.tables import setting
 from trainable.measures import PREDICTED_CLASSES

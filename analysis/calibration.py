@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.intervals import CONFIDENCE
-from analysis.record import VAL_ERROR
+from analysis.recorded import VAL_ERROR
 from analysis.replicates import Replicates
 from trainable.study import ResolvedTable
 

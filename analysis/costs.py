@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.prices import slot_price
-from analysis.record import SweepRecord, TrialRecord
+from analysis.recorded import SweepRecord, TrialRecord
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
 

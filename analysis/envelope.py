@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.arrays import STEP_LOSSES, traced
 from analysis.intervals import as_text
-from analysis.record import Source
+from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import network_name, setting
 from trainable.measures import LOSSES

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.costs import outcome
 from analysis.csv_file import write_csv
-from analysis.record import Series, SweepRecord, TrialRecord
+from analysis.recorded import Series, SweepRecord, TrialRecord
 from trainable.config import Config
 from trainable.study import ResolvedTable
 

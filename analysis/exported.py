@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.record import ROLE, SweepRecord, TrialRecord
+from analysis.recorded import ROLE, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem
 from trainable.config import Config

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from analysis.arrays import LAYERS, PROBES, START, STEP_LOSSES, TRAINED, drawn_layers
-from analysis.record import SweepRecord, TrialRecord
+from analysis.recorded import SweepRecord, TrialRecord
 from trainable.storage import TRACES
 
 SPLIT = {TRACES: (f"{STEP_LOSSES}/", f"{PROBES}/"), LAYERS: (START, TRAINED)}

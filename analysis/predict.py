@@ -22,8 +22,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from analysis.passwords import hide_passwords
-from analysis.record import CHAMPION
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
+from analysis.recorded import CHAMPION
 from analysis.start import end_with
 from trainable.config import Config
 from trainable.data import class_names

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 from analysis.crossed import Right
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.intervals import EQUAL
-from analysis.record import Source
+from analysis.recorded import Source
 from analysis.replicates import Replicates
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES

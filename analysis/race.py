@@ -9,7 +9,7 @@ from math import nan
 
 from scipy import stats
 
-from analysis.record import VAL_ERROR, TrialRecord, errors_by_seed
+from analysis.recorded import VAL_ERROR, TrialRecord, errors_by_seed
 from trainable.config import Config
 from trainable.search_definition import Race
 

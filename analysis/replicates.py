@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.record import Series, TrialRecord
+from analysis.recorded import Series, TrialRecord
 from trainable.config import Config
 
 

@@ -26,8 +26,9 @@ from analysis.latex import LATEX, write_latex
 from analysis.page import HTML, Section, write_page
 from analysis.passwords import hide_passwords
 from analysis.prices import parse_prices
-from analysis.record import Record, Source
+from analysis.record import Record
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
+from analysis.recorded import Source
 from analysis.report_data import ReportData
 from analysis.sections import (
     costs,

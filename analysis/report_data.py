@@ -11,7 +11,7 @@ from analysis.arrays import correct_images
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.proof import Proof, proofs
-from analysis.record import Source, TrialRecord
+from analysis.recorded import Source, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.race import Standing, race_standing
-from analysis.record import TrialRecord, ranked
+from analysis.recorded import TrialRecord, ranked
 from trainable.search_definition import ResolvedSearch
 
 

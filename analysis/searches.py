@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from analysis.race import Standing
-from analysis.record import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
+from analysis.recorded import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
 from analysis.search_trials import of_study, search_race, search_trials
 from trainable.search_definition import ResolvedSearch
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.arrays import PROBES, STEP_LOSSES, probe_interval, traced
 from analysis.intervals import as_text
-from analysis.record import Source
+from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import cell_of, network_name, setting
 from trainable.config import Config

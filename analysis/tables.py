@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import as_text, half_width
-from analysis.record import Series, SweepRecord, TrialRecord
+from analysis.recorded import Series, SweepRecord, TrialRecord
 from analysis.replicates import replicates
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable

@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from benchmarks.machine import ROOT, describe, measured_on
 from benchmarks.soak import FAULTS, Soak, disk, study
 from tests.clusters import cluster

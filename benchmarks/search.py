@@ -26,7 +26,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis.plots.style import line_style, save
-from analysis.record import VAL_ERROR
+from analysis.recorded import VAL_ERROR
 from benchmarks.machine import ROOT, describe, measured_on
 from sweeps.planning.search_plan import SEED, SearchPlan, plan_search
 from sweeps.running.context import TrialContext

@@ -29,7 +29,8 @@ from analysis.exported import ORIGIN, damage
 from analysis.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.folder import artifacts_folder, read_folder, sweep_folder, write_sweep
 from analysis.origin import export_origin, exported_origin, log_origin
-from analysis.record import ARRAYS_FOLDER, FILES, REPORTED, ROLE, Record, SweepRecord, TrialRecord
+from analysis.record import Record
+from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, SweepRecord, TrialRecord
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError, first_line

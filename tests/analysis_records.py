@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.record import Series, SweepRecord, TrialRecord
+from analysis.recorded import Series, SweepRecord, TrialRecord
 from analysis.report import make_report
 from trainable.config import Config
 from trainable.search_definition import ResolvedSearch, Scheduler

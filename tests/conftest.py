@@ -24,7 +24,12 @@ needs_cifar10 = pytest.mark.skipif(not SHARED_CIFAR10.is_dir(), reason="needs CI
 
 @pytest.fixture(scope="session", autouse=True)
 def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cache, a home, no settings of the person who runs the tests, and no GPUs: sweeps run on CPUs everywhere."""
+    """A cache, a home, no settings of the person who runs the tests, no GPUs, so that sweeps run on CPUs everywhere,
+    and one thread, because several tests run at once."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
     home = tmp_path_factory.mktemp("home")
     os.environ["HOME"] = str(home)
     os.environ["XDG_CACHE_HOME"] = str(home / "cache")

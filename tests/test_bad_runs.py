@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from analysis.embedded import uri_of
 from analysis.folder import read_folder
-from analysis.record import ARRAYS_FOLDER, PLAN_FILE, Record
+from analysis.record import Record
+from analysis.recorded import ARRAYS_FOLDER, PLAN_FILE
 from analysis.report import make_report
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment

@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from analysis.folder import Folder
-from analysis.record import Record, TrialRecord
+from analysis.record import Record
+from analysis.recorded import TrialRecord
 from analysis.report import make_report
 from tests.conftest import ROOT, sweep_command
 from trainable.measures import STEP_SIZES

@@ -9,7 +9,8 @@ from analysis.costs import spent
 from analysis.folder import Folder, sweep_folder
 from analysis.origin import CHANGES, PACKAGES
 from analysis.prices import parse_prices
-from analysis.record import Record, SweepRecord, TrialRecord
+from analysis.record import Record
+from analysis.recorded import SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.recording.recorder import Recorder

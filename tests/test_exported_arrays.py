@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from analysis.arrays import LAYERS, layers_of
 from analysis.exported_arrays import select_arrays, split_traces
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from analysis.replicates import replicates
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from trainable.config import Config

@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 from analysis.embedded import uri_of
 from analysis.folder import artifacts_folder, read_folder, write_sweep
-from analysis.record import Record, SweepRecord, TrialRecord
+from analysis.record import Record
+from analysis.recorded import SweepRecord, TrialRecord
 from sweeps.errors import UsageError
 from sweeps.planning.prepare import rates_on
 from sweeps.recording.tracking import ensure_experiment

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.record import REPORTED, TrialRecord
+from analysis.recorded import REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.clusters import wait_for
 from tests.conftest import sweep_command

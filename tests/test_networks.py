@@ -12,7 +12,7 @@ from analysis.plots.envelope_bands import draw_envelopes
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.plots.kernels import own_scale, shared_scale
 from analysis.plots.loss_grid import draw_surfaces
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from analysis.smoothness import probe_steps, summary
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.race import race_standing
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from tests.analysis_records import search, search_trial
 from trainable.search_definition import Race
 from trainable.search_space import Range

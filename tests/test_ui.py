@@ -11,7 +11,8 @@ from statistics import mean
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from analysis.record import Record, TrialRecord
+from analysis.record import Record
+from analysis.recorded import TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
 from tests.conftest import ROOT
 from tests.servers import Server

@@ -9,7 +9,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from analysis.record import ROLE, Record
+from analysis.record import Record
+from analysis.recorded import ROLE
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import config_params

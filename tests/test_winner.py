@@ -15,7 +15,8 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from PIL import Image
 
 from analysis.predict import load_champion
-from analysis.record import PROVEN, WINNER_METRIC, Record
+from analysis.record import Record
+from analysis.recorded import PROVEN, WINNER_METRIC
 from sweeps.planning.allocate import expected_allocation
 from sweeps.planning.options import parse
 from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare

@@ -14,7 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
 from analysis.plots.style import COLORS, save
-from analysis.record import VAL_ERROR, TrialRecord
+from analysis.recorded import VAL_ERROR, TrialRecord
 from analysis.searches import RecordedSearch, val_errors
 
 LEAST_TRIALS = 5

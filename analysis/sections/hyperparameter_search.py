@@ -8,7 +8,7 @@ from analysis.intervals import as_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
-from analysis.record import VAL_ERROR, WINNER_METRIC
+from analysis.recorded import VAL_ERROR, WINNER_METRIC
 from analysis.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch, training_seconds, undefined_searches, val_errors

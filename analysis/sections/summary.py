@@ -10,7 +10,7 @@ from analysis.effects import Verdict
 from analysis.envelope import range_text, ranges
 from analysis.intervals import as_text
 from analysis.page import Section, Text
-from analysis.record import VAL_ERROR, WINNER_METRIC
+from analysis.recorded import VAL_ERROR, WINNER_METRIC
 from analysis.report_data import ReportData
 from analysis.sections import (
     effects_of_changes,

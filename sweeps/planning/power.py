@@ -8,7 +8,7 @@ from scipy.special import nctdtrinc, stdtrit
 
 from analysis.effects import ALPHA, MARGIN, compared_baselines
 from analysis.pooling import Pooled, pooled_variance
-from analysis.record import TrialRecord, errors_by_seed
+from analysis.recorded import TrialRecord, errors_by_seed
 from analysis.tables import CHANCE
 from sweeps.planning.table_plan import TablePlan
 

@@ -10,7 +10,8 @@ from math import inf
 
 from pydantic import BaseModel
 
-from analysis.record import Record, TrialRecord, recorded_seeds
+from analysis.record import Record
+from analysis.recorded import TrialRecord, recorded_seeds
 from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.race_plan import plan_race, search_proof

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from analysis.race import Standing
-from analysis.record import PROVEN, TRAINING_S, TrialRecord, ranked
+from analysis.recorded import PROVEN, TRAINING_S, TrialRecord, ranked
 from analysis.search_trials import of_study, owned, search_race, search_trials
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates

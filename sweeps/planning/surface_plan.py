@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from sweeps.planning.rates import Rates
 from trainable.measures import SURFACE_SEED
 from trainable.storage import SURFACE, WEIGHTS

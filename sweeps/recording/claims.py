@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
-from analysis.record import ROLE
+from analysis.recorded import ROLE
 from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
 
 CLAIMS_FILE = "claims.json"

@@ -7,7 +7,7 @@ row that a trial stands for, and the row's place.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.record import TrialRecord
+from analysis.recorded import TrialRecord
 from trainable.study import ResolvedTable
 
 PREFIX = "in_"

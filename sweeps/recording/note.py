@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from analysis.page import Text
-from analysis.record import Record, SweepRecord
+from analysis.record import Record
+from analysis.recorded import SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
 from sweeps.recording.ui_state import TRAINING

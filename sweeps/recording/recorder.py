@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from pydantic import BaseModel
 
-from analysis.record import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
+from analysis.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
 from sweeps.observer import Observer
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns

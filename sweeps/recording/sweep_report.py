@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.passwords import hide_passwords, traceback_of
-from analysis.record import REPORTED, Record
+from analysis.record import Record
+from analysis.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.errors import UsageError

@@ -19,7 +19,8 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
-from analysis.record import ROLE, Record
+from analysis.record import Record
+from analysis.recorded import ROLE
 from sweeps.errors import UsageError, first_line
 from sweeps.stages import remove_stages
 

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.record import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, per_seed
+from analysis.recorded import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, per_seed
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.note import NOTE, trial_note

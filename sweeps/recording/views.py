@@ -12,7 +12,8 @@ from mlflow.entities import RunTag
 
 from analysis.claims import BATCH_NORM
 from analysis.plots.search_parameters import by_importance
-from analysis.record import REFERENCE, TRAINING_S, VAL_ERROR, WINNER, Record
+from analysis.record import Record
+from analysis.recorded import REFERENCE, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change

@@ -9,7 +9,7 @@ from rich.table import Table
 from analysis.embedded import database_of
 from analysis.intervals import as_text
 from analysis.passwords import hide_passwords
-from analysis.record import PROVEN, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.recorded import PROVEN, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan

@@ -12,7 +12,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from analysis.record import REFERENCE, VAL_ERROR
+from analysis.recorded import REFERENCE, VAL_ERROR
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.running.context import TrialContext
 from trainable.config import Config

@@ -16,14 +16,14 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from analysis.race import behind_p
-from analysis.record import (
+from analysis.record import Record
+from analysis.recorded import (
     ARRAYS_FOLDER,
     CHAMPION,
     PROVEN,
     VAL_ERROR,
     WINNER,
     WINNER_METRIC,
-    Record,
     TrialRecord,
     errors_by_seed,
 )

@@ -1,0 +1,169 @@
+"""What the record holds, as plain data: trials and sweeps, and the names under which MLflow keeps what is known of
+them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from trainable.config import Config
+from trainable.measures import Measure
+from trainable.search_definition import ResolvedSearch
+from trainable.study import ResolvedTable, StudyFile
+from trainable.trial import TrialEnd
+
+ROLE = "role"
+"""Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
+PROBED = "probe_every"
+"""Tag of a trial whose loss was probed along the gradient: once in how many steps."""
+FILES = "files"
+"""Tag of a trial: the files of arrays that the record has of it."""
+REFERENCE = "reference"
+"""Tag of a search's trial that its winner is compared with: see `StartPoint.reference`."""
+VAL_ERROR = "val_error"
+"""Metric that a search minimises: the error on what protocol B holds out, after the last epoch."""
+WINNER_METRIC = "winner_test_error"
+"""Metric of a search's winner alone: the mean of its test errors over the seeds of its proof. Before there were proofs
+it was the error of the one training that the search had made."""
+WINNER = "winner"
+"""Tag of a search's winner, whatever its value."""
+CHAMPION = "champion"
+"""Alias of a registered model's best version, and tag of the trial that it was trained in: the model's name."""
+PROVEN = "proven_seeds"
+"""Tag of a search's winner: how many seeds its recorded proof has. It is the last thing that is written of a winner."""
+REPORTED = "reported"
+"""Tag of a sweep whose report is written. It is the last thing that is written of a sweep."""
+TRAINING_S = "training_s"
+"""Metric of a trial: the seconds that its epochs took, all seeds together."""
+PLAN_FILE = "plan.json"
+"""Artifact of a sweep: its tables with the key of every row."""
+STUDY_FOLDER = "study"
+"""Folder of a sweep's artifacts with the file that its study was read from, where it was."""
+SEARCHES_FILE = "searches.json"
+"""Artifact of a sweep: the definitions of its searches."""
+
+ARRAYS_FOLDER = "model"
+"""Folder of a trial's artifacts with its files of arrays."""
+
+Value = TypeVar("Value")
+Series = list[tuple[int, float]]
+"""(step, value) by ascending step."""
+
+
+def per_seed(metric: str, seed: int) -> str:
+    """MLflow's name of one seed's value of a metric. The prefix folds those of all metrics in the UI."""
+    return f"per_seed/{metric}_{seed}"
+
+
+def _of_seed(values: Mapping[str, Value], metric: str, seed: int) -> Value | None:
+    """What is recorded of one seed's metric, also under the name that it had in earlier records."""
+    return values.get(per_seed(metric, seed), values.get(f"{metric}/seed_{seed}"))
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One recorded trial: a config trained for some seeds."""
+
+    key: str
+    name: str
+    config: Config
+    seeds: tuple[int, ...]
+    status: str
+    """MLflow's: `FINISHED` means that all epochs ran, or that the search's scheduler stopped it."""
+    sweep: str
+    """The run id of its sweep; empty where it has lost that."""
+    tags: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under the name
+    that `per_seed` makes of it."""
+    histories: dict[str, Series] = field(default_factory=dict)
+    """Every value of each metric, by the same names; empty until `Record.with_histories` has read them."""
+    run_id: str = ""
+    start_time: int = 0
+    """Milliseconds since 1970; 0 in an old export."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every epoch ran and is recorded."""
+        return self.status == "FINISHED" and self.tags.get("outcome") == TrialEnd.COMPLETE
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the files of arrays that the record has of it."""
+        return self.tags.get(FILES, "").split()
+
+    def has(self, name: str) -> bool:
+        """Whether the record has that file of arrays of it (`WEIGHTS`, `TRACES`, `SURFACE`)."""
+        return name in self.files
+
+    def last_by_seed(self, metric: str) -> dict[int, float]:
+        """A metric's last value for each seed that has one."""
+        values = {seed: _of_seed(self.metrics, metric, seed) for seed in self.seeds}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def by_seed(self, metric: str) -> dict[int, Series]:
+        """A metric's history for each seed."""
+        return {seed: _of_seed(self.histories, metric, seed) or [] for seed in self.seeds}
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One recorded sweep."""
+
+    run_id: str
+    name: str
+    start_time: int
+    """Milliseconds since 1970."""
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    tables: tuple[ResolvedTable, ...]
+    searches: tuple[ResolvedSearch, ...] = ()
+    study_file: StudyFile | None = None
+
+
+class Source(Protocol):
+    """Where a report reads: a tracking server, or an exported folder."""
+
+    def sweeps(self) -> list[SweepRecord]:
+        """All recorded sweeps with their tables, oldest first."""
+
+    def histories(self) -> list[TrialRecord]:
+        """All finished trials with every value of each metric, oldest first."""
+
+    def unfinished(self) -> list[TrialRecord]:
+        """All trials that failed, were interrupted or still run, likewise."""
+
+    def origin(self, sweep: SweepRecord) -> dict[str, str]:
+        """What the record has of a sweep's packages and changes to the code, by file name (`ORIGIN_FILES`)."""
+
+    def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
+        """The arrays of one of the trial's recorded files (`WEIGHTS`, `TRACES`); empty where there is no such file."""
+
+
+def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials of a search that ran to their last epoch, that with the lowest validation error there first."""
+    complete = (trial for trial in searched if trial.complete and VAL_ERROR in trial.metrics)
+    return sorted(complete, key=lambda trial: trial.metrics[VAL_ERROR])
+
+
+def errors_by_seed(trials: Iterable[TrialRecord], key: str, metric: str) -> dict[int, float]:
+    """The last value of a metric of a key's complete trainings (oldest first), by ascending seed. Where a seed was
+    trained more than once, its first training counts, as in `Replicates.by_seed`."""
+    errors: dict[int, float] = {}
+    for trial in trials:
+        if trial.complete and trial.key == key:
+            errors = trial.last_by_seed(metric) | errors
+    return dict(sorted(errors.items()))
+
+
+def recorded_seeds(trials: Iterable[TrialRecord], measure: Measure) -> dict[str, set[int]]:
+    """By key, the seeds whose training the record has to its last epoch, with what is measured of it."""
+    seeds: dict[str, set[int]] = {}
+    for trial in trials:
+        if trial.complete:
+            probed = PROBED in trial.tags
+            measured = {seed for seed in trial.seeds if measure.is_recorded(seed, trial.files, probed)}
+            seeds.setdefault(trial.key, set()).update(measured)
+    return seeds
