@@ -1,11 +1,7 @@
-"""Data is found, checked, decoded once and fingerprinted; what is not CIFAR-10 is refused by the file's name."""
+"""Data is found, checked and fingerprinted; what is not CIFAR-10 is refused by the file's name."""
 
 import io
-import json
-import os
 import struct
-import subprocess
-import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -18,10 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10
+from tests.conftest import SHARED_CIFAR10, needs_cifar10
 from trainable import data
-from trainable.create_once import create_once
-from trainable.fetch import fetch
 from trainable.sources import CLASSES, ENCODINGS, DataError, read_cifar10, read_image, stratified_split
 
 
@@ -89,16 +83,6 @@ def test_stratified_split_takes_the_fraction_of_every_class() -> None:
     kept, held_out = stratified_split(np.repeat(np.arange(10), 5000), 0.1)
     assert (len(kept), len(held_out)) == (45_000, 5_000)
     assert np.bincount(held_out // 5000).tolist() == [500] * 10
-
-
-def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from trainable.data import load; print(load('digits').fingerprint)"]
-    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
-    starts = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    prints = {process.communicate(timeout=60)[0] for process in starts}
-    assert len(prints) == 1
-    prepared = [path for path in (tmp_path / "ablation-sweeps" / "prepared").iterdir() if path.is_dir()]
-    assert len(prepared) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,83 +265,10 @@ def _no_network(*_: object, **__: object) -> None:
     raise OSError("no network")
 
 
-def test_the_prepared_form_is_json_and_plain_arrays() -> None:
-    folder = data.prepare("digits")
-    assert json.loads((folder / "about.json").read_text())["form"] == "embedded"
-    assert isinstance(np.load(folder / "train_images.npy", mmap_mode="r"), np.memmap)
-
-
-@pytest.mark.parametrize("damage", ["flipped", "cut", "pickled", "gone", "other"])
-def test_a_damaged_prepared_copy_is_made_again(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    whole = np.array(data.load("digits").train_images)
-    folder = data.prepare("digits")
-    file = folder / "train_images.npy"
-    content = bytearray(file.read_bytes())
-    match damage:
-        case "flipped":
-            content[100_000] ^= 1
-            file.write_bytes(content)
-        case "cut":
-            file.write_bytes(content[:100_000])
-        case "pickled":
-            np.save(file, np.array([{}]), allow_pickle=True)
-        case "gone":
-            file.unlink()
-        case "other":
-            (folder / "about.json").write_text("[]")
-    monkeypatch.setattr(data, "_intact", set())  # as in another process
-    again = data.load("digits")
-    assert np.array_equal(again.train_images, whole)
-    assert caplog.messages == [f"{folder} is damaged; it is made again"]
-
-
-def test_copies_do_not_pile_up(tmp_path: Path) -> None:
-    filled: list[Path] = []
-    for number in range(6):
-        os.utime(create_once(tmp_path / f"copy-{number}", filled.append), (number, number))
-        if number > 1:
-            create_once(tmp_path / "copy-1", filled.append)  # somebody goes on using it
-    assert len(filled) == 6
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"copy-1", "copy-3", "copy-4", "copy-5"}
-
-
-def test_a_folder_that_is_being_filled_is_left_alone(tmp_path: Path) -> None:
-    def fill(folder: Path) -> None:
-        for number in range(6):
-            create_once(tmp_path / f"other-{number}", lambda other: None)
-        (folder / "done").touch()
-
-    of_a_killed_process = tmp_path / "unfinished-1"
-    of_a_killed_process.mkdir()
-    os.utime(of_a_killed_process, (1, 1))
-    assert (create_once(tmp_path / "mine", fill) / "done").exists()
-    assert not of_a_killed_process.exists()
-
-
 def test_a_home_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR10_DIR", "~nobody-here/cifar10")
     with pytest.raises(DataError, match=r"\$CIFAR10_DIR ~nobody-here/cifar10: "):
         data.load("cifar10")
-
-
-def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path: Path) -> None:
-    source, cache = tmp_path / "bucket", tmp_path / "cache"
-    (source / "train").mkdir(parents=True)
-    (source / "train" / "a.bin").write_bytes(b"first")
-    copy = fetch(source.as_uri(), cache)
-    assert (copy / "train" / "a.bin").read_bytes() == b"first"
-    assert fetch(source.as_uri(), cache) == copy
-    (source / "train" / "a.bin").write_bytes(b"changed")
-    assert (fetch(source.as_uri(), cache) / "train" / "a.bin").read_bytes() == b"changed"
-
-
-@pytest.mark.parametrize("uri", ["nothing://bucket/cifar10", "file:///no/such/folder"])
-def test_a_uri_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"--data-dir {uri}"):
-        fetch(uri, tmp_path)
 
 
 @settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
