@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.errors import UsageError
-from sweeps.planning.rates import Rates, Timing, epoch_flops, makespan
+from sweeps.planning.rates import Rates, Speedup, Timing, epoch_flops, makespan
 from sweeps.planning.table_plan import TablePlan, plan_tables
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
@@ -151,13 +151,15 @@ def test_a_network_that_never_ran_is_forecast_from_the_one_nearest_in_size() -> 
     assert Rates("cpu", (Timing(vgg, "cpu", 600.0),)).training_s(vgg, 1) == pytest.approx(601.0)
 
 
-def test_what_bf16_saves_is_learnt_from_networks_in_both_precisions_on_one_processor() -> None:
+def test_what_bf16_saves_is_learnt_from_networks_in_both_precisions_on_the_last_processor() -> None:
     fp32, bf16 = Config(), Config(precision="bf16")
     bigger = Config(channels=(64, 128), hidden=(512, 512))
     apart = (Timing(fp32, "cpu", 10.0, "slow"), Timing(bf16, "cpu", 2.0, "fast"), Timing(bigger, "cpu", 100.0, "fast"))
     assert Rates("cpu", apart).bf16_speedup() is None
     paired = (*apart, Timing(fp32, "cpu", 3.0, "fast"), Timing(fp32, "cuda", 9.0, "fast"))
-    assert Rates("cpu", paired).bf16_speedup() == pytest.approx(1.5)
+    assert Rates("cpu", paired).bf16_speedup() == Speedup(1.5, "fast")
+    later = (*paired, Timing(bf16, "cpu", 5.0, "slow"), Timing(fp32, "cpu", 10.0, "unpaired"))
+    assert Rates("cpu", later).bf16_speedup() == Speedup(2.0, "slow")
 
 
 def test_makespan_packs_the_longest_first() -> None:

@@ -85,6 +85,8 @@ class Forecast(BaseModel):
     bf16_total_s: float | None = None
     """The same with `--precision bf16`, by the trainings that the record has in both precisions; None where it has none
     on this device, or where the tables are not in fp32."""
+    bf16_device: str | None = None
+    """The model of the processor or GPU that those were trained on."""
     cost: float | None = None
     """Money at the given prices; see `rates.cost`."""
 
@@ -137,7 +139,8 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         search=search,
         power=forecast_power(tables, prepared.trials),
         total_s=round(wall_s, 1),
-        bf16_total_s=round(wall_s / speedup, 1) if speedup and wall_s else None,
+        bf16_total_s=round(wall_s / speedup.factor, 1) if speedup and wall_s else None,
+        bf16_device=speedup.device_name if speedup and wall_s else None,
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )
 

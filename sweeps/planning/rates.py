@@ -39,6 +39,14 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Speedup:
+    """How many times as fast something is on a model of a device."""
+
+    factor: float
+    device_name: str
+
+
+@dataclass(frozen=True)
 class Rates:
     """How fast slots of one device train: learnt from recorded timings on it, else the built-in rate."""
 
@@ -76,16 +84,21 @@ class Rates:
         nearest = _network(min(timings, key=distance).config)
         return median(epoch_flops(t.config) / t.seed_epoch_s for t in timings if _network(t.config) == nearest)
 
-    def bf16_speedup(self) -> float | None:
-        """How many times as fast trainings in bf16 are as the same network's in fp32 on the same model of the device:
-        the median over the networks and models of which the record has both; None where it has no such pair."""
-        seconds: dict[tuple, dict[str, list[float]]] = {}
+    def bf16_speedup(self) -> Speedup | None:
+        """How many times as fast trainings in bf16 are as the same network's in fp32: the median over the networks of
+        which the record has both on one model of the device. It is the model that trained last, of those that have such
+        a pair; None where none has."""
+        pairs: dict[str, dict[tuple, dict[str, list[float]]]] = {}
         for timing in self._on_device:
             *network, precision = _network(timing.config)
-            pair = seconds.setdefault((*network, timing.device_name), {})
-            pair.setdefault(precision, []).append(timing.seed_epoch_s)
-        ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in seconds.values() if len(pair) == 2]
-        return median(ratios) if ratios else None
+            networks = pairs.pop(timing.device_name, {})
+            networks.setdefault(tuple(network), {}).setdefault(precision, []).append(timing.seed_epoch_s)
+            pairs[timing.device_name] = networks  # the last one to train is the last one here
+        for device_name, networks in reversed(pairs.items()):
+            ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in networks.values() if len(pair) == 2]
+            if ratios:
+                return Speedup(median(ratios), device_name)
+        return None
 
     @property
     def _on_device(self) -> list[Timing]:

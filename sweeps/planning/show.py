@@ -62,7 +62,10 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
     if forecast.bf16_total_s is not None:
         saved = 1 - forecast.bf16_total_s / forecast.total_s
         change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
-        console.print(f"--precision bf16 would take {change} time, by the trainings that the record has in both")
+        console.print(
+            f"--precision bf16 would take {change} time, by the trainings that the record has in both on "
+            f"{forecast.bf16_device}"
+        )
     if surfaces := forecast.surfaces:
         console.print(
             f"loss surfaces: {surfaces.to_run} to compute in about {duration(surfaces.forecast_s)}; more follow "
