@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from analysis.origin import recorded_origin
 from analysis.recorded import (
     ARRAYS_FOLDER,
+    CURVES,
     PLAN_FILE,
     ROLE,
     SEARCHES_FILE,
@@ -24,6 +25,7 @@ from analysis.recorded import (
     Series,
     SweepRecord,
     TrialRecord,
+    metric_of,
 )
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem, name_once, read_arrays
@@ -52,11 +54,11 @@ class Record:
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
-        return self.with_histories(trial for trial in self.trials() if trial.status == "FINISHED")
+        return self.with_histories((trial for trial in self.trials() if trial.status == "FINISHED"), CURVES)
 
     def unfinished(self) -> list[TrialRecord]:
         """See `Source`."""
-        return self.with_histories(trial for trial in self.trials() if trial.status != "FINISHED")
+        return self.with_histories((trial for trial in self.trials() if trial.status != "FINISHED"), CURVES)
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """See `Source`."""
@@ -74,12 +76,12 @@ class Record:
             return read_arrays(Path(self.client.download_artifacts(trial.run_id, path, folder)), trial.run_id)
 
     def with_histories(self, trials: Iterable[TrialRecord], only: Collection[str] = ()) -> list[TrialRecord]:
-        """The trials with every value of each metric, or of those named in `only`."""
+        """The trials with every value of each metric, or of the metrics in `only`: of each seed and of all together."""
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(lambda trial: self._with_history(trial, only), trials))
 
     def _with_history(self, trial: TrialRecord, only: Collection[str]) -> TrialRecord:
-        names = [name for name in trial.metrics if name in only or not only]
+        names = [name for name in trial.metrics if not only or metric_of(name) in only]
         return replace(trial, histories={name: self._history(trial.run_id, name) for name in names})
 
     def sweeps(self) -> list[SweepRecord]:

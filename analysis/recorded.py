@@ -34,6 +34,8 @@ PROVEN = "proven_seeds"
 """Tag of a search's winner: how many seeds its recorded proof has. It is the last thing that is written of a winner."""
 REPORTED = "reported"
 """Tag of a sweep whose report is written. It is the last thing that is written of a sweep."""
+CURVES = ("train_error", "test_error", VAL_ERROR, f"raw_{VAL_ERROR}", "epoch_s")
+"""Metrics of which a report reads every value, of each seed and of all together."""
 TRAINING_S = "training_s"
 """Metric of a trial: the seconds that its epochs took, all seeds together."""
 PLAN_FILE = "plan.json"
@@ -54,6 +56,14 @@ Series = list[tuple[int, float]]
 def per_seed(metric: str, seed: int) -> str:
     """MLflow's name of one seed's value of a metric. The prefix folds those of all metrics in the UI."""
     return f"per_seed/{metric}_{seed}"
+
+
+def metric_of(name: str) -> str:
+    """The metric of one of MLflow's names, whether of one seed or of all. The inverse of `per_seed`, also for the names
+    of earlier records."""
+    if name.startswith("per_seed/"):
+        return name.removeprefix("per_seed/").rpartition("_")[0]
+    return name.partition("/seed_")[0]
 
 
 def _of_seed(values: Mapping[str, Value], metric: str, seed: int) -> Value | None:
@@ -78,7 +88,7 @@ class TrialRecord:
     """The last value of each metric, by MLflow's name: the seeds' mean under `test_error`, each seed's under the name
     that `per_seed` makes of it."""
     histories: dict[str, Series] = field(default_factory=dict)
-    """Every value of each metric, by the same names; empty until `Record.with_histories` has read them."""
+    """Every value of the metrics that `Record.with_histories` has read, by the same names."""
     run_id: str = ""
     start_time: int = 0
     """Milliseconds since 1970; 0 in an old export."""
@@ -130,7 +140,7 @@ class Source(Protocol):
         """All recorded sweeps with their tables, oldest first."""
 
     def histories(self) -> list[TrialRecord]:
-        """All finished trials with every value of each metric, oldest first."""
+        """All finished trials with every value of the metrics in `CURVES`, oldest first."""
 
     def unfinished(self) -> list[TrialRecord]:
         """All trials that failed, were interrupted or still run, likewise."""

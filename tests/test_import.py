@@ -101,7 +101,7 @@ def test_what_was_exported_is_imported_whole(uri: str, exported: Path, caplog: p
     record = assert_usable(uri, "whole", caplog)
     _, trials = read_folder(exported)
     ours = {trial.name: trial.histories for trial in trials}
-    assert {trial.name: trial.histories for trial in record.histories()} == ours
+    assert {trial.name: trial.histories for trial in record.with_histories(record.trials())} == ours
     assert all(record.arrays(trial, ARRAYS) for trial in record.trials())
 
 

@@ -162,7 +162,7 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, record
         assert done.returncode == 0, done.stderr
     assert f"0 trials imported, {len(trials)} were there already" in done.stdout
     here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
-    ours, theirs = ({t.key: t.histories for t in record.histories()} for record in (here, there))
+    ours, theirs = ({t.key: t.histories for t in each.with_histories(each.trials())} for each in (here, there))
     assert ours == theirs
     assert [t.start_time for t in here.trials()] == [t.start_time for t in there.trials()], "what is first stays first"
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id

@@ -9,7 +9,7 @@ from rich.table import Table
 from analysis.embedded import database_of
 from analysis.intervals import as_text
 from analysis.passwords import hide_passwords
-from analysis.recorded import PROVEN, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.recorded import CURVES, PROVEN, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -32,7 +32,7 @@ def print_results(
     tables = [table for table in tables if table.measurement.errors_shown]
     keys = {row.key for table in tables for row in table.rows}
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
-    histories = record.with_histories(complete) if record else []
+    histories = record.with_histories(complete, CURVES) if record else []
     for table in reproduce(tables, histories):
         print_table(console, _rendered(table))
     if search:

@@ -16,6 +16,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record
+from analysis.recorded import VAL_ERROR
 from sweeps.errors import SweepError, UsageError, first_line
 from sweeps.notifier import Notifier
 from sweeps.planning.allocate import allocate
@@ -235,7 +236,7 @@ class _Sweep:
             self._record_winner(self._replan())
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
-        plan = plan.with_trials(self._read_record().with_histories(plan.known))
+        plan = plan.with_trials(self._read_record().with_histories(plan.known, (VAL_ERROR,)))
         display = Display(
             self._console,
             "search",
