@@ -32,6 +32,8 @@ from analysis.unreadable import first_problem, name_once, read_arrays
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 
+PAGE = 200
+"""Runs that are asked for at once: MLflow takes some 100 KiB for each while it answers."""
 READERS = 8
 """Threads that read histories: a server answers one request a metric."""
 
@@ -108,7 +110,7 @@ class Record:
         token = None
         while self.experiment_id is not None:
             page = self.client.search_runs(
-                [self.experiment_id], query, max_results=1000, order_by=["start_time ASC"], page_token=token
+                [self.experiment_id], query, max_results=PAGE, order_by=["start_time ASC"], page_token=token
             )
             yield from page
             if not (token := page.token):

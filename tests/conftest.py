@@ -10,8 +10,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import typer
 from filelock import FileLock
 
+from sweeps import full
+from sweeps.commands import run_command
 from sweeps.recording.tracking import ensure_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +71,23 @@ def sweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
         return subprocess.run(
             sweep_command(*arguments), cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
         )
+
+    return run
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs a command in this process, which saves its start: a plan, a refusal, a transfer. None that starts Ray."""
+
+    def run(*arguments: str, app: typer.Typer = full.app, folder: Path = tmp_path) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_command(app)
+        return subprocess.CompletedProcess(arguments, end.value.code or 0, *capsys.readouterr())
 
     return run
 

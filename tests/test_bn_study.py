@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from analysis.folder import Folder
 from analysis.record import Record
 from analysis.recorded import TrialRecord
 from analysis.report import make_report
-from tests.conftest import ROOT, sweep_command
+from sweeps.transfer import app
+from tests.conftest import ROOT
 from trainable.measures import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
 
+Command = Callable[..., Any]
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]
 STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
 
@@ -71,22 +75,35 @@ def home(record: Record) -> Path:
     return Path(record.client.tracking_uri.removeprefix("sqlite:///")).parent
 
 
-def transfer(*arguments: str, folder: Path) -> None:
-    run([sys.executable, "-m", "sweeps.transfer", *arguments, "--experiment", "ablations-digits"], folder)
+@pytest.fixture
+def transfer(here: Command) -> Command:
+    """Exports or imports the record of a folder."""
+
+    def run(*arguments: str, folder: Path) -> None:
+        done = here(*arguments, "--experiment", "ablations-digits", app=app, folder=folder)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
-def planned(folder: Path, studies: str) -> dict:
-    """The plan there, with the surfaces that are missing."""
-    plan = run(sweep_command(*ARGUMENTS, "--studies", studies, "--dry-run", "--json"), folder)
-    return json.loads(plan.stdout)
+@pytest.fixture
+def planned(here: Command) -> Command:
+    """The plan in a folder, with the surfaces that are missing."""
+
+    def run(folder: Path, studies: str) -> dict:
+        return json.loads(here(*ARGUMENTS, "--studies", studies, "--dry-run", "--json", folder=folder).stdout)
+
+    return run
 
 
-def test_again_does_nothing(record: Record) -> None:
-    assert "Nothing to do" in run(sweep_command(*STUDIES), home(record)).stderr
+def test_again_does_nothing(record: Record, here: Command) -> None:
+    assert "Nothing to do" in here(*STUDIES, folder=home(record)).stderr
     assert len(record.sweeps()) == 2
 
 
-def test_the_pictures_travel_with_the_record(record: Record, tmp_path: Path) -> None:
+def test_the_pictures_travel_with_the_record(
+    record: Record, transfer: Command, planned: Command, tmp_path: Path
+) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
     make_report(Folder(tmp_path / "files"), tmp_path / "report")
@@ -105,7 +122,9 @@ def test_the_pictures_travel_with_the_record(record: Record, tmp_path: Path) -> 
     assert (plan["to_run"], plan.get("surfaces")) == (0, None)
 
 
-def test_an_import_without_what_was_measured_is_measured_again(record: Record, tmp_path: Path) -> None:
+def test_an_import_without_what_was_measured_is_measured_again(
+    record: Record, transfer: Command, planned: Command, tmp_path: Path
+) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     for file in (tmp_path / "files").rglob("*.safetensors"):
         file.unlink()

@@ -17,7 +17,7 @@ from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import trial
 
-Sweep = Callable[..., subprocess.CompletedProcess]
+Command = Callable[..., subprocess.CompletedProcess]
 ENDS = [0.30, 0.25, 0.35, 0.20, 0.28]
 EARLY = [0.50, 0.52, 0.60, 0.40, 0.45]
 AVERAGED = [0.45, 0.40, 0.50, 0.30, 0.42]
@@ -59,11 +59,11 @@ def test_taus_are_scipys() -> None:
     assert predictions(resolved, replicates(trials[:4])) == [], "two configs order nothing"
 
 
-def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here: Command, tmp_path: Path) -> None:
     arguments = ("--data", "digits", "--studies", "search", "--epochs", "3")
     first = sweep(*arguments, "--calibrate", "4")
     assert first.returncode == 0, first.stderr
-    plan = json.loads(sweep(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)
+    plan = json.loads(here(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)
     assert (plan["distinct"] - plan["recorded"], plan["to_run"]) == (3, 3)
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     page = make_report(record, tmp_path / "report").with_name("README.md").read_text()

@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.commands import run_command
-from sweeps.full import app
 from sweeps.studies.ablations import TABLES
 from sweeps.studies.registry import STUDIES
 from tests.conftest import ROOT
 
 MANY_DIGITS = "9" * 5000
 
-Sweep = Callable[..., subprocess.CompletedProcess]
+Command = Callable[..., subprocess.CompletedProcess]
 
 
-def test_help_names_every_option(sweep: Sweep) -> None:
-    answer = sweep("--help")
+def test_help_names_every_option(here: Command) -> None:
+    answer = here("--help")
     assert answer.returncode == 0
     for option in (
         "address", "quick", "data", "data-dir", "studies", "only", "epochs", "seeds", "samples", "gpus-per-trial",
@@ -30,8 +28,8 @@ def test_help_names_every_option(sweep: Sweep) -> None:
         assert f"--{option} " in answer.stdout
 
 
-def test_a_dry_run_is_one_json_object_and_writes_nothing(sweep: Sweep, tmp_path: Path) -> None:
-    answer = sweep("--data", "digits", "--studies", "tables", "--dry-run", "--json")
+def test_a_dry_run_is_one_json_object_and_writes_nothing(here: Command, tmp_path: Path) -> None:
+    answer = here("--data", "digits", "--studies", "tables", "--dry-run", "--json")
     plan = json.loads(answer.stdout)
     assert answer.returncode == 0
     assert (plan["rows"], plan["distinct"], plan["recorded"], plan["to_run"]) == (24, 18, 0, 18)
@@ -40,22 +38,22 @@ def test_a_dry_run_is_one_json_object_and_writes_nothing(sweep: Sweep, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_prints_rows_resources_and_forecast(sweep: Sweep) -> None:
-    answer = sweep("--data", "digits", "--dry-run")
+def test_a_dry_run_prints_rows_resources_and_forecast(here: Command) -> None:
+    answer = here("--data", "digits", "--dry-run")
     assert "32 rows, 24 distinct configs, 0 complete; 26 trials to run in about" in " ".join(answer.stdout.split())
     assert "slot(s) of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
     assert "search: 20 samples" in answer.stdout
 
 
-def test_one_table_alone_brings_no_search_unless_it_is_named(sweep: Sweep) -> None:
+def test_one_table_alone_brings_no_search_unless_it_is_named(here: Command) -> None:
     arguments = ("--data", "digits", "--only", "3", "--dry-run", "--json")
-    alone, named = (json.loads(sweep(*arguments, *more).stdout) for more in ((), ("--studies", "tables,search")))
+    alone, named = (json.loads(here(*arguments, *more).stdout) for more in ((), ("--studies", "tables,search")))
     assert ("search" in alone, "search" in named) == (False, True)
 
 
-def test_a_dry_run_forecasts_a_cluster_that_is_yet_to_be_in_time_and_money(sweep: Sweep) -> None:
+def test_a_dry_run_forecasts_a_cluster_that_is_yet_to_be_in_time_and_money(here: Command) -> None:
     asks = ("--dry-run", "--json", "--gpus-per-trial", "0.25", "--prices", "gpu=1000,head=10")
-    small, large = (json.loads(sweep("--data", "digits", "--slots", slots, *asks).stdout) for slots in ("1", "16"))
+    small, large = (json.loads(here("--data", "digits", "--slots", slots, *asks).stdout) for slots in ("1", "16"))
     assert large["slots"] == 16
     assert large["total_s"] < small["total_s"] / 4
     slot_hours = small["total_s"] / 3600  # one slot is busy from start to end
@@ -73,18 +71,18 @@ def test_a_plan_needs_neither_torch_nor_ray() -> None:
     assert answer.stderr.strip().endswith("[]")
 
 
-def test_a_dry_run_without_the_data_still_plans(sweep: Sweep) -> None:
-    plan = json.loads(sweep("--studies", "tables", "--dry-run", "--json").stdout)
+def test_a_dry_run_without_the_data_still_plans(here: Command) -> None:
+    plan = json.loads(here("--studies", "tables", "--dry-run", "--json").stdout)
     assert plan["data"] == {"name": "cifar10", "fingerprint": "unknown", "form": "to be downloaded"}
     assert plan["distinct"] == 18
 
 
-def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "--tracking-uri http://127.0.0.1:9" in sweep("--data", "digits", "--dry-run").stderr
+    assert "--tracking-uri http://127.0.0.1:9" in here("--data", "digits", "--dry-run").stderr
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    assert "--address 127.0.0.1:9" in sweep("--data", "digits", "--dry-run").stderr
+    assert "--address 127.0.0.1:9" in here("--data", "digits", "--dry-run").stderr
 
 
 @pytest.mark.parametrize(
@@ -157,45 +155,30 @@ def test_the_environment_is_honoured(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         (["--nonsense"], "No such option: --nonsense"),
     ],
 )
-def test_bad_input_is_one_line(
-    arguments: list[str],
-    problem: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["full.py", *([] if "--data" in arguments else ["--data", "digits"]), *arguments])
-    with pytest.raises(SystemExit) as end:
-        run_command(app)
-    output, error = capsys.readouterr()
-    assert end.value.code == 2
-    assert output == ""
-    assert error.startswith("error: ")
-    assert problem in error
-    assert len(error.splitlines()) == 1
-    assert len(error) < 1000
+def test_bad_input_is_one_line(arguments: list[str], problem: str, here: Command, tmp_path: Path) -> None:
+    answer = here(*([] if "--data" in arguments else ["--data", "digits"]), *arguments)
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("error: ")
+    assert problem in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert len(answer.stderr) < 1000
     assert not (tmp_path / "mlflow.db").exists(), "nothing was recorded"
 
 
-def test_a_table_with_the_number_of_another_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are told apart by their numbers: --only, figure-7.png, the latest sweep's."""
     monkeypatch.setitem(STUDIES, "own", TABLES.model_copy(update={"name": "own", "tables": TABLES.tables[-2:-1]}))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["full.py", "--data", "digits", "--dry-run"])
-    with pytest.raises(SystemExit):
-        run_command(app)
-    assert capsys.readouterr().err == "error: table number '7' stands 2 times in the studies; give each its own\n"
+    answer = here("--data", "digits", "--dry-run")
+    assert answer.stderr == "error: table number '7' stands 2 times in the studies; give each its own\n"
 
 
-def test_a_folder_of_something_else_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused(here: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("no images")
     for folder, problem in (("empty", "the folder is empty"), ("other", "no CIFAR-10 here (found notes.txt)")):
-        answer = sweep("--data-dir", folder)
+        answer = here("--data-dir", folder)
         assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
         assert problem in answer.stderr
 
@@ -207,7 +190,7 @@ def silent_server() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_server_that_never_answers_is_given_up(sweep: Sweep, silent_server: str) -> None:
-    answer = sweep("--data", "digits", "--tracking-uri", f"http://{silent_server}", timeout=30)
+def test_a_server_that_never_answers_is_given_up(here: Command, silent_server: str) -> None:
+    answer = here("--data", "digits", "--tracking-uri", f"http://{silent_server}")
     assert answer.returncode == 2
     assert "the server cannot be reached" in answer.stderr

@@ -1,50 +1,40 @@
 """A study of one's own from a file: it runs like a built-in one, and a bad file is one line before anything starts."""
 
 import json
-import sys
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from analysis.record import Record
 from analysis.report import make_report
-from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.full import app
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT
 
+Command = Callable[..., subprocess.CompletedProcess]
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
 ROW = "tables:\n- number: '20'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
 SPACE = "search:\n  space:\n"
 DIGITS = ("--data", "digits")
 
 
-def run_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["full.py", *arguments])
-    with pytest.raises(SystemExit) as end:
-        run_command(app)
-    return end.value.code
-
-
 def test_a_file_runs_alone_or_beside_other_studies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Command,
 ) -> None:
     plans = []
     for more in ([], ["--studies", "tables"], ["--studies", "schedules"]):
         arguments = (*DIGITS, "--study", str(TABLES), "--dry-run", "--json", *more)
-        assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
-        plans.append(json.loads(capsys.readouterr().out))
+        plans.append(json.loads(here(*arguments).stdout))
     assert [plan["rows"] for plan in plans] == [3, 27, 3]
     assert [plan["distinct"] for plan in plans] == [3, 20, 3], "its first row is the baseline"
     arguments = (*DIGITS, "--study", str(SEARCH), "--samples", "3", "--dry-run", "--json")
-    assert run_here(tmp_path, monkeypatch, *arguments) in (0, None)
-    assert json.loads(capsys.readouterr().out)["search"]["to_run"] == 3
+    assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
 
 
 def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again_from_the_record(
-    sweep, tmp_path: Path
+    sweep: Command, here: Command, tmp_path: Path
 ) -> None:
     """A space with a condition and with a width of the network: six configs in all."""
     file = tmp_path / "optimizers.yaml"
@@ -72,7 +62,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again
     assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
     page = (make_report(record, tmp_path / "report").with_name("README.md")).read_text()
     assert "0.001, 0.002" in page and "adam, momentum" in page
-    assert "Nothing to do" in sweep(*arguments).stderr
+    assert "Nothing to do" in here(*arguments).stderr
 
 
 @pytest.mark.parametrize(
@@ -116,15 +106,13 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again
     ],
 )  # fmt: skip
 def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
-    name: str, text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    name: str, text: str, problem: str, here: Command, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text(text)
-    assert run_here(tmp_path, monkeypatch, *DIGITS, "--study", name) == 2
-    output, error = capsys.readouterr()
-    assert (output, len(error.splitlines())) == ("", 1)
-    assert error.startswith("error: --study ")
-    assert problem in error
+    answer = here(*DIGITS, "--study", name)
+    assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
+    assert answer.stderr.startswith("error: --study ")
+    assert problem in answer.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
 
 
@@ -140,14 +128,13 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     ],
 )
 def test_a_bad_config_file_is_one_line(
-    text: str, arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    text: str, arguments: list[str], problem: str, here: Command, tmp_path: Path
+) -> None:
     (tmp_path / "best.yaml").write_text(text)
-    assert run_here(tmp_path, monkeypatch, "--config", "best.yaml", *arguments) == 2
-    error = capsys.readouterr().err
-    assert problem in error
-    assert len(error.splitlines()) == 1
+    answer = here("--config", "best.yaml", *arguments)
+    assert answer.returncode == 2
+    assert problem in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:
@@ -162,9 +149,7 @@ def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:
         (["--set", "lr=0.1"], "--set lr: the search of study activation-search decides it"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
-    arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    assert run_here(tmp_path, monkeypatch, *DIGITS, "--study", str(SEARCH), *arguments) == 2
-    assert problem in capsys.readouterr().err
+def test_what_does_not_go_together_is_refused(arguments: list[str], problem: str, here: Command) -> None:
+    answer = here(*DIGITS, "--study", str(SEARCH), *arguments)
+    assert answer.returncode == 2
+    assert problem in answer.stderr

@@ -3,7 +3,8 @@
 import json
 import re
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -14,10 +15,12 @@ from safetensors.numpy import load_file
 
 from analysis.folder import read_folder
 from analysis.record import Record
+from sweeps.transfer import app
 from tests.conftest import SWEPT, sweep_command
 from trainable.config import Config
 from trainable.data import load
 
+Command = Callable[..., subprocess.CompletedProcess]
 EXPERIMENT = "ablations-digits"
 SAMPLES = [f"search-00{number}" for number in range(1, 6)]
 
@@ -42,9 +45,9 @@ def uri(folder: Path) -> str:
     return f"sqlite:///{folder}/mlflow.db"
 
 
-def transfer(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "sweeps.transfer", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def transfer(here: Command) -> Command:
+    return partial(here, app=app)
 
 
 def test_it_ends_with_the_tables_and_where_the_record_is(folder: Path) -> None:
@@ -139,40 +142,43 @@ def test_nothing_is_left_in_the_storage(folder: Path) -> None:
     assert stopped_or_done == []
 
 
-def test_again_does_nothing(folder: Path, record: Record) -> None:
+def test_again_does_nothing(folder: Path, record: Record, here: Command) -> None:
     again = run(folder, *SWEPT)
     assert again.returncode == 0
     assert "Nothing to do" in again.stderr
     assert "Table 7. Batch normalisation (digits)" in again.stdout
     assert len(record.sweeps()) == 1
-    plan = json.loads(run(folder, *SWEPT, "--dry-run", "--json").stdout)
+    plan = json.loads(here(*SWEPT, "--dry-run", "--json", folder=folder).stdout)
     assert (plan["recorded"], plan["to_run"], plan["search"]["to_run"]) == (6, 0, 0)
 
 
-def test_the_record_travels_and_the_sweep_goes_on_elsewhere(folder: Path, record: Record, tmp_path: Path) -> None:
+def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
+    folder: Path, record: Record, transfer: Command, here: Command, tmp_path: Path
+) -> None:
     away = tmp_path / "away"
     away.mkdir()
-    assert (
-        transfer("export", str(away / "files"), "--experiment", EXPERIMENT, "--models", folder=folder).returncode == 0
-    )
+    done = transfer("export", str(away / "files"), "--experiment", EXPERIMENT, "--models", folder=folder)
+    assert done.returncode == 0, done.stderr
     sweeps, trials = read_folder(away / "files")
     assert (len(sweeps), len(trials)) == (1, len(record.trials()))
     for _ in range(2):  # the second import finds everything there
         done = transfer("import", str(away / "files"), "--experiment", EXPERIMENT, folder=away)
         assert done.returncode == 0, done.stderr
     assert f"0 trials imported, {len(trials)} were there already" in done.stdout
-    here, there = Record(uri(folder), EXPERIMENT), Record(uri(away), EXPERIMENT)
-    ours, theirs = ({t.key: t.histories for t in each.with_histories(each.trials())} for each in (here, there))
+    there = Record(uri(away), EXPERIMENT)
+    ours, theirs = ({t.key: t.histories for t in each.with_histories(each.trials())} for each in (record, there))
     assert ours == theirs
-    assert [t.start_time for t in here.trials()] == [t.start_time for t in there.trials()], "what is first stays first"
+    assert [t.start_time for t in record.trials()] == [t.start_time for t in there.trials()], (
+        "what is first stays first"
+    )
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
     assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
-    assert "Nothing to do" in run(away, *SWEPT).stderr
+    assert "Nothing to do" in here(*SWEPT, folder=away).stderr
 
 
-def test_bad_transfers_are_one_line(tmp_path: Path) -> None:
+def test_bad_transfers_are_one_line(transfer: Command) -> None:
     for arguments in (["import", "nowhere"], ["export", "out"]):
-        failed = transfer(*arguments, folder=tmp_path)
+        failed = transfer(*arguments)
         assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
 
 
