@@ -220,8 +220,6 @@ class _Events(tune.Callback, tune.Stopper):
 
     def _end(self, trial: Trial, end: TrialEnd, error: str = "") -> None:
         self._running.discard(trial.trial_id)
-        for figures in (trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps):
-            figures.clear()  # Tune keeps tens of KiB of averages of each trial, which nobody reads
         self._tell(("trial_ended", trial.trial_id, end, error))
 
 
