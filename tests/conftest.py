@@ -20,6 +20,8 @@ from sweeps.recording.tracking import ensure_experiment
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR", ROOT.parent / "shared" / "cifar10"))
 
+Command = Callable[..., subprocess.CompletedProcess]
+"""Runs a command with the given arguments: the fixtures `sweep` and `here`."""
 VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 needs_cifar10 = pytest.mark.skipif(not SHARED_CIFAR10.is_dir(), reason="needs CIFAR-10 in $CIFAR10_DIR")
@@ -64,7 +66,7 @@ def show_gpus(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+def sweep(tmp_path: Path) -> Command:
     """Runs `sweeps/full.py` with the given arguments in the test's folder."""
 
     def run(*arguments: str, folder: Path = tmp_path, timeout: float = 240) -> subprocess.CompletedProcess:
@@ -76,9 +78,7 @@ def sweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture
-def here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., subprocess.CompletedProcess]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process, which saves its start: a plan, a refusal, a transfer. None that starts Ray."""
 
     def run(*arguments: str, app: typer.Typer = full.app, folder: Path = tmp_path) -> subprocess.CompletedProcess:

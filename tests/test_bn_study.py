@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +15,10 @@ from analysis.record import Record
 from analysis.recorded import TrialRecord
 from analysis.report import make_report
 from sweeps.transfer import app
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 from trainable.measures import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
 
-Command = Callable[..., Any]
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]
 STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
 
@@ -76,7 +74,7 @@ def home(record: Record) -> Path:
 
 
 @pytest.fixture
-def transfer(here: Command) -> Command:
+def transfer(here: Command) -> Callable[..., None]:
     """Exports or imports the record of a folder."""
 
     def run(*arguments: str, folder: Path) -> None:
@@ -87,7 +85,7 @@ def transfer(here: Command) -> Command:
 
 
 @pytest.fixture
-def planned(here: Command) -> Command:
+def planned(here: Command) -> Callable[[Path, str], dict]:
     """The plan in a folder, with the surfaces that are missing."""
 
     def run(folder: Path, studies: str) -> dict:
@@ -102,7 +100,7 @@ def test_again_does_nothing(record: Record, here: Command) -> None:
 
 
 def test_the_pictures_travel_with_the_record(
-    record: Record, transfer: Command, planned: Command, tmp_path: Path
+    record: Record, transfer: Callable[..., None], planned: Callable[[Path, str], dict], tmp_path: Path
 ) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
@@ -123,7 +121,7 @@ def test_the_pictures_travel_with_the_record(
 
 
 def test_an_import_without_what_was_measured_is_measured_again(
-    record: Record, transfer: Command, planned: Command, tmp_path: Path
+    record: Record, transfer: Callable[..., None], planned: Callable[[Path, str], dict], tmp_path: Path
 ) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     for file in (tmp_path / "files").rglob("*.safetensors"):

@@ -1,8 +1,6 @@
 """The calibration of a search: planned like any table, extended and not repeated, its taus checked against SciPy."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import trial
+from tests.conftest import Command
 
-Command = Callable[..., subprocess.CompletedProcess]
 ENDS = [0.30, 0.25, 0.35, 0.20, 0.28]
 EARLY = [0.50, 0.52, 0.60, 0.40, 0.45]
 AVERAGED = [0.45, 0.40, 0.50, 0.30, 0.42]

@@ -4,18 +4,16 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeps.studies.ablations import TABLES
 from sweeps.studies.registry import STUDIES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 
 MANY_DIGITS = "9" * 5000
-
-Command = Callable[..., subprocess.CompletedProcess]
 
 
 def test_help_names_every_option(here: Command) -> None:

@@ -22,11 +22,11 @@ from rich.console import Console
 from analysis.passwords import hide_passwords
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.full import app
 from sweeps.planning.options import parse
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.tracking import open_record
 from sweeps.running.results import print_results
+from tests.conftest import Command
 from trainable.config import Config
 
 
@@ -54,17 +54,8 @@ def test_a_password_is_shown_as_asterisks(text: str, shown: str) -> None:
         ["--data", "cifar10", "--data-dir", "nothing://key:secret@bucket"],
     ],
 )
-def test_an_error_shows_no_password(
-    arguments: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["full.py", "--data", "digits", "--dry-run", *arguments])
-    with pytest.raises(SystemExit):
-        run_command(app)
-    error = capsys.readouterr().err
+def test_an_error_shows_no_password(arguments: list[str], here: Command) -> None:
+    error = here("--data", "digits", "--dry-run", *arguments).stderr
     assert ":***@" in error
     assert "secret" not in error
 

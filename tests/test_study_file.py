@@ -1,8 +1,6 @@
 """A study of one's own from a file: it runs like a built-in one, and a bad file is one line before anything starts."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,8 @@ from analysis.record import Record
 from analysis.report import make_report
 from sweeps.errors import UsageError
 from sweeps.studies.study_file import read_study
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 
-Command = Callable[..., subprocess.CompletedProcess]
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
 ROW = "tables:\n- number: '20'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
 SPACE = "search:\n  space:\n"

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from safetensors.numpy import load_file
 from analysis.folder import read_folder
 from analysis.record import Record
 from sweeps.transfer import app
-from tests.conftest import SWEPT, sweep_command
+from tests.conftest import SWEPT, Command, sweep_command
 from trainable.config import Config
 from trainable.data import load
 
-Command = Callable[..., subprocess.CompletedProcess]
 EXPERIMENT = "ablations-digits"
 SAMPLES = [f"search-00{number}" for number in range(1, 6)]
 

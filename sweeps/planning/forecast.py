@@ -123,7 +123,8 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         )
         slot_s, wall_s = slot_s + (search_s + race_s + proof_s) * slots, wall_s + search_s + race_s + proof_s
     prices = prepared.options.prices
-    speedup = rates.bf16_speedup() if all(each.config.precision == "fp32" for each in tables.to_run) else None
+    in_fp32 = all(each.config.precision == "fp32" for each in tables.to_run)
+    speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,
         resources=_resources(trial),
@@ -139,8 +140,8 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         search=search,
         power=forecast_power(tables, prepared.trials),
         total_s=round(wall_s, 1),
-        bf16_total_s=round(wall_s / speedup.factor, 1) if speedup and wall_s else None,
-        bf16_device=speedup.device_name if speedup and wall_s else None,
+        bf16_total_s=round(wall_s / speedup.factor, 1) if speedup else None,
+        bf16_device=speedup.device_name if speedup else None,
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )
 
