@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 import numpy as np
@@ -169,7 +170,7 @@ def _trial(run: Run) -> TrialRecord:
         status=run.info.status,
         sweep=tags.get(MLFLOW_PARENT_RUN_ID, ""),
         tags=_own_tags(run),
-        metrics=dict(run.data.metrics),
+        metrics={intern(name): value for name, value in run.data.metrics.items()},
         run_id=run.info.run_id,
         start_time=run.info.start_time,
     )
@@ -180,4 +181,5 @@ def _name(run: Run) -> str:
 
 
 def _own_tags(run: Run) -> dict[str, str]:
-    return {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+    """All but MLflow's. Thousands of trials have the same ones, and share one string of each."""
+    return {intern(name): intern(value) for name, value in run.data.tags.items() if not name.startswith("mlflow.")}

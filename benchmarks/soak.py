@@ -30,7 +30,6 @@ MANY_SLOTS = ("--slots", "64")
 class Sample:
     """What the driver and the storage took at some moment."""
 
-    complete: int
     open_files: int
     memory_mib: float
     storage_mib: float
@@ -81,14 +80,14 @@ class Soak:
     def _record_uri(self) -> str:
         return f"sqlite:///{self.folder}/mlflow.db"
 
-    def sample(self, complete: int) -> None:
+    def sample(self) -> None:
         """Note what is in use, if a driver runs."""
         assert self.driver
         with suppress(psutil.Error, FileNotFoundError):
             process = psutil.Process(self.driver.pid)
             used = sum(file.stat().st_size for file in (self.folder / "disk").rglob("*") if file.is_file())
             memory = process.memory_info().rss / 2**20
-            self.samples.append(Sample(complete, process.num_fds(), memory, used / 2**20))
+            self.samples.append(Sample(process.num_fds(), memory, used / 2**20))
 
     def kill_driver(self) -> bool:
         """Without a word, with all that it started. As each fault, it returns whether there was something to hit."""

@@ -92,7 +92,7 @@ def _watchdog(limit_s: float) -> Iterator[None]:
 
 def tune_config(spec: TrialSpec) -> dict[str, Any]:
     """The Tune config of a trial."""
-    return {SPEC: spec.model_dump_json()}
+    return {SPEC: spec.model_dump_json(exclude_defaults=True)}
 
 
 def spec_of(config: Mapping[str, Any]) -> TrialSpec:

@@ -22,7 +22,7 @@ from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import StorageError, tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
-from trainable.tune_trainable import SPEC, TuneTrainable, report_of, spec_of, tune_config
+from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
 """How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
@@ -108,7 +108,7 @@ def _fit(
     name: str,
 ) -> TrialCount:
     config.reuse_actors = True
-    config.trial_name_creator = config.trial_dirname_creator = lambda trial: trial.trial_id
+    config.trial_name_creator = config.trial_dirname_creator = _id_of
     count = TrialCount(expected=trials)
     listeners = [count, *observers]
     queue = Queue() if ray.util.client.ray.is_connected() else None
@@ -141,6 +141,10 @@ def _fit(
     if count.storage_fault:
         raise _storage_error(storage_path, count.storage_fault)
     return count
+
+
+def _id_of(trial: Trial) -> str:
+    return trial.trial_id
 
 
 def _storage_error(storage_path: str, reason: str) -> SweepError:
@@ -220,6 +224,9 @@ class _Events(tune.Callback, tune.Stopper):
 
     def _end(self, trial: Trial, end: TrialEnd, error: str = "") -> None:
         self._running.discard(trial.trial_id)
+        for kept in (trial.metric_analysis, trial.metric_n_steps):
+            kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
+        trial.last_result.pop(REPORT, None)
         self._tell(("trial_ended", trial.trial_id, end, error))
 
 
