@@ -23,7 +23,7 @@ ALPHA = 0.05
 """A test decides where its p is below this after Holm's correction."""
 MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
-HEADER = ("change", "effect", "verdict", "p of a difference", "p of no effect", "seeds", "against")
+HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
 NUMBERS = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
     "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",

@@ -79,6 +79,10 @@ class RecordedSearch:
             name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
         }
 
+    def started_from(self, trial: TrialRecord) -> bool:
+        """Whether the trial is one of the search's start points, and not the sampler's suggestion."""
+        return self.search.point(trial.config) in map(self.search.start_values, self.search.start)
+
     def value(self, trial: TrialRecord, name: str) -> Any:
         """The value of a parameter in a trial; None where the parameter does not exist there."""
         return self.search.point(trial.config).get(name)

@@ -194,7 +194,7 @@ def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
     from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
-    from sweeps.recording.sweep_report import settled
+    from sweeps.running.ending import settle
     from sweeps.running.results import print_results
 
     check_address(options.address)
@@ -204,7 +204,7 @@ def _sweep(options: Options) -> int:
     interrupt_once()
     if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
-        well = settled(prepared.record, options.storage_path, progress)
+        well = settle(options, prepared.record, progress)
         print_results(options, plan.tables.tables, plan.search, _output())
         return 0 if well else 1
     from sweeps.running.sweep import run

@@ -2,16 +2,15 @@
 
 import csv
 import json
-import subprocess
+import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import performance
 from benchmarks.peer import Net
-from tests.conftest import ROOT
 from trainable.architecture import parameters
 from trainable.config import Config
 
@@ -20,11 +19,26 @@ def test_the_page_is_generated_from_the_figures() -> None:
     assert performance.PAGE.read_text(encoding="utf-8") == performance.page()
 
 
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a benchmark's module with arguments, in this process. Returns its exit code."""
+
+    def run(module: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(f"benchmarks.{module}", run_name="__main__")
+        return int(end.value.code or 0)
+
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:'benchmarks:RuntimeWarning")
 @pytest.mark.parametrize("module", ["sweep", "trial", "slots", "overhead", "fusion", "precision"])
-def test_every_benchmark_says_what_it_measures(module: str) -> None:
-    command = [sys.executable, "-m", f"benchmarks.{module}", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert f"benchmarks/results/{module}-" in " ".join(done.stdout.split())
+def test_every_benchmark_says_what_it_measures(
+    module: str, benchmark: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark(module, "--help") == 0
+    assert f"benchmarks/results/{module}-" in " ".join(capsys.readouterr().out.split())
 
 
 def test_trials_that_only_sleep_are_recorded() -> None:
@@ -82,8 +96,9 @@ def test_a_search_is_the_same_each_time_with_the_same_seed_alone() -> None:
         assert first.trials == len(first.completed) or arm.stops
 
 
-def test_a_budget_without_room_for_a_trial_in_each_third_is_refused() -> None:
-    command = [sys.executable, "-m", "benchmarks.search", "--epochs", "4", "--budget-epochs", "11"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "--budget-epochs 11: must be at least 3 times --epochs 4" in " ".join(done.stderr.split())
+@pytest.mark.filterwarnings("ignore:'benchmarks:RuntimeWarning")
+def test_a_budget_without_room_for_a_trial_in_each_third_is_refused(
+    benchmark: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark("search", "--epochs", "4", "--budget-epochs", "11") == 2
+    assert "--budget-epochs 11: must be at least 3 times --epochs 4" in " ".join(capsys.readouterr().err.split())

@@ -9,7 +9,6 @@ from scipy import stats
 from analysis.calibration import predictions
 from analysis.record import Record
 from analysis.replicates import replicates
-from analysis.report import make_report
 from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
@@ -17,7 +16,7 @@ from tests.analysis_records import trial
 from tests.conftest import Command
 
 ENDS = [0.30, 0.25, 0.35, 0.20, 0.28]
-EARLY = [0.50, 0.52, 0.60, 0.40, 0.45]
+EARLY = [0.50, 0.50, 0.60, 0.40, 0.45]
 AVERAGED = [0.45, 0.40, 0.50, 0.30, 0.42]
 THIRDS = [0.40, 0.38, 0.36, 0.30, 0.37]
 
@@ -64,8 +63,9 @@ def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here
     plan = json.loads(here(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)
     assert (plan["distinct"] - plan["recorded"], plan["to_run"]) == (3, 3)
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
-    page = make_report(record, tmp_path / "report").with_name("README.md").read_text()
+    report = Path(record.client.download_artifacts(record.sweeps()[-1].run_id, "report"))
+    page = (report / "README.md").read_text()
     assert "### Calibration of the search in study search" in page
     assert "| last error of a third of the epochs | 1 |" in page
     assert "# Table 15" not in page, "its rows are random configs, which no table of errors should list"
-    assert (tmp_path / "report" / "search-calibration.png").exists()
+    assert (report / "search-calibration.png").exists()

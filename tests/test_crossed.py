@@ -79,13 +79,13 @@ def test_a_difference_is_crossed_over_the_images_of_the_same_seeds(tmp_path: Pat
     half = half_of(base - hinge)
     assert effect.crossed == pytest.approx((effect.mean - half, effect.mean + half))
     page = page_of(tmp_path, source)
-    assert "2 of 2 distinct rows have a second interval" in page and "1 of 1 tested changes have it" in page
+    assert "2 of 2 distinct rows have one" in page and "for 1 of 1 tested changes" in page
     assert f"± {half_width((1 - base.mean(1)).tolist()):.4f} ({half_of(base):.4f} with new images)" in page
 
 
 def test_a_row_with_a_seed_of_unknown_images_is_left_out_and_that_is_said(tmp_path: Path) -> None:
     page = page_of(tmp_path, record(lambda config, seed: config != HINGE or seed != 1))
-    assert "1 of 2 distinct rows have a second interval" in page and "0 of 1 tested changes have it" in page
+    assert "1 of 2 distinct rows have one" in page and "for 0 of 1 tested changes" in page
 
 
 def test_images_of_a_training_whose_error_does_not_count_are_unknown() -> None:

@@ -16,7 +16,7 @@ import yaml
 from kubernetes_validate import validate
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 
 CLUSTER = ROOT / "cluster.yaml"
 RAYJOB = ROOT / "docs" / "cluster" / "rayjob.yaml"
@@ -231,7 +231,7 @@ def test_the_kubernetes_job_is_valid() -> None:
 
 
 @pytest.mark.parametrize("place", ["docs/cluster/rayjob.yaml", "docs/cluster.md"])
-def test_commands_that_are_written_down_are_understood(place: str, tmp_path: Path) -> None:
+def test_commands_that_are_written_down_are_understood(place: str, here: Command) -> None:
     """Every `sweeps/full.py` in the launch files and the page, planned with --dry-run."""
     text = (ROOT / place).read_text().replace("\\\n", " ")
     if place.endswith(".yaml"):
@@ -243,6 +243,5 @@ def test_commands_that_are_written_down_are_understood(place: str, tmp_path: Pat
         for option in ("--address", "--tracking-uri", "--storage-path", "--data-dir"):
             if option in arguments:
                 del arguments[arguments.index(option) : arguments.index(option) + 2]
-        planned = [sys.executable, str(ROOT / "sweeps" / "full.py"), *arguments, "--dry-run", "--data", "digits"]
-        done = subprocess.run(planned, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = here(*arguments, "--dry-run", "--data", "digits")
         assert done.returncode == 0, (command, done.stderr)

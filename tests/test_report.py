@@ -65,15 +65,15 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded([*trials, best], sweep(with_rows, searches=(definition,))))
     short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert "Of the 1 test errors that the course report prints, 1 are reproduced" in short
-    assert "Of 2 changes to the network or its training, 1 (loss: hinge) surely raises the error" in short
-    assert "none surely lower it; 1 cannot be decided with 3 seeds." in short
-    assert "The best of the 1 configurations that the search tried has a test error of 0.2700." in short
+    assert "Of 2 changes to the network or its training, 1 (loss: hinge) raises the error after the last epoch" in short
+    assert "none lower it, with p below 0.05 after correction; undecided with 3 seeds: 1." in short
+    assert "The best of the 1 configurations that the search tried is search-001. It has a test error of 0.27" in short
     assert short.count("(#") == 3, "each sentence leads to its details"
     assert "Of 1 printed test errors 1 lie in the 95% prediction interval" in page
     assert "Study tables, 2 of 2 changes tested" in page
     assert "the error is raised by loss: hinge (+0.2033); lowered by none. Without effect beyond 0.01: none." in page
     assert f"the fewest here, the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 4):.1f}." in page
-    assert "take one variance with 4 degrees of freedom from 3 rows (baseline, and what is compared with it)" in page
+    assert "2 changes are compared with baseline, and share one variance with 4 degrees of freedom" in page
     assert "| its validation error | 0.2500, seed 0; optimistic, as the lowest of 1 |" in page
     assert "| its test error | 0.2700 |" in page
     assert "| best config | search-001: bn_momentum 0.2 |" in page
@@ -219,11 +219,11 @@ def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) ->
     page = page_of(tmp_path, record)
     short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert (
-        "Batch norm lowers the test error by 0.0200 in the mean over 1 seed, which is too little to exclude chance."
-        in short
+        "Batch norm lowers the test error after the last epoch by 0.0200 in the mean over 1 seed, which is too little "
+        "to exclude chance." in short
     )
     assert "Of the 1 test errors that the course report prints, 0 are reproduced" in short
-    for left_out in ("learning rate", "smooth", "search", "surely"):
+    for left_out in ("learning rate", "smooth", "search", "Of 1 change"):
         assert left_out not in short, left_out
 
 
@@ -258,12 +258,13 @@ def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> No
     trials = [trial(str(lr), {s: [e] for s, e in enumerate(row)}, Config(lr=lr)) for lr, row in errors.items()]
     rates = table().model_copy(update={"rows": tuple(_row(str(lr), Config(lr=lr)) for lr in errors), "slug": "lr"})
     page = page_of(tmp_path, Recorded(trials, sweep(rates)))
-    assert "1 (lr: 0.01) surely raises the error and none surely lower it; 1 (lr: 0.02) surely change" in page
+    assert "1 (lr: 0.01) raises the error after the last epoch and none lower it, with p below 0.05" in page
+    assert "; 1 (lr: 0.02) changes it by less than 0.01; undecided with 4 seeds: 1." in page
     assert re.search(
         r"raised by lr: 0.01 \(\+0.0505\); lowered by none. Without effect beyond 0.01: lr: 0.02 \(-0.000", page
     )
-    assert "6 degrees of freedom from 3 rows (baseline, and what is compared with it): Levene's test does not" in page
-    assert "Tested by the variance of its own differences: lr: 0.03 (alone with its reference, or with a" in page
+    assert "share one variance with 6 degrees of freedom: Levene's test finds no difference" in page
+    assert "A variance of its own has lr: 0.03: nothing else is compared with its reference, or one of its" in page
     assert re.search(r"\| lr: 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
     assert re.search(r"\| lr: 0.03 \|.*\| undecided \|", page)
     numbers = (tmp_path / "effects.csv").read_text()

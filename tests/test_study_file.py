@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from analysis.record import Record
-from analysis.report import make_report
 from sweeps.errors import UsageError
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
@@ -30,7 +29,7 @@ def test_a_file_runs_alone_or_beside_other_studies(
     assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
 
 
-def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again_from_the_record(
+def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
     sweep: Command, here: Command, tmp_path: Path
 ) -> None:
     """A space with a condition and with a width of the network: six configs in all."""
@@ -57,7 +56,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_its_report_is_made_again
     (search,) = recorded.searches
     assert set(search.space) == {"optimizer", "adam_lr", "channels[0]"}
     assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
-    page = (make_report(record, tmp_path / "report").with_name("README.md")).read_text()
+    page = Path(record.client.download_artifacts(recorded.run_id, "report/README.md")).read_text()
     assert "0.001, 0.002" in page and "adam, momentum" in page
     assert "Nothing to do" in here(*arguments).stderr
 

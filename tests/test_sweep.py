@@ -141,9 +141,10 @@ def test_nothing_is_left_in_the_storage(folder: Path) -> None:
 
 
 def test_again_does_nothing(folder: Path, record: Record, here: Command) -> None:
-    again = run(folder, *SWEPT)
+    again = here(*SWEPT, folder=folder)
     assert again.returncode == 0
     assert "Nothing to do" in again.stderr
+    assert "--notify http://127.0.0.1: 1 of 1 messages were not delivered" in again.stderr, "its end is told, too"
     assert "Table 7. Batch normalisation (digits)" in again.stdout
     assert len(record.sweeps()) == 1
     plan = json.loads(here(*SWEPT, "--dry-run", "--json", folder=folder).stdout)

@@ -23,7 +23,7 @@ from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.recorder import Recorder
 from sweeps.running.winner import record_winner
-from tests.conftest import SWEPT, sweep_command
+from tests.conftest import SWEPT, Command
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
@@ -36,12 +36,6 @@ MODEL = f"{EXPERIMENT}-best-bn"
 @pytest.fixture(scope="module")
 def folder(swept: Path) -> Path:
     return swept
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        sweep_command(*arguments), cwd=folder, capture_output=True, text=True, timeout=240, check=False
-    )
 
 
 def record_of(folder: Path) -> Record:
@@ -85,10 +79,9 @@ class Refusing(MlflowClient):
         return write
 
 
-def record_again(folder: Path, refused: int = -1) -> tuple[Refusing, str]:
-    """Record the winner once more; returns the client and the line on the champion."""
-    record = record_of(folder)
-    plan, uri = plan_of(folder), f"sqlite:///{folder}/mlflow.db"
+def record_again(folder: Path, plan: SweepPlan, refused: int = -1) -> tuple[Refusing, str]:
+    """Record a plan's winner once more; returns the client and the line on the champion."""
+    record, uri = record_of(folder), f"sqlite:///{folder}/mlflow.db"
     client = Refusing(uri, refused=-1)
     recorder = Recorder(client, record.experiment_id or "", name="again", tags={}, params={})
     recorder.flush()
@@ -141,18 +134,18 @@ def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:
     assert {"report/search-proof-confusion.png", "report/search-proof-reliability.csv"} <= files
 
 
-def test_the_winner_trains_again_from_its_file(folder: Path, tmp_path: Path) -> None:
+def test_the_winner_trains_again_from_its_file(folder: Path, here: Command, sweep: Command, tmp_path: Path) -> None:
     record = record_of(folder)
     sweep = record.sweeps()[0]
     file = record.client.download_artifacts(sweep.run_id, "best_bn.yaml", str(tmp_path))
-    assert "Nothing to do" in run(folder, "--config", file, "--seeds", "2").stderr
+    assert "Nothing to do" in here("--config", file, "--seeds", "2", folder=folder).stderr
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    again = run(elsewhere, "--config", file)
+    again = sweep("--config", file, folder=elsewhere)
     assert again.returncode == 0, again.stderr
     (trained,) = record_of(elsewhere).histories()
-    here = next(trial for trial in record.histories() if trial.key == trained.key and trial.seeds == (0,))
-    assert trained.histories["test_error"] == here.histories["test_error"]
+    before = next(trial for trial in record.histories() if trial.key == trained.key and trial.seeds == (0,))
+    assert trained.histories["test_error"] == before.histories["test_error"]
 
 
 def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(folder: Path, tmp_path: Path) -> None:
@@ -196,16 +189,17 @@ def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:
-    record = record_of(folder)
-    client, _ = record_again(folder)
+    record, plan = record_of(folder), plan_of(folder)
+    assert plan.search is not None and plan.search.winner is not None
+    client, _ = record_again(folder, plan)
     assert client.writes[-1] == "set_tag"
     for refused, write in enumerate(client.writes):
         if write == "create_registered_model":
             continue  # the model is there, so that the server refuses this every time
-        record.client.delete_tag(search_of(folder).winner.run_id, PROVEN)
-        record_again(folder, refused)
+        record.client.delete_tag(plan.search.winner.run_id, PROVEN)
+        record_again(folder, plan, refused)
         assert not search_of(folder).complete, f"write {refused}, {write}, was refused"
-        record_again(folder)
+        record_again(folder, plan)
         assert search_of(folder).complete
     (version,) = record.client.search_model_versions(f"name = '{MODEL}'")
     assert record.client.get_model_version_by_alias(MODEL, "champion").version == version.version
@@ -225,7 +219,7 @@ def test_only_a_surely_better_model_becomes_champion(folder: Path) -> None:
         write_race(
             client, record.experiment_id, {seed: error + shift * (1 + seed / 9) for seed, error in races.items()}
         )
-        _, line = record_again(folder)
+        _, line = record_again(folder, plan_of(folder))
         holder = client.get_model_version_by_alias(MODEL, "champion").version
         assert (holder != champion.version) is moves, line
         assert ("is the new champion" if moves else f"version {champion.version} stays the champion") in line

@@ -48,13 +48,13 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
     return [
         Text(
             "Two tests give the verdicts. An error is called lower or higher by the paired t-test, which asks whether "
-            "there is any difference. A change is called without effect beyond the margin by the equivalence test (two "
-            f"one-sided t-tests), which asks whether the difference is surely smaller than {data.margin:g}. Each "
+            "there is any difference. A change is called without effect beyond the margin by the equivalence test "
+            f"(two one-sided t-tests), which asks whether the difference is smaller than {data.margin:g}. Each "
             f"decides where its p is below {ALPHA} after Holm's correction over the tested changes of a study. What "
             "neither decides is undecided. Wilcoxon's test stands beside them and gives no verdict: it cannot go below "
             "p = 0.25 with three seeds, or 0.06 with five."
         ),
-        *(Text(said) for family in studies.values() if (said := _variances(family))),
+        *(Text(f"Study {study}: {said}") for study, family in studies.items() if (said := _variances(family))),
         Text(_images(data.effects)),
         Text(
             f"{EFFECTS}.csv also counts the seeds whose error is lower with the change, and gives the 95% interval of "
@@ -67,9 +67,9 @@ def _images(effects: Sequence[Effect]) -> str:
     """What the intervals say of other images."""
     crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
     return (
-        "The intervals and the verdicts speak of new seeds on the same test images. A second interval speaks of new "
-        f"seeds and new images, and stands in {EFFECTS}.csv; {crossed} of {tested} tested changes have it. The others "
-        "are left out: the record lacks which images a seed of theirs, or of their reference's, gets right."
+        "The intervals and the verdicts speak of new seeds on the same test images. A second interval, of new seeds "
+        f"and new images, stands in {EFFECTS}.csv for {crossed} of {tested} tested changes; of the others the record "
+        "lacks which images each seed gets right."
     )
 
 
@@ -101,20 +101,20 @@ def _variances(family: Sequence[Effect]) -> str:
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
         sentences.append(
-            f"Tested by the variance of its own differences: {', '.join(alone)} (alone with its reference, or with a "
-            "training that never left chance)."
+            f"A variance of its own has {', '.join(alone)}: nothing else is compared with its reference, or one of its "
+            "trainings never left chance."
         )
     return " ".join(sentences)
 
 
 def _pool(against: str, pool: Pooled) -> str:
-    rows = f"{pool.rows} rows ({against}, and what is compared with it)"
+    compared = f"{pool.rows - 1} changes are compared with {against}"
     if pool.equal:
         return (
-            f"The t-tests take one variance with {pool.dof} degrees of freedom from {rows}: Levene's test does not "
-            f"object to equal variances (p {p_text(pool.levene_p)})."
+            f"{compared}, and share one variance with {pool.dof} degrees of freedom: Levene's test finds no difference "
+            f"between their variances (p {p_text(pool.levene_p)})."
         )
     return (
-        f"The variances of {rows} differ (Levene's test, p {p_text(pool.levene_p)}), so that each change is tested by "
-        "the variance of its own differences."
+        f"{compared}, each with a variance of its own: Levene's test finds that their variances differ "
+        f"(p {p_text(pool.levene_p)})."
     )

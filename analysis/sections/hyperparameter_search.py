@@ -20,9 +20,9 @@ TITLE = "Hyperparameter search"
 BASELINE_VALUES = "the baseline's values"
 ABOUT = (
     "A search trains one configuration after another, each suggested by a sampler that learns from the earlier ones. "
-    "It follows protocol B: a tenth of the train split is held out, the error on it after the last epoch decides, and "
-    "the test split is read once, for the winner. The scheduler ASHA (Li et al. 2020) compares the trials after a few "
-    "epochs, its rungs, and stops those that are behind."
+    "It follows protocol B: a tenth of the train split is held out, and the error on it after the last epoch decides. "
+    "The search never reads the test split; the proof of its winner does. The scheduler ASHA (Li et al. 2020) compares "
+    "the trials after a few epochs, its rungs, and stops those that are behind."
 )
 
 
@@ -158,10 +158,10 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
     if best is None:
         return [*rows, ("best config", "missing: no trial has run to its last epoch")]
     test_error = best.metrics.get(WINNER_METRIC)
+    start = " (a start point)" if recorded.started_from(best) else ""
     rows += [
-        ("best config", f"{best.name}: {_values(recorded.search.point(best.config))}"),
-        ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; optimistic, as the "
-         f"lowest of {complete}"),
+        ("best config", f"{best.name}{start}: {_values(recorded.search.point(best.config))}"),
+        ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; {_optimism(recorded)}"),
         ("its test error", f"{test_error:.4f}" if test_error is not None else "missing: not read yet"),
     ]  # fmt: skip
     if earlier := recorded.earlier_winners:
@@ -181,6 +181,14 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
             )
         )
     return rows
+
+
+def _optimism(recorded: RecordedSearch) -> str:
+    """How the winner's validation error stands among those of all trials."""
+    lowest = recorded.best
+    if recorded.winner is lowest or lowest is None:
+        return f"optimistic, as the lowest of {len(recorded.complete)}"
+    return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
 
 
 def _published(data: ReportData, recorded: RecordedSearch) -> Replicates | None:

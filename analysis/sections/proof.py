@@ -17,8 +17,8 @@ from trainable.data import class_names
 TITLE = "Proof of the search's winner"
 ABOUT = (
     "The winner of a search and the configuration that it has to beat are trained on the whole train split for the "
-    "same seeds. The test split is read after the last epoch, and only for these. With test-time flips, the class "
-    "probabilities of an image and of its mirror image are averaged."
+    "same seeds, and so is the winner with one difference taken back. Only their test errors are read, after the last "
+    "epoch. With test-time flips, the class probabilities of an image and of its mirror image are averaged."
 )
 
 
@@ -121,7 +121,9 @@ def _calibration(predicted: Mapping[int, Predicted]) -> str:
 
 def _differences(data: ReportData, proof: Proof) -> list[Block]:
     """What each difference of the winner is worth."""
-    missing: list[Block] = [Text(f"Missing: the winner {name}; no training is recorded.") for name in proof.missing]
+    missing: list[Block] = []
+    if proof.missing:
+        missing = [Text(f"Missing: no training is recorded of the winner {'; '.join(proof.missing)}.")]
     if not proof.differences:
         return missing or [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"

@@ -64,8 +64,8 @@ def section(data: ReportData) -> Section:
     blocks += [
         Text(
             f"In table {lost.table}, {lost.row}, the training never left chance with seed "
-            f"{', '.join(map(str, lost.seeds))}: its seeds are shown one by one, and nothing is judged by their "
-            "interval."
+            f"{', '.join(map(str, lost.seeds))}: its seeds are shown one by one, and not compared with "
+            "the printed error."
         )
         for lost in lost_trainings(data.reproduced)
     ]
@@ -75,12 +75,12 @@ def section(data: ReportData) -> Section:
 def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
     """Which rows have an interval that speaks of new images, too."""
     rows = {row.key: row.crossed is not None for table in tables for row in table.rows if row.held_out}
-    if not rows:
+    if not any(rows.values()):
         return []
     return [
-        f"{sum(rows.values())} of {len(rows)} distinct rows have a second interval of the last epoch's error, half the "
-        "width of which is in brackets: it speaks of new seeds and of new images. The others have one seed, a training "
-        "lost at chance, or a seed of which the record lacks the images that it gets right."
+        "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
+        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one; of the others the record lacks which "
+        "images each seed gets right, or they have one seed, or a training that never left chance."
     ]
 
 
@@ -89,9 +89,9 @@ def _agreement(agreement: Agreement) -> str:
     return (
         f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the 95% prediction "
         f"interval of one more of our runs, {agreement.not_reproduced} do not"
-        + (f", {unjudged} cannot be judged (one seed, or a training lost at chance)" if unjudged else "")
-        + f". Ours are higher in {agreement.higher} (sign test p {p_text(agreement.sign_test_p)}); the median of ours "
-        f"minus the printed one is {agreement.median_shift:+.4f}."
+        + (f", {unjudged} cannot be judged (one seed, or a training that never left chance)" if unjudged else "")
+        + f". Ours are higher in {agreement.higher} of {agreement.printed} (sign test p "
+        f"{p_text(agreement.sign_test_p)}); the median of ours minus the printed one is {agreement.median_shift:+.4f}."
         + (_shift(agreement.shift) if agreement.shift else "")
     )
 
@@ -99,8 +99,8 @@ def _agreement(agreement: Agreement) -> str:
 def _shift(shift: InterquartileMean) -> str:
     low, high = shift.interval
     return (
-        f" The interquartile mean over the seeds of all rows is {shift.mean:+.4f} [{low:+.4f}, {high:+.4f}] (95%, "
-        "stratified bootstrap: the seeds of each row are drawn again)."
+        f" The interquartile mean of ours minus the printed one, over the seeds of all rows, is {shift.mean:+.4f} (95% "
+        f"interval {low:+.4f} to {high:+.4f}, stratified bootstrap: the seeds of each row are drawn again)."
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
-from analysis.effects import Verdict
+from analysis.effects import ALPHA, Verdict
 from analysis.envelope import range_text, ranges
 from analysis.intervals import as_text
 from analysis.page import Section, Text
@@ -51,7 +51,8 @@ def _reproduction(data: ReportData) -> str:
     test, _ = compared
     return (
         f"Of the {test.printed} test errors that the course report prints, {test.reproduced} are reproduced: the "
-        "printed error lies where 95% of further runs of ours would."
+        f"printed error lies in the 95% prediction interval of one more of our runs. Ours are higher in {test.higher}, "
+        f"with a median difference of {test.median_shift:+.4f}."
     )
 
 
@@ -63,13 +64,13 @@ def _changes(data: ReportData) -> str:
         [effect.name for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
-    counts = sorted({len(effect.differences) for effect in tested})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    counts = sorted({len(effect.differences) for effect in tested if effect.verdict is Verdict.UNDECIDED})
+    seeds = " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
     return (
-        f"Of {len(tested)} changes to the network or its training, {_counted(raised)} surely raise{_s(raised)} the "
-        f"error and {_counted(lowered)} surely lower{_s(lowered)} it"
-        + (f"; {_counted(without)} surely change it by less than {data.margin:g}" if without else "")
-        + (f"; {len(undecided)} cannot be decided with {seeds} seeds." if undecided else ".")
+        f"Of {len(tested)} changes to the network or its training, {_counted(raised)} raise{_s(raised)} the error "
+        f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction"
+        + (f"; {_counted(without)} change{_s(without)} it by less than {data.margin:g}" if without else "")
+        + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
     )
 
 
@@ -87,13 +88,13 @@ def _batch_norm(data: ReportData) -> str:
         return ""
     error = HELD_OUT[effect.config.held_out]
     verb = "lowers" if effect.mean < 0 else "raises"
-    certainty = "more than chance" if effect.established else "too little to exclude chance"
+    certainty = "more than chance explains" if effect.established else "too little to exclude chance"
     if effect.verdict is Verdict.NO_EFFECT:
-        certainty = f"surely less than {data.margin:g}"
+        certainty = f"less than the margin of {data.margin:g}"
     seeds = len(effect.differences)
     return (
-        f"Batch norm {verb} the {error} by {abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, "
-        f"which is {certainty}."
+        f"Batch norm {verb} the {error} after the last epoch by {abs(effect.mean):.4f} in the mean over {seeds} "
+        f"seed{'s' * (seeds > 1)}, which is {certainty}."
     )
 
 
@@ -105,29 +106,32 @@ def _envelope(data: ReportData) -> str:
     if not np.isfinite([plain, norm]).all():  # a training diverged
         return ""
     return (
-        f"The losses at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} apart with it "
-        f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
+        f"From the lowest to the highest, the training losses of mini-batches at different learning rates lie "
+        f"{plain:.2f} apart without batch norm and {norm:.2f} with it (mean over "
+        f"{range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
         f"{'less' if norm < plain else 'no less'} with batch norm."
     )
 
 
 def _smoothness(data: ReportData) -> str:
+    compared = []
     for arm in data.smoothness:
         plain, norm = (
             [network for network in arm.networks if network.config.batch_norm == has and not network.lost]
             for has in (False, True)
         )
-        if arm.by_sgd and len(plain) == len(norm) == 1:
+        if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
             before, after = (
                 float(np.mean([medians(probes)[0] for probes in network.probes.values()]))
                 for (network,) in (plain, norm)
             )
-            return (
-                f"Along the gradient, the loss is {'smoother' if after < before else 'no smoother'} with batch norm: "
-                f"over steps of up to 4 times the learning rate it varies by {after:.2g}, without batch norm by "
-                f"{before:.2g} (plain SGD)."
-            )
-    return ""
+            compared.append(f"{after:.2g} with batch norm and {before:.2g} without ({arm.optimizer})")
+    if not compared:
+        return ""
+    return (
+        "Along the gradient, over steps of up to 4 times the learning rate, the loss varies by "
+        f"{', by '.join(compared)}. This is one of several measures of smoothness."
+    )
 
 
 def _search(data: ReportData) -> str:
@@ -137,7 +141,11 @@ def _search(data: ReportData) -> str:
             error = f"validation error of {best.metrics[VAL_ERROR]:.4f}"
             if test_error is not None:
                 error = f"test error of {test_error:.4f}"
-            return f"The best of the {len(recorded.trials)} configurations that the search tried has a {error}."
+            return (
+                f"The best of the {len(recorded.trials)} configurations that the search tried is {best.name}"
+                + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
+                + f". It has a {error}."
+            )
     return ""
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 
 import ray
@@ -18,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.record import Record
 from analysis.recorded import VAL_ERROR
 from sweeps.errors import SweepError, UsageError, first_line
-from sweeps.notifier import Notifier
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -28,11 +26,12 @@ from sweeps.planning.show import print_forecast
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.claims import claiming
 from sweeps.recording.recorder import log_tables
-from sweeps.recording.sweep_report import say_failure, settled, sweep_report
+from sweeps.recording.sweep_report import say_failure, sweep_report
 from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
+from sweeps.running.ending import notifier_of, settle, sweep_name, tell_end
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.surface_tasks import compute_surfaces
@@ -112,7 +111,7 @@ class _Sweep:
     def __init__(self, prepared: Prepared, allocation: Allocation, plan: SweepPlan, console: Console) -> None:
         self._options, self._prepared, self._console = prepared.options, prepared, console
         self._allocation, self._plan = allocation, plan
-        self._name = self._options.name or f"{'-'.join(self._options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
+        self._name = sweep_name(self._options)
         self._context = TrialContext(
             prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
         )
@@ -122,18 +121,13 @@ class _Sweep:
         self._tried = set[str]()
         """Claims that this sweep has worked on. What failed is left to the next sweep."""
         self._waited_for = set[str]()
-        self._notifier = Notifier(
-            self._options.notify,
-            sweep=self._name,
-            experiment=self._options.experiment,
-            record=self._options.tracking_uri,
-        )
 
     def run(self) -> SweepResult:
         result = self._result
         if self._plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
-            result.broken = not settled(self._read_record(), self._options.storage_path, self._console)
+            result.broken = not settle(self._options, self._read_record(), self._console)
             return result
+        self._notifier = notifier_of(self._options, self._name)
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
         try:
@@ -150,9 +144,7 @@ class _Sweep:
                 if not recorder.finish(status):
                     result.undelivered = recorder.problem
                 remove_stages(self._options.storage_path, recorder.run_id)
-                not_told = self._notifier.close(status)
-            if not_told:
-                self._console.print(not_told, style="yellow", soft_wrap=True)
+                tell_end(self._notifier, status, self._console)
         return result
 
     def _run_stages(self) -> None:

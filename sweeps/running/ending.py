@@ -1,0 +1,34 @@
+"""How a sweep ends: somebody is told, and where nothing is to train, what dead sweeps left undone is done."""
+
+from datetime import datetime
+
+from rich.console import Console
+
+from analysis.record import Record
+from sweeps.notifier import Notifier
+from sweeps.planning.options import Options
+from sweeps.recording.sweep_report import settled
+
+
+def sweep_name(options: Options) -> str:
+    """The name that was asked for, or one of the studies and the time."""
+    return options.name or f"{'-'.join(options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def notifier_of(options: Options, name: str) -> Notifier:
+    """What tells of the sweep of that name where `--notify` asks for it."""
+    return Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
+
+
+def tell_end(notifier: Notifier, status: str, console: Console) -> None:
+    """Tell that the sweep has ended, with its MLflow status, and say what could not be told."""
+    if not_told := notifier.close(status):
+        console.print(not_told, style="yellow", soft_wrap=True)
+
+
+def settle(options: Options, record: Record, console: Console) -> bool:
+    """End a sweep whose trainings the record has. Returns False, and says why, where its report cannot be made."""
+    notifier = notifier_of(options, sweep_name(options))
+    well = settled(record, options.storage_path, console)
+    tell_end(notifier, "FINISHED" if well else "FAILED", console)
+    return well
