@@ -25,14 +25,13 @@ def section(data: ReportData) -> Section:
         surfaces = {name: arrays for name, arrays in recorded.items() if arrays}
         if surfaces:
             one = next(iter(surfaces.values()))
-            what = (
-                f"{len(one['alphas'])} x {len(one['betas'])} points, {int(one['images']):,} train images of "
-                f"{table.rows[0].config.data}, seed {SURFACE_SEED}"
-            )
+            what = f"{int(one['images']):,} train images of {table.rows[0].config.data}, seed {SURFACE_SEED}"
             files = draw_surfaces(surfaces, what, data.folder / table.slug)
+            alphas, betas = len(one["alphas"]), len(one["betas"])
+            along = (f"one direction, {alphas} points", f"two directions, {alphas} x {betas} points")
             made.blocks += [
                 Picture(file, f"The loss around the trained weights along {kind}: {what} for training and directions.")
-                for file, kind in zip(files, ("one direction", "two directions"), strict=True)
+                for file, kind in zip(files, along, strict=True)
             ]
         made.blocks += [
             Text(f"Missing: the surface of {name} is not recorded.") for name in recorded if name not in surfaces
