@@ -18,7 +18,7 @@ from sweeps.commands import run_command
 from sweeps.recording.tracking import ensure_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR", ROOT.parent / "shared" / "cifar10"))
+SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
 
 Command = Callable[..., subprocess.CompletedProcess]
 """Runs a command with the given arguments: the fixtures `sweep` and `here`."""

@@ -136,8 +136,7 @@ def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:
 
 def test_the_winner_trains_again_from_its_file(folder: Path, here: Command, sweep: Command, tmp_path: Path) -> None:
     record = record_of(folder)
-    sweep = record.sweeps()[0]
-    file = record.client.download_artifacts(sweep.run_id, "best_bn.yaml", str(tmp_path))
+    file = record.client.download_artifacts(record.sweeps()[0].run_id, "best_bn.yaml", str(tmp_path))
     assert "Nothing to do" in here("--config", file, "--seeds", "2", folder=folder).stderr
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
