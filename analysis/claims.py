@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.effects import Effect, Verdict, p_text
 from analysis.intervals import as_text
+from analysis.proof import paired_difference
 from analysis.replicates import Replicates
 from trainable.study import ResolvedTable
 
@@ -104,16 +105,15 @@ def _difference(effect: Effect | None) -> str:
 def _of_minima(plain: Replicates | None, norm: Replicates | None) -> str:
     """The difference between minima over the epochs, which are what the course report compares; empty where it is not
     recorded."""
+    if plain is None or norm is None:
+        return ""
     before, after = (
-        {seed: min(error for _, error in series) for seed, series in each.by_seed("test_error").items()} if each else {}
+        {seed: min(error for _, error in series) for seed, series in each.by_seed("test_error").items()}
         for each in (plain, norm)
     )
-    differences = [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
-    if not differences:
+    if not (values := paired_difference(after, before).values):
         return ""
-    return (
-        f"Between the minima over the epochs, which the course report compares, it is {as_text(differences, '+.4f')}."
-    )
+    return f"Between the minima over the epochs, which the course report compares, it is {as_text(values, '+.4f')}."
 
 
 def _over_fitting(baseline: Replicates | None) -> tuple[str, str, str]:

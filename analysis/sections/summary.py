@@ -106,7 +106,7 @@ def _envelope(data: ReportData) -> str:
     if not np.isfinite([plain, norm]).all():  # a training diverged
         return ""
     return (
-        f"From the lowest to the highest, the training losses of mini-batches at different learning rates lie "
+        "From the lowest to the highest, the training losses of mini-batches at different learning rates lie "
         f"{plain:.2f} apart without batch norm and {norm:.2f} with it (mean over "
         f"{range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
         f"{'less' if norm < plain else 'no less'} with batch norm."

@@ -15,7 +15,6 @@ from analysis.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.errors import UsageError
-from sweeps.recording import tracking
 from sweeps.recording.note import NOTE, sweep_note
 from sweeps.recording.views import present
 
@@ -45,26 +44,6 @@ def sweep_report(
             client.set_tag(run_id, REPORTED, "yes")
 
         yield write
-
-
-def settled(record: Record, storage_path: str, console: Console) -> bool:
-    """Do what dead sweeps have left undone although every training is recorded: end their runs, delete what Ray Tune
-    wrote for them, and write the report where the newest sweep has none. A report is on the whole record, so that one
-    is enough.
-
-    Returns False, and says why, where the report cannot be made.
-    """
-    tracking.end_abandoned(record, storage_path)
-    newest = next(reversed(record.sweeps()), None)
-    if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
-        return True
-    try:
-        with console.status("writing the report of the last sweep"), sweep_report(record, newest.run_id) as write:
-            write(record.client, newest.run_id)
-    except Exception as error:
-        say_failure(console, "no report", error)
-        return False
-    return True
 
 
 def say_failure(console: Console, failure: str, error: Exception) -> None:
