@@ -23,8 +23,8 @@ from analysis.start import interrupt_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
 from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
-from sweeps.planning.show import TABLE_WIDTH
 from sweeps.running.cluster import check_address
+from sweeps.screen import TABLE_WIDTH
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES

@@ -59,11 +59,20 @@ def test_a_dry_run_forecasts_a_cluster_that_is_yet_to_be_in_time_and_money(here:
     assert large["cost"] == pytest.approx(slot_hours * 250 + large["total_s"] / 3600 * 10, abs=0.1)
 
 
-def test_a_plan_needs_neither_torch_nor_ray() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"torch", "ray", "mlflow", "scipy"}),
+        (["--epochs", "0"], {"torch", "ray", "mlflow", "scipy"}),
+        (["--data", "digits", "--dry-run", "--json"], {"torch", "ray"}),
+    ],
+)
+def test_what_starts_no_sweep_waits_for_no_heavy_import(arguments: list[str], heavy: set[str]) -> None:
     script = (
-        "import sys; sys.argv = ['full.py', '--data', 'digits', '--dry-run', '--json']\n"
-        "from sweeps.full import app; app(standalone_mode=False)\n"
-        "print(sorted({'torch', 'ray'} & set(sys.modules)), file=sys.stderr)"
+        "import sys; from contextlib import suppress\n"
+        "from sweeps.full import app, UsageError\n"
+        f"with suppress(UsageError): app({arguments}, standalone_mode=False)\n"
+        f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
     )
     answer = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert answer.stderr.strip().endswith("[]")

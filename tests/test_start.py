@@ -16,8 +16,8 @@ from rich.table import Table
 
 from sweeps.planning.options import Options, parse
 from sweeps.planning.resources import local_resources
-from sweeps.planning.show import print_table
 from sweeps.running.display import Display
+from sweeps.screen import print_table
 from tests.conftest import ROOT, Command, sweep_command
 from trainable.config import Config
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec

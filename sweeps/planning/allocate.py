@@ -15,7 +15,7 @@ from sweeps.planning.resources import (
     local_resources,
     trial_resources,
 )
-from sweeps.planning.show import duration
+from sweeps.screen import duration
 
 
 def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:

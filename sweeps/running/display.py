@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sweeps.errors import last_line
 from sweeps.observer import Observer
-from sweeps.planning.show import duration
+from sweeps.screen import duration
 from trainable.config import Config
 from trainable.storage import format_seeds
 from trainable.trial import TrialEnd, TrialReport, TrialSpec

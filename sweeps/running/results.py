@@ -13,10 +13,10 @@ from analysis.recorded import CURVES, PROVEN, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
-from sweeps.planning.show import print_table
 from sweeps.recording.tracking import open_record
 from sweeps.recording.ui_state import link
 from sweeps.recording.views import STUDY
+from sweeps.screen import print_table
 from trainable.study import ResolvedTable
 
 LOCAL_UI = "http://127.0.0.1:5000"

@@ -1,0 +1,27 @@
+"""What all that is printed shares: the width of tables and how a time is written. It imports nothing heavy, so that
+`--help` and a refusal come at once."""
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+TABLE_WIDTH = 120
+"""Columns of the screen that a table may take."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42s, 3m 20s, 2h 05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with all of its columns: a narrow terminal breaks the lines, where rich would leave columns out."""
+    needed = Measurement.get(console, console.options.update(max_width=TABLE_WIDTH), table).maximum
+    if needed > console.width:
+        table.width = needed
+    console.print(table, crop=False)
