@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from sweeps import full
 from sweeps.commands import run_command
-from sweeps.recording.tracking import ensure_experiment
+from sweeps.recording.tracking import ensure_experiment, make_database
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
@@ -112,9 +112,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It runs once, for all processes of the test session. It printed `output.txt` and `progress.txt`.
     """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
+    shared = _shared_folder(tmp_path_factory)
     made, output = shared / "swept", shared / "swept" / "output.txt"
     with FileLock(shared / "swept.lock"):
         if not output.exists():
@@ -129,3 +127,23 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = shutil.copytree(made, tmp_path_factory.mktemp("copy") / "swept")
     ensure_experiment(f"sqlite:///{copy}/mlflow.db", "ablations-digits")  # its artifacts are the copy's from now on
     return Path(copy)
+
+
+@pytest.fixture(scope="session")
+def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a record that holds nothing, made once for all processes of the test session."""
+    database = _shared_folder(tmp_path_factory) / "empty-record" / "mlflow.db"
+    make_database(database)
+    return database
+
+
+@pytest.fixture
+def made_record(empty_record: Path, tmp_path: Path) -> None:
+    """The test's folder has an empty record already. For tests of other things: MLflow takes seconds to make one."""
+    shutil.copy(empty_record, tmp_path / "mlflow.db")
+
+
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the test session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

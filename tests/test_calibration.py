@@ -56,6 +56,7 @@ def test_taus_are_scipys() -> None:
     assert predictions(resolved, replicates(trials[:4])) == [], "two configs order nothing"
 
 
+@pytest.mark.usefixtures("made_record")
 def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here: Command, tmp_path: Path) -> None:
     arguments = ("--data", "digits", "--studies", "search", "--epochs", "3")
     first = sweep(*arguments, "--calibrate", "4")

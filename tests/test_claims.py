@@ -17,6 +17,8 @@ from tests.clusters import wait_for
 from tests.conftest import sweep_command
 from tests.drivers import kill_family
 
+pytestmark = pytest.mark.usefixtures("made_record")
+
 
 def sweep_run(client: MlflowClient, experiment_id: str, driver: str) -> str:
     tags = {"role": "sweep", DRIVER: driver}

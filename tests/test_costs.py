@@ -84,6 +84,7 @@ def test_prices_are_read_or_refused_by_name() -> None:
             parse_prices(bad)
 
 
+@pytest.mark.usefixtures("made_record")
 def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None:
     """From a record to a folder and into another record."""
     home, uri = tmp_path / "exported", f"sqlite:///{tmp_path}/mlflow.db"

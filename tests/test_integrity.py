@@ -231,6 +231,7 @@ def _saved(value: object) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.usefixtures("made_record")
 def test_damaged_weights_are_not_recorded_and_the_next_sweep_makes_them_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

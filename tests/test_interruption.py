@@ -15,6 +15,8 @@ from tests.clusters import wait_for
 from tests.conftest import Command, sweep_command
 from tests.drivers import ARGUMENTS, EPOCHS, checkpoints, embedded, histories, kill_family, start, undisturbed
 
+pytestmark = pytest.mark.usefixtures("made_record")
+
 NOTE_OF_STOPPED = f"Tables 3 (Loss): 1 seeds, {EPOCHS} epochs on digits.\n\nIt has not ended."
 
 

@@ -1,5 +1,6 @@
 """The recorder never makes a trial wait, outlives an outage of the server, and says what it could not deliver."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +26,12 @@ from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
+pytestmark = pytest.mark.usefixtures("made_record")
+
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(empty_record: Path, tmp_path: Path) -> Iterator[Server]:
+    shutil.copy(empty_record, tmp_path / "server.db")
     server = Server(tmp_path, f"sqlite:///{tmp_path}/server.db")
     yield server
     server.kill()

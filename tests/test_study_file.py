@@ -29,6 +29,7 @@ def test_a_file_runs_alone_or_beside_other_studies(
     assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
 
 
+@pytest.mark.usefixtures("made_record")
 def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
     sweep: Command, here: Command, tmp_path: Path
 ) -> None:

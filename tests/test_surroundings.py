@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from analysis.record import Record
 from sweeps.full import GO_ON, STOPPED
 from tests.conftest import ROOT, sweep_command
+
+pytestmark = pytest.mark.usefixtures("made_record")
 
 FOREIGN = {
     "COLUMNS": "40",

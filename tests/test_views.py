@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -18,6 +19,8 @@ from sweeps.recording.ui_state import PREFIX
 from sweeps.recording.views import present
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
+
+pytestmark = pytest.mark.usefixtures("made_record")
 
 FINGERPRINT = "f"
 PLAIN, NORM, SGD = (Config(data="digits", **change) for change in ({}, {"batch_norm": True}, {"optimizer": "sgd"}))

@@ -72,7 +72,7 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
     experiment."""
     database, location = database_of(tracking_uri), None
     if database:
-        _make(database)
+        make_database(database)
         location = (database.parent / ARTIFACTS / experiment).as_uri()
     client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
     if not client.get_experiment_by_name(experiment):
@@ -100,7 +100,7 @@ def _check_database(tracking_uri: str, database: Path) -> bool:
     return False
 
 
-def _make(database: Path) -> None:
+def make_database(database: Path) -> None:
     """Make an embedded record's database where there is none.
 
     It is made aside and moved into place, so that a kill leaves no half of it: MLflow would never open that again. Of
