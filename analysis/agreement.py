@@ -42,7 +42,7 @@ class Agreement:
 
     @property
     def unjudged(self) -> int:
-        """How many have no prediction interval: one seed, or a training lost at chance."""
+        """How many have no prediction interval: one seed, or a training that stayed at chance."""
         return self.printed - self.reproduced - self.not_reproduced
 
 
@@ -61,8 +61,8 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class LostTraining:
-    """A row with seeds whose training never left chance."""
+class AtChance:
+    """A row with seeds whose training stayed at chance."""
 
     table: str
     row: str
@@ -90,15 +90,15 @@ def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:
     return outside
 
 
-def lost_trainings(tables: Sequence[ReproducedTable]) -> list[LostTraining]:
+def rows_at_chance(tables: Sequence[ReproducedTable]) -> list[AtChance]:
     """The rows of which a seed's training learned nothing."""
-    lost = []
+    rows = []
     for table in tables:
         for row in table.rows:
             errors = zip(row.seeds, row.held_out.minima, strict=True) if row.held_out else ()
             if seeds := tuple(seed for seed, error in errors if error >= CHANCE):
-                lost.append(LostTraining(table.table.number, row.name, seeds))
-    return lost
+                rows.append(AtChance(table.table.number, row.name, seeds))
+    return rows
 
 
 def _comparable_rows(tables: Sequence[ReproducedTable]) -> list[tuple[ReproducedTable, ReproducedRow]]:
@@ -116,7 +116,7 @@ def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
     shifts = [cell.mean - printed for cell, printed in figures]
     higher = sum(shift > 0 for shift in shifts)
     p = float(stats.binomtest(higher, len(shifts)).pvalue)
-    by_seed = [[minimum - printed for minimum in cell.minima] for cell, printed in figures if not cell.lost]
+    by_seed = [[minimum - printed for minimum in cell.minima] for cell, printed in figures if not cell.at_chance]
     shift = interquartile_mean(by_seed)
     return Agreement(split, len(figures), verdicts["yes"], verdicts["no"], higher, p, median(shifts), shift)
 

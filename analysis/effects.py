@@ -62,7 +62,7 @@ class Effect:
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
     """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
-    with fewer than two seeds, and where one of its trainings or of its reference's never left chance: such a mix is no
+    with fewer than two seeds, and where one of its trainings or of its reference's stayed at chance: such a mix is no
     pattern for others."""
     tests: TTests | None = None
     """None for fewer than two seeds. Also where all seeds differ by the same, unless the variance is pooled."""
@@ -230,8 +230,8 @@ def _final_errors(trained: Replicates) -> dict[int, float]:
     return {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
 
 
-def _lost(trained: Replicates) -> bool:
-    """Whether a seed's training never left chance."""
+def _at_chance(trained: Replicates) -> bool:
+    """Whether a seed's training stayed at chance."""
     histories = trained.by_seed(trained.config.held_out).values()
     return any(min(error for _, error in series) >= CHANCE for series in histories)
 
@@ -241,8 +241,8 @@ def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicat
 
     The seeds are those that the reference shares with a row.
     """
-    kept = [key for key in keys if not _lost(trainings[key])]
-    if len(kept) < 2 or _lost(trainings[reference]):
+    kept = [key for key in keys if not _at_chance(trainings[key])]
+    if len(kept) < 2 or _at_chance(trainings[reference]):
         return {}
     base = _final_errors(trainings[reference])
     paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in kept]

@@ -23,7 +23,7 @@ SUMMARY_HEADER = (
     "median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness",
     "beta-smoothness at the longest step",
 )  # fmt: skip
-LOST = " (lost at chance)"
+AT_CHANCE = " (at chance)"
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class ProbedNetwork:
     """A network of an arm."""
 
     name: str
-    """As in the table; where a training never left chance, that is said: its probes say nothing of one that learns."""
+    """As in the table; where a training stayed at chance, that is said: its probes say nothing of one that learns."""
     config: Config
     probes: dict[int, np.ndarray]
     """By seed."""
-    lost: bool
+    at_chance: bool
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def smoothness_arms(
             training = trainings.get(row.key)
             if training and (probes := traced(source, training, PROBES)):
                 errors = cell_of(training.by_seed(row.config.held_out))
-                lost = errors is not None and errors.lost
-                network = ProbedNetwork(name + LOST * lost, row.config, probes, lost)
+                at_chance = errors is not None and errors.at_chance
+                network = ProbedNetwork(name + AT_CHANCE * at_chance, row.config, probes, at_chance)
                 networks.setdefault(optimizer, []).append(network)
                 losses = next(iter(traced(source, training, STEP_LOSSES).values()))
                 epochs = training.config.epochs

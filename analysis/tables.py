@@ -17,8 +17,8 @@ NUMBERS = (
     "reported train error", "reported test error",
 )  # fmt: skip
 CHANCE = 0.89
-"""A training whose error never came below this is lost. One answer for all of ten classes errs about so often: a small
-split does not have the classes equally often."""
+"""A training whose error never came below this stayed at chance. One answer for all of ten classes errs about so often:
+a small split does not have the classes equally often."""
 BASELINE = Config()
 HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 """The metrics on what a training does not see (`Config.held_out`), in words."""
@@ -45,19 +45,20 @@ class Cell:
         return half_width(self.minima)
 
     @property
-    def lost(self) -> bool:
-        """Whether a seed's training never left chance. Beside seeds that did, such a mix has no meaningful interval."""
+    def at_chance(self) -> bool:
+        """Whether a seed's training stayed at chance. Mixed with seeds that learned, it has no meaningful interval."""
         return max(self.minima) >= CHANCE
 
     def next_run(self) -> tuple[float, float] | None:
-        """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a run
-        is lost."""
+        """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a
+        training stayed at chance."""
         half = half_width(self.minima, next_run=True)
-        return None if half is None or self.lost else (max(0.0, self.mean - half), min(1.0, self.mean + half))
+        return None if half is None or self.at_chance else (max(0.0, self.mean - half), min(1.0, self.mean + half))
 
     def as_text(self, values: Sequence[float]) -> str:
-        """The mean of the minima or of the finals with its interval; each seed's value where a run is lost."""
-        return ", ".join(f"{value:.4f}" for value in values) if self.lost else as_text(values)
+        """The mean of the minima or of the finals with its interval; each seed's value where a training stayed at
+        chance."""
+        return ", ".join(f"{value:.4f}" for value in values) if self.at_chance else as_text(values)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ReproducedRow:
     """The test error; under protocol B, which leaves the test split alone, the validation error."""
     crossed: float | None = None
     """Half the 95% interval of the mean error after the last epoch over new seeds and new images. None for one seed,
-    where a run is lost, and where the record lacks which images a seed gets right."""
+    where a training stayed at chance, and where the record lacks which images a seed gets right."""
 
     @property
     def verdicts(self) -> tuple[str, str] | None:
@@ -191,16 +192,16 @@ def reproduce(
 
 def _crossed(by_seed: Mapping[int, Series], right: Right | None) -> float | None:
     cell, of_seeds = cell_of(by_seed), stacked(right, tuple(by_seed))
-    half = half_width(cell.finals) if cell and not cell.lost else None
+    half = half_width(cell.finals) if cell and not cell.at_chance else None
     return None if half is None or of_seeds is None else crossed_half_width(of_seeds, half)
 
 
 def verdict(cell: Cell, printed: float) -> str:
     """Whether a printed figure lies in the 95% prediction interval of one more of our runs: `yes` or `no`; `one seed`
-    or `lost run` where there is no interval."""
+    or `at chance` where there is no interval."""
     interval = cell.next_run()
     if interval is None:
-        return "lost run" if cell.lost else "one seed"
+        return "at chance" if cell.at_chance else "one seed"
     return "yes" if interval[0] <= printed <= interval[1] else "no"
 
 

@@ -82,14 +82,14 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
 
 def test_what_is_not_reproduced_is_said_with_its_interval(tmp_path: Path) -> None:
     errors = {0: [0.400], 1: [0.402], 2: [0.404]}
-    lost = {0: [0.5], 1: [0.6], 2: [0.9]}
-    trials = [trial("baseline", errors, Config()), trial("hinge", lost, Config(loss="hinge"))]
+    at_chance = {0: [0.5], 1: [0.6], 2: [0.9]}
+    trials = [trial("baseline", errors, Config()), trial("hinge", at_chance, Config(loss="hinge"))]
     page = page_of(tmp_path, Recorded(trials, sweep(table())))
     half = stats.t.ppf(0.975, 2) * 0.002 * np.sqrt(1 + 1 / 3)
     assert (
         f"| table 3, cross-entropy | test | 0.4020 | {0.402 - half:.4f} to {0.402 + half:.4f} | 0.3016 | +0.1004 |"
     ) in page
-    assert "In table 3, hinge, the training never left chance with seed 2" in page
+    assert "In table 3, hinge, the training stayed at chance with seed 2" in page
     assert "0 lie in the 95% prediction interval of one more of our runs, 1 do not, 1 cannot be judged" in page
     assert "@1,1,1 | 0.5000, 0.6000, 0.9000 @1,1,1 | 0.5000, 0.6000, 0.9000 |" in page
 
@@ -251,7 +251,7 @@ def test_the_environment_is_set_before_mlflow_and_ray_read_it() -> None:
 
 
 def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> None:
-    """Two rows share their variance with the baseline; a training of a third was lost."""
+    """Two rows share their variance with the baseline; a training of a third stayed at chance."""
     errors = {
         0.001: (0.300, 0.311, 0.306, 0.317), 0.01: (0.351, 0.364, 0.352, 0.369), 0.02: (0.299, 0.311, 0.303, 0.320),
         0.03: (0.45, 0.90, 0.44, 0.46),

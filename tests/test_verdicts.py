@@ -51,10 +51,10 @@ def test_rows_of_unequal_variance_are_tested_by_their_own_differences() -> None:
         assert effect.t_p == pytest.approx(stats.ttest_rel(row, ALIKE[0]).pvalue)
 
 
-def test_a_training_that_was_lost_is_no_part_of_the_pool() -> None:
-    *alike, lost = effects_of([*ALIKE, [0.45, 0.90, 0.44, 0.46]])
+def test_a_training_that_stayed_at_chance_is_no_part_of_the_pool() -> None:
+    *alike, at_chance = effects_of([*ALIKE, [0.45, 0.90, 0.44, 0.46]])
     assert [effect.tests for effect in alike] == [effect.tests for effect in effects_of(ALIKE)]
-    assert lost.pool is None and lost.tests and lost.tests.dof == 3
+    assert at_chance.pool is None and at_chance.tests and at_chance.tests.dof == 3
 
 
 def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:

@@ -102,7 +102,7 @@ def _variances(family: Sequence[Effect]) -> str:
     if alone:
         sentences.append(
             f"A variance of its own has {', '.join(alone)}: nothing else is compared with its reference, or one of its "
-            "trainings never left chance."
+            "trainings stayed at chance."
         )
     return " ".join(sentences)
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, lost_trainings
+from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, rows_at_chance
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
 from analysis.effects import p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
-from analysis.tables import NUMBERS, ReproducedTable
+from analysis.tables import CHANCE, NUMBERS, ReproducedTable
 from trainable.architecture import parameters
 from trainable.config import Config
 
@@ -38,6 +38,8 @@ HOW_TO_JUDGE = (
     "images alone leave an error of 0.3 uncertain by 0.009."
 )
 
+MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
+
 
 def section(data: ReportData) -> Section:
     """An overview of all rows and of what is not reproduced, and each table as a subsection."""
@@ -63,11 +65,11 @@ def section(data: ReportData) -> Section:
         blocks.append(Grid(header, rows))
     blocks += [
         Text(
-            f"In table {lost.table}, {lost.row}, the training never left chance with seed "
-            f"{', '.join(map(str, lost.seeds))}: its seeds are shown one by one, and not compared with "
+            f"In table {each.table}, {each.row}, the training stayed at chance with seed "
+            f"{', '.join(map(str, each.seeds))}: its seeds are shown one by one, and not compared with "
             "the printed error."
         )
-        for lost in lost_trainings(data.reproduced)
+        for each in rows_at_chance(data.reproduced)
     ]
     return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
 
@@ -80,7 +82,8 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
         f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one; of the others the record lacks which "
-        "images each seed gets right, or they have one seed, or a training that never left chance."
+        "images each seed gets right, or they have one seed, or a training that stayed at chance: "
+        f"its error never came below {CHANCE}."
     ]
 
 
@@ -89,7 +92,7 @@ def _agreement(agreement: Agreement) -> str:
     return (
         f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the 95% prediction "
         f"interval of one more of our runs, {agreement.not_reproduced} do not"
-        + (f", {unjudged} cannot be judged (one seed, or a training that never left chance)" if unjudged else "")
+        + (f", {unjudged} cannot be judged (one seed, or a training that stayed at chance)" if unjudged else "")
         + f". Ours are higher in {agreement.higher} of {agreement.printed} (sign test p "
         f"{p_text(agreement.sign_test_p)}); the median of ours minus the printed one is {agreement.median_shift:+.4f}."
         + (_shift(agreement.shift) if agreement.shift else "")
@@ -113,5 +116,5 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     table = reproduced.table
     header, *rows = reproduced.as_text()
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
-    note = [Text(table.note)] if table.note else []
+    note = [Text(said) for said in (MEASURED if table.measure else "", table.note) if said]
     return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])

@@ -117,7 +117,7 @@ def _smoothness(data: ReportData) -> str:
     compared = []
     for arm in data.smoothness:
         plain, norm = (
-            [network for network in arm.networks if network.config.batch_norm == has and not network.lost]
+            [network for network in arm.networks if network.config.batch_norm == has and not network.at_chance]
             for has in (False, True)
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:

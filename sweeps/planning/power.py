@@ -79,7 +79,7 @@ def detectable(seeds: int, variance: float, dof: int, alpha: float) -> float:
 
 
 def _recorded_variance(plan: TablePlan, keys: Sequence[str], trials: Sequence[TrialRecord]) -> Pooled | None:
-    """The variance of the rows that are recorded for two seeds or more and were never lost."""
+    """The variance of the rows that are recorded for two seeds or more and left chance with each."""
     held_out = {config.key: config.config.held_out for config in plan.configs}
     errors = (errors_by_seed(trials, key, held_out[key]) for key in keys if key in held_out)
     return pooled_variance([each for each in errors if len(each) > 1 and max(each.values()) < CHANCE])
