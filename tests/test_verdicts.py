@@ -104,7 +104,8 @@ def test_a_study_has_a_false_verdict_in_one_of_twenty_at_most(effect: float, p_o
     generator, studies, p_values = np.random.default_rng(0), 400, []
     for _ in range(studies):
         errors = simulated(generator, effect)
-        tests = [t_tests(row - errors[0][: len(row)], MARGIN, pool_of(errors)) for row in errors[1:]]
+        pool = pool_of(errors)
+        tests = [t_tests(row - errors[0][: len(row)], MARGIN, pool) for row in errors[1:]]
         p_values.append([getattr(test, p_of) for test in tests])
     of_a_study = sum(min(p for p in holm(each) if p is not None) < ALPHA for each in p_values) / studies
     of_a_row = np.mean(np.array(p_values) < ALPHA)
