@@ -130,6 +130,10 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--prices", "gpu=²"], "--prices 'gpu=²' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--prices", f"gpu={MANY_DIGITS}"], "99... must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--budget", MANY_DIGITS], "99... must be a time"),
+        (
+            ["--studies", "search", "--budget", "12.5", "--prices", "gpu=0.55"],
+            "--budget 12.5: money needs the price of what the trials run on; --prices has only gpu",
+        ),
         (["--set", f"lr={MANY_DIGITS}"], "Exceeds the limit (4300 digits)"),
         (["--set", f"channels={'[' * 20_000}"], "--set 'channels=[[["),
         (["--set", "batch_norm=true", "--set", "lr=true"], "config field 'lr': True should not be true or false"),

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -117,6 +118,28 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert {"15", "16"} & {table.number for table in sweep.tables} == {"16"}
     card = Path(record.client.download_artifacts(sweep.run_id, "best_bn_card.md")).read_text()
     assert f"| test error after the last epoch | {sum(errors) / 2:.4f} ±" in card
+
+
+class Late:
+    """A recorder that makes a write when nobody waits for it any more."""
+
+    def act(self, write: Callable[[MlflowClient, str], object]) -> None:
+        self.write = write
+
+    def flush(self) -> bool:
+        return False
+
+
+def test_a_winner_that_is_written_late_is_written_whole(folder: Path) -> None:
+    record, plan, late = record_of(folder), plan_of(folder), Late()
+    assert plan.search is not None and record.experiment_id is not None
+    (proof,) = (table for table in plan.tables.tables if table.measure == "predictions")
+    record_winner(plan.search, proof, record, cast(Recorder, late))
+    run_id = record.client.create_run(record.experiment_id).info.run_id
+    late.write(record.client, run_id)
+    files = {file.path for file in record.client.list_artifacts(run_id)}
+    assert files == {"best_bn.yaml", "best_bn_card.md", "best_bn_model"}
+    record.client.delete_run(run_id)
 
 
 def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:

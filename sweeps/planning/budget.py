@@ -22,10 +22,18 @@ class Budget(Frozen):
     """At the sweep's prices."""
 
     def slot_s(self, prices: dict[str, float], allocation: Allocation) -> float:
-        """The slot seconds that the budget buys on an allocation whose slots are known."""
+        """The slot seconds that the budget buys on an allocation whose slots are known.
+
+        Raises `UsageError` for money where what the trials run on has no price.
+        """
         bought = [self.seconds * allocation.slots] if self.seconds else []
         if self.money:
-            bought.append(3600 * self.money / hourly_price(prices, allocation))
+            if not (price := hourly_price(prices, allocation)):
+                raise UsageError(
+                    f"--budget {self.money:g}: money needs the price of what the trials run on; --prices has only "
+                    f"{', '.join(prices)}"
+                )
+            bought.append(3600 * self.money / price)
         return min(bought)
 
 

@@ -134,7 +134,7 @@ class SearchPlan:
 
     def slot_s(self, rates: Rates) -> float:
         """Slot seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
-        return min(self.to_run * ASHA_SHARE * self._trial_s(rates), self.budget_s - self.spent_s)
+        return min(self.to_run * ASHA_SHARE * self._trial_s(rates), max(0.0, self.budget_s - self.spent_s))
 
     def _trial_s(self, rates: Rates) -> float:
         """Slot seconds of a whole trial: the mean over random ones where the space varies the network."""

@@ -2,8 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -24,26 +23,26 @@ REPORT_FOLDER = "report"
 """Folder of a sweep's artifacts with its report."""
 
 
-@contextmanager
 def sweep_report(
     record: Record, run_id: str, prices: Mapping[str, float] | None = None
-) -> Iterator[Callable[[MlflowClient, str], None]]:
+) -> Callable[[MlflowClient, str], None]:
     """Make the report of a record with money at these prices, the description of a sweep's run and the views of the UI.
 
-    Yields what writes them there, in the form that `Recorder.act` takes. Its files are gone when the context ends.
+    Returns what writes them there, in the form that `Recorder.act` takes. It keeps the files until it is done or given
+    up, also where the recorder writes later than the sweep waits.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        data = ReportData(record, Path(folder), prices=prices or {})
-        write_report(data, embed=True)  # the UI opens the page alone
-        note, views = sweep_note(data, record, run_id), present(record)
+    folder = tempfile.TemporaryDirectory()
+    data = ReportData(record, Path(folder.name), prices=prices or {})
+    write_report(data, embed=True)  # the UI opens the page alone
+    note, views = sweep_note(data, record, run_id), present(record)
 
-        def write(client: MlflowClient, run_id: str) -> None:
-            client.log_artifacts(run_id, folder, REPORT_FOLDER)
-            client.set_tag(run_id, NOTE, note)
-            views.write(client)
-            client.set_tag(run_id, REPORTED, "yes")
+    def write(client: MlflowClient, run_id: str) -> None:
+        client.log_artifacts(run_id, folder.name, REPORT_FOLDER)
+        client.set_tag(run_id, NOTE, note)
+        views.write(client)
+        client.set_tag(run_id, REPORTED, "yes")
 
-        yield write
+    return write
 
 
 def say_failure(console: Console, failure: str, error: Exception) -> None:

@@ -48,8 +48,8 @@ def _finish_dead_sweeps(record: Record, storage_path: str, console: Console) -> 
     if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
         return True
     try:
-        with console.status("writing the report of the last sweep"), sweep_report(record, newest.run_id) as write:
-            write(record.client, newest.run_id)
+        with console.status("writing the report of the last sweep"):
+            sweep_report(record, newest.run_id)(record.client, newest.run_id)
     except Exception as error:
         say_failure(console, "no report", error)
         return False

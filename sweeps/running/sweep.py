@@ -268,12 +268,8 @@ class _Sweep:
 
     def _write_report(self) -> None:
         record = self._read_record()
-        with (
-            self._console.status("writing the report"),
-            self._reported("no report"),
-            sweep_report(record, self._recorder.run_id, self._options.prices) as write,
-        ):
-            self._recorder.act(write)
+        with self._console.status("writing the report"), self._reported("no report"):
+            self._recorder.act(sweep_report(record, self._recorder.run_id, self._options.prices))
             self._recorder.flush()
 
     def _show(self) -> None:

@@ -44,6 +44,8 @@ SIGNATURE = ModelSignature(
 )
 SEARCH_KEY, KEY = "search_key", "key"
 """Tags of a version: the key of its config as the race trained it, and as the proof did."""
+NO_SUCH_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's answers where a registry has no model of a name, and where the model has no such alias."""
 ALPHA = 0.05
 """The champion changes where the p value of the paired test against it is below this."""
 
@@ -75,19 +77,18 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         )
     model = f"{record.experiment}-{winner.name.replace('_', '-')}"
     promotion = _promotion(record.client, model, searched.key, trials, plan)
+    files = tempfile.TemporaryDirectory()
+    (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
+    (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder) / "files"
-        files.mkdir()
-        (files / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
-        (files / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
-        save_model(winner.config, weights, files / f"{winner.name}_model")
-        beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
-        champion = trained.run_id if promotion.moves else None
-        former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
-        step = _Step(winner, searched, winner_row.key, model, files, champion, former, beaten, now_ms())
-        recorder.act(step.write)
-        recorder.flush()
+        save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
+    beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
+    champion = trained.run_id if promotion.moves else None
+    former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
+    step = _Step(winner, searched, winner_row.key, model, files, champion, former, beaten, now_ms())
+    recorder.act(step.write)
+    recorder.flush()
     return promotion.why
 
 
@@ -102,7 +103,8 @@ class _Step:
     """As it was proven."""
     model: str
     """The name of the registered model."""
-    files: Path
+    files: tempfile.TemporaryDirectory
+    """What goes to the sweep's run. It lasts as long as the step, which may be written later than the sweep waits."""
     champion: str | None
     """Run id of the trial whose weights become the model's champion; `None` where the champion stays."""
     former: tuple[str, ...]
@@ -114,7 +116,7 @@ class _Step:
     def write(self, client: MlflowClient, run_id: str) -> None:
         """Write it on the sweep's run, in the registry and on the search's trial, whose tag `PROVEN` comes last."""
         winner, trial = self.winner, self.searched.run_id
-        client.log_artifacts(run_id, str(self.files))
+        client.log_artifacts(run_id, self.files.name)
         client.log_metric(run_id, f"best_{VAL_ERROR}", fmean(winner.race.winning_errors), self.now)
         client.log_metric(run_id, WINNER_METRIC, winner.test_error, self.now)
         version = self._version(client, run_id)
@@ -163,7 +165,9 @@ def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialReco
     the race that both were trained for."""
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:  # there is no such model, or none with the alias
+    except MlflowException as error:
+        if error.error_code not in NO_SUCH_ALIAS:
+            raise
         return _Promotion(True, f"{name}: the winner is its first {CHAMPION}")
     holder = champion.tags.get(SEARCH_KEY, "")
     if holder == key:
