@@ -19,6 +19,7 @@ from tests.conftest import ROOT, Command
 from trainable.measures import STEP_SIZES
 from trainable.storage import SURFACE, TRACES
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for two sweeps
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]
 STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
 
