@@ -12,6 +12,8 @@ from urllib.request import url2pathname
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SAWarning
 
+from trainable.errors import first_line
+
 SCHEME = "sqlite"
 ARTIFACTS = "mlartifacts"
 """The folder of the artifacts, beside the database."""
@@ -52,7 +54,7 @@ def database_of(tracking_uri: str) -> Path | None:
             raise ValueError(f"it must name a file, as {SCHEME}:///mlflow.db does")
         sqlite3.connect(":memory:", **options).close()
     except (ArgumentError, SAWarning, sqlite3.Error, TypeError, ValueError) as error:
-        raise ValueError(f"--tracking-uri {tracking_uri}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
     return Path(file)
 
 

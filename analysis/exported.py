@@ -13,6 +13,7 @@ from analysis.recorded import ROLE, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem
 from trainable.config import Config
+from trainable.errors import first_line
 from trainable.frozen import check_label
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
@@ -175,4 +176,4 @@ def damage(file: Path) -> str:
         with safe_open(file, "np"):
             return ""
     except (SafetensorError, OSError) as error:
-        return str(error).splitlines()[0]
+        return first_line(error)

@@ -27,6 +27,7 @@ from analysis.recorded import CHAMPION
 from analysis.start import end_with
 from trainable.config import Config
 from trainable.data import class_names
+from trainable.errors import first_line
 from trainable.sources import read_image
 
 
@@ -58,7 +59,7 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str
         folder = mlflow.artifacts.download_artifacts(source, tracking_uri=tracking_uri)
         champion = mlflow.pyfunc.load_model(folder)
     except MlflowException as error:
-        raise LookupError(f"--model {model}: no {CHAMPION} in {tracking_uri}: {str(error).splitlines()[0]}") from error
+        raise LookupError(f"--model {model}: no {CHAMPION} in {tracking_uri}: {first_line(error)}") from error
     config = Config.model_validate_json((Path(folder) / "artifacts" / "config.json").read_text("utf-8"))
     return champion, class_names(config.data)
 

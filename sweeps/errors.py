@@ -11,11 +11,6 @@ class SweepError(RuntimeError):
     """What ended a sweep that had begun: the message names the place and what to do; the command exits with code 1."""
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text; where it has none, the name of its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def last_line(text: str) -> str:
     """The last line of the text of a trial's errors, which says what went wrong."""
     return text.splitlines()[-1] if text else "no reason given"

@@ -33,7 +33,7 @@ from analysis.record import Record
 from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, SweepRecord, TrialRecord
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
-from sweeps.errors import UsageError, first_line
+from sweeps.errors import SweepError, UsageError
 from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
@@ -41,6 +41,7 @@ from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment, open_record
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
+from trainable.errors import first_line
 from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORPHANS = "without-sweep"
@@ -158,7 +159,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(uri, name)).write(client)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UsageError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
+        raise SweepError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
 
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:

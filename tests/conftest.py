@@ -41,6 +41,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("CIFAR10_DIR", "RAY_ADDRESS", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         os.environ.pop(name, None)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # its thread changes the environment while requests reads it
     # Ray's own is 15: beside two other tests such a worker gets nothing
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in a background job

@@ -156,6 +156,39 @@ def test_a_countable_space_is_tried_to_its_last_config_and_none_twice() -> None:
         keys.add(spec.key)
         searcher.on_trial_complete(f"trial-{number}", result(0.5 - spec.config.shift / 10, 1))
     assert len(keys) == plan.to_run == 24
+    assert searcher.suggest("one more") == "FINISHED"
+
+
+def test_what_other_studies_have_trained_of_a_countable_space_is_not_waited_for() -> None:
+    space = {"shift": Range(low=0, high=3), "label_smoothing": Range(low=0.1, high=0.1)}
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    plan = plan_search(study, base={"data": "digits", "epochs": 1}, samples=99, fingerprint="f", trials=())
+    configs = [plan.search.config({"shift": shift, "label_smoothing": 0.1}) for shift in range(4)]
+    calibrated = [
+        trial(f"config {config.shift}", {}, config, key=config.key("f"), seeds=(0,),
+              histories={"val_error": [(1, 0.5)]},
+              tags={"study": "x-calibration", "data_fingerprint": "f", "outcome": "complete"})
+        for config in configs[:3]
+    ]  # fmt: skip
+    known = plan.with_trials(calibrated)
+    assert known.to_run == 1
+    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
+    assert spec_of(searcher.suggest("last") or {}).config == configs[3]
+    assert searcher.suggest("none") == "FINISHED"
+    assert replace(known, given_up=1).to_run == 0, "the next sweep tries again what this one gave up"
+
+
+def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
+    plan = search()
+    trained = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.02, "dropout": 0.1})
+    longer = trained.change(epochs=40)
+    recorded = trial("longer", {}, longer, key=longer.key("f"), seeds=(0,), metrics={"val_error": 0.1},
+                     tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"})  # fmt: skip
+    known = plan.with_trials([recorded]).with_histories([])
+    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
+    suggested = [spec_of(searcher.suggest(f"trial-{number}") or {}).config for number in range(2)]
+    assert suggested == [plan.search.config({"optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0}),
+                         trained]  # fmt: skip
 
 
 @pytest.mark.parametrize(

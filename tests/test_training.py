@@ -109,7 +109,8 @@ def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(digits:
         session = Session(spec)
         session.advance(3600.0)
         session.save()
-        assert Session(spec).advance(3600.0).done
+        goes_on = Session(spec)
+        assert any(goes_on.advance(3600.0).done for _ in range(2))
         storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         return {name: storage.read(name) for name in (WEIGHTS, CORRECT, PREDICTIONS)}
 
@@ -154,6 +155,20 @@ def test_a_report_ends_where_it_must(digits: Dataset, tmp_path: Path) -> None:
     session = Session(spec)
     reports = [[epoch.number for epoch in session.advance(3600.0).epochs] for _ in range(3)]
     assert reports == [[1], [2, 3], [4, 5]]
+
+
+def test_a_resumed_trial_reports_earlier_epochs_to_the_same_rungs(digits: Dataset, tmp_path: Path) -> None:
+    config = Config(**SMALL, epochs=4)
+    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
+                     fingerprint=digits.fingerprint, storage_path=str(tmp_path), report_at=(3,))  # fmt: skip
+    session = Session(spec)
+    session.advance(3600.0)
+    session.save()
+    goes_on = Session(spec.model_copy(update={"report_at": (1, 2)}))
+    reports = [goes_on.advance(3600.0) for _ in range(3)]
+    assert [[epoch.number for epoch in report.epochs] for report in reports] == [[1], [2], [3, 4]]
+    assert [report.resumed for report in reports] == [3, 0, 0]
+    assert [report.done for report in reports] == [False, False, True]
 
 
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pyarrow import ArrowException, fs
 
 from trainable.create_once import create_once
+from trainable.errors import first_line
 from trainable.sources import DataError
 
 
@@ -31,4 +32,4 @@ def fetch(uri: str, cache: Path) -> Path:
 
         return create_once(cache / name, copy)
     except (OSError, ArrowException) as error:
-        raise DataError(f"--data-dir {uri}: cannot be read: {str(error).splitlines()[0]}") from error
+        raise DataError(f"--data-dir {uri}: cannot be read: {first_line(error)}") from error

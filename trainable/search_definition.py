@@ -122,6 +122,21 @@ class SearchDefinition(Frozen):
                 raise ValueError(f"start: {min(unknown)} is not in the space")
         return self
 
+    @property
+    def calibration_number(self) -> str:
+        """The number of its calibration's table."""
+        return str(self.number)
+
+    @property
+    def proof_number(self) -> str:
+        """The number of its proof's table."""
+        return str(self.number + 1)
+
+    @property
+    def differences_number(self) -> str:
+        """The number of the table of what its winner's differences are worth."""
+        return str(self.number + 2)
+
     def configs_to_check(self) -> list[dict[str, Any]]:
         """Fields of configs that show whether the parameters go together everywhere.
 

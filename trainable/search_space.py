@@ -120,7 +120,7 @@ class Range(_Parameter):
         """All values; None where they cannot be counted."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return range(self.low, self.high + 1)
-        return None
+        return (self.low,) if self.low == self.high else None
 
     def contains(self, value: Any) -> bool:
         """Whether the parameter can take the value."""

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
+from trainable.errors import first_line
 from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer
 from trainable.trial import Device, Environment, TrialReport, TrialSpec
@@ -43,37 +44,41 @@ class Session:
                 partial(Trainer, spec.config, data, spec.seeds, device, probe_every=spec.probe_every)
             )
         self._meter = Meter(self._trainer.device)
-        self._reported_epochs, self._saved_epochs = 0, len(self._trainer.history)
+        self._reported_epochs = 0
+        self._resumed_epochs = self._saved_epochs = len(self._trainer.history)
         self._save_due = time.monotonic() + CHECKPOINT_S
         for warning in self._warnings:
             logger.warning("%s: %s", spec.name, warning)
 
     def advance(self, budget_s: float) -> TrialReport:
-        """Train and report. A report ends after `budget_s` seconds, or at an epoch of the spec's `report_at`; it has at
-        least one epoch, unless all are done.
+        """Train and report. A report ends after `budget_s` seconds, or at an epoch of the spec's `report_at`, also at
+        one that an earlier process had trained. It has at least one epoch, unless all are reported.
 
         After the last epoch the trial's results are written. Raises `MemoryError`, saying what to change, where the
         training does not fit in the GPU's memory.
         """
         trainer, start = self._trainer, time.monotonic()
-        while not trainer.done:
+        passed = [at for at in self._spec.report_at if self._reported_epochs < at <= self._resumed_epochs]
+        while not trainer.done and not passed:
             with self._meter.running(), _explained(self._spec):
                 trainer.run_epoch()
             if time.monotonic() > self._save_due and not trainer.done:
                 self.save()
             if time.monotonic() - start > budget_s or len(trainer.history) in self._spec.report_at:
                 break
-        if trainer.done:
+        end = min(passed, default=len(trainer.history))
+        if done := trainer.done and end == len(trainer.history):
             self._write_results()
             self.save()
         report = TrialReport(
-            epochs=tuple(trainer.history[self._reported_epochs :]),
-            done=trainer.done,
+            epochs=tuple(trainer.history[self._reported_epochs : end]),
+            done=done,
             environment=None if self._reported_epochs else environment(trainer.device),
-            usage=self._meter.usage() if trainer.done else None,
+            resumed=0 if self._reported_epochs else self._resumed_epochs,
+            usage=self._meter.usage() if done else None,
             warnings=() if self._reported_epochs else tuple(self._warnings),
         )
-        self._reported_epochs = len(trainer.history)
+        self._reported_epochs = end
         return report
 
     def save(self) -> None:
@@ -111,7 +116,7 @@ class Session:
         try:
             trainer.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
         except Exception as error:
-            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            cause = first_line(error)
             if is_out_of_memory(error):
                 raise MemoryError(f"out of memory while {name} was loaded; it is kept: {cause}") from error
             self._warnings.append(f"{name} cannot be used: {cause}; it is kept as {self._storage.set_aside(name)}")

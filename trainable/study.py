@@ -63,6 +63,23 @@ class Study(Frozen):
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None
 
+    @property
+    def table_numbers(self) -> list[str]:
+        """The numbers that its tables have, and those that the tables of its search will have."""
+        searched = (
+            [self.search.calibration_number, self.search.proof_number, self.search.differences_number]
+            if self.search
+            else []
+        )
+        return [table.number for table in self.tables] + searched
+
+    @property
+    def required_search(self) -> SearchDefinition:
+        """Its search. Raises `ValueError` where it has none."""
+        if self.search is None:
+            raise ValueError(f"study {self.name} has no search")
+        return self.search
+
 
 @dataclass(frozen=True)
 class StudyFile:

@@ -81,8 +81,7 @@ class Usage(BaseModel):
 class TrialReport(BaseModel):
     """What a running trial reports: the epochs since its last report.
 
-    The first report of a process starts at the first epoch, so a resumed trial repeats the epochs before its
-    checkpoint.
+    A process reports from the first epoch on, so a resumed trial repeats the epochs before its checkpoint.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # a diverged loss is NaN, and stays NaN in JSON
@@ -92,6 +91,8 @@ class TrialReport(BaseModel):
     """Whether the trial's last epoch is among them."""
     environment: Environment | None = None
     """Set in the first report of a process only."""
+    resumed: int = 0
+    """How many epochs earlier processes had trained. Set in the first report of a process only."""
     usage: Usage | None = None
     """Set in the last report, where the system tells it."""
     warnings: tuple[str, ...] = ()

@@ -105,10 +105,13 @@ class Options(BaseModel):
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
-        every = {study.name: study for study in (*studies.values(), *self.chosen_studies)}.values()
-        for number, count in Counter(table.number for study in every for table in study.tables).items():
+        taken = Counter(number for study in studies.values() for number in study.table_numbers)
+        for number, count in taken.items():
             if count > 1:
-                raise ValueError(f"table number {number!r} stands {count} times in the studies; give each its own")
+                raise ValueError(
+                    f"table number {number!r} is taken {count} times in the studies; give each table its own (a search "
+                    "takes its number and the next two)"
+                )
         if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
@@ -213,6 +216,7 @@ def parse(
     named = _names(DEFAULT_STUDIES if studies is None and own is None else studies or "")
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
         named = tuple(name for name in named if not STUDIES[name].search)
+        own = own and own.model_copy(update={"search": None})
     try:
         return Options(
             studies=tuple(dict.fromkeys((*named, *([own.name] if own else [])))) or ("",),

@@ -73,13 +73,14 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     """Check a request and read the record. CIFAR-10 that is nowhere is fetched, unless it is a `dry` run, which also
     writes nothing into the record.
 
-    Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable.
+    Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable, and
+    `SweepError` for a record that cannot be read to its end.
     """
     make_config({}, options.base, "--set")
     if study := options.searched_study:  # a bad search is refused before the data is fetched
         plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
-        assert study.search is not None
-        make_config(study.search.compared_with, options.base, f"study {study.name}, compared_with of its search")
+        compared_with = study.required_search.compared_with
+        make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = tracking.open_record(options.tracking_uri, options.experiment, dry=dry)
     try:
         known = data.fingerprint(options.data, options.data_dir, download=not dry)
@@ -87,12 +88,14 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
     fingerprint, form = known or ("unknown", "to be downloaded")
     source = DataSource(name=options.data, fingerprint=fingerprint, form=form)
-    return Prepared(options, source, record, tuple(record.trials() if record else ()))
+    with tracking.named_failures(options.tracking_uri):
+        trials = tuple(record.trials() if record else ())
+    return Prepared(options, source, record, trials)
 
 
-def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
-    """What the record lacks, for trials on that allocation. Once a search has a winner, its proof is among the
-    tables."""
+def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:
+    """What the record lacks, for trials on that allocation, without so many samples of the search that the sweep has
+    `given_up`. Once a search has a winner, its proof is among the tables."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
     fused = device != "cpu"  # a CPU gains nothing from it: apart, the seeds fill more slots
@@ -107,8 +110,9 @@ def plan_sweep(prepared: Prepared, allocation: Allocation) -> SweepPlan:
             trials=trials,
             budget_s=options.budget.slot_s(options.prices, allocation) if options.budget and allocation.slots else inf,
             proof_seeds=options.proof_seeds,
+            given_up=given_up,
         )
-        race, proof = plan_race(search, rates, fused=fused), search_proof(options, search)
+        race, proof = plan_race(search, rates, fused=fused), search_proof(options.search, options, search)
     tables = plan_tables(
         [*options.chosen_studies, *([proof] if proof else [])],
         base=options.base,

@@ -33,14 +33,12 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
     return TablePlan(tables=(table,), configs=configs)
 
 
-def search_proof(options: Options, plan: SearchPlan) -> Study:
-    """The study that proves the winner of the search; before there is one, the config alone that it will be compared
-    with, so that this is trained beside the tables."""
-    assert options.search is not None
-    assert options.search.search is not None
-    compared = make_config(options.search.search.compared_with, options.base, "compared_with")
+def search_proof(study: Study, options: Options, plan: SearchPlan) -> Study:
+    """The study that proves the winner of a study's search; before there is one, the config alone that it will be
+    compared with, so that this is trained beside the tables."""
+    compared = make_config(study.required_search.compared_with, options.base, "compared_with")
     return proof_study(
-        options.search,
+        study,
         compared.change(protocol="A"),
         plan.winner.config.change(protocol="A") if plan.winner else None,
         options.proof_seeds,

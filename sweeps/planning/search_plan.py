@@ -5,7 +5,7 @@ spent; then its best configs race, and the winner is proven on the test split. A
 Optuna is told what the record has of it, and trials that did not finish are tried first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -52,6 +52,8 @@ class SearchPlan:
     """Slot seconds that its trials may train, those of the race and the proof apart."""
     proof_seeds: int = 1
     """Seeds of the winner's proof."""
+    given_up: int = 0
+    """Trials that this sweep has given up. The next one tries them again."""
 
     def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record, and those that it borrows."""
@@ -64,6 +66,15 @@ class SearchPlan:
             raced=found.raced,
             other_epochs=tuple(trial for trial in trials if self._for_other_epochs(trial)),
             outside=sum(not self.search.contains(trial.config) for trial in recorded),
+        )
+
+    def with_histories(self, trials: Iterable[TrialRecord]) -> "SearchPlan":
+        """The same with these trials, whose histories were read, in place of those that it knows."""
+        read = {trial.run_id: trial for trial in trials}
+        return replace(
+            self,
+            own=tuple(read.get(trial.run_id, trial) for trial in self.own),
+            borrowed=tuple(read.get(trial.run_id, trial) for trial in self.borrowed),
         )
 
     def _for_other_epochs(self, trial: TrialRecord) -> bool:
@@ -124,13 +135,15 @@ class SearchPlan:
 
     @property
     def to_run(self) -> int:
-        """How many samples the record lacks, at most; 0 where the budget is spent. A space has no more of them than
-        configs."""
+        """How many samples this sweep can still run, at most: those that the record lacks, without those that it gave
+        up; 0 where the budget is spent. A countable space has no more of them than configs that no study has
+        trained."""
         if self.spent_s >= self.budget_s:
             return 0
-        points = self.search.points()
-        samples = self.search.samples if points is None else min(self.search.samples, len(points))
-        return max(0, samples - len(self.finished))
+        left, points = self.search.samples - len(self.finished), self.search.points()
+        if points is not None:
+            left = min(left, len(points) - len(self.judged))
+        return max(0, left - self.given_up)
 
     def slot_s(self, rates: Rates) -> float:
         """Slot seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
@@ -185,13 +198,13 @@ def plan_search(
     trials: Sequence[TrialRecord],
     budget_s: float = inf,
     proof_seeds: int = 1,
+    given_up: int = 0,
 ) -> SearchPlan:
     """A study's search on that base, with what the record has of it.
 
     Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
     """
-    definition = study.search
-    assert definition is not None, f"study {study.name} has no search"
+    definition = study.required_search
     fixed = {**PROTOCOL, **definition.fixed}
     if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
@@ -221,4 +234,5 @@ def plan_search(
                     f"study {study.name}, start point {number} of its search: {name} {value} is not in the space "
                     f"({resolved.space[name]})"
                 )
-    return SearchPlan(resolved, budget_s=budget_s, proof_seeds=proof_seeds).with_trials(trials)
+    plan = SearchPlan(resolved, budget_s=budget_s, proof_seeds=proof_seeds, given_up=given_up)
+    return plan.with_trials(trials)

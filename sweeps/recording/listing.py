@@ -6,6 +6,7 @@ row that a trial stands for, and the row's place.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from analysis.recorded import TrialRecord
 from trainable.study import ResolvedTable
@@ -32,7 +33,12 @@ class Listing:
         """The tags of a trial of that config; empty where it is not listed."""
         if key not in self.rows:
             return {}
-        return {self.tag: self.rows[key], self.order_tag: f"{list(self.rows).index(key):03d}"}
+        return {self.tag: self.rows[key], self.order_tag: self._places[key]}
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        width = max(3, len(str(len(self.rows))))
+        return {key: f"{place:0{width}d}" for place, key in enumerate(self.rows)}
 
 
 def table_listing(table: ResolvedTable) -> Listing:

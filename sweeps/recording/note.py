@@ -49,7 +49,8 @@ def started_note(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSea
 def _asked(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], seeds: str) -> str:
     """The tables and the searches of a sweep, with how much is trained of each."""
     asked = []
-    if tables := [table for table in tables if not table.measure]:
+    measured = [] if searches else tables  # a search's are its proof, which has seeds of its own
+    if tables := [table for table in tables if not table.measure] or measured:
         (data, epochs), *_ = [(row.config.data, row.config.epochs) for row in tables[0].rows]
         named = [f"{table.number} ({table.title})" if len(tables) <= LISTED else table.number for table in tables]
         asked.append(f"Tables {', '.join(named)}: {seeds} seeds, {epochs} epochs on {data}")

@@ -3,7 +3,6 @@
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from mlflow import MlflowClient
@@ -99,15 +98,20 @@ class Recorder(Observer):
 
     def finish(self, status: str, patience_s: float = 60.0) -> bool:
         """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered. Trials of
-        which nobody told the end were interrupted.
+        which nobody told the end were interrupted. A sweep of which a write was refused has failed, not finished.
 
         Gives up once the server has been failing for `patience_s`.
         """
+
+        def end() -> None:
+            refused = status == "FINISHED" and self.refused
+            self._client.set_terminated(self.run_id, "FAILED" if refused else status)
+
         for each in self._trials:
             each.finish()
         if not wait(lambda: all(each.closed for each in self._processes), self._deliveries, patience_s):
             return False
-        self._writer.put(partial(self._client.set_terminated, self.run_id, status))
+        self._writer.put(end)
         self._writer.close()
         return wait(lambda: self._writer.closed, self._deliveries, patience_s) and not self.refused
 

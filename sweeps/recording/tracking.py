@@ -4,10 +4,12 @@ import os
 import platform
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import requests
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -23,8 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
 from analysis.record import Record
 from analysis.recorded import ROLE
-from sweeps.errors import UsageError, first_line
+from sweeps.errors import SweepError, UsageError
 from sweeps.stages import remove_stages
+from trainable.errors import first_line
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
@@ -65,6 +68,18 @@ def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Rec
     if record.deleted:
         raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
     return record
+
+
+@contextmanager
+def named_failures(tracking_uri: str) -> Iterator[None]:
+    """Raise `SweepError`, which says what to do, where the record fails while it is read or written."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
+        raise SweepError(
+            f"the record {tracking_uri} fails: {first_line(error)}; free space "
+            "there, or let its server answer, and run the same command again: the trials are kept"
+        ) from error
 
 
 def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient, str]:

@@ -12,7 +12,7 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from analysis.passwords import hide_passwords, traceback_of
-from sweeps.errors import first_line
+from trainable.errors import first_line
 from trainable.storage import DamagedFileError, StorageError
 
 RETRY_S = 2.0

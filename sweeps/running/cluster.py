@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import analysis
 import sweeps
 import trainable
-from sweeps.errors import UsageError, first_line
+from sweeps.errors import UsageError
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
+from trainable.errors import first_line
 
 ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0
@@ -49,8 +50,8 @@ def check_address(address: str | None) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address == "auto":
         return
-    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
         if parts.hostname is None or parts.port is None:
             raise ValueError("expected auto, HOST:PORT or ray://HOST:PORT")
         socket.create_connection((parts.hostname, parts.port), timeout=REACH_S).close()

@@ -58,13 +58,14 @@ class Display(Observer):
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
         name = spec.name if spec.seeds == (0,) else f"{spec.name}, seed {format_seeds(spec.seeds)}"
-        self._running[trial_id] = _Running(name, spec.config, self._trial_s.get(spec.key, 1.0))
+        running = _Running(name, spec.config, self._trial_s.get(spec.key, 1.0))
+        self._running.setdefault(trial_id, running)  # it is there where an actor was restarted
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
         running, last = self._running[trial_id], report.last
         if not running.epoch:
-            self._work_resumed += running.work * (last.number - 1) / running.epochs
+            self._work_resumed += running.work * report.resumed / running.epochs
         running.epoch, running.heard_at = last.number, time.monotonic()
         for warning in report.warnings:
             self._say(f"{running.name}: {warning}", "yellow")
@@ -103,7 +104,7 @@ class Display(Observer):
         self._console.print(Text(line, style=style or ""), soft_wrap=True)
 
     def _summary(self) -> str:
-        epochs = self._epochs_ended + sum(running.epoch for running in self._running.values())
+        epochs = self._epochs_ended + sum(running.epoch for running in self._shown)
         parts = [
             f"{self._title}: {self._done} of {self._trials} trials",
             f"{len(self._running)} running",
@@ -119,14 +120,20 @@ class Display(Observer):
         )
         return ", ".join(parts)
 
+    @property
+    def _shown(self) -> list["_Running"]:
+        """The running trials, in a list of its own: the display draws in a thread while trials start and end."""
+        return list(self._running.values())
+
     def _fraction(self) -> float:
-        partial = sum(running.work * running.epoch / running.epochs for running in self._running.values())
+        partial = sum(running.work * running.epoch / running.epochs for running in self._shown)
         return (self._work_ended + partial) / self._work_total if self._work_total else 1.0
 
     def _seconds_left(self) -> float | None:
         """At the pace so far, without what an earlier process had done of resumed trials. The forecasts only weigh the
         trials against each other."""
-        fraction, resumed = self._fraction(), self._work_resumed / self._work_total
+        fraction = self._fraction()
+        resumed = self._work_resumed / self._work_total if self._work_total else 0.0
         gone = time.monotonic() - self._started
         return gone * (1 - fraction) / (fraction - resumed) if fraction - resumed > 0.01 else None
 
@@ -134,7 +141,7 @@ class Display(Observer):
         bar = Table.grid()  # a row of its own: a bar ends no line
         bar.add_row(ProgressBar(total=1.0, completed=min(self._fraction(), 1.0), width=60))
         running = Table.grid(padding=(0, 2))
-        for trial in self._running.values():
+        for trial in self._shown:
             error = f"error {trial.error:.4f}" if trial.error is not None else "starting"
             running.add_row(f"  {trial.name}", f"epoch {trial.epoch}/{trial.epochs}", error)
         return Group(Text(self._summary()), bar, running)

@@ -31,25 +31,25 @@ def tell_end(notifier: Notifier, status: str, console: Console) -> None:
 def settle(options: Options, record: Record, console: Console) -> bool:
     """End a sweep whose trainings the record has. Returns False, and says why, where its report cannot be made."""
     notifier = notifier_of(options, sweep_name(options))
-    well = _finish_dead_sweeps(record, options.storage_path, console)
+    well = _finish_dead_sweeps(record, options, console)
     tell_end(notifier, "FINISHED" if well else "FAILED", console)
     return well
 
 
-def _finish_dead_sweeps(record: Record, storage_path: str, console: Console) -> bool:
+def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> bool:
     """Do what dead sweeps have left undone although every training is recorded: end their runs, delete what Ray Tune
     wrote for them, and write the report where the newest sweep has none. A report is on the whole record, so that one
     is enough.
 
     Returns False, and says why, where the report cannot be made.
     """
-    tracking.end_abandoned(record, storage_path)
+    tracking.end_abandoned(record, options.storage_path)
     newest = next(reversed(record.sweeps()), None)
     if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
         return True
     try:
         with console.status("writing the report of the last sweep"):
-            sweep_report(record, newest.run_id)(record.client, newest.run_id)
+            sweep_report(record, newest.run_id, options.prices)(record.client, newest.run_id)
     except Exception as error:
         say_failure(console, "no report", error)
         return False

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
@@ -45,6 +46,9 @@ class TrialSearch(OptunaSearch):
         self._reported_s: dict[str, float] = {}
         self._keys: dict[str, str] = {}
         self._taken = {trial.key for trial in plan.judged}
+        points = search.points()
+        self._untried = None if points is None else self._without_taken(points)
+        """The points of a countable space that are not tried yet, by the key of their config."""
         for trial in plan.judged:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
@@ -59,29 +63,32 @@ class TrialSearch(OptunaSearch):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial for Tune, named by its number in the search. No config is suggested twice.
 
-        Where the budget is spent it is `Searcher.FINISHED`: Tune lets the running trials end.
+        Where the budget is spent or the whole space is tried it is `Searcher.FINISHED`: Tune lets the running trials
+        end.
         """
-        if sum(self._training_s.values()) >= self._budget_s:
+        if sum(self._training_s.values()) >= self._budget_s or self._untried == {}:
             return Searcher.FINISHED  # type: ignore[return-value]  # as the base class documents
         while True:
             values = super().suggest(trial_id)
             if values is None:
                 return None
             config = self._search.config(values)
-            if self._key(config) not in self._taken:
-                self._taken.add(self._key(config))
-                self._keys[trial_id] = self._key(config)
+            key = self._key(config)
+            if key not in self._taken:
+                self._taken.add(key)
+                if self._untried:
+                    self._untried.pop(key, None)
+                self._keys[trial_id] = key
                 return self._next_trial(config)
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)  # type: ignore[attr-defined]
-            self._enqueue_untried()
+            if self._untried:  # near the end of a countable space samplers repeat themselves
+                self._ot_study.enqueue_trial(  # type: ignore[attr-defined]
+                    self._random.choice(list(self._untried.values()))
+                )
 
-    def _enqueue_untried(self) -> None:
-        """Let Optuna suggest a config of a countable space that was not tried yet: near the end of such a space its
-        samplers repeat themselves."""
-        points = self._search.points() or []
-        untried = [point for point in points if self._key(self._search.config(point)) not in self._taken]
-        if untried:
-            self._ot_study.enqueue_trial(self._random.choice(untried))  # type: ignore[attr-defined]
+    def _without_taken(self, points: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        by_key = {self._key(self._search.config(point)): point for point in points}
+        return {key: point for key, point in by_key.items() if key not in self._taken}
 
     def _key(self, config: Config) -> str:
         return config.key(self._context.fingerprint)

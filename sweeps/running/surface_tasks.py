@@ -2,7 +2,7 @@
 was interrupted goes on."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from analysis.record import Record
 from analysis.recorded import TrialRecord
-from sweeps.planning.resources import Resources
+from sweeps.planning.resources import GPU_MEMORY, Resources
 from sweeps.planning.surface_plan import IMAGES, PlannedSurface
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.trial_runs import log_arrays
@@ -46,29 +46,30 @@ class Line:
     """What a person should know of it."""
 
 
-def compute_surfaces(
-    surfaces: Sequence[PlannedSurface],
+def compute_surface(
+    surface: PlannedSurface,
     record: Record,
     recorder: Recorder,
     resources: Resources,
     context: TrialContext,
     console: Console,
 ) -> None:
-    """Compute each surface on Ray, on `resources` a line, and hand it to the recorder, which adds it to its trial."""
-    task = as_task(compute_line, resources)
-    for surface in surfaces:
-        trial = surface.trial
-        weights = entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS))
-        shared = ray.put(weights)
-        axis = np.linspace(-REACH, REACH, surface.points)
-        storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
-        waiting = {
-            task.remote(trial.config, shared, axis, line, storage, context, resources.device): line
-            for line in range(surface.points)
-        }
-        lines: dict[int, Line] = {}
-        with Progress(console=console) as progress:
-            bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
+    """Compute a surface on Ray, on `resources` a line, and hand it to the recorder, which adds it to its trial.
+
+    Raises what the first line raises that fails; the lines that have not begun are cancelled.
+    """
+    task, trial = as_task(compute_line, resources), surface.trial
+    shared = ray.put(entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS)))
+    axis = np.linspace(-REACH, REACH, surface.points)
+    storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
+    waiting = {
+        task.remote(trial.config, shared, axis, line, storage, context, resources.device): line
+        for line in range(surface.points)
+    }
+    lines: dict[int, Line] = {}
+    with Progress(console=console) as progress:
+        bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
+        try:
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
                 line = waiting.pop(done)
@@ -76,15 +77,18 @@ def compute_surfaces(
                 if lines[line].warning:
                     progress.console.print(Text(lines[line].warning, "yellow"), soft_wrap=True)
                 progress.advance(bar)
-        ordered = [lines[line] for line in range(surface.points)]
-        content = {
-            "alphas": axis,
-            "betas": axis,
-            "loss": np.stack([line.loss for line in ordered]),
-            "error": np.stack([line.error for line in ordered]),
-            "images": ordered[0].images,
-        }
-        recorder.act(partial(_record, trial, save(content), storage))
+        finally:
+            for left in waiting:
+                ray.cancel(left)
+    ordered = [lines[line] for line in range(surface.points)]
+    content = {
+        "alphas": axis,
+        "betas": axis,
+        "loss": np.stack([line.loss for line in ordered]),
+        "error": np.stack([line.error for line in ordered]),
+        "images": ordered[0].images,
+    }
+    recorder.act(partial(_record, trial, save(content), storage))
 
 
 def as_task(function: Callable[..., Any], resources: Resources) -> Any:
@@ -92,7 +96,8 @@ def as_task(function: Callable[..., Any], resources: Resources) -> Any:
 
     Its processes are kept for the next call also on GPUs, where Ray would start a new one for each.
     """
-    return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_calls=0)(function)
+    custom = {GPU_MEMORY: resources.gpu_memory_gb} if resources.gpu_memory_gb else {}
+    return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, resources=custom, max_calls=0)(function)
 
 
 def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient, _: str) -> None:

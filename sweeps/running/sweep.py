@@ -1,6 +1,5 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
@@ -8,15 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import ray
-import requests
-from mlflow.exceptions import MlflowException
 from pyarrow import ArrowException
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record import Record
 from analysis.recorded import VAL_ERROR
-from sweeps.errors import SweepError, UsageError, first_line
+from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -27,6 +23,7 @@ from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.claims import claiming
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.sweep_report import say_failure, sweep_report
+from sweeps.recording.tracking import named_failures
 from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.context import TrialContext
@@ -34,7 +31,7 @@ from sweeps.running.display import Display
 from sweeps.running.ending import notifier_of, settle, sweep_name, tell_end
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
-from sweeps.running.surface_tasks import compute_surfaces
+from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.stages import remove_stages, stage_name
@@ -43,6 +40,8 @@ from trainable.storage import check_writable
 
 WAIT_S = 3.0
 """Seconds between two looks at what other sweeps do."""
+SILENT = "it did not answer for a while"
+"""Why the record is incomplete, where it has come back before anybody could ask."""
 
 
 @dataclass
@@ -82,7 +81,7 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
         print_forecast(console, make_forecast(prepared, plan, allocation))
         if not count_slots(nodes, allocation.trial):
             console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
-        with _named_record(options.tracking_uri):
+        with named_failures(options.tracking_uri):
             return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
@@ -95,18 +94,6 @@ def _check_storage(storage_path: str) -> None:
         raise UsageError(f"--storage-path {storage_path}: cannot be written: {error}") from error
 
 
-@contextmanager
-def _named_record(tracking_uri: str) -> Iterator[None]:
-    """Say of an error of the record, which is an `OSError` where a file of an embedded one fails, what to do."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
-        raise SweepError(
-            f"the record {tracking_uri} fails: {first_line(error)}; free space "
-            "there, or let its server answer, and run the same command again: the trials are kept"
-        ) from error
-
-
 class _Sweep:
     def __init__(self, prepared: Prepared, allocation: Allocation, plan: SweepPlan, console: Console) -> None:
         self._options, self._prepared, self._console = prepared.options, prepared, console
@@ -116,10 +103,10 @@ class _Sweep:
             prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
         )
         self._result = SweepResult(plan)
-        self._samples = self._options.samples
-        """Those of the search that can still be had: the next sweep tries failed ones again, this one does not wait."""
-        self._tried = set[str]()
-        """Claims that this sweep has worked on. What failed is left to the next sweep."""
+        self._given_up = 0
+        """Trials of the search that failed. They are left to the next sweep."""
+        self._failed = set[str]()
+        """Claims of what this sweep tried in vain. They are left to the next sweep."""
         self._waited_for = set[str]()
 
     def run(self) -> SweepResult:
@@ -135,14 +122,16 @@ class _Sweep:
             assert record.experiment_id is not None
             with claiming(record.client, record.experiment_id, recorder.run_id) as self._claimant:
                 self._run_stages()
-            status = "KILLED" if result.interrupted else "FAILED" if result.failed or result.broken else "FINISHED"
+            failed = result.failed or result.broken or result.undelivered
+            status = "KILLED" if result.interrupted else "FAILED" if failed else "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
             with self._console.status("finishing the record"):
                 if not recorder.finish(status):
-                    result.undelivered = recorder.problem
+                    result.undelivered = recorder.problem or SILENT
+                    status = "FAILED" if status == "FINISHED" else status
                 remove_stages(self._options.storage_path, recorder.run_id)
                 tell_end(self._notifier, status, self._console)
         return result
@@ -154,21 +143,29 @@ class _Sweep:
             self._share(lambda plan: plan.search_claims, self._run_search)
             self._share_tables("differences", lambda plan: plan.tables)
         self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
-        if not self._result.interrupted and self._recorder.flush():
+        if self._goes_on():
             self._result.plan = self._replan()
             self._write_report()
+
+    def _goes_on(self) -> bool:
+        """Whether the next step can be planned: nobody stopped the sweep, and the record has all that it was given."""
+        if not (self._result.interrupted or self._result.undelivered or self._recorder.flush()):
+            self._result.undelivered = self._recorder.problem or SILENT
+        return not (self._result.interrupted or self._result.undelivered)
 
     def _share(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
         """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
         waited for, and done here if that one dies."""
-        while not self._result.interrupted and self._recorder.flush():
-            if not (waiting := set(left(self._replan())) - self._tried):
+        done: Set[str] = set()
+        while self._goes_on():
+            still_left = set(left(self._replan()))
+            self._failed |= done & still_left
+            if not (waiting := still_left - self._failed):
                 return
             mine = self._claimant.take(waiting)
             plan = self._replan()  # another sweep may have done some of it before it was claimed here
-            if todo := mine & set(left(plan)):
-                self._tried |= todo
-                do(plan, todo)
+            if done := mine & set(left(plan)):
+                do(plan, done)
             elif not mine:
                 self._wait_for(waiting)
 
@@ -187,9 +184,8 @@ class _Sweep:
 
     def _replan(self) -> SweepPlan:
         """What the record lacks now."""
-        options = self._options.model_copy(update={"samples": self._samples})
         trials = tuple(self._read_record().trials())
-        return plan_sweep(replace(self._prepared, options=options, trials=trials), self._allocation)
+        return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=self._given_up)
 
     def _run_tables(self, tables: TablePlan, title: str) -> None:
         specs = self._context.specs(tables)
@@ -216,19 +212,19 @@ class _Sweep:
         assert plan.search is not None
         if plan.search.to_run:
             self._run_search_trials(plan.search)
-        if self._result.interrupted or not self._recorder.flush():
+        if not self._goes_on():
             return
-        if (plan := self._replan()).search and plan.search.to_run:  # it was stopped between two trials
-            self._result.interrupted = True
+        if (plan := self._replan()).search and plan.search.to_run:
+            self._result.interrupted = not self._recorder.refused  # else it was stopped between two trials
             return
         self._share_tables("race", lambda plan: plan.race)
         self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
         self._share_tables("proof", lambda plan: plan.tables.without_differences)
-        if not self._result.interrupted and self._recorder.flush():
+        if self._goes_on():
             self._record_winner(self._replan())
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
-        plan = plan.with_trials(self._read_record().with_histories(plan.known, (VAL_ERROR,)))
+        plan = plan.with_histories(self._read_record().with_histories(plan.known, (VAL_ERROR,)))
         display = Display(
             self._console,
             "search",
@@ -246,7 +242,7 @@ class _Sweep:
                 name=stage_name(self._name, "search", self._recorder.run_id),
             )
         self._result.add(count)
-        self._samples -= count.failed
+        self._given_up += count.failed
 
     def _record_winner(self, plan: SweepPlan) -> None:
         """Record a search's winner if its proof is whole."""
@@ -260,11 +256,10 @@ class _Sweep:
             self._console.print(record_winner(search, proof, self._read_record(), self._recorder))
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
-        surfaces = [surface for surface in plan.surfaces if surface.claim in claims]
-        with self._reported("not all loss surfaces are computed"):
-            compute_surfaces(
-                surfaces, self._read_record(), self._recorder, self._allocation.trial, self._context, self._console
-            )
+        record, resources = self._read_record(), self._allocation.trial
+        for surface in (surface for surface in plan.surfaces if surface.claim in claims):
+            with self._reported(f"no loss surface of {surface.trial.name}"):
+                compute_surface(surface, record, self._recorder, resources, self._context, self._console)
 
     def _write_report(self) -> None:
         record = self._read_record()

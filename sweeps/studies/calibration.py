@@ -16,8 +16,7 @@ SEED = 0
 
 def calibration_study(study: Study, count: int, epochs: int) -> Study:
     """The calibration of a study's search, with `count` random configs, in a sweep of `epochs` epochs."""
-    search = study.search
-    assert search is not None, f"study {study.name} has no search"
+    search = study.required_search
     epochs *= search.epochs_factor
     rows = []
     for number, values in enumerate(sample(search.space, count, SEED), start=1):
@@ -28,7 +27,7 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
             for name, share in SHORTER.items()
         ]
     table = Table(
-        number=str(search.number),
+        number=search.calibration_number,
         slug=f"{study.name}-calibration",
         title=f"Calibration of the search in study {study.name}",
         varies="config",

@@ -25,11 +25,10 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
     Before there is a winner it is the compared config alone. With `difference_seeds` above 0, the winner's differences
     are a table of their own.
     """
-    search = study.search
-    assert search is not None, f"study {study.name} has no search"
+    search = study.required_search
     rows = (Row(name=REFERENCE, change=_change(compared)),)
     proof = Table(
-        number=str(search.number + 1),
+        number=search.proof_number,
         slug=f"{study.name}-proof",
         title=f"Proof: {study.title}",
         varies="config",
@@ -42,7 +41,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
     if winner is None or not difference_seeds:
         return made
     differences = Table(
-        number=str(search.number + 2),
+        number=search.differences_number,
         slug=f"{study.name}-differences",
         title=f"What the gain is made of: {study.title}",
         varies="taken back",

@@ -78,8 +78,7 @@ SEARCH = Study(
     ),
 )  # fmt: skip
 
-_definition = SEARCH.search
-assert _definition is not None
+_definition = SEARCH.required_search
 SEARCH_LONG = Study(
     name="search-long",
     title="The search for the best batch-norm configuration, trained five times as long",
