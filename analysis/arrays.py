@@ -72,9 +72,9 @@ def correct_images(source: Source, training: Replicates) -> dict[int, np.ndarray
     return dict(sorted(by_seed.items()))
 
 
-def probe_interval(training: Replicates) -> int:
-    """Every how many steps a probed training was probed."""
-    return next(int(trial.tags[PROBED]) for trial in training.trials if PROBED in trial.tags)
+def probe_interval(training: Replicates) -> int | None:
+    """Every how many steps a probed training was probed; None where the record has lost it."""
+    return next((int(trial.tags[PROBED]) for trial in training.trials if PROBED in trial.tags), None)
 
 
 def first_layers(

@@ -43,7 +43,7 @@ def predictions(table: ResolvedTable, trainings: Mapping[str, Replicates]) -> li
     for row in table.rows:
         config, _, share = row.name.partition(", ")
         trained = trainings.get(row.key)
-        if trained is None:
+        if trained is None or row.config.held_out != VAL_ERROR:
             continue
         averaged, raw = _mean_by_epoch(trained, VAL_ERROR), _mean_by_epoch(trained, RAW)
         if share:

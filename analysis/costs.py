@@ -82,7 +82,7 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
         counted |= epochs
         seconds = sum(point[-1] for point in epochs)
         total += seconds
-        lost += seconds if trial.status != "FINISHED" else 0
+        lost += seconds if trial.status not in ("FINISHED", "RUNNING") else 0
         price = hourly.get(trial.sweep)
         priced &= price is not None
         money += seconds / 3600 * (price or 0)

@@ -133,12 +133,13 @@ def paired_effects(
     """The effect of each distinct config on the held-out error after the last epoch, the largest gain first.
 
     It is the last epoch's error, because a minimum over the epochs on the test split is optimistic. A config is
-    compared with the reference of the first table that has it, and has no effect where the record lacks either.
+    compared with the reference of the first table that has it, and has no effect where the record lacks either, or
+    where they are judged on different images.
 
     The tests are the paired t-test of a difference, the equivalence test against a difference of `margin`, and
     Wilcoxon's signed-rank test. The first two take the variance from all rows of a study with the same reference where
-    Levene's test does not object (see `pooled_variance`). Holm's correction is over the effects of one study, for each
-    test apart. `right` has the images that each seed of a key gets right, where they are known.
+    the test of equal variances does not object (see `pooled_variance`). Holm's correction is over the effects of one
+    study, for each test apart. `right` has the images that each seed of a key gets right, where they are known.
     """
     rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
@@ -151,6 +152,8 @@ def paired_effects(
     for key, (table, row) in rows.items():
         reference = table.reference
         if names[key] == BASELINE or key == reference or not {key, reference} <= trainings.keys():
+            continue
+        if _judged_on(row.config) != _judged_on(trainings[reference].config):
             continue
         errors, reference_errors = (_final_errors(trainings[each]) for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
@@ -228,6 +231,11 @@ def p_text(p: float | None) -> str:
 
 def _final_errors(trained: Replicates) -> dict[int, float]:
     return {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
+
+
+def _judged_on(config: Config) -> tuple[str, str]:
+    """The images on which a config's held-out error is taken."""
+    return config.data, config.held_out
 
 
 def _at_chance(trained: Replicates) -> bool:

@@ -123,7 +123,11 @@ def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
     if len(envelopes) == 2:
         rows.append(_gap_row("difference, paired by seed", height, difference(*envelopes), "+.4f"))
     worst, _ = envelopes[0].worst
-    rows += [_gap_row(each.name, f"{height}, without {worst}", each.without(worst).gaps(), ".4f") for each in envelopes]
+    rows += [
+        _gap_row(each.name, f"{height}, without {worst}", each.without(worst).gaps(), ".4f")
+        for each in envelopes
+        if set(each.rates) - {worst}
+    ]
     return rows + [_gap_row(each.name, ratio, each.ratios(), ".2f") for each in envelopes]
 
 

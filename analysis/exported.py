@@ -98,9 +98,12 @@ class TrialFile(BaseModel):
             raise ValueError(f"metrics.{FINITE}: must be finite")
         record, error = self.record(), self.config.held_out
         if record.complete:
-            for seed, series in record.by_seed(error).items():
-                if [step for step, _ in series] != list(range(1, self.config.epochs + 1)):
-                    raise ValueError(f"metrics: seed {seed} lacks the {error} of some of {self.config.epochs} epochs")
+            for metric in ("train_error", error):
+                for seed, series in record.by_seed(metric).items():
+                    if [step for step, _ in series] != list(range(1, self.config.epochs + 1)):
+                        raise ValueError(
+                            f"metrics: seed {seed} lacks the {metric} of some of {self.config.epochs} epochs"
+                        )
         return self
 
 

@@ -29,6 +29,8 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sweeps, self._trials = read_folder(folder)
+        self._origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in self._sweeps}
+        self._artifacts = artifacts_folders(self._sweeps, self._trials)
 
     def sweeps(self) -> list[SweepRecord]:
         """See `Source`."""
@@ -36,20 +38,15 @@ class Folder:
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
-        return [trial for trial in self._trials if trial.status == "FINISHED"]
-
-    def unfinished(self) -> list[TrialRecord]:
-        """See `Source`."""
-        return [trial for trial in self._trials if trial.status != "FINISHED"]
+        return self._trials
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """See `Source`."""
-        return exported_origin(self._folder / sweep_folder(sweep))
+        return self._origins[sweep.run_id]
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""
-        sweep = next(sweep for sweep in self._sweeps if sweep.run_id == trial.sweep)
-        file = self._folder / artifacts_folder(sweep, trial) / ARRAYS_FOLDER / name
+        file = self._folder / self._artifacts[trial.run_id] / ARRAYS_FOLDER / name
         return read_arrays(file, trial.name) if file.exists() else {}
 
 
@@ -63,6 +60,7 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
         "searches": [search.model_dump(mode="json") for search in sweep.searches],
     }
     (home / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
+    contents: dict[str, dict] = {}
     written, unreadable = [], {}
     for trial in trials:
         content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
@@ -72,8 +70,10 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
         except ValidationError as error:
             unreadable[trial.run_id] = f"{trial.name} ({trial.run_id}): {first_problem(error)}"
             continue
-        (home / "trials" / f"{trial_name(trial)}.json").write_text(_compact(content) + "\n")
+        contents[trial.run_id] = content
         written.append(trial)
+    for run_id, name in _file_names(written).items():
+        (home / "trials" / f"{name}.json").write_text(_compact(contents[run_id]) + "\n")
     name_once(unreadable)
     return written
 
@@ -95,7 +95,7 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
         sweeps.append(sweep)
         for file in sorted((home / "trials").glob("*.json")):
             trial = read_checked(file, TrialFile).record()
-            _refuse_other_name(file, f"{trial_name(trial)}.json")
+            _refuse_other_name(file, f"{_file_name(trial)}.json", f"{_file_name(trial)}-{trial.run_id[:8]}.json")
             if trial.sweep != sweep.run_id:
                 raise ValueError(f"{file}: sweep {trial.sweep}: must be {sweep.run_id}, that of its folder")
             trials.append(trial)
@@ -104,14 +104,14 @@ def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:
         if count > 1:
             raise ValueError(f"{folder}: run_id {run_id} stands {count} times")
     sweeps.sort(key=lambda sweep: sweep.start_time)
-    order = {sweep.run_id: index for index, sweep in enumerate(sweeps)}
-    return sweeps, sorted(trials, key=lambda trial: (order[trial.sweep], trial.start_time))
+    started = {sweep.run_id: sweep.start_time for sweep in sweeps}  # an old export has no times of trials
+    return sweeps, sorted(trials, key=lambda trial: (trial.start_time or started[trial.sweep], started[trial.sweep]))
 
 
-def _refuse_other_name(path: Path, name: str) -> None:
+def _refuse_other_name(path: Path, *names: str) -> None:
     """A file's content says its name: another one would hide what belongs to it."""
-    if path.name != name:
-        raise ValueError(f"{path}: must be named {name}")
+    if path.name not in names:
+        raise ValueError(f"{path}: must be named {' or '.join(names)}")
 
 
 def sweep_folder(sweep: SweepRecord) -> str:
@@ -119,13 +119,30 @@ def sweep_folder(sweep: SweepRecord) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', sweep.name)}-{sweep.run_id[:8]}"
 
 
-def artifacts_folder(sweep: SweepRecord, trial: TrialRecord) -> Path:
-    """Where a trial's artifacts are, in the record's folder."""
-    return Path(sweep_folder(sweep), "artifacts", trial_name(trial))
+def artifacts_folders(sweeps: Iterable[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, Path]:
+    """Where the trials' artifacts are, in the record's folder, by run id."""
+    by_sweep: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        by_sweep.setdefault(trial.sweep, []).append(trial)
+    return {
+        run_id: Path(sweep_folder(sweep), "artifacts", name)
+        for sweep in sweeps
+        for run_id, name in _file_names(by_sweep.get(sweep.run_id, ())).items()
+    }
 
 
-def trial_name(trial: TrialRecord) -> str:
-    """A trial's file name without its ending: it is one name, not a path."""
+def _file_names(trials: Iterable[TrialRecord]) -> dict[str, str]:
+    """The file names of one sweep's trials by run id, without their ending. Of several trials of the same training the
+    first has its name, and the others have their ids in theirs."""
+    names, taken = dict[str, str](), set[str]()
+    for trial in sorted(trials, key=lambda trial: (trial.start_time, trial.run_id)):
+        name = _file_name(trial)
+        names[trial.run_id] = f"{name}-{trial.run_id[:8]}" if name in taken else name
+        taken.add(name)
+    return names
+
+
+def _file_name(trial: TrialRecord) -> str:
     return f"{trial.name.replace('/', '-')}-{trial.key}-seeds-{format_seeds(trial.seeds)}"
 
 

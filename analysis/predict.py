@@ -43,7 +43,7 @@ def main(
         find_embedded(tracking_uri, experiment)
         champion, names = load_champion(model or f"{experiment}-best-bn", tracking_uri)
     except (ValueError, LookupError) as error:
-        print("error:", hide_passwords(str(error.args[0])), file=sys.stderr)
+        print("error:", hide_passwords(first_line(error)), file=sys.stderr)
         raise typer.Exit(2) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
+import numpy as np
 from scipy import stats
 
+from analysis.intervals import EQUAL
 from analysis.recorded import VAL_ERROR, TrialRecord, errors_by_seed
 from trainable.config import Config
 from trainable.search_definition import Race
@@ -98,9 +100,9 @@ def _tested(racer: Racer, leader: Racer, seeds: Sequence[int], alpha: float) -> 
 
 
 def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable[int]) -> float:
-    """The p value of the paired t-test that `errors` are not above `better` on these seeds; NaN where they are equal,
-    or where there are fewer than two."""
-    pairs = [(errors[seed], better[seed]) for seed in seeds]
-    if len(pairs) < 2 or all(ours == theirs for ours, theirs in pairs):
+    """The p value of the paired t-test that `errors` are not above `better` on these seeds; NaN where all seeds differ
+    by the same, or where there are fewer than two."""
+    differences = [errors[seed] - better[seed] for seed in seeds]
+    if len(differences) < 2 or np.ptp(differences) < EQUAL:
         return nan
-    return float(stats.ttest_rel(*zip(*pairs, strict=True), alternative="greater").pvalue)
+    return float(stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue)

@@ -57,11 +57,7 @@ class Record:
 
     def histories(self) -> list[TrialRecord]:
         """See `Source`."""
-        return self.with_histories((trial for trial in self.trials() if trial.status == "FINISHED"), CURVES)
-
-    def unfinished(self) -> list[TrialRecord]:
-        """See `Source`."""
-        return self.with_histories((trial for trial in self.trials() if trial.status != "FINISHED"), CURVES)
+        return self.with_histories(self.trials(), CURVES)
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """See `Source`."""

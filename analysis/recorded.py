@@ -140,10 +140,8 @@ class Source(Protocol):
         """All recorded sweeps with their tables, oldest first."""
 
     def histories(self) -> list[TrialRecord]:
-        """All finished trials with every value of the metrics in `CURVES`, oldest first."""
-
-    def unfinished(self) -> list[TrialRecord]:
-        """All trials that failed, were interrupted or still run, likewise."""
+        """All trials, however they ended and also while they run, with every value of the metrics in `CURVES`, oldest
+        first."""
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """What the record has of a sweep's packages and changes to the code, by file name (`ORIGIN_FILES`)."""
@@ -153,9 +151,14 @@ class Source(Protocol):
 
 
 def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """The trials of a search that ran to their last epoch, that with the lowest validation error there first."""
-    complete = (trial for trial in searched if trial.complete and VAL_ERROR in trial.metrics)
-    return sorted(complete, key=lambda trial: trial.metrics[VAL_ERROR])
+    """The configs of a search that ran to their last epoch, each as one trial, that with the lowest validation error
+    there first. Where a config was trained more than once, its first complete trial counts, as in
+    `Replicates.by_seed`."""
+    complete: dict[str, TrialRecord] = {}
+    for trial in sorted(searched, key=lambda trial: trial.start_time):
+        if trial.complete and VAL_ERROR in trial.metrics:
+            complete.setdefault(trial.key, trial)
+    return sorted(complete.values(), key=lambda trial: trial.metrics[VAL_ERROR])
 
 
 def errors_by_seed(trials: Iterable[TrialRecord], key: str, metric: str) -> dict[int, float]:

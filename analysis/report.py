@@ -49,6 +49,7 @@ from analysis.sections import (
     trained_kernels,
 )
 from analysis.start import end_with
+from trainable.errors import first_line
 
 OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
 """The sections that the page begins with, before its contents."""
@@ -103,7 +104,7 @@ def main(
         priced = parse_prices(prices)
         source = _source(folder, tracking_uri, experiment)
     except (LookupError, ValueError, MlflowException) as error:
-        print("error:", hide_passwords(str(error.args[0]).splitlines()[0]), file=sys.stderr)
+        print("error:", hide_passwords(first_line(error)), file=sys.stderr)
         raise typer.Exit(2) from error
     print(write_report(ReportData(source, out, margin, priced), embed=embed))
 

@@ -11,7 +11,7 @@ from analysis.arrays import correct_images
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.proof import Proof, proofs
-from analysis.recorded import Source, TrialRecord
+from analysis.recorded import Source, SweepRecord, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
@@ -32,14 +32,19 @@ class ReportData:
     """Money an hour, by what has a price (see `analysis.prices`). Empty: no money is shown."""
 
     @cached_property
-    def trials(self) -> list[TrialRecord]:
-        """Every finished trial with its histories, oldest first."""
+    def sweeps(self) -> list[SweepRecord]:
+        """Every sweep with its tables, oldest first."""
+        return self.source.sweeps()
+
+    @cached_property
+    def all_trials(self) -> list[TrialRecord]:
+        """Every trial with its histories, also those that failed, were interrupted or still run, oldest first."""
         return self.source.histories()
 
     @cached_property
-    def unfinished(self) -> list[TrialRecord]:
-        """Every trial that failed, was interrupted or still runs, with its histories."""
-        return self.source.unfinished()
+    def trials(self) -> list[TrialRecord]:
+        """The finished ones among them."""
+        return [trial for trial in self.all_trials if trial.status == "FINISHED"]
 
     @cached_property
     def trainings(self) -> dict[str, Replicates]:
@@ -49,7 +54,7 @@ class ReportData:
     @cached_property
     def tables(self) -> list[ResolvedTable]:
         """Every table once, in the order of the numbers (see `latest_tables`)."""
-        return latest_tables(self.source.sweeps(), self.trainings)
+        return latest_tables(self.sweeps, self.trainings)
 
     @cached_property
     def right(self) -> dict[str, dict[int, np.ndarray]]:
@@ -84,7 +89,7 @@ class ReportData:
     @cached_property
     def searches(self) -> list[RecordedSearch]:
         """The searches with their trials."""
-        return recorded_searches(self.source.sweeps(), self.trials)
+        return recorded_searches(self.sweeps, self.trials)
 
     @cached_property
     def proofs(self) -> list[Proof]:

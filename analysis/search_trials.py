@@ -46,7 +46,6 @@ def of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
 
 
 def search_race(search: ResolvedSearch, searched: Iterable[TrialRecord], raced: Sequence[TrialRecord]) -> Standing:
-    """The race of the best of the configs that were `searched`, as far as the trials for further seeds go. Of several
-    trials of a config the last counts."""
-    candidates = ranked({trial.key: trial for trial in searched}.values())[: search.race.candidates]
+    """The race of the best of the configs that were `searched`, as far as the trials for further seeds go."""
+    candidates = ranked(searched)[: search.race.candidates]
     return race_standing(search.race, candidates, raced, search.seeds)

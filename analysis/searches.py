@@ -47,8 +47,8 @@ class RecordedSearch:
         """The winner of the race, as it was searched; before it is decided, the complete trial with the lowest
         validation error."""
         racer = self.race.winner
-        trials = [*self.trials, *self.borrowed]
-        return next((trial for trial in trials if racer and trial.key == racer.key), self.best)
+        searched = ranked([*self.trials, *self.borrowed])
+        return next((trial for trial in searched if racer and trial.key == racer.key), self.best)
 
     @property
     def earlier_winners(self) -> list[TrialRecord]:

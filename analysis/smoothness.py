@@ -52,7 +52,7 @@ class SmoothnessArm:
     @property
     def slug(self) -> str:
         """For file names."""
-        return f"{self.table.slug}-{self.optimizer.split()[0].lower()}"
+        return f"{self.table.slug}-{self.optimizer.lower().replace(' ', '-')}"
 
     @property
     def description(self) -> str:
@@ -92,15 +92,17 @@ def smoothness_arms(
         for row in table.rows:
             name, _, optimizer = row.name.partition(", ")
             optimizer = optimizer or row.config.optimizer
-            training = trainings.get(row.key)
-            if training and (probes := traced(source, training, PROBES)):
+            if not (training := trainings.get(row.key)):
+                continue
+            probes, losses = (traced(source, training, name) for name in (PROBES, STEP_LOSSES))
+            if probes and losses and (every := probe_interval(training)):
                 errors = cell_of(training.by_seed(row.config.held_out))
                 at_chance = errors is not None and errors.at_chance
                 network = ProbedNetwork(name + AT_CHANCE * at_chance, row.config, probes, at_chance)
                 networks.setdefault(optimizer, []).append(network)
-                losses = next(iter(traced(source, training, STEP_LOSSES).values()))
                 epochs = training.config.epochs
-                steps[optimizer] = probe_steps(probe_interval(training), len(losses) // epochs, epochs)
+                steps_an_epoch = len(next(iter(losses.values()))) // epochs
+                steps[optimizer] = probe_steps(every, steps_an_epoch, epochs)
         arms += [SmoothnessArm(table, arm, tuple(each), steps[arm]) for arm, each in networks.items()]
     return arms
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.arrays import LAYERS
 from analysis.exported import ORIGIN, damage
 from analysis.exported_arrays import SPLIT, select_arrays, split_traces
-from analysis.folder import artifacts_folder, read_folder, sweep_folder, write_sweep
+from analysis.folder import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import Record
 from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, SweepRecord, TrialRecord
@@ -76,12 +76,13 @@ def export(
     for chosen in sweeps:
         own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
         exported = write_sweep(folder, chosen, own)
+        artifacts = artifacts_folders([chosen], exported)
         if chosen.run_id != ORPHANS:
             export_origin(folder / sweep_folder(chosen), record.origin(chosen))
         for trial in exported:
             if models or trial.key in drawn:
                 traces = None if models else selection.files(trial)
-                _export_artifacts(record.client, trial, folder / artifacts_folder(chosen, trial), traces)
+                _export_artifacts(record.client, trial, folder / artifacts[trial.run_id], traces)
         typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
@@ -164,8 +165,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:
     """The folders of the trials' artifacts by run id. Raises `ValueError` for a damaged file of arrays."""
-    by_id = {sweep.run_id: sweep for sweep in sweeps}
-    artifacts = {trial.run_id: folder / artifacts_folder(by_id[trial.sweep], trial) for trial in trials}
+    artifacts = {run_id: folder / path for run_id, path in artifacts_folders(sweeps, trials).items()}
     for each in artifacts.values():
         for file in sorted((each / ARRAYS_FOLDER).glob("*")):
             if problem := damage(file):

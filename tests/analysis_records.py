@@ -89,10 +89,7 @@ class Recorded:
         return self._sweeps
 
     def histories(self) -> list[TrialRecord]:
-        return [trial for trial in self._trials if trial.status == "FINISHED"]
-
-    def unfinished(self) -> list[TrialRecord]:
-        return [trial for trial in self._trials if trial.status != "FINISHED"]
+        return self._trials
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         return self.origins.get(sweep.name, {})

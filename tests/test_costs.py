@@ -102,10 +102,10 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     export(home, tracking_uri=uri, experiment="there")
     import_(home, uri, "here")
     for source in (Folder(home), Record(uri, "here")):
-        (recorded,), (failed,) = source.sweeps(), source.unfinished()
+        (recorded,), (failed,) = source.sweeps(), source.histories()
         assert source.origin(recorded) == ORIGIN
         assert failed.histories["epoch_s"] == [(1, 7.0)] and failed.tags["outcome"] == "failed"
-        assert source.histories() == []
+        assert not failed.complete
     (home / sweep_folder(Folder(home).sweeps()[0]) / "origin" / CHANGES).write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="not an exported record"):
         import_(home, uri, "nowhere")

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from safetensors.numpy import save_file
 
 from analysis.embedded import uri_of
-from analysis.folder import artifacts_folder, read_folder, write_sweep
+from analysis.folder import artifacts_folders, read_folder, write_sweep
 from analysis.record import Record
 from analysis.recorded import SweepRecord, TrialRecord
 from sweeps.errors import UsageError
@@ -57,7 +57,7 @@ def exported(tmp_path: Path) -> Path:
     trials = [make_trial(number) for number in range(4)]
     assert write_sweep(folder, sweep, trials) == trials
     for each in trials:
-        arrays = folder / artifacts_folder(sweep, each) / "model"
+        arrays = folder / artifacts_folders([sweep], trials)[each.run_id] / "model"
         arrays.mkdir(parents=True)
         save_file({"step_losses/seed_0": np.ones(8)}, arrays / ARRAYS)
     return folder

@@ -264,7 +264,7 @@ def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> No
     assert re.search(
         r"raised by lr: 0.01 \(\+0.0505\); lowered by none. Without effect beyond 0.01: lr: 0.02 \(-0.000", page
     )
-    assert "share one variance with 6 degrees of freedom: Levene's test finds no difference" in page
+    assert "share one variance with 6 degrees of freedom: Cochran's test does not object" in page
     assert "A variance of its own has lr: 0.03: nothing else is compared with its reference, or one of its" in page
     assert re.search(r"\| lr: 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
     assert re.search(r"\| lr: 0.03 \|.*\| undecided \|", page)

@@ -25,7 +25,7 @@ NUMBERS = ("part", "trials", "complete", "stopped", "failed", "interrupted", "ru
 
 def section(data: ReportData) -> Section:
     """A row for each table and for each study outside the tables, and their sum."""
-    parts = spent(data.tables, [*data.trials, *data.unfinished], data.source.sweeps(), data.prices)
+    parts = spent(data.tables, data.all_trials, data.sweeps, data.prices)
     if not parts:
         return Section(TITLE, [Text("Missing: no trial is recorded.")])
     write_csv(data.folder / "costs.csv", NUMBERS, [_numbers(part, bool(data.prices)) for part in parts])

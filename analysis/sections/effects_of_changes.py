@@ -7,7 +7,7 @@ from scipy import stats
 from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows, p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
-from analysis.pooling import Pooled
+from analysis.pooling import OBJECTS, Pooled
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT
 
@@ -67,9 +67,9 @@ def _images(effects: Sequence[Effect]) -> str:
     """What the intervals say of other images."""
     crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
     return (
-        "The intervals and the verdicts speak of new seeds on the same test images. A second interval, of new seeds "
-        f"and new images, stands in {EFFECTS}.csv for {crossed} of {tested} tested changes; of the others the record "
-        "lacks which images each seed gets right."
+        "The intervals and the verdicts speak of new seeds on the same images. A second interval, of new seeds "
+        f"and new images, stands in {EFFECTS}.csv for {crossed} of {tested} tested changes"
+        + ("; of the others the record lacks which images each seed gets right." if crossed < tested else ".")
     )
 
 
@@ -77,7 +77,10 @@ def _decided(study: str, family: Sequence[Effect]) -> str:
     """The verdicts on a study's effects, and what it would take to establish one."""
     tested = [effect for effect in family if effect.tests]
     if not tested:
-        return f"Study {study}: none of {len(family)} changes has seeds enough for a test."
+        return (
+            f"Study {study}: none of {len(family)} changes can be tested; that takes two seeds or more, which do not "
+            "all differ by the same."
+        )
     found = {verdict: [effect for effect in tested if effect.verdict is verdict] for verdict in Verdict}
     raised, lowered, without = (
         ", ".join(f"{each.name} ({each.mean:+.4f})" for each in found[verdict]) or "none"
@@ -85,11 +88,15 @@ def _decided(study: str, family: Sequence[Effect]) -> str:
     )
     dof = min(effect.tests.dof for effect in tested if effect.tests)
     least_t = stats.t.isf(ALPHA / 2 / len(tested), dof)
-    return (
+    decided = (
         f"Study {study}, {len(tested)} of {len(family)} changes tested: the error is raised by {raised}; lowered by "
-        f"{lowered}. Without effect beyond {tested[0].margin:g}: {without}. {len(found[Verdict.UNDECIDED])} stay "
-        f"undecided, which is not the same as without effect: with {dof} degrees of freedom, the fewest here, the "
-        f"strongest of {len(tested)} has to reach |t| = {least_t:.1f}."
+        f"{lowered}. Without effect beyond {tested[0].margin:g}: {without}."
+    )
+    if not (undecided := len(found[Verdict.UNDECIDED])):
+        return decided
+    return (
+        f"{decided} Undecided: {undecided}, which is not the same as without effect. With {dof} degrees of freedom, "
+        f"the fewest here, the strongest of {len(tested)} has to reach |t| = {least_t:.1f}."
     )
 
 
@@ -111,10 +118,10 @@ def _pool(against: str, pool: Pooled) -> str:
     compared = f"{pool.rows - 1} changes are compared with {against}"
     if pool.equal:
         return (
-            f"{compared}, and share one variance with {pool.dof} degrees of freedom: Levene's test finds no difference "
-            f"between their variances (p {p_text(pool.levene_p)})."
+            f"{compared}, and share one variance with {pool.dof} degrees of freedom: Cochran's test does not object to "
+            f"it (p {p_text(pool.equal_p)})."
         )
     return (
-        f"{compared}, each with a variance of its own: Levene's test finds that their variances differ "
-        f"(p {p_text(pool.levene_p)})."
+        f"{compared}, each with a variance of its own: by Cochran's test one of them may vary more than the others "
+        f"(p {p_text(pool.equal_p)}; it objects below {OBJECTS:g}, rather too often than too rarely)."
     )

@@ -11,8 +11,7 @@ ABOUT = "Each picture and each table of errors also has a CSV file of its own be
 
 def section(data: ReportData) -> Section:
     """Every trial and seed as CSV, and every table of the page as LaTeX."""
-    trials = [*data.trials, *data.unfinished]
-    everything = write_everything(data.tables, trials, data.source.sweeps(), data.folder / EVERYTHING)
+    everything = write_everything(data.tables, data.all_trials, data.sweeps, data.folder / EVERYTHING)
     return Section(
         TITLE,
         [

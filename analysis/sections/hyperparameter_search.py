@@ -29,7 +29,7 @@ ABOUT = (
 def section(data: ReportData) -> Section:
     """Each search: its definition, its result beside the course report's own configuration, and its pictures. Several
     searches are a subsection each."""
-    undefined = undefined_searches(data.source.sweeps(), data.trials)
+    undefined = undefined_searches(data.sweeps, data.trials)
     missing = [
         f"Missing: the definition of the search in the study `{study}`, of which {count} trials are recorded."
         for study, count in undefined.items()

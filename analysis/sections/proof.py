@@ -11,7 +11,7 @@ from analysis.plots.class_predictions import draw_class_errors, draw_confusion, 
 from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference, proof_tables
 from analysis.report_data import ReportData
-from analysis.tables import HELD_OUT
+from analysis.tables import HELD_OUT, setting
 from trainable.data import class_names
 
 TITLE = "Proof of the search's winner"
@@ -62,7 +62,14 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     plain = paired_difference(*(config.errors for config in pair))
     flipped = paired_difference(*(config.flipped_errors for config in pair))
     rows = [
-        *((config.name, _errors_text(config.errors), _errors_text(config.flipped_errors)) for config in reversed(pair)),
+        *(
+            (
+                f"{config.name} ({setting(config.config)})",
+                _errors_text(config.errors),
+                _errors_text(config.flipped_errors),
+            )
+            for config in reversed(pair)
+        ),
         (
             "winner minus reference",
             *(as_text(each.values, "+.4f") if each.values else "-" for each in (plain, flipped)),

@@ -56,11 +56,10 @@ def section(data: ReportData) -> Section:
     if spreads:
         made.blocks.append(
             Text(
-                f"{len(spreads)} pairs of a config and a seed were trained more than once: some to measure more than "
-                f"errors, some on other hardware. Their last errors lie {median(spreads):.4f} apart in the median and "
-                f"{max(spreads):.4f} at most. A seed fixes the initial weights and the order of the batches, and no "
-                "more. This page uses the errors of the first training, and each other measurement from the first "
-                "training that has it."
+                f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
+                f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the initial "
+                "weights and the order of the batches, and no more. This page uses the errors of the first training, "
+                "and each other measurement from the first training that has it."
             )
         )
     made.blocks += _origins(data)
@@ -69,7 +68,7 @@ def section(data: ReportData) -> Section:
 
 def _origins(data: ReportData) -> list[Block]:
     """Each distinct list of packages and each distinct change of the code, as a file with the sweeps that had it."""
-    sweeps = data.source.sweeps()
+    sweeps = data.sweeps
     origins = {sweep.run_id: data.source.origin(sweep) for sweep in sweeps}
     blocks: list[Block] = []
     for name, what in ((PACKAGES, "The packages of"), (CHANGES, "The changes to the code since the commit of")):

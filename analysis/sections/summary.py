@@ -7,19 +7,21 @@ import numpy as np
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
 from analysis.effects import ALPHA, Verdict
-from analysis.envelope import range_text, ranges
-from analysis.intervals import as_text
+from analysis.envelope import difference, range_text, ranges
+from analysis.intervals import as_text, half_width
 from analysis.page import Section, Text
-from analysis.recorded import VAL_ERROR, WINNER_METRIC
+from analysis.proof import Proof
+from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.report_data import ReportData
+from analysis.searches import RecordedSearch
 from analysis.sections import (
     effects_of_changes,
     gradient_smoothness,
     hyperparameter_search,
     loss_envelope,
-    proof,
     reproduced_tables,
 )
+from analysis.sections import proof as proof_section
 from analysis.smoothness import medians
 from analysis.tables import HELD_OUT
 
@@ -38,7 +40,7 @@ def section(data: ReportData) -> Section:
         (_envelope, loss_envelope.TITLE),
         (_smoothness, gradient_smoothness.TITLE),
         (_search, hyperparameter_search.TITLE),
-        (_proof, proof.TITLE),
+        (_proof, proof_section.TITLE),
     )
     sentences = [Text(sentence, details) for say, details in subjects if (sentence := say(data))]
     return Section(TITLE, [*sentences] or [Text(NOTHING)])
@@ -49,10 +51,16 @@ def _reproduction(data: ReportData) -> str:
     if not compared:
         return ""
     test, _ = compared
+    if test.unjudged == test.printed:
+        return (
+            f"None of the {test.printed} printed test errors with ours beside them can be judged: that takes two seeds "
+            "that learn."
+        )
     return (
-        f"Of the {test.printed} test errors that the course report prints, {test.reproduced} are reproduced: the "
-        f"printed error lies in the 95% prediction interval of one more of our runs. Ours are higher in {test.higher}, "
-        f"with a median difference of {test.median_shift:+.4f}."
+        f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: the printed "
+        f"error lies in the 95% prediction interval of one more of our runs. {test.not_reproduced} are not"
+        + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
+        + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
     )
 
 
@@ -99,18 +107,27 @@ def _batch_norm(data: ReportData) -> str:
 
 
 def _envelope(data: ReportData) -> str:
-    pair = next((comparison.pair for comparison in data.envelopes if comparison.pair), None)
-    if pair is None:
+    comparison = next((each for each in data.envelopes if each.pair), None)
+    if comparison is None or comparison.pair is None:
         return ""
+    pair = comparison.pair
     plain, norm = (float(np.mean(list(band.gaps()[-1].values()))) for band in pair)
-    if not np.isfinite([plain, norm]).all():  # a training diverged
+    differences = list(difference(*pair)[-1].values())
+    if not differences or not np.isfinite([plain, norm]).all():  # a training diverged
         return ""
+    mean, half = float(np.mean(differences)), half_width(differences)
+    decided = "less" if mean < 0 else "more"
+    found = f"matters {decided}" if half is not None and abs(mean) > half else "may or may not matter less"
     return (
-        "From the lowest to the highest, the training losses of mini-batches at different learning rates lie "
-        f"{plain:.2f} apart without batch norm and {norm:.2f} with it (mean over "
-        f"{range_text(*ranges(pair[0].epochs)[-1])}): the choice of the learning rate matters "
-        f"{'less' if norm < plain else 'no less'} with batch norm."
+        f"{_capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
+        f"mini-batches at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} with it "
+        f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}; the difference is {as_text(differences, '+.2f')}). The "
+        f"choice of the learning rate {found} with batch norm there."
     )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _smoothness(data: ReportData) -> str:
@@ -135,28 +152,32 @@ def _smoothness(data: ReportData) -> str:
 
 
 def _search(data: ReportData) -> str:
-    for recorded in reversed(data.searches):
-        if best := recorded.winner:
-            test_error = best.metrics.get(WINNER_METRIC)
-            error = f"validation error of {best.metrics[VAL_ERROR]:.4f}"
-            if test_error is not None:
-                error = f"test error of {test_error:.4f}"
-            return (
-                f"The best of the {len(recorded.trials)} configurations that the search tried is {best.name}"
-                + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
-                + f". It has a {error}."
-            )
-    return ""
+    return " ".join(_found(recorded, best) for recorded in data.searches if (best := recorded.winner))
+
+
+def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
+    test_error = best.metrics.get(WINNER_METRIC)
+    error = f"validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of many"
+    if test_error is not None:
+        error = f"test error of {test_error:.4f}"
+    return (
+        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
+        + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
+        + f". It has a {error}."
+    )
 
 
 def _proof(data: ReportData) -> str:
-    if not data.proofs:
-        return ""
-    winner, reference = data.proofs[0].winner, data.proofs[0].compared
+    return " ".join(map(_proven, data.proofs))
+
+
+def _proven(proof: Proof) -> str:
+    winner, reference = proof.winner, proof.compared
     ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
     flips = list(winner.flipped_errors.values())
     return (
-        f"The search's winner has a test error of {ours}"
+        f"{proof.table.title}: the winner has a test error of {ours}"
         + (f" ({np.mean(flips):.4f} with test-time flips)" if flips else "")
-        + f", against {theirs} of the configuration that it is compared with ({len(winner.errors)} seeds)."
+        + f" after {winner.config.epochs} epochs, against {theirs} after {reference.config.epochs} of the configuration "
+        f"that it is compared with ({len(winner.errors)} seeds)."
     )

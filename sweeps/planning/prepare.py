@@ -21,8 +21,10 @@ from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
+from sweeps.studies.proof import proof_name
 from trainable import data
 from trainable.measures import MEASURES
+from trainable.study import Study
 
 
 class DataSource(BaseModel):
@@ -90,7 +92,18 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     source = DataSource(name=options.data, fingerprint=fingerprint, form=form)
     with tracking.named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
+    if options.own_study:
+        _refuse_taken_numbers(options.own_study, trials)
     return Prepared(options, source, record, trials)
+
+
+def _refuse_taken_numbers(study: Study, trials: Sequence[TrialRecord]) -> None:
+    """Raises `UsageError` for a table whose number another study has in the record: a report shows one of them."""
+    taken = {trial.tags.get("table"): trial.tags.get("study") for trial in trials}
+    for number in study.table_numbers:
+        other = taken.get(number, study.name)
+        if other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):
+            raise UsageError(f"table number {number!r} is study {other}'s in the record; give the table another one")
 
 
 def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:

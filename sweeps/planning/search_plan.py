@@ -159,7 +159,7 @@ class SearchPlan:
     @cached_property
     def race(self) -> Standing:
         """The race of the best configs so far. It is run only when no samples are left."""
-        return search_race(self.search, self.judged, self.raced)
+        return search_race(self.search, self.known, self.raced)
 
     def race_s(self, rates: Rates) -> float:
         """Slot seconds of the race at most, as though nobody were dropped any more."""
@@ -174,7 +174,7 @@ class SearchPlan:
     def winner(self) -> TrialRecord | None:
         """The winner of the race, as the search's trial; None before it is decided, or where no trial is complete."""
         racer = self.race.winner if not self.to_run else None
-        return next((trial for trial in self.judged if racer and trial.key == racer.key), None)
+        return next((trial for trial in ranked(self.known) if racer and trial.key == racer.key), None)
 
     @property
     def winner_recorded(self) -> bool:
