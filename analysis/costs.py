@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.prices import slot_price
+from analysis.prices import Prices
 from analysis.recorded import SweepRecord, TrialRecord
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
@@ -55,7 +55,7 @@ def spent(
     tables: Sequence[ResolvedTable],
     trials: Iterable[TrialRecord],
     sweeps: Sequence[SweepRecord],
-    prices: Mapping[str, float],
+    prices: Prices,
 ) -> list[Spent]:
     """What each table took, then each study outside the tables, whatever the trials' outcome. Histories must be read.
 
@@ -89,10 +89,10 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
     return Spent(what, tuple(trials), len(counted), total, lost, money if priced else None)
 
 
-def _hourly(sweep: SweepRecord, prices: Mapping[str, float]) -> float | None:
+def _hourly(sweep: SweepRecord, prices: Prices) -> float | None:
     """Money for an hour of one of the sweep's slots, with its part of the head; None where the sweep does not say."""
     try:
         cpus, gpus, slots = (float(sweep.params[name]) for name in ("cpus_per_trial", "gpus_per_trial", "slots"))
     except (KeyError, ValueError):
         return None
-    return slot_price(prices, cpus, gpus) + prices.get("head", 0) / max(slots, 1)
+    return prices.slot(cpus, gpus) + (prices.head or 0) / max(slots, 1)

@@ -1,7 +1,6 @@
 """What the sections of the report share, read from the record and computed once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,12 +9,14 @@ import numpy as np
 from analysis.arrays import correct_images
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
+from analysis.prices import NO_PRICES, Prices
 from analysis.proof import Proof, proofs
 from analysis.recorded import Source, SweepRecord, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.tables import ReproducedTable, latest_tables, reproduce
+from trainable.measures import CORRECT_IMAGES, ERRORS
 from trainable.study import ResolvedTable
 
 
@@ -28,8 +29,8 @@ class ReportData:
     """Where the report is written: sections put their pictures and CSV files here."""
     margin: float = MARGIN
     """Differences of the error that are smaller do not matter."""
-    prices: Mapping[str, float] = field(default_factory=dict)
-    """Money an hour, by what has a price (see `analysis.prices`). Empty: no money is shown."""
+    prices: Prices = NO_PRICES
+    """Without them no money is shown."""
 
     @cached_property
     def sweeps(self) -> list[SweepRecord]:
@@ -73,7 +74,10 @@ class ReportData:
     def effects(self) -> list[Effect]:
         """The effect of each ablation on the held-out error, the largest gain first."""
         return paired_effects(
-            [table for table in self.tables if not table.measure], self.trainings, self.margin, self.right
+            [table for table in self.tables if table.measurement in (ERRORS, CORRECT_IMAGES)],
+            self.trainings,
+            self.margin,
+            self.right,
         )
 
     @cached_property

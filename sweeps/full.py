@@ -87,7 +87,9 @@ def full(
     ] = None,
     difference_seeds: Annotated[
         int,
-        typer.Option(help="Seeds of the winner with each of its differences taken back alone. Default: 0, not done."),
+        typer.Option(
+            help="Seeds for what each of the winner's differences is worth: it trains without it. Default: 0, not done."
+        ),
     ] = 0,
     precision: Annotated[
         str | None, typer.Option(help=f"Precision of every training: {', '.join(PRECISIONS)}. Default: fp32.")

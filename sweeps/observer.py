@@ -1,5 +1,8 @@
 """Who follows the trials of a sweep while they run: the recorder, the display, the count of how they ended."""
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 
@@ -17,3 +20,15 @@ class Observer:
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """A trial is over. `error` is the text of what made it fail, else empty."""
+
+
+@dataclass(frozen=True)
+class TrialEvent:
+    """One call of an observer's method, to be made in another process."""
+
+    method: Literal["trial_started", "trial_reported", "trial_retried", "trial_ended"]
+    arguments: tuple[Any, ...]
+
+    def tell(self, observer: Observer) -> None:
+        """Make the call."""
+        getattr(observer, self.method)(*self.arguments)

@@ -73,6 +73,9 @@ def test_a_record_in_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
     written = replace(sweep(table()), tags={"role": "sweep"})
     assert write_sweep(tmp_path, written, trials) == trials
     assert read_folder(tmp_path) == ([written], trials)
+    twice = [replace(each, run_id=f"{each.run_id}-again", start_time=7) for each in trials]
+    write_sweep(tmp_path, written, [*trials, *twice])
+    assert read_folder(tmp_path)[1] == [*trials, *twice], "a name that is taken hides no trial"
     with pytest.raises(FileNotFoundError, match="no exported sweep here"):
         read_folder(tmp_path / "elsewhere")
 

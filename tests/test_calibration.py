@@ -14,6 +14,7 @@ from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import trial
 from tests.conftest import Command
+from trainable.config import Config
 
 ENDS = [0.30, 0.25, 0.35, 0.20, 0.28]
 EARLY = [0.50, 0.50, 0.60, 0.40, 0.45]
@@ -54,6 +55,9 @@ def test_taus_are_scipys() -> None:
         assert made[signal].low <= made[signal].tau <= made[signal].high
         assert made[signal].configs == 5
     assert predictions(resolved, replicates(trials[:4])) == [], "two configs order nothing"
+    on_test = trial("config 1", {0: [0.5]}, Config(data="digits", epochs=6))
+    judged_elsewhere = resolved.rows[0].model_copy(update={"key": on_test.key, "config": on_test.config})
+    assert predictions(resolved.model_copy(update={"rows": (judged_elsewhere,)}), replicates([on_test])) == []
 
 
 @pytest.mark.usefixtures("made_record")

@@ -185,6 +185,31 @@ def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatc
     assert answer.stderr.startswith(taken)
 
 
+OWN = "tables: [{number: '%s', slug: own, title: Own, varies: lr, rows: [{name: own}]}]\n"
+SEARCHED = "search: {space: {lr: {low: 0.1, high: 1.0}}}\n"
+
+
+@pytest.mark.parametrize("number", ["30", "31", "32"])
+def test_the_numbers_of_a_searchs_tables_are_taken(number: str, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN % number + SEARCHED)
+    answer = here("--data", "digits", "--study", "own.yaml", "--dry-run")
+    assert (answer.returncode, f"table number '{number}' is taken 2 times" in answer.stderr) == (2, True)
+
+
+def test_only_a_table_of_a_study_of_ones_own_runs_no_search(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN % "40" + SEARCHED)
+    arguments = ("--data", "digits", "--study", "own.yaml", "--dry-run", "--json")
+    assert "search" in json.loads(here(*arguments).stdout)
+    assert "search" not in json.loads(here(*arguments, "--only", "40").stdout)
+    assert "search" in json.loads(here(*arguments, "--only", "40", "--studies", "own").stdout)
+
+
+def test_an_address_that_is_no_address_is_one_line(here: Command) -> None:
+    answer = here("--data", "digits", "--address", "[")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
+    assert "--address [: no Ray cluster there" in answer.stderr
+
+
 def test_a_folder_of_something_else_is_refused(here: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()

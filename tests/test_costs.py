@@ -8,7 +8,7 @@ import pytest
 from analysis.costs import spent
 from analysis.folder import Folder, sweep_folder
 from analysis.origin import CHANGES, PACKAGES
-from analysis.prices import parse_prices
+from analysis.prices import Prices, parse_prices
 from analysis.record import Record
 from analysis.recorded import SweepRecord, TrialRecord
 from analysis.report import write_report
@@ -44,18 +44,19 @@ def test_epochs_taken_over_from_a_checkpoint_count_once() -> None:
         run("resumed", Config(), [10.0, 11.0, 13.0, 14.0]),
         run("failed", Config(loss="hinge"), [20.0], status="FAILED"),
         run("elsewhere", Config(lr=0.5), [30.0]),
+        run("running", Config(lr=0.5), [5.0], status="RUNNING"),
     ]
-    prices = {"cpu": 3.0, "head": 4.0}
+    prices = Prices(cpu=3.0, head=4.0)
     first, other = spent([table()], trials, [priced_sweep(**SLOTS)], prices)
     assert (first.epochs, first.seconds, first.lost_s) == (6, 10 + 11 + 12 + 13 + 14 + 20, 12 + 20)
     assert first.outcomes == {"complete": 1, "failed": 1, "interrupted": 1}
     assert first.money == pytest.approx(first.seconds / 3600 * (2 * 3.0 + 4.0 / 4)), "two cores, a quarter of the head"
-    assert (other.what, other.seconds) == ("Study unknown", 30)
+    assert (other.what, other.seconds, other.lost_s) == ("Study unknown", 35, 0)
 
 
 def test_a_sweep_that_does_not_say_its_slots_has_no_price() -> None:
     for params in ({}, SLOTS | {"slots": "some"}):
-        (part,) = spent([table()], [run("a", Config(), [1.0])], [priced_sweep(**params)], {"cpu": 1.0})
+        (part,) = spent([table()], [run("a", Config(), [1.0])], [priced_sweep(**params)], Prices(cpu=1.0))
         assert part.money is None
 
 
@@ -65,7 +66,7 @@ def test_the_page_says_what_each_table_took(tmp_path: Path) -> None:
     trials[0] = replace(trials[0], metrics=trials[0].metrics | usage)
     record = Recorded(trials, priced_sweep(**SLOTS))
     record.origins = {"first": ORIGIN}
-    write_report(ReportData(record, tmp_path, prices={"cpu": 1.0}))
+    write_report(ReportData(record, tmp_path, prices=Prices(cpu=1.0)))
     page = (tmp_path / "README.md").read_text()
     assert "| Table 3. Loss | 2: 1 complete, 1 failed | 2 | 1.50 | 0.50 | 3.00 | 812 | 0.97 |" in page
     assert "[packages-1.txt](packages-1.txt)" in page and "[changes-1.diff](changes-1.diff)" in page
@@ -78,7 +79,7 @@ def test_the_page_says_what_each_table_took(tmp_path: Path) -> None:
 
 
 def test_prices_are_read_or_refused_by_name() -> None:
-    assert parse_prices("gpu=.5, cpu=2") == {"gpu": 0.5, "cpu": 2.0}
+    assert parse_prices("gpu=.5, cpu=2") == Prices(gpu=0.5, cpu=2.0)
     for bad in ("gpu", "tpu=1", "gpu=-1", "gpu=1e5"):
         with pytest.raises(ValueError, match=r"--prices .* must be one of gpu=PRICE"):
             parse_prices(bad)

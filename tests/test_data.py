@@ -104,7 +104,7 @@ def test_real_cifar10_is_the_same_in_all_its_forms(tmp_path: Path) -> None:
 @needs_cifar10
 def test_the_environment_variable_names_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR10_DIR", str(SHARED_CIFAR10))
-    assert data.fingerprint("cifar10", download=False) == data.fingerprint("cifar10", SHARED_CIFAR10)
+    assert data.describe("cifar10", download=False) == data.describe("cifar10", SHARED_CIFAR10)
 
 
 def test_data_that_is_nowhere_names_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

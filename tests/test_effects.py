@@ -53,6 +53,14 @@ def test_a_baseline_in_another_precision_is_an_effect() -> None:
     assert effect.mean == pytest.approx(0.01)
 
 
+def test_rows_that_are_judged_on_other_images_than_their_reference_are_not_compared() -> None:
+    held_out = Config(protocol="B")
+    validated = trial("b", {}, held_out, seeds=(0,), histories={"val_error/seed_0": [(1, 0.3)]})
+    trainings = replicates([trial("a", {0: [0.30]}, Config()), validated])
+    rows = tuple(ResolvedRow(name=c.protocol, key=c.key("abc"), config=c) for c in (Config(), held_out))
+    assert paired_effects([table().model_copy(update={"rows": rows})], trainings) == []
+
+
 def test_seeds_that_all_differ_by_the_same_are_no_certainty() -> None:
     """Three times the same number of images more: a t-test would take rounding for its spread."""
     base, other = ({seed: [(k + more) / 359] for seed, k in enumerate((7, 11, 20))} for more in (0, 3))

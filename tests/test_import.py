@@ -37,7 +37,14 @@ def make_trial(number: int) -> TrialRecord:
         "outcome": "complete", "data_fingerprint": "abc", "study": "tables", "files": ARRAYS,
     }  # fmt: skip
     histories = {
-        name: [(1, 0.5), (2, 0.25)] for name in ("test_error", f"per_seed/test_error_{seed}", "train_loss", "epoch_s")
+        name: [(1, 0.5), (2, 0.25)]
+        for name in (
+            "test_error",
+            f"per_seed/test_error_{seed}",
+            f"per_seed/train_error_{seed}",
+            "train_loss",
+            "epoch_s",
+        )
     } | {"seed_epoch_s": [(2, 1.5)]}
     last = {name: series[-1][1] for name, series in histories.items()}
     return TrialRecord(

@@ -41,6 +41,8 @@ def test_an_envelope_by_hand(tmp_path: Path) -> None:
     assert ranges(20) == [(1, 1), (2, 5), (6, 10), (11, 20)]
     assert ranges(3) == [(1, 1), (2, 3)]
     assert envelope("baseline", {"slow": slow, "fast": {}}, 2) is None
+    alone = envelope("baseline", {"slow": slow}, steps_an_epoch=2)
+    assert alone and not any("without" in row[1] for row in gap_rows([alone])), "nothing is left without its one rate"
     flat = Envelope("with batch norm", ("slow", "fast"), (0, 1), np.array([0 * np.ones((2, 4)), np.ones((2, 4))]), 2)
     height, ratio = "mean height", "largest over smallest loss"
     assert gap_rows([band, flat])[:4] == [
@@ -184,9 +186,9 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     first = record.files[trials[0].run_id, TRACES]
     record.files[again.run_id, TRACES] = {**first, "probes/seed_0": 5 * first["probes/seed_0"]}
     page = page_of(tmp_path, record)
-    medians = (tmp_path / "probe-sgd-medians.csv").read_text()
+    medians = (tmp_path / "probe-sgd-0.1-medians.csv").read_text()
     assert "plain,0,0,0,1,1" in medians, "of a seed trained again the first training counts"
-    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd", "surface-2d"):
+    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd-0.1", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
 

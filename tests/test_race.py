@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.race import race_standing
-from analysis.recorded import TrialRecord
+from analysis.recorded import TrialRecord, ranked
 from tests.analysis_records import search, search_trial
 from trainable.search_definition import Race
 from trainable.search_space import Range
@@ -57,6 +57,19 @@ def test_the_winner_is_the_best_mean_over_the_further_seeds_alone() -> None:
 def test_configs_that_are_equal_race_to_the_last_seed() -> None:
     assert standing(LUCKY[:4], LUCKY[:4], LUCKY[:4]).to_run == {candidate.key: (5,) for candidate in CANDIDATES}
     assert standing(LUCKY, LUCKY, LUCKY).winner is not None
+
+
+def test_a_config_that_is_behind_by_the_same_in_every_seed_is_not_dropped() -> None:
+    """A test has nothing to go by: no seed differs from another."""
+    behind = [error + 0.01 for error in LUCKY[:3]]
+    assert not any(racer.dropped for racer in standing(behind, LUCKY[:3], LUCKY[:3]).racers)
+
+
+def test_of_several_trials_of_a_config_the_first_complete_one_counts() -> None:
+    complete = search_trial("first", SEARCH, {"lr": 0.01}, [0.1])
+    again = replace(complete, name="again", metrics={"val_error": 0.5}, start_time=2)
+    stopped = replace(complete, name="stopped", status="KILLED", start_time=3)
+    assert [trial.name for trial in ranked([stopped, again, complete])] == ["first"]
 
 
 def test_a_race_needs_seeds_before_it_tests() -> None:

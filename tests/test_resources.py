@@ -2,6 +2,7 @@
 
 import pytest
 
+from analysis.prices import Prices
 from benchmarks.simulation import Costs, simulate
 from sweeps.errors import UsageError
 from sweeps.planning.rates import cost
@@ -43,7 +44,7 @@ def test_a_cluster_that_grows_may_have_nothing_yet() -> None:
 
 
 def test_money_is_the_slots_time_and_the_heads() -> None:
-    prices = {"gpu": 2.0, "cpu": 0.1, "head": 0.5}
+    prices = Prices(gpu=2.0, cpu=0.1, head=0.5)
     assert cost(prices, Resources(1, 0.25), slot_s=8 * 3600, wall_s=2 * 3600) == pytest.approx(8 * 0.25 * 2 + 2 * 0.5)
     assert cost(prices, Resources(2), slot_s=3600, wall_s=0) == pytest.approx(0.2)
 

@@ -47,6 +47,10 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
     done = sweep(*arguments)
     assert done.returncode == 0, done.stderr
     assert "Best config of the search: optimizers-0" in done.stdout
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text())
+    refused = here(*DIGITS, "--study", "other.yaml", "--dry-run").stderr
+    assert refused.startswith("error: table number '31' belongs to study optimizers-proof in this record; give yours")
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     searched = [trial.config for trial in record.trials() if trial.config.protocol == "B" and trial.seeds == (0,)]
     assert sorted((config.optimizer, config.lr, config.channels) for config in searched) == [

@@ -16,6 +16,7 @@ from typing import assert_never, get_args
 
 import numpy as np
 from filelock import FileLock
+from pydantic import BaseModel
 
 from trainable import sources
 from trainable.config import DataName, Protocol
@@ -32,6 +33,16 @@ _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 _intact: set[Path] = set()
 """Folders of decoded files that this process has compared with their fingerprint."""
+
+
+class DataSource(BaseModel):
+    """Which images a data set has, and where they were read from."""
+
+    name: str
+    fingerprint: str
+    """`unknown` in a dry run where CIFAR-10 is yet to be downloaded."""
+    form: str
+    """`official`, `parquet of JPEG`, ...: see `trainable.sources.Decoded`."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Datas
     return dataset
 
 
-def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = True) -> tuple[str, str] | None:
+def describe(name: str, data_dir: str | Path | None = None, download: bool = True) -> DataSource | None:
     """The data set's fingerprint and form. Decodes the data set if that has not been done on this node.
 
     Without `download`, returns None where the data set would have to be downloaded first. Raises `DataError` as `load`
@@ -122,7 +133,7 @@ def fingerprint(name: str, data_dir: str | Path | None = None, download: bool = 
     if not download and name == "cifar10" and _locate(data_dir) is None:
         return None
     about = json.loads((prepare(name, data_dir) / "about.json").read_text())
-    return about["fingerprint"], about["form"]
+    return DataSource(name=name, fingerprint=about["fingerprint"], form=about["form"])
 
 
 def class_names(name: DataName) -> tuple[str, ...]:

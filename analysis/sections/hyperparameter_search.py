@@ -99,9 +99,10 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         return []
     rows = []
     for racer in sorted(race.racers, key=lambda racer: (-len(racer.errors), sum(racer.errors.values()))):
-        errors = list(racer.errors.values())
+        raced = {seed: error for seed, error in racer.errors.items() if seed in race.seeds}
+        errors = list(raced.values())
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else "wins" if racer is race.winner else "not dropped"
-        rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(racer.errors)), end))
+        rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a paired t-test drops "
@@ -186,7 +187,7 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
 def _optimism(recorded: RecordedSearch) -> str:
     """How the winner's validation error stands among those of all trials."""
     lowest = recorded.best
-    if recorded.winner is lowest or lowest is None:
+    if lowest is None or recorded.winner in (lowest, *recorded.borrowed):
         return f"optimistic, as the lowest of {len(recorded.complete)}"
     return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
 

@@ -176,8 +176,8 @@ def _proven(proof: Proof) -> str:
     ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
     flips = list(winner.flipped_errors.values())
     return (
-        f"{proof.table.title}: the winner has a test error of {ours}"
+        f"{proof.table.title.removeprefix('Proof: ')}: its winner has a test error of {ours}"
         + (f" ({np.mean(flips):.4f} with test-time flips)" if flips else "")
-        + f" after {winner.config.epochs} epochs, against {theirs} after {reference.config.epochs} of the configuration "
-        f"that it is compared with ({len(winner.errors)} seeds)."
+        + f" after {winner.config.epochs} epochs, against {theirs} after {reference.config.epochs} of the "
+        f"configuration that it is compared with ({len(winner.errors)} seeds)."
     )

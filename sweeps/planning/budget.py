@@ -4,6 +4,7 @@ import re
 
 from pydantic import Field
 
+from analysis.prices import Prices
 from sweeps.errors import UsageError
 from sweeps.planning.rates import hourly_price
 from sweeps.planning.resources import Allocation
@@ -21,7 +22,7 @@ class Budget(Frozen):
     money: float | None = Field(default=None, gt=0)
     """At the sweep's prices."""
 
-    def slot_s(self, prices: dict[str, float], allocation: Allocation) -> float:
+    def slot_s(self, prices: Prices, allocation: Allocation) -> float:
         """The slot seconds that the budget buys on an allocation whose slots are known.
 
         Raises `UsageError` for money where what the trials run on has no price.
@@ -31,13 +32,13 @@ class Budget(Frozen):
             if not (price := hourly_price(prices, allocation)):
                 raise UsageError(
                     f"--budget {self.money:g}: money needs the price of what the trials run on; --prices has only "
-                    f"{', '.join(prices)}"
+                    f"{', '.join(prices.given)}"
                 )
             bought.append(3600 * self.money / price)
         return min(bought)
 
 
-def parse_budget(text: str, prices: dict[str, float]) -> Budget | None:
+def parse_budget(text: str, prices: Prices) -> Budget | None:
     """The budget in an option's text; None where it is empty. Raises `UsageError` naming what is allowed."""
     if not text:
         return None
@@ -50,7 +51,7 @@ def parse_budget(text: str, prices: dict[str, float]) -> Budget | None:
         if not (amount or time) or name in values or not 0 < value < 1e12:
             raise UsageError(f"--budget {text!r}: must be {ALLOWED}, above 0")
         values[name] = value
-    if "money" in values and not (prices.get("gpu") or prices.get("cpu") or prices.get("head")):
+    if "money" in values and not any(prices.given.values()):
         raise UsageError(f"--budget {text!r}: money needs --prices")
     return Budget(**values)
 

@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from sweeps.planning.power import PowerForecast, forecast_power
-from sweeps.planning.prepare import DataSource, Prepared, SweepPlan, rates_on
+from sweeps.planning.prepare import Prepared, SweepPlan, rates_on
 from sweeps.planning.rates import Rates, cost
 from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.table_plan import PlannedConfig
+from trainable.data import DataSource
 
 
 class ResourcesForecast(BaseModel):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from analysis.embedded import uri_of
-from analysis.prices import parse_prices
+from analysis.prices import NO_PRICES, Prices, parse_prices
 from sweeps.errors import UsageError
 from sweeps.notifier import check_url
 from sweeps.planning.budget import Budget, parse_budget
@@ -83,8 +83,7 @@ class Options(BaseModel):
     cpus_per_trial: float = Field(ge=SMALLEST_SHARE, le=10_000)
     slots: int | None = Field(default=None, ge=1, le=100_000)
     """Trials at the same time that the cluster can grow to; None: as many as run on its nodes now."""
-    prices: dict[str, float] = {}
-    """Money an hour; see `rates.cost`."""
+    prices: Prices = NO_PRICES
     tracking_uri: str
     experiment: Annotated[str, AfterValidator(check_experiment)]
     storage_path: str = Field(min_length=1)

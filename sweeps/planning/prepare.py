@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from pydantic import BaseModel
-
 from analysis.record import Record
 from analysis.recorded import TrialRecord, recorded_seeds
 from sweeps.errors import UsageError
@@ -23,18 +21,9 @@ from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
 from sweeps.studies.proof import proof_name
 from trainable import data
+from trainable.data import DataSource
 from trainable.measures import MEASURES
 from trainable.study import Study
-
-
-class DataSource(BaseModel):
-    """The data set that a sweep trains on."""
-
-    name: str
-    fingerprint: str
-    """`unknown` in a dry run where CIFAR-10 is yet to be downloaded."""
-    form: str
-    """`official`, `parquet of JPEG`, ...: see `trainable.sources.Decoded`."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +74,10 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = tracking.open_record(options.tracking_uri, options.experiment, dry=dry)
     try:
-        known = data.fingerprint(options.data, options.data_dir, download=not dry)
+        known = data.describe(options.data, options.data_dir, download=not dry)
     except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home
         raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
-    fingerprint, form = known or ("unknown", "to be downloaded")
-    source = DataSource(name=options.data, fingerprint=fingerprint, form=form)
+    source = known or DataSource(name=options.data, fingerprint="unknown", form="to be downloaded")
     with tracking.named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
     if options.own_study:
@@ -103,7 +91,10 @@ def _refuse_taken_numbers(study: Study, trials: Sequence[TrialRecord]) -> None:
     for number in study.table_numbers:
         other = taken.get(number, study.name)
         if other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):
-            raise UsageError(f"table number {number!r} is study {other}'s in the record; give the table another one")
+            raise UsageError(
+                f"table number {number!r} belongs to study {other} in this record; give yours another number (a search "
+                "takes its number and the next two)"
+            )
 
 
 def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:

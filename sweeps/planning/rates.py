@@ -2,12 +2,12 @@
 shown."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import log
 from statistics import median
 
-from analysis.prices import slot_price
+from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import layers
 from trainable.config import Config
@@ -125,18 +125,17 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
     return max(busy_until)
 
 
-def hourly_price(prices: Mapping[str, float], allocation: Allocation) -> float:
+def hourly_price(prices: Prices, allocation: Allocation) -> float:
     """Money for an hour of one slot, with its part of the head while all slots are at work. See `cost`."""
     return cost(prices, allocation.trial, 3600, 3600 / allocation.slots)
 
 
-def cost(prices: Mapping[str, float], trial: Resources, slot_s: float, wall_s: float) -> float:
+def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> float:
     """Money for that many slot seconds of trials within that many wall seconds.
 
-    `prices` are those of an hour (see `analysis.prices`). The time in which nodes start, or wait to be let go, is not
-    in it.
+    The time in which nodes start, or wait to be let go, is not in it.
     """
-    return (slot_s * slot_price(prices, trial.cpus, trial.gpus) + wall_s * prices.get("head", 0)) / 3600
+    return (slot_s * prices.slot(trial.cpus, trial.gpus) + wall_s * (prices.head or 0)) / 3600
 
 
 def _network(config: Config) -> tuple:

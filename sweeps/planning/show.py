@@ -37,7 +37,7 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
     if power := forecast.power:
         console.print(power_line(power))
     if not trial.gpus_per_trial:
-        console.print("no GPU is asked for or in sight: trials run on CPUs")
+        console.print("no GPU was requested or found: trials run on CPUs")
     if forecast.bf16_total_s is not None:
         saved = 1 - forecast.bf16_total_s / forecast.total_s
         change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
@@ -72,7 +72,7 @@ def power_line(power: PowerForecast) -> str:
     """What the planned seeds can show, in one line."""
     found = "no difference" if power.difference is None else f"a difference of {power.difference:.4f}"
     return (
-        f"{power.seeds} seed(s) show {found} in {POWER:.0%} of cases, as the recorded seeds vary (study {power.study}, "
-        f"Holm's correction over {power.comparisons}); one of {power.margin:g} needs "
-        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds"
+        f"study {power.study}: {power.seeds} seed(s) a row find {found} with a probability of {POWER:.0%}, and "
+        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds one of {power.margin:g}, if errors vary as the "
+        f"recorded ones do (Holm's correction over {power.comparisons} changes)"
     )

@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
 
 from mlflow import MlflowClient
 
-from sweeps.observer import Observer
+from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import POLL_S, Delivery, Writer
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
@@ -36,12 +36,13 @@ def processes_for(slots: int, cores: int) -> int:
     return min(slots // SLOTS_A_PROCESS, max(1, cores - 1))
 
 
-@dataclass(frozen=True)
-class _Call:
-    """What the driver asks the process for: a method of `TrialRuns` with its arguments, or a mark."""
+class _Request(StrEnum):
+    """What the driver asks the process for, besides to write events of trials."""
 
-    method: Literal["trial_started", "trial_reported", "trial_ended", "finish", "mark"]
-    arguments: tuple = ()
+    MARK = "mark"
+    """To say when all is written that came before."""
+    FINISH = "finish"
+    """As `TrialRuns.finish`."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +85,25 @@ class RecorderProcess(Observer):
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
-        self._send(_Call("trial_started", (trial_id, spec)))
+        self._send(TrialEvent("trial_started", (trial_id, spec)))
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        self._send(_Call("trial_reported", (trial_id, report)))
+        self._send(TrialEvent("trial_reported", (trial_id, report)))
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
-        self._send(_Call("trial_ended", (trial_id, end, error)))
+        self._send(TrialEvent("trial_ended", (trial_id, end, error)))
 
     def finish(self) -> None:
         """As that of `TrialRuns`; the process ends once all is written."""
-        self._send(_Call("finish"))
+        self._send(_Request.FINISH)
         self._sender.close()
 
     def mark(self) -> Callable[[], bool]:
         """As that of `Writer`."""
         self._marks += 1
-        self._send(_Call("mark"))
+        self._send(_Request.MARK)
         number = self._marks
         return lambda: self._read().marks >= number
 
@@ -125,7 +126,7 @@ class RecorderProcess(Observer):
             return replace(delivery, failing_since=None, refused=delivery.refused + 1, problem=problem)
         return delivery
 
-    def _send(self, message: SweepRun | _Call) -> None:
+    def _send(self, message: SweepRun | TrialEvent | _Request) -> None:
         def send() -> None:
             try:
                 self._connection.send(message)
@@ -160,12 +161,13 @@ def _serve(connection: Connection) -> None:
     told = _State()
     while not writer.closed:
         if connection.poll(POLL_S):
-            call: _Call = connection.recv()
-            if call.method == "mark":
+            message: TrialEvent | _Request = connection.recv()
+            if isinstance(message, TrialEvent):
+                message.tell(trials)
+            elif message is _Request.MARK:
                 marks.append(writer.mark())
             else:
-                getattr(trials, call.method)(*call.arguments)
-            if call.method == "finish":
+                trials.finish()
                 writer.close()
         state = _State(sum(written() for written in marks), writer.delivery)
         if state.news_since(told):

@@ -2,13 +2,14 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.passwords import hide_passwords, traceback_of
+from analysis.prices import Prices
 from analysis.record import Record
 from analysis.recorded import REPORTED
 from analysis.report import write_report
@@ -23,16 +24,14 @@ REPORT_FOLDER = "report"
 """Folder of a sweep's artifacts with its report."""
 
 
-def sweep_report(
-    record: Record, run_id: str, prices: Mapping[str, float] | None = None
-) -> Callable[[MlflowClient, str], None]:
+def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[MlflowClient, str], None]:
     """Make the report of a record with money at these prices, the description of a sweep's run and the views of the UI.
 
     Returns what writes them there, in the form that `Recorder.act` takes. It keeps the files until it is done or given
     up, also where the recorder writes later than the sweep waits.
     """
     folder = tempfile.TemporaryDirectory()
-    data = ReportData(record, Path(folder.name), prices=prices or {})
+    data = ReportData(record, Path(folder.name), prices=prices)
     write_report(data, embed=True)  # the UI opens the page alone
     note, views = sweep_note(data, record, run_id), present(record)
 

@@ -18,7 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
 from sweeps.errors import SweepError
-from sweeps.observer import Observer
+from sweeps.observer import Observer, TrialEvent
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import StorageError, tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
@@ -160,13 +160,13 @@ def _storage_fault(error: str) -> str:
 
 
 class _Events(tune.Callback, tune.Stopper):
-    """Tune's callbacks as observers' calls: `tell` takes the name of an observer's method and its arguments.
+    """Tune's callbacks as events, which `tell` takes.
 
     A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
     would fail, too.
     """
 
-    def __init__(self, tell: Callable[[tuple], None]) -> None:
+    def __init__(self, tell: Callable[[TrialEvent], None]) -> None:
         self._tell = tell
         self._running: set[str] = set()
         self._epochs: dict[str, int] = {}
@@ -184,7 +184,7 @@ class _Events(tune.Callback, tune.Stopper):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
-        self._tell(("trial_started", trial.trial_id, spec_of(trial.config)))
+        self._tell(TrialEvent("trial_started", (trial.trial_id, spec_of(trial.config))))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -194,13 +194,13 @@ class _Events(tune.Callback, tune.Stopper):
         if report.last.number > self._epochs.get(trial.trial_id, 0):
             self._epochs[trial.trial_id] = report.last.number
             trial.run_metadata.num_failures = 0  # Tune gives a trial up when this is above `RETRIES`
-        self._tell(("trial_reported", trial.trial_id, report))
+        self._tell(TrialEvent("trial_reported", (trial.trial_id, report)))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
         error = _error_of(trial)
         self._storage_faults += bool(_storage_fault(error))
-        self._tell(("trial_retried", trial.trial_id, error))
+        self._tell(TrialEvent("trial_retried", (trial.trial_id, error)))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
@@ -227,7 +227,7 @@ class _Events(tune.Callback, tune.Stopper):
         for kept in (trial.metric_analysis, trial.metric_n_steps):
             kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
         trial.last_result.pop(REPORT, None)
-        self._tell(("trial_ended", trial.trial_id, end, error))
+        self._tell(TrialEvent("trial_ended", (trial.trial_id, end, error)))
 
 
 def _error_of(trial: Trial) -> str:
@@ -241,10 +241,9 @@ class _Direct:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
-    def __call__(self, event: tuple) -> None:
-        method, *arguments = event
+    def __call__(self, event: TrialEvent) -> None:
         for observer in self._observers:
-            getattr(observer, method)(*arguments)
+            event.tell(observer)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""

@@ -176,6 +176,9 @@ def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialReco
     shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
     p = behind_p(theirs, ours, shared)
     compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
+    if p != p:
+        return _Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: the winner cannot be "
+                          f"compared with it over {len(shared)} seeds that both have")  # fmt: skip
     if p < ALPHA:
         return _Promotion(True, f"{name}: the winner is the new {CHAMPION}, better than version {champion.version} "
                           f"{compared}")  # fmt: skip
