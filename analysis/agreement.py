@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.intervals import CONFIDENCE
-from analysis.tables import CHANCE, Cell, ReproducedRow, ReproducedTable, verdict
+from analysis.tables import CHANCE, Cell, Judgement, ReproducedRow, ReproducedTable, judge
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:
         figures = (("train", row.train, row.reported.train_error), ("test", row.held_out, row.reported.test_error))
         for split, cell, printed in figures:
             interval = cell.next_run()
-            if interval and verdict(cell, printed) == "no":
+            if interval and judge(cell, printed) is Judgement.NO:
                 outside.append(Disagreement(table.table.number, row.name, split, cell.mean, interval, printed))
     return outside
 
@@ -104,18 +104,18 @@ def _comparable_rows(tables: Sequence[ReproducedTable]) -> list[tuple[Reproduced
     rows: dict[str, tuple[ReproducedTable, ReproducedRow]] = {}
     for table in tables:
         for row in table.rows:
-            if row.verdicts:
+            if row.judgements:
                 rows.setdefault(row.key, (table, row))
     return list(rows.values())
 
 
 def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
-    verdicts = Counter(verdict(cell, printed) for cell, printed in figures)
+    judged = Counter(judge(cell, printed) for cell, printed in figures)
     shifts = [cell.mean - printed for cell, printed in figures]
     higher = sum(shift > 0 for shift in shifts)
     by_seed = [[minimum - printed for minimum in cell.minima] for cell, printed in figures if not cell.at_chance]
     shift = interquartile_mean(by_seed)
-    return Agreement(split, len(figures), verdicts["yes"], verdicts["no"], higher, median(shifts), shift)
+    return Agreement(split, len(figures), judged[Judgement.YES], judged[Judgement.NO], higher, median(shifts), shift)
 
 
 def interquartile_mean(rows: Sequence[Sequence[float]]) -> InterquartileMean | None:

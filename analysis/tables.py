@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import mean
 from types import MappingProxyType
 
@@ -22,6 +23,18 @@ a small split does not have the classes equally often."""
 BASELINE = Config()
 HELD_OUT = {"test_error": "test error", "val_error": "validation error"}
 """The metrics on what a training does not see (`Config.held_out`), in words."""
+
+
+class Judgement(StrEnum):
+    """Whether a printed figure is reproduced."""
+
+    YES = "yes"
+    """It lies in the 95% prediction interval of one more of our runs."""
+    NO = "no"
+    ONE_SEED = "one seed"
+    """There is no interval."""
+    AT_CHANCE = "at chance"
+    """There is none, because a training stayed at chance."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +91,11 @@ class ReproducedRow:
     where a training stayed at chance, and where the record lacks which images a seed gets right."""
 
     @property
-    def verdicts(self) -> tuple[str, str] | None:
-        """The `verdict` on the printed train error and on the test error; None where nothing is printed or the record
-        lacks ours."""
+    def judgements(self) -> tuple[Judgement, Judgement] | None:
+        """Of the printed train error and of the test error; None where nothing is printed or the record lacks ours."""
         if self.reported is None or self.train is None or self.held_out is None:
             return None
-        return verdict(self.train, self.reported.train_error), verdict(self.held_out, self.reported.test_error)
+        return judge(self.train, self.reported.train_error), judge(self.held_out, self.reported.test_error)
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class ReproducedTable:
                 line += ["", "", ""] if printed is None else [
                     f"{printed.train_error:.4f} @{printed.train_epoch}",
                     f"{printed.test_error:.4f} @{printed.test_epoch}",
-                    ", ".join(row.verdicts or ()),
+                    ", ".join(row.judgements or ()),
                 ]  # fmt: skip
         return lines
 
@@ -196,13 +208,12 @@ def _crossed(by_seed: Mapping[int, Series], right: Right | None) -> float | None
     return None if half is None or of_seeds is None else crossed_half_width(of_seeds, half)
 
 
-def verdict(cell: Cell, printed: float) -> str:
-    """Whether a printed figure lies in the 95% prediction interval of one more of our runs: `yes` or `no`; `one seed`
-    or `at chance` where there is no interval."""
+def judge(cell: Cell, printed: float) -> Judgement:
+    """Whether a printed figure is reproduced by our errors of a row."""
     interval = cell.next_run()
     if interval is None:
-        return "at chance" if cell.at_chance else "one seed"
-    return "yes" if interval[0] <= printed <= interval[1] else "no"
+        return Judgement.AT_CHANCE if cell.at_chance else Judgement.ONE_SEED
+    return Judgement.YES if interval[0] <= printed <= interval[1] else Judgement.NO
 
 
 def _text(cell: Cell | None) -> str:

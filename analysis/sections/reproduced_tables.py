@@ -12,6 +12,7 @@ from analysis.report_data import ReportData
 from analysis.tables import CHANCE, NUMBERS, ReproducedTable
 from trainable.architecture import parameters
 from trainable.config import Config
+from trainable.measures import CORRECT_IMAGES, ERRORS
 
 TITLE = "Reported and reproduced"
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -114,5 +115,9 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     table = reproduced.table
     header, *rows = reproduced.as_text()
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
-    note = [Text(said) for said in (MEASURED if table.measure else "", table.note) if said]
+    note = [
+        Text(said)
+        for said in (MEASURED if table.measurement not in (ERRORS, CORRECT_IMAGES) else "", table.note)
+        if said
+    ]
     return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])
