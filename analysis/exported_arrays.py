@@ -53,7 +53,7 @@ def split_traces(folder: Path, files: Collection[str]) -> None:
     for name in SPLIT:
         if (folder / name).exists():
             arrays |= load_file(folder / name)
-    for name, beginnings in SPLIT.items():
+    for name, beginnings in reversed(SPLIT.items()):  # the layers first: they leave the traces
         part = {each: array for each, array in arrays.items() if name in files and each.startswith(beginnings)}
         if part:
             save_file(part, folder / name)

@@ -50,8 +50,8 @@ def test_intervals_agree_with_scipy() -> None:
 def test_a_printed_figure_is_judged_by_the_next_runs_interval(errors: list[float], expected: str) -> None:
     by_seed = {seed: [error] for seed, error in enumerate(errors)}
     (reproduced,) = reproduce([table()], [trial("baseline", by_seed, Config())])
-    assert reproduced.rows[0].verdicts is not None
-    assert reproduced.rows[0].verdicts[1] == expected
+    assert reproduced.rows[0].judgements is not None
+    assert reproduced.rows[0].judgements[1] == expected
 
 
 def test_a_table_is_taken_from_the_latest_sweep() -> None:

@@ -115,9 +115,6 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     table = reproduced.table
     header, *rows = reproduced.as_text()
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
-    note = [
-        Text(said)
-        for said in (MEASURED if table.measurement not in (ERRORS, CORRECT_IMAGES) else "", table.note)
-        if said
-    ]
+    measured = "" if table.measurement in (ERRORS, CORRECT_IMAGES) else MEASURED
+    note = [Text(said) for said in (measured, table.note) if said]
     return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])
