@@ -158,7 +158,12 @@ def _precision(figures: Figures) -> list[str]:
             f"| {name} | {_spread(row['difference'], 4)} | {row['t_test_p']:.2f} | {row['wilcoxon_p']:.2f} "
             f"| {row['bf16_speed_up']:.2f} |"
         )
-    return [*lines, "", "fp32 stays the default; `--precision bf16` is the user's choice."]
+    return [
+        *lines,
+        "",
+        "fp32 is the default. What bf16 saves depends on the network and the processor: see the first table too. "
+        "`--dry-run` says what it would save where the record has both.",
+    ]
 
 
 def _spread(values: Figures, digits: int = 1) -> str:

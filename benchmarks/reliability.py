@@ -144,9 +144,13 @@ def page(tallies: dict[str, Tally], end: State, total: int, calm: Soak, wild: So
         "time(s), again after each end of the driver, until it ended well. Every other driver recorded in a process "
         "of its own, as on a large cluster.",
         "",
-        "Survived: more was recorded after the fault, or all. Lost: recorded before the fault and not after it. "
-        "Doubled: recorded twice. Wrong: recorded with other numbers than in a sweep that nothing disturbed. Each "
-        "counts for the last fault before it is found.",
+        f"Of {total} trainings {len(end.complete)} were recorded at the end; {end.doubled} are there twice and "
+        f"{end.wrong} have other numbers than in a sweep that nothing disturbed.",
+        "",
+        "Survived: the sweep went on after the fault and recorded more, or all was recorded already. Lost: trainings "
+        "that were recorded before the fault and are missing when the next one comes. Doubled: trainings that are "
+        "recorded twice. Wrong: trainings with other numbers than in a sweep that nothing disturbed. What is found "
+        "lost, doubled or wrong counts for the fault before it.",
         "",
         "| fault | tries | survived | lost | doubled | wrong |",
         "|---|---|---|---|---|---|",

@@ -128,6 +128,9 @@ def page(figures: dict[str, Any]) -> str:
         )
     lines += [
         "",
+        "The efficiency falls here because all nodes share one machine: the actors of its slots start one after "
+        "another. On machines of their own they start at the same time, as the simulation below assumes.",
+        "",
         measured_on(figures["machine"]),
         "",
         "## The model",
@@ -189,9 +192,9 @@ def page(figures: dict[str, Any]) -> str:
         f"The driver takes {a_second:.0f} trials a second that report once, and a process of the recorder "
         f"{1 / costs.recorded_s:.0f}: the slots wait where more trials end than that.",
         "",
-        "What to change there, in this order: fuse more seeds into a trial (`--seeds`: one trial, one report for all); "
-        "give the head more and faster cores; take longer trials; run two sweeps, each with an experiment and a head "
-        "of its own.",
+        "What to change there, in this order: on GPUs, train more seeds in one trial (`--seeds`: all seeds of a "
+        "configuration report together); give the head more and faster cores; take longer trials; run two sweeps, each "
+        "with an experiment and a head of its own.",
         "",
     ]
     return "\n".join(lines)

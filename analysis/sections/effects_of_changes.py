@@ -95,8 +95,9 @@ def _decided(study: str, family: Sequence[Effect]) -> str:
     if not (undecided := len(found[Verdict.UNDECIDED])):
         return decided
     return (
-        f"{decided} Undecided: {undecided}, which is not the same as without effect. With {dof} degrees of freedom, "
-        f"the fewest here, the strongest of {len(tested)} has to reach |t| = {least_t:.1f}."
+        f"{decided} Undecided: {undecided}. An undecided change may still have an effect: few seeds find only large "
+        f"ones. The change with the smallest p of {len(tested)} must reach |t| = {least_t:.1f} where it has {dof} "
+        "degrees of freedom, the fewest here."
     )
 
 
@@ -107,9 +108,10 @@ def _variances(family: Sequence[Effect]) -> str:
     pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
+        verb = "is" if len(alone) == 1 else "are"
         sentences.append(
-            f"A variance of its own has {', '.join(alone)}: nothing else is compared with its reference, or one of its "
-            "trainings stayed at chance."
+            f"{', '.join(alone)} {verb} tested with a variance of {'its' if len(alone) == 1 else 'their'} own, because "
+            "nothing else is compared with the reference, or because a training stayed at chance."
         )
     return " ".join(sentences)
 
@@ -123,5 +125,6 @@ def _pool(against: str, pool: Pooled) -> str:
         )
     return (
         f"{compared}, each with a variance of its own: by Cochran's test one of them may vary more than the others "
-        f"(p {p_text(pool.equal_p)}; it objects below {OBJECTS:g}, rather too often than too rarely)."
+        f"(p {p_text(pool.equal_p)}). They share one only where p is {OBJECTS:g} or more, a limit that is high on "
+        "purpose."
     )

@@ -32,10 +32,10 @@ HOW_TO_READ = (
     "beside it. These intervals speak of new seeds on the same images."
 )
 HOW_TO_JUDGE = (
-    "A printed figure counts as reproduced where it lies in the 95% prediction interval of one more of our runs. By "
-    "chance alone, one in twenty does not. Each interval rests on the few seeds of its row: a narrow one excludes "
-    "much, a wide one little. The intervals say what another training would give, on the same test split. Its 10,000 "
-    "images alone leave an error of 0.3 uncertain by 0.009."
+    "A printed figure counts as reproduced where it lies in the range in which one more run of ours would fall with a "
+    "probability of 95%: the prediction interval. By chance alone, one in twenty does not. Each interval rests on the "
+    "few seeds of its row: a narrow one excludes much, a wide one little. The intervals say what another training "
+    "would give, on the same test split. Its 10,000 images alone leave an error of 0.3 uncertain by 0.009."
 )
 
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
@@ -81,17 +81,17 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
         return []
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
-        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one; of the others the record lacks which "
-        "images each seed gets right, or they have one seed, or a training that stayed at chance: "
-        f"its error never came below {CHANCE}."
+        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. It needs two seeds or more, a record "
+        "of which images each seed gets right, and no training that stayed at chance, which means that its error never "
+        f"came below {CHANCE}."
     ]
 
 
 def _agreement(agreement: Agreement) -> str:
     unjudged = agreement.unjudged
     return (
-        f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the 95% prediction "
-        f"interval of one more of our runs, {agreement.not_reproduced} do not"
+        f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the "
+        f"prediction interval, {agreement.not_reproduced} do not"
         + (f", {unjudged} cannot be judged (one seed, or a training that stayed at chance)" if unjudged else "")
         + f". Ours are higher in {agreement.higher} of {agreement.printed}; the median of ours minus the printed one "
         f"is {agreement.median_shift:+.4f}." + (_shift(agreement.shift) if agreement.shift else "")

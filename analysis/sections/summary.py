@@ -57,8 +57,8 @@ def _reproduction(data: ReportData) -> str:
             "that learn."
         )
     return (
-        f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: the printed "
-        f"error lies in the 95% prediction interval of one more of our runs. {test.not_reproduced} are not"
+        f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
+        f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
         + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
         + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
     )
