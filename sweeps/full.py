@@ -196,6 +196,7 @@ def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
     from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
+    from sweeps.recording.tracking import named_failures
     from sweeps.running.ending import settle
     from sweeps.running.results import print_results
 
@@ -206,15 +207,17 @@ def _sweep(options: Options) -> int:
     interrupt_once()
     if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
-        well = settle(options, prepared.record, progress)
-        print_results(options, plan.tables.tables, plan.search, _output())
+        with named_failures(options.tracking_uri):
+            well = settle(options, prepared.record, progress)
+            print_results(options, plan.tables.tables, plan.search, _output())
         return 0 if well else 1
     from sweeps.running.sweep import run
 
     try:
         result = run(prepared, progress)
         if not result.undelivered:
-            print_results(options, result.plan.tables.tables, result.plan.search, _output())
+            with named_failures(options.tracking_uri):
+                print_results(options, result.plan.tables.tables, result.plan.search, _output())
     except KeyboardInterrupt:  # not in the trials: before or after them, as in the winner's test or the report
         progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130

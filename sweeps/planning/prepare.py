@@ -19,6 +19,7 @@ from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
+from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from sweeps.studies.proof import proof_name
 from trainable import data
 from trainable.data import DataSource
@@ -86,11 +87,12 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
 
 
 def _refuse_taken_numbers(study: Study, trials: Sequence[TrialRecord]) -> None:
-    """Raises `UsageError` for a table whose number another study has in the record: a report shows one of them."""
+    """Raises `UsageError` for a table whose number another study has in the record: a report shows one of them. The
+    tables of `--config` share a number; a report shows the last."""
     taken = {trial.tags.get("table"): trial.tags.get("study") for trial in trials}
     for number in study.table_numbers:
         other = taken.get(number, study.name)
-        if other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):
+        if number != CONFIG_NUMBER and other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):
             raise UsageError(
                 f"table number {number!r} belongs to study {other} in this record; give yours another number (a search "
                 "takes its number and the next two)"

@@ -102,15 +102,16 @@ class Recorder(Observer):
 
         Gives up once the server has been failing for `patience_s`.
         """
-
-        def end() -> None:
-            refused = status == "FINISHED" and self.refused
-            self._client.set_terminated(self.run_id, "FAILED" if refused else status)
-
         for each in self._trials:
             each.finish()
         if not wait(lambda: all(each.closed for each in self._processes), self._deliveries, patience_s):
             return False
+        refused = sum(each.delivery.refused for each in self._processes)
+
+        def end() -> None:
+            lacks = status == "FINISHED" and (refused or self._writer.delivery.refused)
+            self._client.set_terminated(self.run_id, "FAILED" if lacks else status)
+
         self._writer.put(end)
         self._writer.close()
         return wait(lambda: self._writer.closed, self._deliveries, patience_s) and not self.refused

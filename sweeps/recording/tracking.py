@@ -75,6 +75,8 @@ def named_failures(tracking_uri: str) -> Iterator[None]:
     """Raise `SweepError`, which says what to do, where the record fails while it is read or written."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads on what is printed
+        raise
     except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
         raise SweepError(
             f"the record {tracking_uri} fails: {first_line(error)}; free space "
