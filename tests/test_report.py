@@ -73,7 +73,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert "Of 1 printed test errors 1 lie in the prediction interval" in page
     assert "Study tables, 2 of 2 changes tested" in page
     assert "the error is raised by loss: hinge (+0.2033); lowered by none. Without effect beyond 0.01: none." in page
-    assert f"the fewest here, the strongest of 2 has to reach |t| = {stats.t.isf(0.05 / 4, 4):.1f}." in page
+    assert f"The change with the smallest p of 2 must reach |t| = {stats.t.isf(0.05 / 4, 4):.1f} where it has 4" in page
     assert "2 changes are compared with baseline, and share one variance with 4 degrees of freedom" in page
     assert "| its validation error | 0.2500, seed 0; optimistic, as the lowest of 1 |" in page
     assert "| its test error | 0.2700 |" in page
