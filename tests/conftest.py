@@ -20,6 +20,9 @@ from sweeps.recording.tracking import ensure_experiment, make_database
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
 
+SLOW = ("bn_study", "interruption", "study_file", "calibration", "winner", "sweep", "surroundings", "recorder", "ui")
+"""Files that run first, the longest first of all: a process that takes one of them last would run alone."""
+
 Command = Callable[..., subprocess.CompletedProcess]
 """Runs a command with the given arguments: the fixtures `sweep` and `here`."""
 VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -53,6 +56,12 @@ def restored_environment() -> Iterator[None]:
     """What a command sets in this process, as a token for its Ray, is gone before the next test."""
     with mock.patch.dict(os.environ):
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the files in `SLOW` before the others."""
+    places = {f"test_{name}": place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(SLOW)))
 
 
 def show_gpus(patch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_half_a_trial_is_not_exported_as_whole(uri: str, tmp_path: Path, caplog:
     written.client.set_tag(written.bad, "seeds", "[0, 1]")
     _, trials = exported(written, tmp_path / "out")
     assert list(trials) == [written.good]
-    assert f"({written.bad}): metrics: seed 1 lacks the test_error of some of 1 epochs" in caplog.text
+    assert f"({written.bad}): metrics: seed 1 lacks the train_error of some of 1 epochs" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut"])

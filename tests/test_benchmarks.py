@@ -41,6 +41,7 @@ def test_every_benchmark_says_what_it_measures(
     assert f"benchmarks/results/{module}-" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.benchmarks
 def test_trials_that_only_sleep_are_recorded() -> None:
     from benchmarks.machine import alone
 
@@ -63,6 +64,7 @@ def test_the_peer_is_the_reports_network() -> None:
     assert sum(parameter.numel() for parameter in Net().parameters()) == parameters(Config()) == 285_162
 
 
+@pytest.mark.benchmarks
 def test_searches_train_the_same_number_of_epochs_and_the_page_says_what_they_found(tmp_path: Path) -> None:
     from benchmarks import search
 
@@ -82,6 +84,7 @@ def test_searches_train_the_same_number_of_epochs_and_the_page_says_what_they_fo
     assert (tmp_path / "search.png").stat().st_size
 
 
+@pytest.mark.benchmarks
 def test_a_search_is_the_same_each_time_with_the_same_seed_alone() -> None:
     from benchmarks import search
 

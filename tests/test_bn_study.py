@@ -66,7 +66,7 @@ def test_surfaces_lie_with_their_trainings_and_agree_with_them(record: Record) -
 def test_the_report_is_attached_to_the_sweep(record: Record) -> None:
     sweep = record.sweeps()[-1]
     files = {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}
-    for name in ("index.html", "README.md", "smoothness-cnn-sgd.png", "surface-2d.png", "kernels-1-batch-norm.png"):
+    for name in ("index.html", "README.md", "smoothness-cnn-sgd-0.1.png", "surface-2d.png", "kernels-1-batch-norm.png"):
         assert f"report/{name}" in files
 
 
@@ -107,8 +107,8 @@ def test_the_pictures_travel_with_the_record(
     assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
     make_report(Folder(tmp_path / "files"), tmp_path / "report")
     for picture in (
-        "smoothness-cnn-sgd",
-        "smoothness-cnn-adam",
+        "smoothness-cnn-sgd-0.1",
+        "smoothness-cnn-adam-0.001",
         "surface-2d",
         "kernels-1-baseline",
         "kernels-2-baseline",

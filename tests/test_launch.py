@@ -127,6 +127,7 @@ def test_the_autoscaler_prefers_spot_and_takes_on_demand_for_the_rest(aws: str) 
     assert nodes_for(6, **just_failed) == {"on_demand": 2}
 
 
+@pytest.mark.cluster
 def test_ray_up_and_down_ask_aws_for_the_right_things(aws: str, tmp_path: Path) -> None:
     """As far as SSH: stand-ins for ssh and rsync write down what they were asked."""
     said = tmp_path / "said"

@@ -1,4 +1,5 @@
-"""A sweep for real in the worst place: inside another clone, with the variables of other tools, without a home."""
+"""A sweep for real in the worst place: inside another clone, with the variables of other tools, without a home. It
+trains a search's winner again from its file."""
 
 import os
 import signal
@@ -32,12 +33,14 @@ FOREIGN = {
 }
 
 
-def test_workers_train_the_code_of_the_command(tmp_path: Path) -> None:
+def test_workers_train_the_code_of_the_command(swept: Path, tmp_path: Path) -> None:
+    there = Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
+    file = there.client.download_artifacts(there.sweeps()[0].run_id, "best_bn.yaml", str(tmp_path))
     for package in ("analysis", "sweeps", "trainable"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise ImportError('this is the code of another clone')")
     done = subprocess.run(
-        sweep_command("--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"),
+        sweep_command("--config", file),
         cwd=tmp_path,
         env=os.environ | FOREIGN | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
@@ -47,7 +50,9 @@ def test_workers_train_the_code_of_the_command(tmp_path: Path) -> None:
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
-    assert sorted(trial.name for trial in record.trials() if trial.complete) == ["baseline", "batch-norm-yes"]
+    (trained,) = record.histories()
+    before = next(trial for trial in there.histories() if trial.key == trained.key and trial.seeds == (0,))
+    assert trained.histories["test_error"] == before.histories["test_error"]
     (sweep,) = record.sweeps()
     git = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
     assert sweep.tags["git_commit"].startswith(subprocess.check_output(git, text=True).strip())
