@@ -1,7 +1,7 @@
 """Compares seeds fused into one program with the same seeds trained one after another. Needs no Ray.
 
-python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10
-python -m benchmarks.fusion --device cuda --data-dir ../shared/cifar10 --study
+python -m benchmarks.fusion --device cuda --data-dir /data/cifar10
+python -m benchmarks.fusion --device cuda --data-dir /data/cifar10 --study
 """
 
 from typing import Annotated, Any

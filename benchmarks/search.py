@@ -1,7 +1,7 @@
 """Compares searches at equal training effort: the project's own, and three that differ from it in one thing.
 
     python -m benchmarks.search
-    python -m benchmarks.search --data cifar10 --data-dir ../shared/cifar10 --budget-epochs 600
+    python -m benchmarks.search --data cifar10 --data-dir /data/cifar10 --budget-epochs 600
 
 Writes docs/search-benchmark/: a page, a picture and its numbers. Effort is counted in trained epochs, which cost nearly
 the same in all configs of the space, so the machine's noise decides nothing. The searches run one trial at a time,

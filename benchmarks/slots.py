@@ -1,6 +1,6 @@
 """The share of the slots' time that a sweep of the report's tables spends on training and evaluation.
 
-    python -m benchmarks.slots --data-dir ../shared/cifar10 --epochs 2
+    python -m benchmarks.slots --data-dir /data/cifar10 --epochs 2
 
 The share is the time of all epochs divided by the number of slots and by the time of the sweep. The sweep's time starts
 when its run is opened, after Ray has started. The rest of the slots' time goes to starting actors, loading data,

@@ -1,6 +1,6 @@
 """Compares this project with a peer on the same sweep: trial-epochs per minute, and their ratio.
 
-    python -m benchmarks.sweep --data-dir ../shared/cifar10
+    python -m benchmarks.sweep --data-dir /data/cifar10
     python -m benchmarks.sweep --device cuda
 
 Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. On a CPU this

@@ -1,6 +1,6 @@
 """One trial taken apart: where the time of an epoch goes, and how far it is from the machine's floor.
 
-    python -m benchmarks.trial --data-dir ../shared/cifar10
+    python -m benchmarks.trial --data-dir /data/cifar10
 
 The parts of a step are timed one by one on one thread. `epoch_s` is the real epoch, which on a GPU replays a CUDA
 graph. The floor is the larger of two times: the epoch's floating-point operations at the measured rate of matrix
