@@ -10,9 +10,9 @@ from sklearn.metrics import confusion_matrix
 
 from analysis.crossed import Right
 from analysis.effects import MARGIN, Effect, paired_effects
-from analysis.intervals import EQUAL
 from analysis.recorded import Source
 from analysis.replicates import Replicates
+from analysis.t_tests import paired_t_p
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.storage import PREDICTIONS, entries_under
@@ -145,8 +145,7 @@ def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:
 def paired_difference(winner: Mapping[int, float], compared: Mapping[int, float]) -> PairedDifference:
     """The difference for the seeds that both have."""
     values = tuple(winner[seed] - compared[seed] for seed in sorted(winner.keys() & compared.keys()))
-    tested = len(values) > 1 and np.ptp(values) >= EQUAL
-    return PairedDifference(values, float(stats.ttest_1samp(values, 0.0).pvalue) if tested else None)
+    return PairedDifference(values, paired_t_p(values, "two-sided"))
 
 
 def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) -> list[McNemar]:

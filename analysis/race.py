@@ -7,11 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
-import numpy as np
-from scipy import stats
-
-from analysis.intervals import EQUAL
 from analysis.recorded import VAL_ERROR, TrialRecord, errors_by_seed
+from analysis.t_tests import paired_t_p
 from trainable.config import Config
 from trainable.search_definition import Race
 
@@ -102,7 +99,5 @@ def _tested(racer: Racer, leader: Racer, seeds: Sequence[int], alpha: float) -> 
 def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable[int]) -> float:
     """The p value of the paired t-test that `errors` are not above `better` on these seeds; NaN where all seeds differ
     by the same, or where there are fewer than two."""
-    differences = [errors[seed] - better[seed] for seed in seeds]
-    if len(differences) < 2 or np.ptp(differences) < EQUAL:
-        return nan
-    return float(stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue)
+    p = paired_t_p([errors[seed] - better[seed] for seed in seeds], "greater")
+    return nan if p is None else p

@@ -16,7 +16,6 @@ from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.tables import ReproducedTable, latest_tables, reproduce
-from trainable.measures import CORRECT_IMAGES, ERRORS
 from trainable.study import ResolvedTable
 
 
@@ -74,10 +73,7 @@ class ReportData:
     def effects(self) -> list[Effect]:
         """The effect of each ablation on the held-out error, the largest gain first."""
         return paired_effects(
-            [table for table in self.tables if table.measurement in (ERRORS, CORRECT_IMAGES)],
-            self.trainings,
-            self.margin,
-            self.right,
+            [table for table in self.tables if table.compares_errors], self.trainings, self.margin, self.right
         )
 
     @cached_property

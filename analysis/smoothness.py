@@ -14,7 +14,7 @@ from analysis.arrays import PROBES, STEP_LOSSES, probe_interval, traced
 from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
-from analysis.tables import cell_of, network_name, setting
+from analysis.tables import capital, cell_of, network_name, setting
 from trainable.config import Config
 from trainable.measures import PROBE
 from trainable.study import ResolvedTable
@@ -62,8 +62,7 @@ class SmoothnessArm:
     @property
     def title(self) -> str:
         """The network, the optimizer and how it was trained."""
-        title = f"{network_name(self.table)}, {self.optimizer}, {setting(self.table.rows[0].config)}"
-        return title[0].upper() + title[1:]
+        return capital(f"{network_name(self.table)}, {self.optimizer}, {setting(self.table.rows[0].config)}")
 
     @property
     def by_sgd(self) -> bool:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
 import numpy as np
+from scipy import stats
 from scipy.special import stdtr, stdtrit
 
 from analysis.intervals import CONFIDENCE, EQUAL
@@ -22,6 +24,14 @@ class TTests:
     """Two-sided, of the hypothesis that there is no difference: the paired t-test."""
     equivalence_p: float
     """Of the hypothesis that the difference is at least as large as the margin, on either side."""
+
+
+def paired_t_p(differences: Sequence[float], alternative: Literal["two-sided", "greater"]) -> float | None:
+    """The p value of the paired t-test with the differences' own variance; None for fewer than two seeds, and where all
+    seeds differ by the same."""
+    if len(differences) < 2 or np.ptp(differences) < EQUAL:
+        return None
+    return float(stats.ttest_1samp(differences, 0.0, alternative=alternative).pvalue)
 
 
 def t_tests(differences: Sequence[float], margin: float, pool: Pooled | None = None) -> TTests | None:

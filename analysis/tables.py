@@ -156,6 +156,11 @@ def setting(config: Config) -> str:
     return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
 
 
+def capital(text: str) -> str:
+    """The text as the beginning of a sentence or a title."""
+    return text[0].upper() + text[1:]
+
+
 def network_name(table: ResolvedTable) -> str:
     """The network of a table that measures one: what follows the first comma of the title, or the whole title."""
     return table.title.partition(", ")[2] or table.title

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from trainable.config import Config
 from trainable.frozen import Frozen, Label, Short
-from trainable.measures import MEASURES, Measure, MeasureName
+from trainable.measures import CORRECT_IMAGES, ERRORS, MEASURES, Measure, MeasureName
 from trainable.search_definition import SearchDefinition
 
 
@@ -116,3 +116,8 @@ class ResolvedTable(Frozen):
     def measurement(self) -> Measure:
         """What is measured of its trainings besides their errors."""
         return MEASURES[self.measure]
+
+    @property
+    def compares_errors(self) -> bool:
+        """Whether its rows are there for their errors, which a report compares with those of the reference."""
+        return self.measurement in (ERRORS, CORRECT_IMAGES)

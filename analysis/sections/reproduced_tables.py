@@ -12,7 +12,6 @@ from analysis.report_data import ReportData
 from analysis.tables import CHANCE, NUMBERS, ReproducedTable
 from trainable.architecture import parameters
 from trainable.config import Config
-from trainable.measures import CORRECT_IMAGES, ERRORS
 
 TITLE = "Reported and reproduced"
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -115,6 +114,6 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     table = reproduced.table
     header, *rows = reproduced.as_text()
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
-    measured = "" if table.measurement in (ERRORS, CORRECT_IMAGES) else MEASURED
+    measured = "" if table.compares_errors else MEASURED
     note = [Text(said) for said in (measured, table.note) if said]
     return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])

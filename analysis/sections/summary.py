@@ -23,7 +23,7 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import medians
-from analysis.tables import HELD_OUT
+from analysis.tables import HELD_OUT, capital
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
@@ -119,15 +119,11 @@ def _envelope(data: ReportData) -> str:
     decided = "less" if mean < 0 else "more"
     found = f"matters {decided}" if half is not None and abs(mean) > half else "may or may not matter less"
     return (
-        f"{_capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
+        f"{capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
         f"mini-batches at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} with it "
         f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}; the difference is {as_text(differences, '+.2f')}). The "
         f"choice of the learning rate {found} with batch norm there."
     )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _smoothness(data: ReportData) -> str:

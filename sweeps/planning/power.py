@@ -42,7 +42,7 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     """
     blocks: dict[tuple[str, str], list[str]] = {}
     placed = compared_baselines(plan.tables)
-    for table in (table for table in plan.tables if not table.measure):
+    for table in (table for table in plan.tables if table.compares_errors):
         for row in table.rows:
             if row.key not in placed and row.key != table.reference:
                 blocks.setdefault((table.study, table.reference), []).append(row.key)

@@ -1,0 +1,63 @@
+"""Parameters that set one element of a tuple, as the widths of a network."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from sweeps.errors import UsageError
+from sweeps.planning.rates import Rates
+from sweeps.planning.search_plan import plan_search
+from sweeps.studies.search import SEARCH, SEARCH_WIDE
+from trainable.search_definition import SearchDefinition
+from trainable.search_space import Range, sample
+from trainable.study import Study
+
+
+def test_a_parameter_may_set_one_element_of_a_tuple() -> None:
+    space = {"channels[0]": Range(low=4, high=64, log=True), "last": Range(low=8, high=32, field="hidden[1]")}
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    resolved = plan_search(study, base={"epochs": 1}, samples=1, fingerprint="f", trials=()).search
+    config = resolved.config({"channels[0]": 8, "last": 20})
+    assert (config.channels, config.hidden) == ((8, 32), (128, 20)), "the other elements are the baseline's"
+    assert resolved.point(config) == {"channels[0]": 8, "last": 20}
+    assert resolved.owns(config, "f") and resolved.contains(config)
+    assert not resolved.owns(config.change(channels=(8, 33)), "f")
+    assert not resolved.contains(config.change(channels=(65, 32)))
+    for values in sample(study.search.space, 20, seed=0):
+        suggested = resolved.config(values)
+        assert (suggested.channels[1], suggested.hidden[0]) == (32, 128)
+        assert resolved.point(suggested) == values
+        assert resolved.contains(suggested)
+
+
+@pytest.mark.parametrize("name", ["channels[2]", "lr[0]", "channels[x]", "channels[-1]", "width"])
+def test_what_is_no_field_and_no_element_of_one_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(f"{name}: unknown; allowed: data, ") + r".*, channels\[0\], "):
+        SearchDefinition(space={"x": Range(field=name, low=4, high=64)})
+
+
+def test_a_tuple_is_not_fixed_or_set_where_an_element_of_it_is_searched() -> None:
+    space = {"channels[0]": Range(low=4, high=64)}
+    with pytest.raises(ValidationError, match="channels: it is fixed and searched; leave it out of one"):
+        SearchDefinition(space=space, fixed={"channels": (16, 64)})
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    with pytest.raises(UsageError, match="--set channels: the search of study x decides it"):
+        plan_search(study, base={"channels": (16, 64)}, samples=1, fingerprint="f", trials=())
+
+
+def test_the_wide_search_starts_with_the_reports_bigger_network_too() -> None:
+    plan = plan_search(SEARCH_WIDE, base={}, samples=1, fingerprint="f", trials=())
+    configs = [plan.search.config(values) for values in plan.start]
+    assert [config.channels + config.hidden for config in configs] == [(16, 32, 128, 128)] * 5 + [(64, 128, 512, 512)]
+    narrow = plan_search(SEARCH, base={}, samples=1, fingerprint="f", trials=())
+    assert [narrow.search.config(values) for values in narrow.start] == configs[:5]
+
+
+def test_the_forecast_of_a_search_over_networks_is_that_of_random_ones() -> None:
+    """Of a width up to 64 where the baseline's is 16: a random one is 32 wide in the mean, or so."""
+    rates, space = Rates("cpu"), {"channels[0]": Range(low=4, high=64)}
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    wide = plan_search(study, base={}, samples=10, fingerprint="f", trials=())
+    narrow = plan_search(SEARCH, base={}, samples=10, fingerprint="f", trials=())
+    assert 1.5 < wide.slot_s(rates) / narrow.slot_s(rates) < 2.5
