@@ -91,11 +91,13 @@ class SearchPlan:
 
     @property
     def start(self) -> list[dict[str, Any]]:
-        """The parameters' values that the search starts with: those of its start points, and of the best config that
-        the record has for another number of epochs."""
-        points = [self.search.start_values(point) for point in self.search.start]
+        """The parameters' values that the search starts with: those of the best config that the record has for another
+        number of epochs, and those of its start points. A good one first lets ASHA stop the others earlier."""
         best = ranked(self.other_epochs)[:1]
-        return points + [self.search.point(trial.config) for trial in best]
+        return [
+            *(self.search.point(trial.config) for trial in best),
+            *(self.search.start_values(point) for point in self.search.start),
+        ]
 
     @property
     def known(self) -> list[TrialRecord]:
