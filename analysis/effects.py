@@ -25,8 +25,9 @@ MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
 HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
 NUMBERS = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images", "verdict",
-    "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm", "equivalence p", "equivalence p, Holm",
+    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images",
+    "seeds of the images", "verdict", "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm",
+    "equivalence p", "equivalence p, Holm",
     "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low", "chance, high",
 )  # fmt: skip
 
@@ -68,8 +69,10 @@ class Effect:
     """None for fewer than two seeds. Also where all seeds differ by the same, unless the variance is pooled."""
     wilcoxon_p: float | None = None
     crossed: tuple[float, float] | None = None
-    """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images a
-    seed gets right."""
+    """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images
+    the seeds get right."""
+    image_seeds: int = 0
+    """Of how many seeds the record has these images for both configs. The images' part of the interval is theirs."""
     t_holm: float | None = None
     equivalence_holm: float | None = None
     wilcoxon_holm: float | None = None
@@ -165,7 +168,7 @@ def paired_effects(
     for (study, reference), effects in blocks.items():
         pools = _pools(reference, [key for key, effect in effects.items() if len(effect.differences) > 1], trainings)
         tested = [
-            _crossed(_tested(effect, pools.get(key)), right.get(key), right.get(reference))
+            _crossed(_tested(effect, pools.get(key)), right.get(key, {}), right.get(reference, {}))
             for key, effect in effects.items()
         ]
         by_study.setdefault(study, []).extend(tested)
@@ -214,9 +217,9 @@ def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
     """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
     return [
         (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         *(each.crossed or (None, None)), each.verdict.value, each.pool.rows if each.pool and each.pooled else None,
-         each.tests.dof if each.tests else None, each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm,
-         each.wilcoxon_p, each.wilcoxon_holm,
+         *(each.crossed or (None, None)), each.image_seeds, each.verdict.value,
+         each.pool.rows if each.pool and each.pooled else None, each.tests.dof if each.tests else None,
+         each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm, each.wilcoxon_p, each.wilcoxon_holm,
          *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))
         for each in effects
     ]  # fmt: skip
@@ -270,13 +273,13 @@ def _tested(effect: Effect, pool: Pooled | None) -> Effect:
     )
 
 
-def _crossed(effect: Effect, right: Right | None, reference: Right | None) -> Effect:
-    """The effect with its interval over new seeds and new images, where they are known."""
-    of_row, of_reference = (stacked(each, effect.seeds) for each in (right, reference))
-    if effect.interval is None or of_row is None or of_reference is None:
+def _crossed(effect: Effect, right: Right, reference: Right) -> Effect:
+    """The effect with its interval over new seeds and new images, where the images of a seed are known."""
+    known = [seed for seed in effect.seeds if seed in right and seed in reference]
+    if effect.interval is None or not known:
         return effect
-    half = crossed_half_width(of_row - of_reference, effect.interval[1] - effect.mean)
-    return replace(effect, crossed=(effect.mean - half, effect.mean + half))
+    half = crossed_half_width(stacked(right, known) - stacked(reference, known), effect.interval[1] - effect.mean)
+    return replace(effect, crossed=(effect.mean - half, effect.mean + half), image_seeds=len(known))
 
 
 def _corrected(family: Sequence[Effect]) -> list[Effect]:

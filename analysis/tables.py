@@ -88,7 +88,7 @@ class ReproducedRow:
     """The test error; under protocol B, which leaves the test split alone, the validation error."""
     crossed: float | None = None
     """Half the 95% interval of the mean error after the last epoch over new seeds and new images. None for one seed,
-    where a training stayed at chance, and where the record lacks which images a seed gets right."""
+    where a training stayed at chance, and where the record lacks which images the seeds get right."""
 
     @property
     def judgements(self) -> tuple[Judgement, Judgement] | None:
@@ -201,16 +201,16 @@ def reproduce(
             metrics = ("train_error", row.config.held_out)
             train, held_out = (trainings[row.key].by_seed(each) if row.key in trainings else {} for each in metrics)
             reported = row.reported if reports_own else None
-            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, right.get(row.key))
+            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, right.get(row.key, {}))
             rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), *cells, half))
         reproduced.append(ReproducedTable(table, tuple(rows)))
     return reproduced
 
 
-def _crossed(by_seed: Mapping[int, Series], right: Right | None) -> float | None:
-    cell, of_seeds = cell_of(by_seed), stacked(right, tuple(by_seed))
+def _crossed(by_seed: Mapping[int, Series], right: Right) -> float | None:
+    cell, known = cell_of(by_seed), [seed for seed in by_seed if seed in right]
     half = half_width(cell.finals) if cell and not cell.at_chance else None
-    return None if half is None or of_seeds is None else crossed_half_width(of_seeds, half)
+    return crossed_half_width(stacked(right, known), half) if half is not None and known else None
 
 
 def judge(cell: Cell, printed: float) -> Judgement:

@@ -83,9 +83,29 @@ def test_a_difference_is_crossed_over_the_images_of_the_same_seeds(tmp_path: Pat
     assert f"± {half_width((1 - base.mean(1)).tolist()):.4f} ({half_of(base):.4f} with new images)" in page
 
 
-def test_a_row_with_a_seed_of_unknown_images_is_left_out_and_that_is_said(tmp_path: Path) -> None:
-    page = page_of(tmp_path, record(lambda config, seed: config != HINGE or seed != 1))
+def test_a_row_of_unknown_images_has_no_such_interval_and_that_is_said(tmp_path: Path) -> None:
+    page = page_of(tmp_path, record(lambda config, seed: config != HINGE))
     assert "1 of 2 distinct rows have one" in page and "for 0 of 1 tested changes" in page
+
+
+def test_the_images_of_some_seeds_do_for_all_and_that_is_said(tmp_path: Path) -> None:
+    source = record(lambda config, seed: config != HINGE or seed != 1)
+    page = page_of(tmp_path, source)
+    assert "2 of 2 distinct rows have one" in page and "for 1 of 1 tested changes" in page
+    assert "Where the record has these images of some seeds only" in page
+    trainings = replicates(source.histories())
+    right = {key: correct_images(source, training) for key, training in trainings.items()}
+    (effect,) = paired_effects([table()], trainings, right=right)
+    assert (len(effect.seeds), effect.image_seeds) == (3, 2)
+    assert effect.interval and effect.crossed
+    assert effect.crossed[0] < effect.interval[0] and effect.interval[1] < effect.crossed[1]
+
+
+def test_it_covers_where_the_images_of_two_of_six_seeds_are_known() -> None:
+    generator = np.random.default_rng(0)
+    many = [drawn(generator, 6, 0.1, 1.0) for _ in range(600)]
+    halves = [crossed_half_width(values[:2], half_width(values.mean(1).tolist()) or 0.0) for values in many]
+    assert 0.93 < np.mean([abs(values.mean()) <= half for values, half in zip(many, halves, strict=True)]) <= 1.0
 
 
 def test_images_of_a_training_whose_error_does_not_count_are_unknown() -> None:

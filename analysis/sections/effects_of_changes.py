@@ -65,12 +65,26 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
 
 def _images(effects: Sequence[Effect]) -> str:
     """What the intervals say of other images."""
-    crossed, tested = (sum(getattr(each, name) is not None for each in effects) for name in ("crossed", "tests"))
-    return (
+    tested = [each for each in effects if each.tests]
+    crossed = [each for each in tested if each.crossed]
+    said = (
         "The intervals and the verdicts speak of new seeds on the same images. A second interval, of new seeds "
-        f"and new images, stands in {EFFECTS}.csv for {crossed} of {tested} tested changes"
-        + ("; of the others the record lacks which images each seed gets right." if crossed < tested else ".")
+        f"and new images, stands in {EFFECTS}.csv for {len(crossed)} of {len(tested)} tested changes"
+        + ("; of the others the record lacks which images the seeds get right." if len(crossed) < len(tested) else ".")
     )
+    if any(each.image_seeds < len(each.seeds) for each in crossed):
+        said += (
+            " Where the record has these images of some seeds only, the images' part of the interval is that of these "
+            "seeds, which is rather too wide."
+        )
+    if found := [each for each in crossed if each.established]:
+        lost = [each.name for each in found if each.crossed and each.crossed[0] <= 0 <= each.crossed[1]]
+        said += (
+            f" Of the {len(found)} changes among them that are found to raise or lower the error, "
+            f"{len(found) - len(lost)} do so over new images as well: the second interval excludes 0"
+            + (f". It does not for {', '.join(lost)}." if lost else ".")
+        )
+    return said
 
 
 def _decided(study: str, family: Sequence[Effect]) -> str:

@@ -45,7 +45,7 @@ def section(data: ReportData) -> Section:
     blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
-    if ablations := [table for table in data.reproduced if not table.table.measure]:
+    if ablations := [table for table in data.reproduced if table.table.compares_errors]:
         file = draw_tables(ablations, data.folder / "tables.png")
         blocks.append(Picture(file, "The errors of each row, reported and reproduced."))
     if not_reproduced := disagreements(data.reproduced):
@@ -80,9 +80,9 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
         return []
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
-        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. It needs two seeds or more, a record "
-        "of which images each seed gets right, and no training that stayed at chance, which means that its error never "
-        f"came below {CHANCE}."
+        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. It needs two seeds or more, the "
+        "images that at least one of them gets right, and no training that stayed at chance, which means that its "
+        f"error never came below {CHANCE}."
     ]
 
 

@@ -100,9 +100,13 @@ def _batch_norm(data: ReportData) -> str:
     if effect.verdict is Verdict.NO_EFFECT:
         certainty = f"less than the margin of {data.margin:g}"
     seeds = len(effect.differences)
+    images = ""
+    if effect.crossed:
+        low, high = effect.crossed
+        images = f" Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}."
     return (
         f"Batch norm {verb} the {error} after the last epoch by {abs(effect.mean):.4f} in the mean over {seeds} "
-        f"seed{'s' * (seeds > 1)}, which is {certainty}."
+        f"seed{'s' * (seeds > 1)}, which is {certainty}.{images}"
     )
 
 
