@@ -100,6 +100,7 @@ def test_a_trial_that_cannot_run_fails_alone_with_its_reason(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "batch-norm-yes failed after 0 epochs: ValueError: Expected more than 1 value per channel" in done.stderr
     assert "To go on, run the same command again" in done.stderr
+    assert done.stderr.count("batch-norm-yes goes on") == 1, "an error of the config is tried once more"
     recorded = {trial.name: trial for trial in trials(tmp_path)}
     assert recorded["baseline"].complete
     assert recorded["batch-norm-yes"].status == "FAILED"

@@ -50,7 +50,7 @@ def _asked(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], 
     """The tables and the searches of a sweep, with how much is trained of each."""
     asked = []
     measured = [] if searches else tables  # a search's are its proof, which has seeds of its own
-    if tables := [table for table in tables if not table.measure] or measured:
+    if tables := [table for table in tables if table.compares_errors] or measured:
         (data, epochs), *_ = [(row.config.data, row.config.epochs) for row in tables[0].rows]
         named = [f"{table.number} ({table.title})" if len(tables) <= LISTED else table.number for table in tables]
         asked.append(f"Tables {', '.join(named)}: {seeds} seeds, {epochs} epochs on {data}")

@@ -17,7 +17,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, last_line
 from sweeps.observer import Observer, TrialEvent
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.storage import StorageError, tune_folder
@@ -27,6 +27,8 @@ from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spe
 RETRIES = 4
 """How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
 node does not count once the trial has reported a new epoch, and a node that the platform takes back never counts."""
+ERRORS_OF_CODE = ("AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError")
+"""Errors of the config or the code: the next try would end in the same way, so there is only one."""
 
 
 @dataclass
@@ -199,6 +201,8 @@ class _Events(tune.Callback, tune.Stopper):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
         error = _error_of(trial)
+        if last_line(error).partition(":")[0] in ERRORS_OF_CODE:
+            trial.run_metadata.num_failures = RETRIES
         self._storage_faults += bool(_storage_fault(error))
         self._tell(TrialEvent("trial_retried", (trial.trial_id, error)))
 
