@@ -200,6 +200,8 @@ def page(runs: Sequence[Run], plan: SearchPlan, budget: int, command: str, image
     return "\n".join([
         *lines,
         "",
+        *(_conclusion(runs, effort) for effort in efforts),
+        "",
         f"The validation split has {images:,} images: errors differ by multiples of {1 / images:.4f}. Of the "
         f"{len(runs) * budget:,} epochs, {trained:,} were trained, because searches share trials.",
         "",
@@ -211,6 +213,20 @@ def page(runs: Sequence[Run], plan: SearchPlan, budget: int, command: str, image
         measured_on(describe()),
         "",
     ])  # fmt: skip
+
+
+def _conclusion(runs: Sequence[Run], effort: int) -> str:
+    """Which search is ahead at that effort, and of which it is ahead whichever repeat is taken."""
+    errors = {arm.name: [run.best(effort) for run in repeats] for arm, repeats in by_arm(runs).items()}
+    lowest = min(map(median, errors.values()))
+    ahead = [name for name, found in errors.items() if median(found) == lowest]
+    beaten = [name for name, found in errors.items() if min(found) > max(max(errors[each]) for each in ahead)]
+    its = "Its" if len(ahead) == 1 else "Their"
+    return (
+        f"- After {effort} epochs the lowest median, {lowest:.4f}, is that of {' and '.join(ahead)}. "
+        + (f"{its} worst repeat is better than the best of {' and '.join(beaten)}." if beaten else
+           f"{its} repeats overlap with those of every other search.")
+    )  # fmt: skip
 
 
 def _spread(errors: Sequence[float]) -> str:

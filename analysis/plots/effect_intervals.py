@@ -18,8 +18,8 @@ LINEAR_TO = 0.05
 
 def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     """The mean differences with their 95% intervals, in the given order from top to bottom, and the difference of each
-    seed as a small cross. A dot's filling says the verdict; the margin of the equivalence test is shaded. `error` names
-    the error and its data, for the axis."""
+    seed as a small cross. A thin line is the interval over new images, too, where it is known. A dot's filling says the
+    verdict; the margin of the equivalence test is shaded. `error` names the error and its data, for the axis."""
     figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(effects)), layout="constrained")
     margin = effects[0].margin
     for index, effect in enumerate(effects):
@@ -28,6 +28,8 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
             effect.mean, index, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
             markerfacecolor=FACES.get(effect.verdict, COLORS[0]),
         )  # fmt: skip
+        if effect.crossed:
+            axis.plot(effect.crossed, [index] * 2, color=COLORS[0], linewidth=0.7)
         axis.plot(effect.differences, [index + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
     for mark, face, label in (
         ("o", COLORS[0], f"mean and its own 95% interval: an effect, p < {ALPHA} after Holm's correction"),
@@ -36,6 +38,8 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         ("x", None, "one seed"),
     ):
         axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
+    if any(effect.crossed for effect in effects):
+        axis.plot([], [], color=COLORS[0], linewidth=0.7, label="95% interval over new images, too")
     figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     axis.axvspan(-margin, margin, color="0.9", zorder=0)
     axis.axvline(0, color="grey", linewidth=1)

@@ -152,23 +152,37 @@ def _smoothness(data: ReportData) -> str:
 
 
 def _search(data: ReportData) -> str:
-    return " ".join(_found(recorded, best) for recorded in data.searches if (best := recorded.winner))
+    proven = {_subject(proof) for proof in data.proofs}
+    return " ".join(
+        _found(recorded, best) + ("" if recorded.search.title in proven else f" {_error(best)}")
+        for recorded in data.searches
+        if (best := recorded.winner)
+    )
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
+    return (
+        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
+        + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
+        + "."
+    )
+
+
+def _error(best: TrialRecord) -> str:
     test_error = best.metrics.get(WINNER_METRIC)
     error = f"validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of many"
     if test_error is not None:
         error = f"test error of {test_error:.4f}"
-    return (
-        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
-        + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
-        + f". It has a {error}."
-    )
+    return f"It has a {error}."
 
 
 def _proof(data: ReportData) -> str:
     return " ".join(map(_proven, data.proofs))
+
+
+def _subject(proof: Proof) -> str:
+    """The title of the search whose winner is proven."""
+    return proof.table.title.removeprefix("Proof: ")
 
 
 def _proven(proof: Proof) -> str:
@@ -176,7 +190,7 @@ def _proven(proof: Proof) -> str:
     ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
     flips = list(winner.flipped_errors.values())
     return (
-        f"{proof.table.title.removeprefix('Proof: ')}: its winner has a test error of {ours}"
+        f"{_subject(proof)}: its winner has a test error of {ours}"
         + (f" ({np.mean(flips):.4f} with test-time flips)" if flips else "")
         + f" after {winner.config.epochs} epochs, against {theirs} after {reference.config.epochs} of the "
         f"configuration that it is compared with ({len(winner.errors)} seeds)."
