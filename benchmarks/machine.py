@@ -15,28 +15,34 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+"""Processors with one of these multiply bfloat16 natively."""
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
     """Hardware, package versions, commit and date: what a measurement was made on. `device` is `cpu` or `cuda`."""
     import torch
 
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        cpu = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    said = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in said if ":" in line]))
+    native = sorted({*cpu.get("flags", "").split()} & {*BF16_FLAGS})
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    if device == "cuda":
+        versions |= {"CUDA": torch.version.cuda, "cuDNN": str(torch.backends.cudnn.version())}
+    changed = _git("status", "--porcelain", "--", ".", ":!docs", ":!benchmarks/results")
     return {
-        "cpu": cpu,
+        "cpu": ", ".join([cpu.get("model name", platform.machine()), *native]),
         "cores": len(os.sched_getaffinity(0)),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown",
+        "versions": versions,
+        "commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + "-dirty" * bool(changed),
         "date": date.today().isoformat(),
     }
 
 
 def measured_on(machine: dict[str, Any]) -> str:
     """What `describe` returned, as a line of Markdown."""
-    hardware = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+    hardware = ", ".join(filter(None, (machine["gpu"], machine["cpu"], f"{machine['cores']} cores")))
     versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if value)
     return f"*{hardware}; {versions}; commit `{machine['commit']}`, {machine['date']}.*"
 
@@ -54,6 +60,11 @@ def save(name: str, device: str, figures: dict[str, Any]) -> Path:
 def spread(values: list[float]) -> dict[str, Any]:
     """The median, range and number of repeated measurements."""
     return {"median": median(values), "min": min(values), "max": max(values), "n": len(values)}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -9,20 +9,17 @@ Three measurements, all with the recorder on:
 - the time from the command to the first trained batch.
 """
 
-import os
-import resource
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from safetensors.numpy import save as to_safetensors
 
-from benchmarks.machine import ROOT, alone, save, spread
+from benchmarks.machine import alone, save, spread
+from benchmarks.timed import run_command, run_recorded
+from sweeps.planning.resources import Resources
 from trainable.config import Config
 from trainable.storage import WEIGHTS, TrialStorage
 from trainable.trial import Environment, Epoch, TrialReport, TrialSpec
@@ -65,89 +62,41 @@ class SleepTrial(TuneTrainable):
 def run_sleeping(
     count: int, sleep_s: float, epochs: int = 1, address: str = "local", processes: int = 0
 ) -> dict[str, float]:
-    """Run `count` sleeping trials with this process as the driver, and a recorder that writes to SQLite.
-
-    `address` is `local` or a cluster's, `processes` are those of the recorder. In the results, `trials_s` is the wall
-    time until the last trial ended, `recorder_rest_s` the time that the recorder needed after that, and `driver_cpu_s`
-    this process's processor time. Memory is this process's resident memory in MiB.
-    """
+    """Run `count` sleeping trials on the Ray at `address`, `local` for one of its own: see `Timed` for the results."""
     import ray
     from ray import cloudpickle
 
-    from sweeps.planning.resources import Resources
-    from sweeps.recording.recorder import Recorder
-    from sweeps.recording.tracking import ensure_experiment
     from sweeps.running.cluster import connect
-    from sweeps.running.trials import run_trials
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the packages, and no benchmarks
     slots = sum(node.cpus for node in connect(address))
-    folder = tempfile.mkdtemp()
-    client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "overhead")
-    recorder = Recorder(client, experiment_id, name="overhead", tags={}, params={}, processes=processes)
     config = Config(data="digits", epochs=epochs)
-    specs = [
-        TrialSpec(
-            key=f"{index:016x}",
-            name=f"trial-{index}",
-            config=config,
-            seeds=(0,),
-            fingerprint="none",
-            data_dir=None,
-            storage_path=f"{folder}/storage",
-            tags={SLEEP_TAG: str(sleep_s)},
-        )
-        for index in range(count)
-    ]
-    assert recorder.flush()
-    memory, start, cpu = _resident_mib(), time.perf_counter(), time.process_time()
-    outcome = run_trials(
-        specs,
-        resources=Resources(1, 0),
-        observers=[recorder],
-        storage_path=f"{folder}/storage",
-        name="overhead",
-        trainable=SleepTrial,
-    )
-    trials_s = time.perf_counter() - start
-    assert recorder.finish("FINISHED")
-    assert (outcome.ended, outcome.failed) == (count, 0)
-    figures = {
-        "trials": count,
-        "slots": slots,
-        "trials_s": trials_s,
-        "recorder_rest_s": time.perf_counter() - start - trials_s,
-        "driver_cpu_s": time.process_time() - cpu,
-        "memory_before_mib": memory,
-        "memory_after_mib": _resident_mib(),
-        "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+
+    def specs(storage: str) -> list[TrialSpec]:
+        return [
+            TrialSpec(
+                key=f"{index:016x}",
+                name=f"trial-{index}",
+                config=config,
+                seeds=(0,),
+                fingerprint="none",
+                data_dir=None,
+                storage_path=storage,
+                tags={SLEEP_TAG: str(sleep_s)},
+            )
+            for index in range(count)
+        ]
+
+    timed = run_recorded(specs, Resources(1, 0), SleepTrial, processes)
     ray.shutdown()
-    shutil.rmtree(folder)
-    return figures
+    return {"trials": count, "slots": slots, **asdict(timed)}
 
 
 def to_first_batch() -> float:
     """Seconds from the start of the command to the first trained batch, in a sweep on digits."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "sweeps" / "full.py"), "--data", "digits", "--studies", "tables"]
-        start = time.time()
-        subprocess.run([*command, "--only", "7", "--epochs", "1"], cwd=folder, capture_output=True, check=True)
-        from mlflow import MlflowClient
-
-        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-        runs = client.search_runs([client.get_experiment_by_name("ablations-digits").experiment_id])
-        epoch_starts = [
-            metric.timestamp / 1000 - metric.value
-            for run in runs
-            for metric in client.get_metric_history(run.info.run_id, "epoch_s")
-        ]
-        return min(epoch_starts) - start
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    start = time.time()
+    swept = run_command("digits", "--studies", "tables", "--only", "7", "--epochs", "1")
+    return min(end - seconds for trial in swept.epochs for end, seconds in trial) - start
 
 
 def main(

@@ -75,7 +75,7 @@ def fit(figures: dict[str, Any]) -> Costs:
     trials_a_slot = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
     on_slot_s = (many["trials_s"] - few["trials_s"]) * few["slots"] / more
     latency_s = max(0.0, on_slot_s - few["slots"] * (trial_s + report_s))
-    costs = Costs(trial_s, report_s, latency_s, start_s=0.0, recorded_s=figures["recorded_s"])
+    costs = Costs(trial_s, report_s, latency_s, start_s=0.0, recorded_s=figures["recorders"]["1"])
     low, high = 0.0, 100.0
     for _ in range(40):
         costs = replace(costs, start_s=(low + high) / 2)

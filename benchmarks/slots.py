@@ -7,15 +7,13 @@ when its run is opened, after Ray has started. The rest of the slots' time goes 
 checkpoints and reports, and to slots that are idle at the end.
 """
 
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.machine import ROOT, save
+from benchmarks.machine import save
+from benchmarks.timed import run_command
 
 
 def main(
@@ -24,23 +22,19 @@ def main(
     epochs: Annotated[int, typer.Option(help="Epochs of each of the 18 configs.")] = 20,
 ) -> None:
     """Run the tables once and write benchmarks/results/slots-cpu.json."""
-    from mlflow import MlflowClient
-
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "sweeps" / "full.py"), "--studies", "tables", "--data", data]
-        command += ["--data-dir", str(Path(data_dir).absolute())] if data_dir else []
-        subprocess.run([*command, "--epochs", str(epochs)], cwd=folder, check=True)
-        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-        runs = client.search_runs([client.get_experiment_by_name(f"ablations-{data}").experiment_id])
-        sweep = next(run for run in runs if run.data.tags["role"] == "sweep")
-        busy = [
-            sum(metric.value for metric in client.get_metric_history(run.info.run_id, "epoch_s"))
-            for run in runs
-            if run.data.tags["role"] == "trial"
-        ]
-    seconds, slots = (sweep.info.end_time - sweep.info.start_time) / 1000, int(sweep.data.params["slots"])
-    figures = {"data": data, "trials": len(busy), "epochs": epochs, "slots": slots, "sweep_s": seconds}
-    save("slots", "cpu", figures | {"busy_s": sum(busy), "share": sum(busy) / seconds / slots})
+    where = ["--data-dir", str(Path(data_dir).absolute())] if data_dir else []
+    swept = run_command(data, "--studies", "tables", "--epochs", str(epochs), *where)
+    busy_s = sum(seconds for trial in swept.epochs for _, seconds in trial)
+    figures = {
+        "data": data,
+        "trials": len(swept.epochs),
+        "epochs": epochs,
+        "slots": swept.slots,
+        "sweep_s": swept.seconds,
+        "busy_s": busy_s,
+        "share": busy_s / swept.seconds / swept.slots,
+    }
+    save("slots", "cpu", figures)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ class Soak:
         """Run the command, or run it again. Every other driver records in a process of its own."""
         what = ["--study", str(self.folder / "soak.yaml"), "--seeds", str(self.seeds), "--data", "digits"]
         small = ["--epochs", "1", "--set", "channels=[2,2]", "--set", "hidden=[4,4]"]
-        where = ["--address", self.head.address, "--storage-path", str(self.folder / "disk")]
+        where = ["--address", self.head.address, "--storage-path", str(self.folder / "disk"),
+                 "--gpus-per-trial", "0"]  # fmt: skip
         record = ["--tracking-uri", self._record_uri, "--experiment", EXPERIMENT]
         command = sweep_command(*what, *small, *where, *record, *(MANY_SLOTS if self.starts % 2 else ()))
         self.starts += 1
@@ -141,16 +142,20 @@ class Soak:
 
     def flip_bit(self) -> bool:
         """In a checkpoint or a result that is not recorded yet, which the next driver reads."""
-        self.kill_driver()
-        stored = sorted((self.folder / "disk" / "trials").rglob("*"))
-        files = [file for file in stored if file.is_file() and file.stat().st_size]
-        if not files:
+        if not self._stored_files():
             return False
+        self.kill_driver()
+        if not (files := self._stored_files()):
+            return True
         file = self.chance.choice(files)
         content = bytearray(file.read_bytes())
         content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
         file.write_bytes(content)
         return True
+
+    def _stored_files(self) -> list[Path]:
+        stored = sorted((self.folder / "disk" / "trials").rglob("*"))
+        return [file for file in stored if file.is_file() and file.stat().st_size]
 
     def fill_storage(self) -> bool:
         """For a while, by somebody else."""
@@ -172,6 +177,8 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
     "a bit of a stored file is flipped, and the driver killed": Soak.flip_bit,
     f"the storage is full for {FULL_S:g} s": Soak.fill_storage,
 }
+KILL_DRIVER = (Soak.kill_driver, Soak.kill_driver_alone, Soak.flip_bit)
+"""The faults that end a run of the command."""
 
 
 @contextmanager

@@ -4,12 +4,13 @@
     python -m benchmarks.sweep --device cuda
 
 Both train the baseline on the same data, evaluate it on both splits after each epoch and report that. On a CPU this
-project does so in single precision and in bfloat16, the peer in single precision. Their runs alternate. The time is
-from handing the trials to Ray until the last one has ended, with the start of actors. The peer is `benchmarks.peer`,
-with the fastest of several settings, which are tried for one epoch: CPUs or shares of the GPU for a trial, and loader
-processes.
+project does so in single precision and in bfloat16. Their runs alternate. The time is from handing the trials to Ray
+until the last one has ended, with the start of actors. The peer is `benchmarks.peer`, with the fastest of several
+settings, which are tried for one epoch: CPUs or shares of the GPU for a trial, and loader processes. It also runs with
+its images as tensors in memory, to show how much of the difference is loading.
 """
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.machine import alone, save, spread
+from benchmarks.timed import run_recorded
+from sweeps.planning.resources import Resources
 from trainable.config import Config, Precision
 from trainable.trial import TrialSpec
 
@@ -33,8 +36,9 @@ TRIED_EPOCHS = {"cpu": 1, "cuda": 5}
 """For how long each of the peer's settings is tried."""
 
 
-def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
-    """Seconds that the peer takes. `cpus` and `gpus` are those of one trial, `workers` its loader processes."""
+def run_peer(work: Work, cpus: float, gpus: float, workers: int, preloaded: bool = False) -> float:
+    """Seconds that the peer takes. `cpus` and `gpus` are those of one trial, `workers` its loader processes. With
+    `preloaded` its images are tensors in memory."""
     import ray
     from ray import cloudpickle, tune
 
@@ -48,7 +52,13 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int) -> float:
         space = {name: work[name] for name in ("epochs", "device", "data", "data_dir")}
         tuner = tune.Tuner(
             tune.with_resources(peer.train_cifar, {"cpu": cpus, "gpu": gpus}),
-            param_space={**space, "workers": workers, "threads": threads, "trial": tune.grid_search([*_range(work)])},
+            param_space={
+                **space,
+                "workers": workers,
+                "threads": threads,
+                "preloaded": preloaded,
+                "trial": tune.grid_search([*_range(work)]),
+            },
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
         start = time.perf_counter()
@@ -63,21 +73,16 @@ def run_ours(work: Work, precision: Precision) -> float:
     """Seconds that this project takes. On a CPU each seed is a trial; on a GPU all are fused in one trial."""
     import ray
 
-    from sweeps.planning.resources import Resources
-    from sweeps.recording.recorder import Recorder
-    from sweeps.recording.tracking import ensure_experiment
     from sweeps.running.cluster import connect
-    from sweeps.running.trials import run_trials
     from trainable.data import load
 
     connect("local")
     config = Config(data=work["data"], epochs=work["epochs"], precision=precision)
     fingerprint = load(work["data"], work["data_dir"]).fingerprint
     fused = work["device"] == "cuda"
-    with tempfile.TemporaryDirectory() as folder:
-        client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "benchmark")
-        recorder = Recorder(client, experiment_id, name="benchmark", tags={}, params={}, tables=())
-        specs = [
+
+    def specs(storage: str) -> list[TrialSpec]:
+        return [
             TrialSpec(
                 key=config.key(fingerprint),
                 name="baseline",
@@ -85,19 +90,14 @@ def run_ours(work: Work, precision: Precision) -> float:
                 seeds=seeds,
                 fingerprint=fingerprint,
                 data_dir=work["data_dir"],
-                storage_path=folder,
+                storage_path=storage,
             )
             for seeds in ([tuple(_range(work))] if fused else [(seed,) for seed in _range(work)])
         ]
-        start = time.perf_counter()
-        outcome = run_trials(
-            specs, resources=Resources(1, float(fused)), observers=[recorder], storage_path=folder, name="benchmark"
-        )
-        assert recorder.finish("FINISHED")
-        seconds = time.perf_counter() - start
-    assert (outcome.ended, outcome.failed) == (len(specs), 0)
+
+    timed = run_recorded(specs, Resources(1, float(fused)))
     ray.shutdown()
-    return seconds
+    return timed.trials_s + timed.recorder_rest_s
 
 
 def _range(work: Work) -> range:
@@ -119,7 +119,12 @@ def main(
     work = {"trials": trials, "epochs": epochs, "device": device, "data": data, "data_dir": folder}
     peer_work = work | {"epochs": peer_epochs}
     if device == "cuda":
-        settings = [{"cpus": 1, "gpus": 1 / share, "workers": workers} for share in (2, 4, 8) for workers in (0, 1)]
+        each = max(1, len(os.sched_getaffinity(0)) // trials)
+        settings = [
+            {"cpus": max(1, workers), "gpus": 1 / share, "workers": workers}
+            for share in sorted({1, 2, trials})
+            for workers in sorted({0, 1, each})
+        ]
     else:
         settings = [{"cpus": cpus, "gpus": 0, "workers": workers} for cpus, workers in ((1, 0), (1, 1), (2, 0), (2, 2))]
     tried_work = work | {"epochs": TRIED_EPOCHS[device]}
@@ -129,9 +134,12 @@ def main(
     fastest = min(tried, key=lambda setting: setting["seconds"])
     best = {name: fastest[name] for name in ("cpus", "gpus", "workers")}
     peer: list[float] = []
+    preloaded: list[float] = []
     ours: dict[str, list[float]] = {precision: [] for precision in PRECISIONS[device]}
     for _ in range(repeats):
-        peer.append(trials * peer_epochs * 60 / alone("benchmarks.sweep:run_peer", work=peer_work, **best))
+        for rates, in_memory in ((peer, False), (preloaded, True)):
+            seconds = alone("benchmarks.sweep:run_peer", work=peer_work, **best, preloaded=in_memory)
+            rates.append(trials * peer_epochs * 60 / seconds)
         for precision, rates in ours.items():
             rates.append(trials * epochs * 60 / alone("benchmarks.sweep:run_ours", work=work, precision=precision))
     save(
@@ -142,9 +150,14 @@ def main(
             "peer_settings": tried,
             "peer_best": best,
             "peer_epochs_a_minute": spread(peer),
+            "preloaded_epochs_a_minute": spread(preloaded),
             "ours_epochs_a_minute": {precision: spread(rates) for precision, rates in ours.items()},
             "ratio": {
                 precision: spread([fast / slow for slow, fast in zip(peer, rates, strict=True)])
+                for precision, rates in ours.items()
+            },
+            "ratio_to_preloaded": {
+                precision: spread([fast / slow for slow, fast in zip(preloaded, rates, strict=True)])
                 for precision, rates in ours.items()
             },
         },
