@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tests.images import deep_png, encoded, png, write_parquet
+from trainable import sources
 from trainable.sources import CLASSES, ENCODINGS, DataError, read_cifar10, read_image
 
 
@@ -105,11 +106,12 @@ def test_damaged_official_batches_are_named(tmp_path: Path) -> None:
         read_cifar10(tmp_path)
 
 
-def test_pixels_of_another_data_set_are_refused(tmp_path: Path) -> None:
+def test_pixels_of_another_data_set_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The right files, counts and sizes are not enough."""
-    image = png()
-    write_parquet(tmp_path / "train-0.parquet", [image] * 50_000, list(range(10)) * 5000)
-    write_parquet(tmp_path / "test-0.parquet", [image] * 10_000, list(range(10)) * 1000)
+    counts = {"train": 50, "test": 10}
+    monkeypatch.setattr(sources, "PER_CLASS", counts)
+    for split, count in counts.items():
+        write_parquet(tmp_path / f"{split}-0.parquet", [png()] * 10 * count, list(range(10)) * count)
     with pytest.raises(DataError, match="not CIFAR-10's pixels"):
         read_cifar10(tmp_path)
 

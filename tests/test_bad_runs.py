@@ -60,8 +60,8 @@ class Written:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return uri_of(tmp_path_factory.mktemp("record") / "mlflow.db")
+def uri(tmp_path_factory: pytest.TempPathFactory, empty_record: Path) -> str:
+    return uri_of(Path(shutil.copy(empty_record, tmp_path_factory.mktemp("record"))))
 
 
 SPOILT: dict[str, tuple[Callable[[MlflowClient, str], object], str]] = {

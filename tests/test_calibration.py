@@ -54,7 +54,7 @@ def test_taus_are_scipys() -> None:
         assert made[signal].tau == pytest.approx(stats.kendalltau(early, ENDS).statistic)
         assert made[signal].low <= made[signal].tau <= made[signal].high
         assert made[signal].configs == 5
-    assert predictions(resolved, replicates(trials[:4])) == [], "two configs order nothing"
+    assert predictions(resolved, replicates(trials[:6])) == [], "three configs are too few"
     on_test = trial("config 1", {0: [0.5]}, Config(data="digits", epochs=6))
     judged_elsewhere = resolved.rows[0].model_copy(update={"key": on_test.key, "config": on_test.config})
     assert predictions(resolved.model_copy(update={"rows": (judged_elsewhere,)}), replicates([on_test])) == []
@@ -62,7 +62,8 @@ def test_taus_are_scipys() -> None:
 
 @pytest.mark.usefixtures("made_record")
 def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here: Command, tmp_path: Path) -> None:
-    arguments = ("--data", "digits", "--studies", "search", "--epochs", "3")
+    small = ("--set", "channels=[4,8]", "--set", "hidden=[32,32]")
+    arguments = ("--data", "digits", "--studies", "search", "--epochs", "3", *small)
     first = sweep(*arguments, "--calibrate", "4")
     assert first.returncode == 0, first.stderr
     plan = json.loads(here(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
@@ -60,14 +61,15 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     Claimant(client, experiment_id, here).take(["a"])
     client.set_tag(elsewhere, claims.HEARTBEAT, "1")
     Claimant(client, experiment_id, elsewhere).take(["b"])
-    monkeypatch.setattr(claims, "SILENT_S", 2.0)
+    clock = [0.0]
+    monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep))
     assert mine.take(["a", "b"]) == {"a"}
-    time.sleep(1.5)
+    clock[0] += 0.75 * claims.SILENT_S
     client.set_tag(elsewhere, claims.HEARTBEAT, "2")
     assert mine.take(["a", "b"]) == {"a"}
-    time.sleep(1.5)
-    assert mine.take(["a", "b"]) == {"a"}, "its heart has beaten less than two seconds ago"
-    time.sleep(1)
+    clock[0] += 0.75 * claims.SILENT_S
+    assert mine.take(["a", "b"]) == {"a"}, "its heart has beaten since"
+    clock[0] += 0.5 * claims.SILENT_S
     assert mine.take(["a", "b"]) == {"a", "b"}
     assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
 

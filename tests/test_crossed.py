@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.arrays import correct_images
 from analysis.crossed import crossed_half_width
@@ -35,6 +36,13 @@ def drawn(generator: np.random.Generator, seeds: int, of_seeds: float, of_images
     """Values around 0, (seeds, 200), that vary by seed, by image and by both."""
     by_seed, by_image = generator.normal(0, of_seeds, (seeds, 1)), generator.normal(0, of_images, 200)
     return by_seed + by_image + generator.normal(0, 0.3, (seeds, 200))
+
+
+def test_the_images_part_is_students_interval_of_their_means_and_the_parts_add_in_squares() -> None:
+    values = drawn(np.random.default_rng(0), 3, 0.3, 1.0)
+    of_images = stats.t.ppf(0.975, 199) * stats.sem(values.mean(0))
+    assert crossed_half_width(values, 0.0) == pytest.approx(of_images)
+    assert crossed_half_width(values, 2.0) == pytest.approx((of_images**2 + 4) ** 0.5)
 
 
 def test_it_is_the_pigeonhole_bootstraps_interval_where_seeds_are_many() -> None:

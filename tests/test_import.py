@@ -71,9 +71,9 @@ def exported(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(tmp_path_factory: pytest.TempPathFactory, empty_record: Path) -> str:
     """A record. Each import goes to an experiment of its own."""
-    uri = uri_of(tmp_path_factory.mktemp("record") / "mlflow.db")
+    uri = uri_of(Path(shutil.copy(empty_record, tmp_path_factory.mktemp("record"))))
     ensure_experiment(uri, "none")
     return uri
 

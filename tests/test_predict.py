@@ -1,5 +1,6 @@
 """The registered model answers as its network does: to the command, and over HTTP."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,9 +35,10 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory, empty_record: Path) -> Path:
     """A folder with a record whose registry has a champion, and with the champion's weights."""
     folder = tmp_path_factory.mktemp("predict")
+    shutil.copy(empty_record, folder / "mlflow.db")
     torch.manual_seed(0)
     network = build(CONFIG)
     save_file({f"seed_0/{name}": each for name, each in network.state_dict().items()}, folder / "weights.safetensors")

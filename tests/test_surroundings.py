@@ -33,6 +33,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.timeout(600)  # it waits for another test's sweep
 def test_workers_train_the_code_of_the_command(swept: Path, tmp_path: Path) -> None:
     there = Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
     file = there.client.download_artifacts(there.sweeps()[0].run_id, "best_bn.yaml", str(tmp_path))
