@@ -18,6 +18,12 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Processors with one of these multiply bfloat16 natively."""
 
+TERMS = (
+    "A *slot* is what one trial occupies: a CPU core, or a share of a GPU. The *driver* is the process of the command, "
+    "which runs Ray Tune. The *recorder* writes results to MLflow, in the driver or in processes of its own."
+)
+"""What the pages say of the words that they use."""
+
 
 def describe(device: str = "cpu") -> dict[str, Any]:
     """Hardware, package versions, commit and date: what a measurement was made on. `device` is `cpu` or `cuda`."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from analysis.intervals import as_text
-from benchmarks.machine import RESULTS, ROOT, measured_on
+from benchmarks.machine import RESULTS, ROOT, TERMS, measured_on
 from benchmarks.sweep import TRIED_EPOCHS
 from trainable.config import Config
 
@@ -32,9 +32,7 @@ def page() -> str:
             "",
         ]
     lines += [
-        "A *slot* is what one trial occupies: a CPU core, or a share of a GPU. The *driver* is the process of the "
-        "command, which runs Ray Tune. The *recorder* writes results to MLflow, in the driver or in processes of its "
-        "own. A figure with n is the median of n measurements, with their range; one without n was measured once.",
+        f"{TERMS} A figure with n is the median of n measurements, with their range; one without n was measured once.",
         "",
     ]
     for name, section in SECTIONS.items():
