@@ -184,8 +184,8 @@ def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
     known = plan.with_trials([recorded]).with_histories([])
     searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
     suggested = [spec_of(searcher.suggest(f"trial-{number}") or {}).config for number in range(2)]
-    assert suggested == [plan.search.config({"optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0}),
-                         trained]  # fmt: skip
+    started = plan.search.config({"optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0})
+    assert suggested == [trained, started]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     """The mean differences with their 95% intervals, in the given order from top to bottom, and the difference of each
     seed as a small cross. A thin line is the interval over new images, too, where it is known. A dot's filling says the
     verdict; the margin of the equivalence test is shaded. `error` names the error and its data, for the axis."""
-    figure, axis = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(effects)), layout="constrained")
+    figure, axis = pyplot.subplots(figsize=(8, max(2.5, 1.2 + 0.28 * len(effects))), layout="constrained")
     margin = effects[0].margin
     for index, effect in enumerate(effects):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
