@@ -39,8 +39,6 @@ from trainable.tune_trainable import spec_of, tune_result
 
 FOLDER = ROOT / "docs" / "search-benchmark"
 PICTURE = "search.png"
-SAME_IMAGES = 2
-"""Errors that differ by so few images are taken for the same."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ def page(runs: Sequence[Run], plan: SearchPlan, budget: int, command: str, image
     return "\n".join([
         *lines,
         "",
-        *(_conclusion(runs, effort, images) for effort in efforts),
+        *(_conclusion(runs, effort) for effort in efforts),
         "",
         f"The validation split has {images:,} images: errors differ by multiples of {1 / images:.4f}. They are the "
         "errors that the searches select on, so they are optimistic; no test error was measured. Of the "
@@ -217,15 +215,15 @@ def page(runs: Sequence[Run], plan: SearchPlan, budget: int, command: str, image
     ])  # fmt: skip
 
 
-def _conclusion(runs: Sequence[Run], effort: int, images: int) -> str:
-    """Which searches are ahead at that effort, within `SAME_IMAGES`, and of which whatever repeats are taken."""
+def _conclusion(runs: Sequence[Run], effort: int) -> str:
+    """Which search is ahead at that effort, and of which it is ahead whatever repeats are taken."""
     errors = {arm.name: [run.best(effort) for run in repeats] for arm, repeats in by_arm(runs).items()}
     lowest = min(map(median, errors.values()))
-    ahead = [name for name, found in errors.items() if median(found) <= lowest + SAME_IMAGES / images]
+    ahead = [name for name, found in errors.items() if median(found) == lowest]
     beaten = [name for name, found in errors.items() if min(found) > max(max(errors[each]) for each in ahead)]
-    its, those = ("Its", "is that") if len(ahead) == 1 else ("Their", f"within {SAME_IMAGES} images, is that")
+    its = "Its" if len(ahead) == 1 else "Their"
     return (
-        f"- After {effort} epochs the lowest median, {lowest:.4f}, {those} of {' and '.join(ahead)}. "
+        f"- After {effort} epochs the lowest median, {lowest:.4f}, is that of {' and '.join(ahead)}. "
         + (f"{its} worst repeat is better than the best of {' and '.join(beaten)}." if beaten else
            f"{its} repeats overlap with those of every other search.")
     )  # fmt: skip
