@@ -19,9 +19,8 @@ def crossed_half_width(right_sn: np.ndarray, seeds_half: float) -> float:
     is that of the mean over each image's S values; the two are added in squares. This is the crossed random-effects
     model of the pigeonhole bootstrap (Owen 2007, Ann. Appl. Stat. 1:386-411), which draws seeds and images again, each
     with replacement. The bootstrap's own percentiles are not used: of three seeds it draws too little spread, and has
-    no Student's t to make up for it.
-    What only one image of one seed varies by is in both parts, so that the interval is rather too wide, the more so
-    the fewer of the seeds are among the S.
+    no Student's t to make up for it. What only one image of one seed varies by is in both parts, so that the interval
+    is rather too wide, the more so the fewer of the seeds are among the S.
     """
     images = right_sn.shape[1]
     of_images = right_sn.mean(0).std(ddof=1) / sqrt(images)

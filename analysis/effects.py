@@ -27,8 +27,8 @@ HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds",
 NUMBERS = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images",
     "seeds of the images", "verdict", "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm",
-    "equivalence p", "equivalence p, Holm",
-    "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low", "chance, high",
+    "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low",
+    "chance, high",
 )  # fmt: skip
 
 

@@ -87,9 +87,8 @@ def _trial(figures: Figures) -> list[str]:
     parts = "\n".join(f"| {name} | {seconds:.3f} |" for name, seconds in figures["parts_s"].items())
     floor, config = figures["floor_s"], Config(**figures["config"])
     what = ", ".join(f"{field} {value}" for field, value in config.ablation.items()) or "the baseline"
-    gpu = figures["machine"]["gpu"]
     return [
-        f"## {TITLES['trial']}, {'GPU' if gpu else 'CPU'}",
+        f"## {TITLES['trial']}, {_device(figures)}",
         "",
         f"| part of an epoch of {what} on {config.data}, one thread | s |",
         "|---|---|",
@@ -104,7 +103,9 @@ def _trial(figures: Figures) -> list[str]:
         "",
         f"The larger floor is a rough lower limit, which caches and other algorithms can beat. The epoch takes "
         f"{1 / figures['share_of_floor']:.1f} times as long. The parts were timed one by one and do not add up exactly."
-        + (" They are launched one by one, and the epoch replays them as a graph." if gpu else ""),
+        + (
+            " They are launched one by one, and the epoch replays them as a graph." if _device(figures) == "GPU" else ""
+        ),
     ]
 
 
@@ -146,7 +147,7 @@ def _slots(figures: Figures) -> list[str]:
 
 def _fusion(figures: Figures) -> list[str]:
     lines = [
-        f"## {TITLES['fusion']}, {'GPU' if figures['machine']['gpu'] else 'CPU'}",
+        f"## {TITLES['fusion']}, {_device(figures)}",
         "",
         f"{figures['seeds']} seeds on {figures['data']}, seed-epochs a second.",
         "",
@@ -160,7 +161,7 @@ def _fusion(figures: Figures) -> list[str]:
         lines.append(
             f"| {name} | {' | '.join(rates)} | {_spread(row['ratio'], 2)} | {row['first_steps_differ_by']:.1e} |"
         )
-    if not figures["machine"]["gpu"]:
+    if _device(figures) == "CPU":
         lines += ["", "On a CPU one program is slower, so this project trains seeds as one program on GPUs only."]
     if study := figures.get("study_s"):
         lines += ["", f"{study['configs']} configs x {study['seeds']} seeds x 20 epochs: {study['total']:.0f} s."]
@@ -169,7 +170,7 @@ def _fusion(figures: Figures) -> list[str]:
 
 def _precision(figures: Figures) -> list[str]:
     lines = [
-        f"## {TITLES['precision']}, {'GPU' if figures['machine']['gpu'] else 'CPU'}",
+        f"## {TITLES['precision']}, {_device(figures)}",
         "",
         f"{figures['seeds']} seeds on {figures['data']}, {figures['epochs']} epochs each. The difference is bf16's "
         "test error after the last epoch minus that of fp32 with the same seed: the mean over the seeds, and half its "
@@ -188,6 +189,10 @@ def _precision(figures: Figures) -> list[str]:
         "fp32 is the default. On CIFAR-10 bf16 was trained over ten seeds, too: the report has it as table 60. "
         "`--dry-run` says how much time bf16 would save where the record has both.",
     ]
+
+
+def _device(figures: Figures) -> str:
+    return "GPU" if figures["machine"]["gpu"] else "CPU"
 
 
 def _spread(values: Figures, digits: int = 1) -> str:

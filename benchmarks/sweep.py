@@ -100,6 +100,14 @@ def run_ours(work: Work, precision: Precision) -> float:
     return timed.trials_s + timed.recorder_rest_s
 
 
+def _ratios(ours: dict[str, list[float]], peer: list[float]) -> dict[str, dict[str, Any]]:
+    """How many times the peer's rate ours is, repeat by repeat, by precision."""
+    return {
+        precision: spread([fast / slow for slow, fast in zip(peer, rates, strict=True)])
+        for precision, rates in ours.items()
+    }
+
+
 def _range(work: Work) -> range:
     return range(work["trials"])
 
@@ -152,14 +160,8 @@ def main(
             "peer_epochs_a_minute": spread(peer),
             "preloaded_epochs_a_minute": spread(preloaded),
             "ours_epochs_a_minute": {precision: spread(rates) for precision, rates in ours.items()},
-            "ratio": {
-                precision: spread([fast / slow for slow, fast in zip(peer, rates, strict=True)])
-                for precision, rates in ours.items()
-            },
-            "ratio_to_preloaded": {
-                precision: spread([fast / slow for slow, fast in zip(preloaded, rates, strict=True)])
-                for precision, rates in ours.items()
-            },
+            "ratio": _ratios(ours, peer),
+            "ratio_to_preloaded": _ratios(ours, preloaded),
         },
     )
 

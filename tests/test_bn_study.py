@@ -34,12 +34,12 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def record(swept: Path) -> Record:
     """Of the sweep only two trainings without probes are kept. Now the study runs, by its own command."""
-    before = Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
-    for trial in before.trials():
+    record = Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
+    for trial in record.trials():
         if trial.name not in ("baseline", "batch-norm-yes") or 0 not in trial.seeds:
-            before.client.delete_run(trial.run_id)
+            record.client.delete_run(trial.run_id)
     run([sys.executable, str(ROOT / "sweeps" / "bn_study.py"), *STUDIES], swept)
-    return Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")
+    return record
 
 
 def named(record: Record, name: str) -> list[TrialRecord]:

@@ -73,7 +73,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
     start = time.monotonic()
     recorder.trial_reported("1", report(1, 2))  # with history, as after a resume
     recorder.trial_ended("1", TrialEnd.COMPLETE, "")
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 0.1
     assert not recorder.flush(patience_s=3)
     assert storage.read(WEIGHTS), "nothing is removed before the record has it"
     server.start()

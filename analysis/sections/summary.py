@@ -169,11 +169,9 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
 
 
 def _error(best: TrialRecord) -> str:
-    test_error = best.metrics.get(WINNER_METRIC)
-    error = f"validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of many"
-    if test_error is not None:
-        error = f"test error of {test_error:.4f}"
-    return f"It has a {error}."
+    if WINNER_METRIC in best.metrics:
+        return f"It has a test error of {best.metrics[WINNER_METRIC]:.4f}."
+    return f"It has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of many."
 
 
 def _proof(data: ReportData) -> str:

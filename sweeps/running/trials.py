@@ -158,7 +158,7 @@ def _storage_error(storage_path: str, reason: str) -> SweepError:
 
 def _storage_fault(error: str) -> str:
     """What the storage said, where the text of a trial's errors ends with its fault; else empty."""
-    return error.rpartition("\n")[2].partition(f"{StorageError.__name__}: ")[2]
+    return last_line(error).partition(f"{StorageError.__name__}: ")[2]
 
 
 class _Events(tune.Callback, tune.Stopper):
