@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from PIL import Image
 
+from analysis.predict import load_champion
 from analysis.record import Record
 from analysis.recorded import PROVEN, WINNER_METRIC
 from sweeps.planning.allocate import expected_allocation
@@ -27,6 +28,7 @@ from tests.conftest import SWEPT, Command
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
+from trainable.sources import read_image
 
 EXPERIMENT = "ablations-digits"
 MODEL = f"{EXPERIMENT}-best-bn"
@@ -181,6 +183,24 @@ def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(fol
 def predict(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "analysis.predict", "--experiment", EXPERIMENT, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> None:
+    small, text = tmp_path / "small.png", tmp_path / "text.png"
+    Image.new("RGB", (10, 20)).save(small)
+    text.write_text("no picture")
+    for file, problem in (
+        (small, "the image is 10x20 pixels; expected 32x32"),
+        (text, "not a readable image"),
+        (tmp_path / "none.png", "No such file"),
+    ):
+        with pytest.raises(ValueError, match=problem) as raised:
+            read_image(str(file), file)
+        assert str(file) in str(raised.value)
+    failed = predict(folder, str(small))
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
+    with pytest.raises(LookupError, match="no champion"):
+        load_champion("nobody", f"sqlite:///{folder}/mlflow.db")
 
 
 @pytest.fixture
