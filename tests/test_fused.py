@@ -49,6 +49,7 @@ def test_fused_networks_are_their_networks() -> None:
         {"optimizer": "momentum", "flip": True, "shift": 2, "loss": "hinge"},
         {"optimizer": "momentum", "nesterov": True, "weight_decay": 0.1, "decay_norm_and_bias": False, "flip": True,
          "flip_mode": "alternating", "cutout": 8, "ema_decay": 0.8},
+        {"optimizer": "muon", "weight_decay": 0.1},
     ],
 )  # fmt: skip
 def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: dict) -> None:

@@ -1,5 +1,8 @@
 """Optimizers, what they do to which parameters, and schedules compute what the config says."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +98,40 @@ def test_nesterov_momentum_is_the_papers() -> None:
         velocity = 0.5 * velocity + x
         x -= 0.1 * (x + 0.5 * velocity)
         assert parameter.item() == pytest.approx(x)
+
+
+def test_muon_is_torchs_for_matrices_and_adamw_for_vectors() -> None:
+    """Torch's Muon computes in bfloat16, so its steps are equal to about 2%."""
+    generator = torch.Generator().manual_seed(0)
+    matrix, tall, vector = (torch.randn(shape, generator=generator) for shape in ((8, 20), (20, 8), (8,)))
+    lr, decay = 0.1, 0.5
+
+    def trained(start: torch.Tensor, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> torch.Tensor:
+        parameter = nn.Parameter(start.clone())
+        engine, gradients = make([parameter]), torch.Generator().manual_seed(1)
+        for _ in range(4):
+            parameter.grad = torch.randn(start.shape, generator=gradients)
+            engine.step()
+        return parameter.detach()
+
+    ours = partial(make_optimizer, Config(optimizer="muon", lr=lr, weight_decay=decay))
+    for start in (matrix, tall):
+        theirs = trained(start, partial(torch.optim.Muon, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        assert (trained(start, ours) - theirs).norm() < 0.02 * (theirs - start).norm()
+    theirs = trained(vector, partial(torch.optim.AdamW, lr=lr, weight_decay=decay))
+    assert torch.allclose(trained(vector, ours), theirs, atol=1e-6)
+
+
+def test_muons_steps_are_orthogonal_for_convolutions_and_each_fused_seed() -> None:
+    parameter = nn.Parameter(torch.zeros(2 * 6, 4, 3, 3))
+    parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    make_optimizer(Config(optimizer="muon", lr=1.0), [parameter], seeds=2).step()
+    for step, gradient in zip(parameter.detach().chunk(2), parameter.grad.chunk(2), strict=True):
+        left, values, right = torch.linalg.svd(gradient.flatten(1), full_matrices=False)
+        assert values.max() > 1.5 * values.min(), "the gradient's own are apart"
+        turned = left.T @ -step.flatten(1) @ right.T / (0.2 * 36**0.5)
+        assert torch.allclose(turned, turned.diagonal().diag(), atol=1e-4)
+        assert turned.diagonal().min() > 0.6 and turned.diagonal().max() < 1.3
 
 
 @pytest.mark.parametrize(("warmup", "peak"), [(0.3, 29), (0.1, 9), (0.01, 0)])

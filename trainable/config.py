@@ -50,8 +50,9 @@ class Config(BaseModel):
     """`hinge` is the multi-class hinge loss with p=1 and margin 1."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing of the cross-entropy."""
-    optimizer: Literal["adam", "adamw", "sgd", "momentum", "adagrad"] = "adam"
-    """`momentum` is SGD with `momentum`; `adamw` decouples the weight decay, the others couple it (L2)."""
+    optimizer: Literal["adam", "adamw", "sgd", "momentum", "adagrad", "muon"] = "adam"
+    """`momentum` is SGD with `momentum`. `muon` makes the steps of weight matrices orthogonal (Jordan et al. 2024) and
+    trains the other parameters as `adamw` does. These two decouple the weight decay, the others couple it (L2)."""
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Learning rate; the peak, where the schedule is not constant."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -53,7 +53,7 @@ class Learner:
         if len(seeds) == 1:
             self.model.to(memory_format=torch.channels_last)
         self._parameters = list(self.model.parameters())
-        self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device)
+        self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device, len(seeds))
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
         self._step = GraphedStep(Gradients(config, self.model, batches, device), self.model.buffers())
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.optimizer import ParamsT
 
 from trainable.config import Config
+from trainable.muon import Muon
 
 
 def make_loss(config: Config) -> nn.Module:
@@ -38,9 +39,13 @@ def parameter_groups(config: Config, model: nn.Module) -> list[dict[str, Any]]:
     return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
 
-def make_optimizer(config: Config, parameters: ParamsT, device: str | torch.device = "cpu") -> Optimizer:
-    """The config's optimizer for parameters on the device. `adamw` decouples the weight decay; the others add it to the
-    gradient (L2)."""
+def make_optimizer(
+    config: Config, parameters: ParamsT, device: str | torch.device = "cpu", seeds: int = 1
+) -> Optimizer:
+    """The config's optimizer for parameters on the device, which are those of one network or of that many fused seeds.
+
+    `adamw` and `muon` decouple the weight decay; the others add it to the gradient (L2).
+    """
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
         case "adam":
@@ -51,6 +56,8 @@ def make_optimizer(config: Config, parameters: ParamsT, device: str | torch.devi
             return SGD(parameters, **common)
         case "momentum":
             return SGD(parameters, momentum=config.momentum, nesterov=config.nesterov, **common)
+        case "muon":
+            return Muon(parameters, lr=config.lr, weight_decay=config.weight_decay, seeds=seeds)
         case "adagrad":
             return Adagrad(parameters, **common | {"fused": _has_fused_adagrad(device)})
         case unknown:
@@ -93,7 +100,7 @@ def _one_cycle_cycles_momentum(config: Config) -> bool:
     match config.optimizer:
         case "adam" | "adamw":
             return True
-        case "sgd" | "momentum" | "adagrad":  # no momentum, or the constant one that the config sets
+        case "sgd" | "momentum" | "adagrad" | "muon":  # no momentum, or a constant one
             return False
         case unknown:
             assert_never(unknown)

@@ -9,7 +9,7 @@ from trainable.search_definition import Race, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study
 
-ADAMW, SGD = {"optimizer": ("adamw",)}, {"optimizer": ("momentum",)}
+ADAMW, MUON, SGD = {"optimizer": ("adamw",)}, {"optimizer": ("muon",)}, {"optimizer": ("momentum",)}
 
 SEARCH = Study(
     name="search",
@@ -20,9 +20,11 @@ SEARCH = Study(
         compared_with={"batch_norm": True},
         fixed={"batch_norm": True, "schedule": "one_cycle"},
         space={
-            "optimizer": Choice(choices=("adamw", "momentum")),
+            "optimizer": Choice(choices=("adamw", "muon", "momentum")),
             "adamw_lr": Range(field="lr", low=1e-3, high=5e-2, log=True, when=ADAMW),
             "adamw_decay": Range(field="weight_decay", low=1e-4, high=0.3, log=True, when=ADAMW),
+            "muon_lr": Range(field="lr", low=3e-3, high=0.1, log=True, when=MUON),
+            "muon_decay": Range(field="weight_decay", low=1e-3, high=0.3, log=True, when=MUON),
             "sgd_lr": Range(field="lr", low=1e-2, high=1.0, log=True, when=SGD),
             "sgd_decay": Range(field="weight_decay", low=1e-5, high=1e-2, log=True, when=SGD),
             "nesterov": Choice(choices=(True,), when=SGD),
@@ -74,6 +76,13 @@ SEARCH = Study(
                 },
                 source="after Jordan 2024, arXiv 2404.00498, section 3, whose rate is of another batch size",
             ),
+            StartPoint(
+                values={
+                    "optimizer": "muon", "muon_lr": 0.01, "muon_decay": 0.03, "decay_norm_and_bias": False,
+                    "label_smoothing": 0.1, "batch_size": 256, "flip": True, "shift": 2, "ema_decay": 0.998,
+                },
+                source="the guess with Muon at AdamW's rate, as Liu et al. 2025, arXiv 2502.16982, section 2.2",
+            ),
         ),
     ),
 )  # fmt: skip
@@ -110,8 +119,8 @@ SEARCH_WIDE = Study(
             "start": (
                 *_definition.start,
                 StartPoint(
-                    values=_definition.start[1].values | {name: width.high for name, width in WIDTHS.items()},
-                    source="the report's bigger network with the guess's settings",
+                    values=_definition.start[-1].values | {name: width.high for name, width in WIDTHS.items()},
+                    source="the report's bigger network with the same settings",
                 ),
             ),
         }
