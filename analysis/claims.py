@@ -1,7 +1,8 @@
-"""The sentences of the course report that its own tables or ours contradict, each with a verdict."""
+"""The sentences of the course report that its own tables or ours contradict, each with a ruling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from analysis.effects import Effect, Verdict, p_text
 from analysis.intervals import as_text
@@ -18,14 +19,28 @@ OVER_FITTED = 2
 """Over-fitting is called serious where the test error is more than so many times the train error for every seed."""
 
 
+class Ruling(StrEnum):
+    """What becomes of a claim. An effect or a figure of ours decides, but for the last two: there the course report's
+    own records do."""
+
+    ESTABLISHED = "established"
+    LIKELY = "likely"
+    """The interval excludes 0, but the test does not decide after the correction."""
+    NOT_ESTABLISHED = "not established"
+    NO_EFFECT = Verdict.NO_EFFECT.value
+    UNLIKELY = "unlikely"
+    """The opposite is likely."""
+    CONTRADICTED = "contradicted"
+    CONFOUNDED = "confounded"
+    MISPRINTED = "misprinted"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence of the course report."""
 
     sentence: str
-    verdict: str
-    """`established`, `likely`, `not established`, `no effect beyond the margin`, `unlikely` or `contradicted` where an
-    effect decides; `confounded` or `misprinted` where the course report's own records do."""
+    ruling: Ruling
     figure: str
     """The number that decides; a difference is that of the last epoch's test error. Empty where none does."""
     evidence: str
@@ -47,33 +62,33 @@ def judge_claims(
     return [
         Claim(
             "Errors rise with the network's size",
-            _verdict(bigger, rises=True),
+            _ruling(bigger, rises=True),
             f"bigger: {_difference(bigger)}; smaller: {_difference(smaller)}",
             "In the course report's own table 2 they fall.",
         ),
         Claim("There is no serious over-fitting", *_over_fitting(trainings.get(keys[base]))),
         Claim(
             "Batch norm lowers the test error (by .0092, one run)",
-            _verdict(norm, rises=False),
+            _ruling(norm, rises=False),
             _difference(norm),
             _of_minima(trainings.get(keys[base]), trainings.get(keys.get(base.change(**BATCH_NORM), ""))),
         ),
         Claim(
             "Table 4 shows the effect of the penalty against a zero row",
-            "confounded",
+            Ruling.CONFOUNDED,
             f"hinge alone: {_difference(hinge)}",
             "Its rows were trained with the hinge loss and its zero row with cross-entropy. The effects of the changes "
             "compare its rows with hinge; table 4b is the ablation that the course report states.",
         ),
         Claim(
             "Table 4's row 0.01: train error .45312 at epoch 16",
-            "misprinted",
+            Ruling.MISPRINTED,
             ".44874 at epoch 20",
             "This is the minimum in the course report's own log of that run.",
         ),
         Claim(
             "Table 6 shows which optimizer is better",
-            "confounded",
+            Ruling.CONFOUNDED,
             "",
             "They are compared at unequal learning rates that nobody tuned: the table orders the settings, not the "
             "optimizers.",
@@ -81,16 +96,16 @@ def judge_claims(
     ]
 
 
-def _verdict(effect: Effect | None, rises: bool) -> str:
-    """The verdict on the sentence that a change raises the error, or lowers it."""
+def _ruling(effect: Effect | None, rises: bool) -> Ruling:
+    """The ruling on the sentence that a change raises the error, or lowers it."""
     if effect and effect.verdict is Verdict.NO_EFFECT:
-        return effect.verdict
+        return Ruling.NO_EFFECT
     if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
-        return "not established"
+        return Ruling.NOT_ESTABLISHED
     agrees = (effect.mean > 0) == rises
     if effect.established:
-        return "established" if agrees else "contradicted"
-    return "likely" if agrees else "unlikely"
+        return Ruling.ESTABLISHED if agrees else Ruling.CONTRADICTED
+    return Ruling.LIKELY if agrees else Ruling.UNLIKELY
 
 
 def _difference(effect: Effect | None) -> str:
@@ -116,15 +131,15 @@ def _of_minima(plain: Replicates | None, norm: Replicates | None) -> str:
     return f"Between the minima over the epochs, which the course report compares, it is {as_text(values, '+.4f')}."
 
 
-def _over_fitting(baseline: Replicates | None) -> tuple[str, str, str]:
-    """The verdict, the figure and the evidence."""
+def _over_fitting(baseline: Replicates | None) -> tuple[Ruling, str, str]:
+    """The ruling, the figure and the evidence."""
     if baseline is None:
-        return "not established", MISSING, ""
+        return Ruling.NOT_ESTABLISHED, MISSING, ""
     train, test = (baseline.curves(metric) for metric in ("train_error", "test_error"))
     rise = test[:, -1] - test.min(1)
     over_fitted = (test[:, -1] > OVER_FITTED * train[:, -1]).all()
     return (
-        "contradicted" if over_fitted else "not established",
+        Ruling.CONTRADICTED if over_fitted else Ruling.NOT_ESTABLISHED,
         f"train error {as_text(train[:, -1].tolist())}, test error {as_text(test[:, -1].tolist())}",
         f"The baseline after the last epoch. Its test error is then {rise.mean():+.4f} above its minimum. Serious is a "
         f"test error of more than {OVER_FITTED} times the train error, for every seed.",

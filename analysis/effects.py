@@ -14,7 +14,7 @@ from analysis.intervals import EQUAL
 from analysis.pooling import Pooled, pooled_variance
 from analysis.replicates import Replicates
 from analysis.t_tests import TTests, t_tests
-from analysis.tables import CHANCE
+from analysis.tables import cell_of
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
 
@@ -73,6 +73,8 @@ class Effect:
     the seeds get right."""
     image_seeds: int = 0
     """Of how many seeds the record has these images for both configs. The images' part of the interval is theirs."""
+    at_chance: bool = False
+    """Whether one of its trainings, or of its reference's, stayed at chance."""
     t_holm: float | None = None
     equivalence_holm: float | None = None
     wilcoxon_holm: float | None = None
@@ -162,11 +164,15 @@ def paired_effects(
         if shared := sorted(reference_errors.keys() & errors.keys()):
             differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
             against = names.get(reference, reference)
-            effect = Effect(table.study, names[key], against, row.config, tuple(shared), differences, margin)
+            at_chance = any(_at_chance(trainings[each]) for each in (key, reference))
+            effect = Effect(
+                table.study, names[key], against, row.config, tuple(shared), differences, margin, at_chance=at_chance
+            )
             blocks.setdefault((table.study, reference), {})[key] = effect
     by_study: dict[str, list[Effect]] = {}
     for (study, reference), effects in blocks.items():
-        pools = _pools(reference, [key for key, effect in effects.items() if len(effect.differences) > 1], trainings)
+        like = [key for key, effect in effects.items() if len(effect.differences) > 1 and not effect.at_chance]
+        pools = _pools(reference, like, trainings)
         tested = [
             _crossed(_tested(effect, pools.get(key)), right.get(key, {}), right.get(reference, {}))
             for key, effect in effects.items()
@@ -243,23 +249,23 @@ def _judged_on(config: Config) -> tuple[str, str]:
 
 def _at_chance(trained: Replicates) -> bool:
     """Whether a seed's training stayed at chance."""
-    histories = trained.by_seed(trained.config.held_out).values()
-    return any(min(error for _, error in series) >= CHANCE for series in histories)
+    cell = cell_of(trained.by_seed(trained.config.held_out))
+    return cell is not None and cell.at_chance
 
 
 def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicates]) -> dict[str, Pooled | None]:
-    """The pooled variance of a reference and the rows that are compared with it, for each of these rows that is in it.
+    """The pooled variance of a reference and these rows, which are compared with it, for each of the rows. Empty for
+    fewer than two rows.
 
     The seeds are those that the reference shares with a row.
     """
-    kept = [key for key in keys if not _at_chance(trainings[key])]
-    if len(kept) < 2 or _at_chance(trainings[reference]):
+    if len(keys) < 2:
         return {}
     base = _final_errors(trainings[reference])
-    paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in kept]
+    paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in keys]
     shared = {seed for row in paired for seed in row}
     pooled = pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
-    return dict.fromkeys(kept, pooled)
+    return dict.fromkeys(keys, pooled)
 
 
 def _tested(effect: Effect, pool: Pooled | None) -> Effect:

@@ -89,7 +89,7 @@ def race_standing(
 
 
 def _tested(racer: Racer, leader: Racer, seeds: Sequence[int], alpha: float) -> Racer:
-    """The racer, dropped where it is surely behind the leader."""
+    """The racer, dropped where the test finds it behind the leader."""
     if racer.dropped or racer is leader:
         return racer
     p = behind_p(racer.errors, leader.errors, seeds)
@@ -97,7 +97,7 @@ def _tested(racer: Racer, leader: Racer, seeds: Sequence[int], alpha: float) -> 
 
 
 def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable[int]) -> float:
-    """The p value of the paired t-test that `errors` are not above `better` on these seeds; NaN where all seeds differ
-    by the same, or where there are fewer than two."""
+    """The p value of the one-sided paired t-test that `errors` are not above `better` on these seeds; NaN where all
+    seeds differ by the same, or where there are fewer than two."""
     p = paired_t_p([errors[seed] - better[seed] for seed in seeds], "greater")
     return nan if p is None else p

@@ -30,8 +30,9 @@ WINNER = "winner"
 """Tag of a search's winner, whatever its value."""
 CHAMPION = "champion"
 """Alias of a registered model's best version, and tag of the trial that it was trained in: the model's name."""
-PROVEN = "proven_seeds"
-"""Tag of a search's winner: how many seeds its recorded proof has. It is the last thing that is written of a winner."""
+PROVEN = "proven_seeds."
+"""Tag of a search's winner, followed by the name of the search's study: one trial may win several searches. Its value
+is how many seeds the recorded proof has. It is the last thing that is written of a winner."""
 REPORTED = "reported"
 """Tag of a sweep whose report is written. It is the last thing that is written of a sweep."""
 CURVES = ("train_error", "test_error", VAL_ERROR, f"raw_{VAL_ERROR}", "epoch_s")

@@ -17,8 +17,8 @@ LONGEST_WORD = 300
 
 
 def default_studies(names: Iterable[str]) -> None:
-    """Let a command run these studies where its arguments name none."""
-    if not any(argument.startswith(("--studies", "--study")) for argument in sys.argv[1:]):
+    """Let a command run these studies where its arguments name neither a study nor a config to train alone."""
+    if not any(argument.startswith(("--studies", "--study", "--config")) for argument in sys.argv[1:]):
         sys.argv[1:1] = ["--studies", ",".join(names)]
 
 

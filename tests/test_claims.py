@@ -14,6 +14,7 @@ from analysis.record import Record
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
+from sweeps.stages import stage_name
 from tests.clusters import wait_for
 from tests.conftest import sweep_command
 from tests.drivers import kill_family
@@ -28,7 +29,10 @@ def sweep_run(client: MlflowClient, experiment_id: str, driver: str) -> str:
 
 def test_of_all_that_claim_a_training_at_the_same_time_one_gets_it(tmp_path: Path) -> None:
     client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
-    claimants = [Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver())) for _ in range(4)]
+    claimants = [
+        Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver()), str(tmp_path))
+        for _ in range(4)
+    ]
     names, taken = [f"key/{seed}" for seed in range(12)], dict[int, set[str]]()
     together = threading.Barrier(len(claimants))
 
@@ -47,20 +51,24 @@ def test_of_all_that_claim_a_training_at_the_same_time_one_gets_it(tmp_path: Pat
     (holder,) = [number for number, held in taken.items() if "key/0" in held]
     another = claimants[holder - 1]
     assert [other.run.info.run_id for other in another.holders(["key/0"])] == [claimants[holder]._run_id]
-    client.set_terminated(claimants[holder]._run_id)
-    assert another.take(["key/0"]) == {"key/0"}, "a claim ends with its sweep"
+    claimants[holder].release(["key/0"])
+    assert another.take(["key/0"]) == {"key/0"}, "it was given up"
+    client.set_terminated(another._run_id)
+    assert claimants[holder].take(["key/0"]) == {"key/0"}, "a claim ends with its sweep"
 
 
 def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
-    mine = Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver()))
+    mine = Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver()), str(tmp_path))
     process = subprocess.Popen(["true"])
     process.wait()
     here = sweep_run(client, experiment_id, f"{this_driver().rpartition(':')[0]}:{process.pid}")
     elsewhere = sweep_run(client, experiment_id, "elsewhere:1")
-    Claimant(client, experiment_id, here).take(["a"])
+    of_the_dead = tmp_path / "tune" / stage_name("sweep", "search", here)
+    of_the_dead.mkdir(parents=True)
+    Claimant(client, experiment_id, here, str(tmp_path)).take(["a"])
     client.set_tag(elsewhere, claims.HEARTBEAT, "1")
-    Claimant(client, experiment_id, elsewhere).take(["b"])
+    Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["b"])
     clock = [0.0]
     monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep))
     assert mine.take(["a", "b"]) == {"a"}
@@ -72,6 +80,7 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     clock[0] += 0.5 * claims.SILENT_S
     assert mine.take(["a", "b"]) == {"a", "b"}
     assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
+    assert not of_the_dead.exists(), "what Ray Tune wrote for it"
 
 
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--seeds", "2"]

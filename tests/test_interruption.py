@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.recorded import PROVEN, REPORTED, TrialRecord
+from analysis.recorded import REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.clusters import wait_for
 from tests.conftest import Command, sweep_command
@@ -120,5 +120,5 @@ def test_a_search_goes_on_to_its_race_and_its_proof_without_a_trial_that_cannot_
     recorded = trials(tmp_path)
     (failed,) = (trial for trial in recorded if trial.status == "FAILED")
     assert failed.config.batch_size == 1294
-    (winner,) = (trial for trial in recorded if PROVEN in trial.tags)
+    (winner,) = (trial for trial in recorded if "proven_seeds.search" in trial.tags)
     assert winner.config.batch_size == 512

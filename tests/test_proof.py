@@ -71,6 +71,16 @@ def test_every_difference_of_the_winner_is_taken_back_once_with_what_belongs_to_
     assert table.seeds == 5
 
 
+def test_an_optimizer_takes_its_weight_decay_with_it_which_is_taken_back_alone_too() -> None:
+    """A decoupled decay would be another penalty with an optimizer that couples it."""
+    winner = REFERENCE.change(optimizer="adamw", lr=0.01, weight_decay=0.03)
+    _, table = proof_study(SEARCH, REFERENCE, winner, 3, 5).tables
+    assert {row.name: Config(**row.change) for row in table.rows[1:]} == {
+        "without optimizer adamw, lr 0.01, weight_decay 0.03": REFERENCE,
+        "without weight_decay 0.03": winner.change(weight_decay=0.0),
+    }
+
+
 def test_the_proof_is_trained_before_what_only_explains_it() -> None:
     study = proof_study(SEARCH, REFERENCE, WINNER, 10, 5)
     plan = plan_tables([study], base={"data": "digits"}, fingerprint="f", seeds=1, recorded={}, rates=Rates("cpu"))

@@ -66,7 +66,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert "Of 1 printed test errors with ours beside them, 1 are reproduced" in short
     assert "Of 2 changes to the network or its training, 1 (loss: hinge) raises the error after the last epoch" in short
-    assert "none lower it, with p below 0.05 after correction; undecided with 3 seeds: 1." in short
+    assert "none lower it, with p below 0.05 after correction within each study; undecided with 3 seeds: 1." in short
     assert "A search: the best of 1 configurations is search-001." in short
     assert "It has a test error of 0.2700." in short
     assert short.count("(#") == 3, "each sentence leads to its details"
@@ -265,7 +265,7 @@ def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> No
         r"raised by lr: 0.01 \(\+0.0505\); lowered by none. Without effect beyond 0.01: lr: 0.02 \(-0.000", page
     )
     assert "share one variance with 6 degrees of freedom: Cochran's test does not object" in page
-    assert "lr: 0.03 is tested with a variance of its own, because nothing else is compared with" in page
+    assert "lr: 0.03 is tested with a variance of its own, because a training stayed at chance" in page
     assert re.search(r"\| lr: 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
     assert re.search(r"\| lr: 0.03 \|.*\| undecided \|", page)
     numbers = (tmp_path / "effects.csv").read_text()

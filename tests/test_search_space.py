@@ -188,6 +188,12 @@ def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
     assert suggested == [trained, started]
 
 
+def test_choices_differ() -> None:
+    """A choice that stands twice would count as two configs."""
+    with pytest.raises(ValidationError, match="choices 128, 256, 128 must differ from each other"):
+        Choice(choices=(128, 256, 128))
+
+
 @pytest.mark.parametrize(
     ("definition", "problem"),
     [

@@ -192,7 +192,7 @@ def test_batch_order_depends_on_seed_and_epoch_alone(digits: Dataset) -> None:
     assert sorted(order(plain, 0, 1)) == sorted(digits.train_labels.tolist())
 
 
-@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING_ELSE])
+@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING_ELSE, EVERYTHING.change(optimizer="muon")])
 def test_a_resume_in_another_process_is_exact(config: Config, digits: Dataset, tmp_path: Path) -> None:
     whole = Trainer(config, digits, (0, 1))
     while not whole.done:

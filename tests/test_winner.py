@@ -17,7 +17,7 @@ from PIL import Image
 
 from analysis.predict import load_champion
 from analysis.record import Record
-from analysis.recorded import PROVEN, WINNER_METRIC
+from analysis.recorded import WINNER_METRIC
 from sweeps.planning.allocate import expected_allocation
 from sweeps.planning.options import parse
 from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
@@ -104,7 +104,7 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert plan.search is not None
     winner = plan.search.winner
     assert winner is not None
-    assert (winner.tags[PROVEN], winner.tags["winner"]) == ("2", "yes")
+    assert (winner.tags["proven_seeds.search"], winner.tags["winner"]) == ("2", "yes")
     proven = [trial for trial in record.trials() if trial.tags["row"].startswith("16/winner")]
     assert sorted(trial.seeds for trial in proven) == [(0,), (1,)]
     assert {trial.config for trial in proven} == {winner.config.change(protocol="A")}
@@ -218,13 +218,33 @@ def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:
     for refused, write in enumerate(client.writes):
         if write == "create_registered_model":
             continue  # the model is there, so that the server refuses this every time
-        record.client.delete_tag(plan.search.winner.run_id, PROVEN)
+        record.client.delete_tag(plan.search.winner.run_id, plan.search.proven_tag)
         record_again(folder, plan, refused)
         assert not search_of(folder).complete, f"write {refused}, {write}, was refused"
         record_again(folder, plan)
         assert search_of(folder).complete
     (version,) = record.client.search_model_versions(f"name = '{MODEL}'")
     assert record.client.get_model_version_by_alias(MODEL, "champion").version == version.version
+
+
+@pytest.mark.usefixtures("small_model")
+def test_what_had_won_this_search_loses_its_marks_and_what_has_won_another_keeps_its_own(folder: Path) -> None:
+    record, plan = record_of(folder), plan_of(folder)
+    assert plan.search is not None and plan.search.winner is not None
+    here, both, *_ = (trial.run_id for trial in plan.search.known if trial.key != plan.search.winner.key)
+    for run_id in (here, both):
+        record.client.set_tag(run_id, "winner", "yes")
+        record.client.set_tag(run_id, "proven_seeds.search", "2")
+    record.client.set_tag(both, "proven_seeds.another", "2")
+    record_again(folder, plan_of(folder))
+    marks = ("winner", "proven_seeds.search", "proven_seeds.another")
+    tags = {run_id: record.client.get_run(run_id).data.tags for run_id in (here, both)}
+    assert [[mark in tags[run_id] for mark in marks] for run_id in (here, both)] == [
+        [False, False, False],
+        [True, False, True],
+    ]
+    for mark in ("winner", "proven_seeds.another"):
+        record.client.delete_tag(both, mark)
 
 
 @pytest.mark.usefixtures("small_model")

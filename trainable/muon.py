@@ -17,16 +17,18 @@ BETAS = (0.9, 0.999)
 """Adam's, for the other parameters."""
 EPSILON = 1e-8
 UPDATE_RMS = 0.2
-"""About the root mean square of Adam's steps at a learning rate of 1, which a matrix' steps are scaled to."""
+"""The usual root mean square of AdamW's steps at a learning rate of 1, from Liu et al. 2025. A matrix' steps are scaled
+to it."""
 
 
 class Muon(Optimizer):
     """Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks") with Nesterov's momentum.
 
     A parameter of two or more dimensions is a matrix (outputs, all others); with `seeds`, it is the matrices of that
-    many fused networks, joined in the first dimension. Their steps are scaled to be as large as AdamW's, so that
+    many fused networks, joined in the first dimension. Its steps are scaled to be about as large as AdamW's, so that
     learning rates mean the same (Liu et al. 2025, arXiv 2502.16982, section 2.2). Biases and batch norm's parameters
-    are trained by AdamW. The weight decay of both is decoupled.
+    are trained by AdamW. Both have decoupled weight decay. Unlike in the papers the output layer counts as a matrix,
+    and the iteration is computed in float32.
     """
 
     def __init__(self, params: ParamsT, lr: float, weight_decay: float = 0.0, seeds: int = 1) -> None:
@@ -54,8 +56,8 @@ class Muon(Optimizer):
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Matrices (..., O, I) with the same singular vectors, and with singular values between about .7 and 1.2.
 
-    Five steps of a Newton-Schulz iteration with the coefficients of Jordan et al. 2024. Values that are very small
-    beside the largest stay below.
+    Five steps of a Newton-Schulz iteration with the coefficients of Jordan et al. 2024. Singular values that are
+    tiny beside the largest do not reach .7.
     """
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if is_tall else matrices

@@ -54,6 +54,12 @@ class Choice(_Parameter):
 
     choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _distinct(self) -> "Choice":
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError(f"choices {', '.join(map(str, self.choices))} must differ from each other")
+        return self
+
     @property
     def distribution(self) -> BaseDistribution:
         """The parameter as Optuna's distribution."""

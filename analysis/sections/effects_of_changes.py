@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows, p_text
+from analysis.effect_variances import variances
+from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
-from analysis.pooling import OBJECTS, Pooled
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT
 
@@ -54,7 +54,7 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
             "neither decides is undecided. Wilcoxon's test stands beside them and gives no verdict: it cannot go below "
             "p = 0.25 with three seeds, or 0.06 with five."
         ),
-        *(Text(f"Study {study}: {said}") for study, family in studies.items() if (said := _variances(family))),
+        *(Text(f"Study {study}: {said}") for study, family in studies.items() if (said := variances(family))),
         Text(_images(data.effects)),
         Text(
             f"{EFFECTS}.csv also counts the seeds whose error is lower with the change, and gives the 95% interval of "
@@ -74,15 +74,15 @@ def _images(effects: Sequence[Effect]) -> str:
     )
     if any(each.image_seeds < len(each.seeds) for each in crossed):
         said += (
-            " Where the record has these images of some seeds only, the images' part of the interval is that of these "
-            "seeds, which is rather too wide."
+            " Where the record has these images of some seeds only, the images' part of the interval is computed from "
+            "these seeds, which makes it wider than it need be."
         )
     if found := [each for each in crossed if each.established]:
         lost = [each.name for each in found if each.crossed and each.crossed[0] <= 0 <= each.crossed[1]]
         said += (
             f" Of the {len(found)} changes among them that are found to raise or lower the error, "
-            f"{len(found) - len(lost)} do so over new images as well: the second interval excludes 0"
-            + (f". It does not for {', '.join(lost)}." if lost else ".")
+            f"{len(found) - len(lost)} do so over new images as well: the second interval, which is not corrected for "
+            "their number, excludes 0" + (f". It does not for {', '.join(lost)}." if lost else ".")
         )
     return said
 
@@ -112,33 +112,4 @@ def _decided(study: str, family: Sequence[Effect]) -> str:
         f"{decided} Undecided: {undecided}. An undecided change may still have an effect: few seeds find only large "
         f"ones. The change with the smallest p of {len(tested)} must reach |t| = {least_t:.1f} where it has {dof} "
         "degrees of freedom, the fewest here."
-    )
-
-
-def _variances(family: Sequence[Effect]) -> str:
-    """Where the t-tests of a study's effects have their variance from."""
-    tested = [effect for effect in family if effect.tests]
-    alone = [effect.name for effect in tested if effect.pool is None]
-    pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
-    sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
-    if alone:
-        verb = "is" if len(alone) == 1 else "are"
-        sentences.append(
-            f"{', '.join(alone)} {verb} tested with a variance of {'its' if len(alone) == 1 else 'their'} own, because "
-            "nothing else is compared with the reference, or because a training stayed at chance."
-        )
-    return " ".join(sentences)
-
-
-def _pool(against: str, pool: Pooled) -> str:
-    compared = f"{pool.rows - 1} changes are compared with {against}"
-    if pool.equal:
-        return (
-            f"{compared}, and share one variance with {pool.dof} degrees of freedom: Cochran's test does not object to "
-            f"it (p {p_text(pool.equal_p)})."
-        )
-    return (
-        f"{compared}, each with a variance of its own: by Cochran's test one of them may vary more than the others "
-        f"(p {p_text(pool.equal_p)}). They share one only where p is {OBJECTS:g} or more, a limit that is high on "
-        "purpose."
     )

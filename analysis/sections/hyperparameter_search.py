@@ -105,9 +105,9 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
-        f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a paired t-test drops "
-        f"those that are behind the leader (p below {settings.alpha:g}). The seed of the search does not count: the "
-        "best of many on one seed are partly lucky."
+        f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "
+        f"t-test drops those that are behind the one with the lowest mean so far (p below {settings.alpha:g}). The "
+        "seed of the search does not count: the best of many on one seed are partly lucky."
     )
     return [Text(about), Grid(("configuration", "validation error in the race", "seeds", "result"), rows)]
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from analysis.arrays import layers_of
+from analysis.effect_variances import variances
 from analysis.effects import HEADER, effect_rows, p_text
 from analysis.intervals import as_text
 from analysis.kernel_pictures import kernel_pictures
@@ -17,8 +20,9 @@ from trainable.data import class_names
 TITLE = "Proof of the search's winner"
 ABOUT = (
     "The winner of a search and the configuration that it has to beat are trained on the whole train split for the "
-    "same seeds, and so is the winner with one difference taken back. Only their test errors are read, after the last "
-    "epoch. With test-time flips, the class probabilities of an image and of its mirror image are averaged."
+    "same seeds, and so is the winner with one difference taken back. Of a search, only these trainings read the test "
+    "split, after their last epoch. With test-time flips, the class probabilities of an image and of its mirror image "
+    "are averaged."
 )
 
 
@@ -135,9 +139,12 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         return missing or [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
     picture = draw_effects(proof.differences, error, data.folder / f"{proof.table.slug}-differences.png")
+    gain = -np.mean(paired_difference(proof.winner.errors, proof.compared.errors).values)
     about = (
         "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
-        "it, so that it helps."
+        f"it, so that it helps. The effects sum to {sum(each.mean for each in proof.differences):+.4f}, and the whole "
+        f"gain is {gain:+.4f}: where one difference makes up for another, taking back either alone shows less than "
+        f"both are worth. {variances(proof.differences)}"
     )
     return [Text(about), Picture(picture, "The winner with one difference taken back."),
             Grid(HEADER, effect_rows(proof.differences)), *missing]  # fmt: skip

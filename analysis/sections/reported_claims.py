@@ -1,6 +1,6 @@
 """The course report's claims, each with its verdict and the figure that decides it."""
 
-from analysis.claims import judge_claims
+from analysis.claims import Ruling, judge_claims
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
 
@@ -8,9 +8,9 @@ TITLE = "The course report's claims"
 HEADER = ("the course report says", "verdict", "figure", "why")
 ABOUT = (
     "A difference is that of the last epoch's test error, the mean over the seeds and half the width of its 95% "
-    "interval; p is that of the paired t-test after Holm's correction over the whole study. Likely and unlikely mean "
-    "that the interval excludes 0, but that p is not below 0.05."
+    "interval; p is that of the paired t-test after Holm's correction over the whole study."
 )
+ABOUT_LIKELY = " Likely and unlikely mean that the interval excludes 0, but that p is not below 0.05."
 
 
 def section(data: ReportData) -> Section:
@@ -19,5 +19,6 @@ def section(data: ReportData) -> Section:
     claims = judge_claims(comparable, data.trainings, data.effects)
     if not claims:
         return Section(TITLE, [Text("Missing: the record has no table that can be compared with a printed one.")])
-    rows = [(claim.sentence, claim.verdict, claim.figure or "-", claim.evidence) for claim in claims]
-    return Section(TITLE, [Grid(HEADER, rows), Text(ABOUT)])
+    rows = [(claim.sentence, claim.ruling, claim.figure or "-", claim.evidence) for claim in claims]
+    is_likely = any(claim.ruling in (Ruling.LIKELY, Ruling.UNLIKELY) for claim in claims)
+    return Section(TITLE, [Grid(HEADER, rows), Text(ABOUT + ABOUT_LIKELY * is_likely)])

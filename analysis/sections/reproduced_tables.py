@@ -32,9 +32,10 @@ HOW_TO_READ = (
 )
 HOW_TO_JUDGE = (
     "A printed figure counts as reproduced where it lies in the range in which one more run of ours would fall with a "
-    "probability of 95%: the prediction interval. By chance alone, one in twenty does not. Each interval rests on the "
-    "few seeds of its row: a narrow one excludes much, a wide one little. The intervals say what another training "
-    "would give, on the same test split. Its 10,000 images alone leave an error of 0.3 uncertain by 0.009."
+    "probability of 95%: the prediction interval. Where their training and ours are alike, one printed figure in "
+    "twenty still lies outside. Each interval rests on the few seeds of its row: a narrow one excludes much, a wide "
+    "one little. The intervals say what another training would give, on the same test split. Its 10,000 images alone "
+    "leave an error of 0.3 uncertain by 0.009."
 )
 
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
@@ -65,8 +66,8 @@ def section(data: ReportData) -> Section:
     blocks += [
         Text(
             f"In table {each.table}, {each.row}, the training stayed at chance with seed "
-            f"{', '.join(map(str, each.seeds))}: its seeds are shown one by one, without an interval and without a "
-            "comparison."
+            f"{', '.join(map(str, each.seeds))}: its seeds are shown one by one, without an interval, and are not "
+            "compared with a printed figure."
         )
         for each in rows_at_chance(data.reproduced)
     ]
@@ -101,7 +102,8 @@ def _shift(shift: InterquartileMean) -> str:
     low, high = shift.interval
     return (
         f" The interquartile mean of ours minus the printed one, over the seeds of all rows, is {shift.mean:+.4f} (95% "
-        f"interval {low:+.4f} to {high:+.4f}, stratified bootstrap: the seeds of each row are drawn again)."
+        f"interval {low:+.4f} to {high:+.4f}, stratified bootstrap: the seeds of each row are drawn again, "
+        "apart from those of other rows, and the printed figures count as exact)."
     )
 
 

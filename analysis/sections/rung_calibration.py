@@ -11,11 +11,12 @@ from trainable.study import ResolvedTable
 TITLE = "Calibration of the search"
 ABOUT = (
     "Random configurations of the search's space are trained to their end. For each epoch, Kendall's tau compares the "
-    "order of the configurations by their error then with their order after the last epoch: 1 is the same order, 0 no "
-    "relation. A rung of the search is useful where tau is high. A training with a learning-rate schedule looks worse "
-    "than it will be until its rate falls. Two remedies are compared: the error of a moving average of the weights, "
-    "and a shorter training with a whole schedule of its own. Intervals are 95% bootstrap intervals over "
-    "configurations."
+    "order of the configurations by their error then with their order by the error that the search judges them by, "
+    "after the last epoch: 1 is the same order, 0 no relation. That last error is the one of the averaged weights, "
+    "where a configuration averages them. A rung of the search is useful where tau is high. A training with a "
+    "learning-rate schedule looks worse than it will be until its rate falls. Two remedies are compared: the error of "
+    "a moving average of the weights, and a shorter training with a whole schedule of its own. Intervals are 95% "
+    "bootstrap intervals over configurations."
 )
 
 

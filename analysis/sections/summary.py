@@ -10,7 +10,7 @@ from analysis.effects import ALPHA, Verdict
 from analysis.envelope import difference, range_text, ranges
 from analysis.intervals import as_text, half_width
 from analysis.page import Section, Text
-from analysis.proof import Proof
+from analysis.proof import Proof, Proven
 from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch
@@ -76,7 +76,8 @@ def _changes(data: ReportData) -> str:
     seeds = " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
     return (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} raise{_s(raised)} the error "
-        f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction"
+        f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction "
+        "within each study"
         + (f"; {_counted(without)} change{_s(without)} it by less than {data.margin:g}" if without else "")
         + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
     )
@@ -139,15 +140,18 @@ def _smoothness(data: ReportData) -> str:
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
             before, after = (
-                float(np.mean([medians(probes)[0] for probes in network.probes.values()]))
-                for (network,) in (plain, norm)
+                np.mean([medians(probes) for probes in network.probes.values()], axis=0) for (network,) in (plain, norm)
             )
-            compared.append(f"{after:.2g} with batch norm and {before:.2g} without ({arm.optimizer})")
+            compared.append(
+                f"With {arm.optimizer}, the range of the loss is {after[0]:.2g} with batch norm and {before[0]:.2g} "
+                f"without, gradient predictiveness {after[1]:.2g} and {before[1]:.2g}, and beta-smoothness at the "
+                f"longest step {after[3]:.2g} and {before[3]:.2g}."
+            )
     if not compared:
         return ""
     return (
-        "Along the gradient, over steps of up to 4 times the learning rate, the loss varies by "
-        f"{', by '.join(compared)}. This is one of several measures of smoothness."
+        "Three measures of how the loss changes along the gradient, over steps of 1/2 to 4 times the learning rate; a "
+        f"lower one is smoother. {' '.join(compared)}"
     )
 
 
@@ -186,10 +190,13 @@ def _subject(proof: Proof) -> str:
 def _proven(proof: Proof) -> str:
     winner, reference = proof.winner, proof.compared
     ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
-    flips = list(winner.flipped_errors.values())
     return (
-        f"{_subject(proof)}: its winner has a test error of {ours}"
-        + (f" ({np.mean(flips):.4f} with test-time flips)" if flips else "")
-        + f" after {winner.config.epochs} epochs, against {theirs} after {reference.config.epochs} of the "
-        f"configuration that it is compared with ({len(winner.errors)} seeds)."
+        f"{_subject(proof)}: its winner has a test error of {ours}{_with_flips(winner)} after {winner.config.epochs} "
+        f"epochs, against {theirs}{_with_flips(reference)} after {reference.config.epochs} of the configuration that "
+        f"it is compared with ({len(winner.errors)} seeds)."
     )
+
+
+def _with_flips(proven: Proven) -> str:
+    flips = list(proven.flipped_errors.values())
+    return f" ({np.mean(flips):.4f} with test-time flips)" if flips else ""

@@ -30,7 +30,7 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
         for racer in standing.racers
         if racer.key in standing.to_run
     )
-    return TablePlan(tables=(table,), configs=configs)
+    return TablePlan(tables=(), configs=configs)  # the UI has no view of a race
 
 
 def search_proof(study: Study, options: Options, plan: SearchPlan) -> Study:

@@ -86,8 +86,9 @@ class SearchPlan:
 
     @property
     def claim(self) -> str:
-        """The name under which a sweep claims the search, with its race and its proof."""
-        return f"search/{self.search.study}/{self.search.base.key(self.search.fingerprint)}"
+        """The name under which a sweep claims the search, with its race and its proof. It is that of all searches from
+        the same base, because they may try the same configs."""
+        return f"search/{self.search.base.key(self.search.fingerprint)}"
 
     @property
     def start(self) -> list[dict[str, Any]]:
@@ -179,11 +180,20 @@ class SearchPlan:
         return next((trial for trial in ranked(self.known) if racer and trial.key == racer.key), None)
 
     @property
+    def proven_tag(self) -> str:
+        """The tag of its recorded winner: see `PROVEN`."""
+        return PROVEN + self.search.study
+
+    @property
+    def proven_seeds(self) -> int:
+        """How many seeds the recorded proof of its winner has; 0 where none is recorded."""
+        return int(self.winner.tags.get(self.proven_tag, 0)) if self.winner else 0
+
+    @property
     def winner_recorded(self) -> bool:
         """Whether all is written of the winner's proof with so many seeds, or there is nothing to write: no trial is
         complete."""
-        proven = int(self.winner.tags.get(PROVEN, 0)) if self.winner else 0
-        return proven >= self.proof_seeds or not self.race.racers
+        return self.proven_seeds >= self.proof_seeds or not self.race.racers
 
     @property
     def complete(self) -> bool:

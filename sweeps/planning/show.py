@@ -38,7 +38,7 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         console.print(power_line(power))
     if not trial.gpus_per_trial:
         console.print("no GPU was requested or found: trials run on CPUs")
-    if forecast.bf16_total_s is not None:
+    if forecast.bf16_total_s is not None and forecast.total_s:
         saved = 1 - forecast.bf16_total_s / forecast.total_s
         change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
         console.print(

@@ -1,6 +1,7 @@
 """Which sweep does what, where several share a record: each claims its work before it starts it.
 
-A claim is a name, such as that of a training. It is held until the sweep's run ends or its driver dies. A sweep
+A claim is a name, such as that of a training. It is held until the sweep gives it up or ends, or its driver dies. A
+sweep
 announces its claims, looks who else holds or announces them, and takes those that nobody does. Of two sweeps that
 announce the same at the same time the one with the smaller run id takes it. This needs no lock, only a record that
 shows what was written to it (after Lamport's bakery algorithm, Communications of the ACM 17, 1974).
@@ -59,8 +60,9 @@ class OtherSweep:
 class Claimant:
     """A sweep that claims work. Make it with `claiming`."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, storage_path: str) -> None:
         self._client, self._experiment_id, self._run_id = client, experiment_id, run_id
+        self._storage_path = storage_path
         self._held: frozenset[str] = frozenset()
         self._beats: dict[str, tuple[str, float]] = {}
         """The last heartbeat of each other sweep, and when it was first seen here."""
@@ -82,6 +84,11 @@ class Claimant:
         self._write()
         return self._held & frozenset(claims)
 
+    def release(self, claims: Collection[str]) -> None:
+        """Give up these, so that another sweep may take them."""
+        self._held -= frozenset(claims)
+        self._write()
+
     def holders(self, claims: Collection[str]) -> list[OtherSweep]:
         """The other sweeps that hold some of these. Those whose driver is gone are ended, and hold nothing."""
         return [other for other in self._others() if other.claims.held & frozenset(claims)]
@@ -99,7 +106,7 @@ class Claimant:
             if run.info.run_id == self._run_id:
                 continue
             if lost_driver(run) or self._silent(run):
-                end_sweep(self._client, run)
+                end_sweep(self._client, run, self._storage_path)
             else:
                 yield OtherSweep(run, self._read(run.info.run_id))
 
@@ -127,9 +134,9 @@ class Claimant:
 
 
 @contextmanager
-def claiming(client: MlflowClient, experiment_id: str, run_id: str) -> Iterator[Claimant]:
+def claiming(client: MlflowClient, experiment_id: str, run_id: str, storage_path: str) -> Iterator[Claimant]:
     """The claims of a sweep, while this process lives and the context lasts."""
-    claimant, stopped = Claimant(client, experiment_id, run_id), threading.Event()
+    claimant, stopped = Claimant(client, experiment_id, run_id, storage_path), threading.Event()
     thread = threading.Thread(target=claimant.beat, args=(stopped,), name="heartbeat", daemon=True)
     thread.start()
     try:

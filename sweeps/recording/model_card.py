@@ -23,6 +23,8 @@ class Winner:
     """Of its files and its registered model."""
     search: ResolvedSearch
     race: Standing
+    tried: int
+    """How many configs the search tried before the race."""
     config: Config
     """As it was proven: on the whole train split."""
     test_errors: dict[int, float]
@@ -67,15 +69,15 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 |---|---|
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
 | training | the whole train split, {trained.epochs} epochs, {trained.precision}; these weights are of seed {SEED} |
-| choice | {self.search.samples} samples on protocol B (a tenth of the train split held out), then a race |
+| choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
 | validation error in the race | {as_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
 | test error after the last epoch | {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
 | the config that it is compared with | {_described(self.compared)} |
 | its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
 | difference, paired by seed | {difference} |
 
-Intervals are 95% confidence intervals of the mean over the seeds (Student's t). The test split was read only for these
-two configs, after the choice.
+Intervals are 95% confidence intervals of the mean over the seeds (Student's t). Of all trainings
+of the search, only those of these two configs read the test split.
 
 ## Limits
 

@@ -17,6 +17,7 @@ from analysis.recorded import REFERENCE, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
+from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import KERNELS
 from sweeps.recording.ui_state import (
     RUN_COLOR,
@@ -59,7 +60,7 @@ class Presentation:
         for run_id, changes in self.tags.items():
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in changes.items() if value is not None])
             for name in (name for name, value in changes.items() if value is None):
-                client.delete_tag(run_id, name)
+                delete_tag(client, run_id, name)
         for age, view in enumerate(self.views, start=1):
             client.set_experiment_tag(self.experiment_id, *view.tag(age, self.prefixes))
 

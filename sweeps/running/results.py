@@ -9,7 +9,7 @@ from rich.table import Table
 from analysis.embedded import database_of
 from analysis.intervals import as_text
 from analysis.passwords import hide_passwords
-from analysis.recorded import CURVES, PROVEN, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -71,4 +71,4 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
         console.print(f"  validation error in the race of the best {len(race.racers)}: {errors}")
     if winner and plan.winner_recorded:
         test_error = winner.metrics[WINNER_METRIC]
-        console.print(f"  test error, trained on the whole train split: {test_error:.4f}, {winner.tags[PROVEN]} seeds")
+        console.print(f"  test error, trained on the whole train split: {test_error:.4f}, {plan.proven_seeds} seeds")

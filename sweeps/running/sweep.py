@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording.claims import claiming
+from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.sweep_report import say_failure, sweep_report
 from sweeps.recording.tracking import named_failures
@@ -117,24 +117,28 @@ class _Sweep:
         self._notifier = notifier_of(self._options, self._name)
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         status = "FAILED"
-        try:
-            record = self._read_record()
-            assert record.experiment_id is not None
-            with claiming(record.client, record.experiment_id, recorder.run_id) as self._claimant:
+        with ExitStack() as until_recorded:
+            try:
+                self._claimant = until_recorded.enter_context(self._claiming())
                 self._run_stages()
-            failed = result.failed or result.broken or result.undelivered
-            status = "KILLED" if result.interrupted else "FAILED" if failed else "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            with self._console.status("finishing the record"):
-                if not recorder.finish(status):
-                    result.undelivered = recorder.problem or SILENT
-                    status = "FAILED" if status == "FINISHED" else status
-                remove_stages(self._options.storage_path, recorder.run_id)
-                tell_end(self._notifier, status, self._console)
+                failed = result.failed or result.broken or result.undelivered
+                status = "KILLED" if result.interrupted else "FAILED" if failed else "FINISHED"
+            except KeyboardInterrupt:
+                status = "KILLED"
+                raise
+            finally:
+                with self._console.status("finishing the record"):
+                    if not recorder.finish(status):
+                        result.undelivered = recorder.problem or SILENT
+                        status = "FAILED" if status == "FINISHED" else status
+                    remove_stages(self._options.storage_path, recorder.run_id)
+                    tell_end(self._notifier, status, self._console)
         return result
+
+    def _claiming(self) -> AbstractContextManager[Claimant]:
+        record = self._read_record()
+        assert record.experiment_id is not None
+        return claiming(record.client, record.experiment_id, self._recorder.run_id, self._options.storage_path)
 
     def _run_stages(self) -> None:
         self._show()
@@ -143,12 +147,13 @@ class _Sweep:
             self._share(lambda plan: plan.search_claims, self._run_search)
             self._share_tables("differences", lambda plan: plan.tables)
         self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
-        if self._goes_on():
+        if self._flush_and_check():
             self._result.plan = self._replan()
             self._write_report()
 
-    def _goes_on(self) -> bool:
-        """Whether the next step can be planned: nobody stopped the sweep, and the record has all that it was given."""
+    def _flush_and_check(self) -> bool:
+        """Wait until the record has all that it was given. Returns whether the next step can be planned: the record
+        has it, and nobody stopped the sweep."""
         if not (self._result.interrupted or self._result.undelivered or self._recorder.flush()):
             self._result.undelivered = self._recorder.problem or SILENT
         return not (self._result.interrupted or self._result.undelivered)
@@ -156,16 +161,18 @@ class _Sweep:
     def _share(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
         """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
         waited for, and done here if that one dies."""
-        done: Set[str] = set()
-        while self._goes_on():
+        tried: Set[str] = set()
+        while self._flush_and_check():
             still_left = set(left(self._replan()))
-            self._failed |= done & still_left
+            if failed := tried & still_left:
+                self._failed |= failed
+                self._claimant.release(failed)
             if not (waiting := still_left - self._failed):
                 return
             mine = self._claimant.take(waiting)
             plan = self._replan()  # another sweep may have done some of it before it was claimed here
-            if done := mine & set(left(plan)):
-                do(plan, done)
+            if tried := mine & set(left(plan)):
+                do(plan, tried)
             elif not mine:
                 self._wait_for(waiting)
 
@@ -212,15 +219,16 @@ class _Sweep:
         assert plan.search is not None
         if plan.search.to_run:
             self._run_search_trials(plan.search)
-        if not self._goes_on():
+        if not self._flush_and_check():
             return
         if (plan := self._replan()).search and plan.search.to_run:
-            self._result.interrupted = not self._recorder.refused  # else it was stopped between two trials
+            if not self._recorder.refused:  # Tune has returned, so that Ctrl-C came between two trials
+                self._result.interrupted = True
             return
         self._share_tables("race", lambda plan: plan.race)
         self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
         self._share_tables("proof", lambda plan: plan.tables.without_differences)
-        if self._goes_on():
+        if self._flush_and_check():
             self._record_winner(self._replan())
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
@@ -253,7 +261,9 @@ class _Sweep:
         if {row.key for row in proof.rows} & {planned.key for planned in plan.tables.to_run}:
             return
         with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
-            self._console.print(record_winner(search, proof, self._read_record(), self._recorder))
+            line = record_winner(search, proof, self._read_record(), self._recorder)
+            if self._flush_and_check():
+                self._console.print(line)
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
         record, resources = self._read_record(), self._allocation.trial

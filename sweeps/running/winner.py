@@ -31,6 +31,7 @@ from sweeps.errors import UsageError
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import SEED, Winner
 from sweeps.recording.recorder import Recorder
+from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
@@ -62,6 +63,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         plan.search.winner,
         plan.search,
         plan.race,
+        len(plan.finished),
         winner_row.config,
         _test_errors(trials, winner_row.key, plan.proof_seeds),
         compared_row.config,
@@ -83,10 +85,10 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
-    beaten = tuple(trial.run_id for trial in plan.known if WINNER in trial.tags and trial.key != searched.key)
+    beaten = tuple(trial for trial in plan.known if plan.proven_tag in trial.tags and trial.key != searched.key)
     champion = trained.run_id if promotion.moves else None
     former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
-    step = _Step(winner, searched, winner_row.key, model, files, champion, former, beaten, now_ms())
+    step = _Step(winner, searched, plan.proven_tag, winner_row.key, model, files, champion, former, beaten, now_ms())
     recorder.act(step.write)
     recorder.flush()
     return promotion.why
@@ -99,6 +101,8 @@ class _Step:
     winner: Winner
     searched: TrialRecord
     """The search's trial of it."""
+    proven_tag: str
+    """The tag that marks it as recorded."""
     key: str
     """As it was proven."""
     model: str
@@ -109,12 +113,12 @@ class _Step:
     """Run id of the trial whose weights become the model's champion; `None` where the champion stays."""
     former: tuple[str, ...]
     """Run ids of trials whose weights were the champion before."""
-    beaten: tuple[str, ...]
-    """Run ids of trials that had won before."""
+    beaten: tuple[TrialRecord, ...]
+    """Trials that had won this search before."""
     now: int
 
     def write(self, client: MlflowClient, run_id: str) -> None:
-        """Write it on the sweep's run, in the registry and on the search's trial, whose tag `PROVEN` comes last."""
+        """Write it on the sweep's run, in the registry and on the search's trial, whose tag `proven_tag` comes last."""
         winner, trial = self.winner, self.searched.run_id
         client.log_artifacts(run_id, self.files.name)
         client.log_metric(run_id, f"best_{VAL_ERROR}", fmean(winner.race.winning_errors), self.now)
@@ -124,13 +128,15 @@ class _Step:
         if self.champion is not None:
             client.set_registered_model_alias(self.model, CHAMPION, version)
             for former in self.former:
-                client.delete_tag(former, CHAMPION)
+                delete_tag(client, former, CHAMPION)
             client.set_tag(self.champion, CHAMPION, self.model)
         for beaten in self.beaten:
-            client.delete_tag(beaten, WINNER)
+            delete_tag(client, beaten.run_id, self.proven_tag)
+            if not any(tag.startswith(PROVEN) and tag != self.proven_tag for tag in beaten.tags):
+                delete_tag(client, beaten.run_id, WINNER)
         client.log_metric(trial, WINNER_METRIC, winner.test_error, self.now)
         client.set_tag(trial, WINNER, "yes")
-        client.set_tag(trial, PROVEN, str(len(winner.test_errors)))
+        client.set_tag(trial, self.proven_tag, str(len(winner.test_errors)))
 
     def _version(self, client: MlflowClient, run_id: str) -> str:
         """The winner's version of the registered model: the one that it has, or a new one."""

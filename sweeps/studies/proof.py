@@ -9,14 +9,10 @@ from trainable.study import Row, Study, Table
 
 WINNER, REFERENCE = "winner", "reference"
 """The names of the two rows of a proof."""
-TOGETHER = (
-    ("optimizer", "lr", "momentum", "nesterov"),
-    ("weight_decay", "decay_norm_and_bias"),
-    ("schedule", "warmup"),
-    ("flip", "flip_mode"),
-)
-"""Fields that are taken back together, because one of them alone means something else or nothing. All others are taken
-back alone."""
+RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
+TOGETHER = (RATE, DECAY, ("schedule", "warmup"), ("flip", "flip_mode"))
+"""Fields that are taken back together, because one of them alone means something else or nothing. Another optimizer
+takes its rate and its weight decay with it, for the same reason. All other fields are taken back alone."""
 
 
 def proof_study(study: Study, compared: Config, winner: Config | None, seeds: int, difference_seeds: int) -> Study:
@@ -60,7 +56,9 @@ def proof_name(study: str) -> str:
 
 def _taken_back(winner: Config, compared: Config) -> list[Row]:
     """The winner with one difference after the other as in the compared config."""
-    grouped = {field: group for group in TOGETHER for field in group}
+    grouped: dict[str, tuple[str, ...]] = {field: group for group in TOGETHER for field in group}
+    if winner.optimizer != compared.optimizer:
+        grouped |= dict.fromkeys(("optimizer", *RATE), ("optimizer", *RATE, *DECAY))
     groups = dict.fromkeys(grouped.get(field, (field,)) for field in Config.model_fields)
     rows = []
     for group in groups:

@@ -1,0 +1,42 @@
+"""Where the t-tests of effects have their variance from, in sentences."""
+
+from collections.abc import Sequence
+
+from analysis.effects import Effect, p_text
+from analysis.pooling import OBJECTS, Pooled
+
+
+def variances(family: Sequence[Effect]) -> str:
+    """Where the t-tests of a study's effects have their variance from."""
+    tested = [effect for effect in family if effect.tests]
+    mixed = [effect.name for effect in tested if effect.at_chance]
+    alone = [effect.name for effect in tested if effect.pool is None and not effect.at_chance]
+    pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
+    sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
+    if alone:
+        sentences.append(f"{_with_own_variance(alone)}: the study has no other change to share it with.")
+    if mixed:
+        sentences.append(
+            f"{_with_own_variance(mixed)}, because a training stayed at chance. The effect is then a mean over "
+            "trainings that learn and trainings that do not, and its interval says little."
+        )
+    return " ".join(sentences)
+
+
+def _with_own_variance(names: Sequence[str]) -> str:
+    verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+    return f"{', '.join(names)} {verb} tested with a variance of {whose} own"
+
+
+def _pool(against: str, pool: Pooled) -> str:
+    compared = f"{pool.rows - 1} changes are compared with {against}"
+    if pool.equal:
+        return (
+            f"{compared}, and share one variance with {pool.dof} degrees of freedom: Cochran's test does not object to "
+            f"it (p {p_text(pool.equal_p)})."
+        )
+    return (
+        f"{compared}, each with a variance of its own: by Cochran's test one of them may vary more than the others "
+        f"(p {p_text(pool.equal_p)}). They share one only where p is {OBJECTS:g} or more, a limit that is high on "
+        "purpose."
+    )
