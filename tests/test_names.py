@@ -2,15 +2,14 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sweeps.errors import UsageError
 from sweeps.full import full
-from sweeps.planning.options import parse
 from sweeps.studies.study_file import read_study
 from sweeps.transfer import import_
+from tests.options import options
 
 STUDY = """
 title: "{title}"
@@ -32,19 +31,6 @@ def write_study(
     return folder / name
 
 
-def parsed(**given: Any) -> Any:
-    values = {
-        "quick": False,
-        "studies": "tables",
-        "study": None,
-        "only": "",
-        "config": None,
-        "change": [],
-        "budget": "",
-    }
-    return parse(**(values | {"prices": "", "data": "digits", "seeds": 1, "cpus_per_trial": 1} | given))
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -55,7 +41,7 @@ def parsed(**given: Any) -> Any:
 )
 def test_a_name_that_can_be_no_folder_is_refused(option: str, value: str) -> None:
     with pytest.raises(UsageError) as refused:
-        parsed(**{option: value})
+        options(studies="tables", **{option: value})
     assert str(refused.value).startswith(f"--{option} {value}: must be"), "the value stands there once"
 
 
@@ -67,9 +53,9 @@ def test_an_import_refuses_the_same_experiments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["[red]", "[bold]", "a b", "ablations-ä", "x.1_2", ":smile:"])
 def test_other_names_are_kept(value: str) -> None:
-    assert parsed(name=value).name == value
+    assert options(name=value).name == value
     experiment = value.replace(":", "")
-    assert parsed(experiment=experiment).experiment == experiment
+    assert options(experiment=experiment).experiment == experiment
 
 
 @pytest.mark.parametrize("row", ["[bold]", "[/red]", ":smile:", "a, b", "50%", "größer", "|", "<b>"])
@@ -91,7 +77,7 @@ def test_messages_of_a_sweep_show_brackets(monkeypatch: pytest.MonkeyPatch, tmp_
     output = command._output()
     output.file = io.StringIO()
     uri = f"sqlite:///{tmp_path}/[bold]/mlflow.db"
-    print_results(parsed(experiment="[red]", tracking_uri=uri), [], None, output)
+    print_results(options(experiment="[red]", tracking_uri=uri), [], None, output)
     assert "'[red]'" in output.file.getvalue()
     assert "[bold]" in output.file.getvalue()
 
@@ -117,7 +103,7 @@ def test_a_name_in_a_study_that_cannot_be_shown_is_refused(part: str, value: str
 @pytest.mark.parametrize("name", ["a#b.yaml", "a?b.yaml", "a%20b.yaml", "50%.yaml", "[bold] ä.yaml"])
 def test_a_study_file_has_a_name_that_the_record_can_read_back(name: str, tmp_path: Path) -> None:
     """MLflow cuts names of artifacts at # and ?, and decodes %20."""
-    kept = parsed(studies=None, study=write_study(tmp_path, name=name)).study_file
+    kept = options(studies=None, study=write_study(tmp_path, name=name)).study_file
     assert kept is not None
     assert not set(kept.name) & set("#?%")
     assert kept.name.endswith(".yaml")

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sweeps import notifier
 from sweeps.errors import UsageError
 from sweeps.notifier import Notifier, check_url
-from sweeps.planning.options import parse
+from tests.options import options
 from trainable.config import Config
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -129,9 +129,8 @@ def test_a_url_that_never_answers_is_not_waited_for(listener: Listener, monkeypa
      f"http://host/{TOKEN} x", f"http://host/\n{TOKEN}"],
 )  # fmt: skip
 def test_a_bad_url_is_refused_before_anything_starts_and_not_shown(url: str) -> None:
-    texts, nothing = dict.fromkeys(("only", "budget", "prices"), ""), dict.fromkeys(("studies", "study", "config"))
     with pytest.raises(UsageError, match=r"^--notify: must be http://HOST") as refused:
-        parse(quick=True, change=[], seeds=1, cpus_per_trial=1, notify=url, **texts, **nothing)
+        options(notify=url)
     assert TOKEN not in str(refused.value)
 
 

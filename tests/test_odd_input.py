@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate_dry
 from sweeps.planning.forecast import make_forecast
-from sweeps.planning.options import parse
 from sweeps.planning.prepare import plan_sweep, prepare
 from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
+from tests.options import options
 from trainable.config import Config
 from trainable.search_definition import SearchDefinition
 from trainable.sources import DataError
@@ -71,8 +71,7 @@ def in_file(name: str, content: bytes, read: Callable[[Path], object]) -> None:
 
 def planned(**odd: Any) -> None:
     """Up to the forecast, which is all that is done before anything is started."""
-    options = parse(**GIVEN | odd)
-    prepared = prepare(options, dry=True)
+    prepared = prepare(options(**QUICK | odd), dry=True)
     allocation = allocate_dry(prepared)
     make_forecast(prepared, plan_sweep(prepared, allocation), allocation).as_json()
 
@@ -153,14 +152,13 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = dict.fromkeys(TEXT_OPTIONS.split(), W
 NUMBERS = dict.fromkeys(
     NUMBER_OPTIONS.split(), st.integers() | st.sampled_from([float("inf"), float("nan"), -0.0, 0.5])
 )
-GIVEN: dict[str, Any] = {"quick": True, "studies": None, "study": None, "only": "", "config": None, "change": [],
-                         "budget": "", "prices": "", "seeds": 1, "cpus_per_trial": 1.0}  # fmt: skip
+QUICK = {"quick": True, "data": None}
 
 
 @MANY
 @given(st.fixed_dictionaries({}, optional=TEXTS | NUMBERS).filter(bool))
 def test_any_options(odd: dict[str, Any]) -> None:
-    refused_or_taken(lambda: parse(**GIVEN | odd))
+    refused_or_taken(lambda: options(**QUICK | odd))
 
 
 @MANY

@@ -22,11 +22,11 @@ from rich.console import Console
 from analysis.passwords import hide_passwords
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.planning.options import parse
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.tracking import open_record
 from sweeps.running.results import print_results
 from tests.conftest import Command
+from tests.options import options
 from trainable.config import Config
 
 
@@ -157,10 +157,8 @@ def test_tls_and_credentials_hold_for_the_first_question_too(server: Server, mon
 
 def test_the_end_of_a_sweep_shows_no_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(server.certificate))
-    texts, nothing = dict.fromkeys(("only", "budget", "prices"), ""), dict.fromkeys(("studies", "study", "config"))
     uri = f"https://user:secret@localhost:{server.port}"
-    options = parse(quick=True, change=[], tracking_uri=uri, seeds=1, cpus_per_trial=1, **texts, **nothing)
     screen = io.StringIO()
-    print_results(options, (), None, Console(file=screen, width=200))
+    print_results(options(tracking_uri=uri), (), None, Console(file=screen, width=200))
     assert f"https://user:***@localhost:{server.port}" in screen.getvalue()
     assert "secret" not in screen.getvalue()

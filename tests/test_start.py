@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.planning.options import Options, parse
 from sweeps.planning.resources import local_resources
 from sweeps.running.display import Display
 from sweeps.screen import print_table
 from tests.conftest import ROOT, Command, sweep_command
+from tests.options import options
 from trainable.config import Config
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -156,16 +156,11 @@ def test_visible_gpus_are_counted_as_cuda_does(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def options(address: str | None) -> Options:
-        texts = dict.fromkeys(("only", "budget", "prices"), "")
-        nothing = dict.fromkeys(("studies", "study", "config"))
-        return parse(quick=True, change=[], address=address, seeds=1, cpus_per_trial=1, **texts, **nothing)
-
     monkeypatch.setenv("RAY_ADDRESS", "")
-    assert options(None).address is None
-    assert options("").address is None
+    assert options(address=None).address is None
+    assert options(address="").address is None
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert options("").address == "auto"
+    assert options(address="").address == "auto"
 
 
 def test_variables_of_other_tools_are_not_followed() -> None:

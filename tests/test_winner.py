@@ -19,12 +19,12 @@ from analysis.predict import load_champion
 from analysis.record import Record
 from analysis.recorded import WINNER_METRIC
 from sweeps.planning.allocate import expected_allocation
-from sweeps.planning.options import parse
 from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.recorder import Recorder
 from sweeps.running.winner import record_winner
 from tests.conftest import SWEPT, Command
+from tests.options import options
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
@@ -45,10 +45,10 @@ def record_of(folder: Path) -> Record:
 
 def plan_of(folder: Path) -> SweepPlan:
     """What the record in the folder lacks of the search."""
-    options = {name.strip("-").replace("-", "_"): value for name, value in zip(SWEPT[::2], SWEPT[1::2], strict=True)}
-    unused = {"study": None, "config": None, "change": [], "budget": "", "prices": "", "quick": False}
-    more = {"cpus_per_trial": 1, "tracking_uri": f"sqlite:///{folder}/mlflow.db"}
-    prepared = prepare(parse(**{**unused, **more, **options}), dry=True)
+    given: dict[str, Any] = {
+        name.strip("-").replace("-", "_"): value for name, value in zip(SWEPT[::2], SWEPT[1::2], strict=True)
+    }
+    prepared = prepare(options(**given, tracking_uri=f"sqlite:///{folder}/mlflow.db"), dry=True)
     return plan_sweep(prepared, expected_allocation(prepared))
 
 
