@@ -43,6 +43,13 @@ class Agreement:
         """How many have no prediction interval: one seed, or a training that stayed at chance."""
         return self.printed - self.reproduced - self.not_reproduced
 
+    @property
+    def chance_p(self) -> float:
+        """The probability that so many or more are not reproduced by chance alone, where each of those judged lies
+        outside its interval with the probability that the interval leaves. Rows count as independent."""
+        judged = self.reproduced + self.not_reproduced
+        return float(stats.binom.sf(self.not_reproduced - 1, judged, 1 - CONFIDENCE))
+
 
 @dataclass(frozen=True)
 class Disagreement:

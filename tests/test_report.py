@@ -91,6 +91,7 @@ def test_what_is_not_reproduced_is_said_with_its_interval(tmp_path: Path) -> Non
     ) in page
     assert "In table 3, hinge, the training stayed at chance with seed 2" in page
     assert "0 lie in the prediction interval, 1 do not, 1 cannot be judged" in page
+    assert "so many or more would lie outside with a probability of 0.050." in page, "one of one judged"
     assert "@1,1,1 | 0.5000, 0.6000, 0.9000 @1,1,1 | 0.5000, 0.6000, 0.9000 |" in page
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, rows_at_chance
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
+from analysis.effects import p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
@@ -93,8 +94,19 @@ def _agreement(agreement: Agreement) -> str:
         f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the "
         f"prediction interval, {agreement.not_reproduced} do not"
         + (f", {unjudged} cannot be judged (one seed, or a training that stayed at chance)" if unjudged else "")
-        + f". Ours are higher in {agreement.higher} of {agreement.printed}; the median of ours minus the printed one "
-        f"is {agreement.median_shift:+.4f}." + (_shift(agreement.shift) if agreement.shift else "")
+        + f".{_chance(agreement)} Ours are higher in {agreement.higher} of {agreement.printed}; the median of ours "
+        f"minus the printed one is {agreement.median_shift:+.4f}."
+        + (_shift(agreement.shift) if agreement.shift else "")
+    )
+
+
+def _chance(agreement: Agreement) -> str:
+    """Whether chance explains how many are not reproduced."""
+    if not agreement.not_reproduced:
+        return ""
+    return (
+        f" If all trainings behind them were like ours, and rows independent, so many or more would lie outside with a "
+        f"probability of {p_text(agreement.chance_p)}."
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
-from analysis.effects import ALPHA, Verdict
+from analysis.effects import ALPHA, Verdict, p_text
 from analysis.envelope import difference, range_text, ranges
 from analysis.intervals import as_text, half_width
 from analysis.page import Section, Text
@@ -59,6 +59,7 @@ def _reproduction(data: ReportData) -> str:
     return (
         f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
         f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
+        + (f" (p {p_text(test.chance_p)}: so many by chance)" if test.not_reproduced else "")
         + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
         + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
     )
