@@ -160,7 +160,7 @@ def paired_effects(
             continue
         if _judged_on(row.config) != _judged_on(trainings[reference].config):
             continue
-        errors, reference_errors = (_final_errors(trainings[each]) for each in (key, reference))
+        errors, reference_errors = (trainings[each].last_errors() for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
             differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
             against = names.get(reference, reference)
@@ -238,10 +238,6 @@ def p_text(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _final_errors(trained: Replicates) -> dict[int, float]:
-    return {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
-
-
 def _judged_on(config: Config) -> tuple[str, str]:
     """The images on which a config's held-out error is taken."""
     return config.data, config.held_out
@@ -261,8 +257,8 @@ def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicat
     """
     if len(keys) < 2:
         return {}
-    base = _final_errors(trainings[reference])
-    paired = [{s: e for s, e in _final_errors(trainings[key]).items() if s in base} for key in keys]
+    base = trainings[reference].last_errors()
+    paired = [{s: e for s, e in trainings[key].last_errors().items() if s in base} for key in keys]
     shared = {seed for row in paired for seed in row}
     pooled = pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
     return dict.fromkeys(keys, pooled)

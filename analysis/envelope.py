@@ -145,6 +145,8 @@ class EnvelopeComparison:
     setting: str
     """The data, the epochs and the precision."""
     envelopes: tuple[Envelope, ...]
+    tables: tuple[ResolvedTable, ...]
+    """Their tables, in the same order."""
 
     @property
     def pair(self) -> tuple[Envelope, Envelope] | None:
@@ -156,15 +158,15 @@ def compare_envelopes(
     source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> list[EnvelopeComparison]:
     """The recorded envelopes. Two networks stand together where they differ in batch norm alone."""
-    pairs: dict[str, dict[str, list[Envelope]]] = {}
+    pairs: dict[str, dict[str, list[tuple[Envelope, ResolvedTable]]]] = {}
     for table in sorted((t for t in tables if t.measure == LOSSES.name), key=lambda t: t.slug.endswith(NORMED)):
         if band := table_envelope(source, table, trainings):
             by_setting = pairs.setdefault(table.slug.removesuffix(NORMED), {})
-            by_setting.setdefault(setting(table.rows[0].config), []).append(band)
+            by_setting.setdefault(setting(table.rows[0].config), []).append((band, table))
     return [
-        EnvelopeComparison(slug if index == 1 else f"{slug}-{index}", alike, tuple(envelopes))
+        EnvelopeComparison(slug if index == 1 else f"{slug}-{index}", alike, *zip(*found, strict=True))
         for slug, by_setting in pairs.items()
-        for index, (alike, envelopes) in enumerate(by_setting.items(), start=1)
+        for index, (alike, found) in enumerate(by_setting.items(), start=1)
     ]
 
 

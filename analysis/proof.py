@@ -200,5 +200,5 @@ def _proven(source: Source, name: str, trained: Replicates) -> Proven:
                 for kind, into in (("", plain), ("flipped_", flipped)):
                     made = Predicted(arrays["labels"], of_seed[f"{kind}classes"], of_seed[f"{kind}confidences"])
                     into.setdefault(seed, made)
-    errors = {seed: series[-1][1] for seed, series in trained.by_seed(trained.config.held_out).items()}
+    errors = trained.last_errors()
     return Proven(name, trained.config, errors, dict(sorted(plain.items())), dict(sorted(flipped.items())))

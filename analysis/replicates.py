@@ -45,6 +45,10 @@ class Replicates:
                     finals.setdefault(seed, []).append(series[-1][1])
         return [max(values) - min(values) for values in finals.values() if len(values) > 1]
 
+    def last_errors(self) -> dict[int, float]:
+        """The held-out error after the last epoch, by seed."""
+        return {seed: series[-1][1] for seed, series in self.by_seed(self.config.held_out).items()}
+
     def curves(self, metric: str) -> np.ndarray:
         """A metric's values, (seeds, epochs)."""
         return np.array([[value for _, value in series] for series in self.by_seed(metric).values()])

@@ -8,6 +8,7 @@ import torch
 
 from analysis.arrays import fold_batch_norm
 from analysis.envelope import LEAST, Envelope, envelope, gap_rows, gaps_header, ranges
+from analysis.intervals import as_text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.plots.kernels import own_scale, shared_scale
@@ -203,17 +204,21 @@ def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
     assert [surface.trial.name for surface in plan_surfaces([own], trials)] == ["first"]
 
 
-def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -> None:
+def envelopes(errors: dict[bool, dict[float, list[float]]], epochs: dict[bool, int]) -> Recorded:
+    """A record of two envelopes, without and with batch norm: the last error of each seed by learning rate."""
     trials: list[TrialRecord] = []
     tables, files = [], {}
-    for number, slug, norm, epochs in (("9", "envelope-x", False, 3), ("9b", "envelope-x-batch-norm", True, 5)):
+    for number, slug, norm in (("9", "envelope-x", False), ("9b", "envelope-x-batch-norm", True)):
         rows = []
-        for lr in (0.1, 0.2):
-            config = Config(data="digits", batch_norm=norm, epochs=epochs, lr=lr)
+        for lr, of_seeds in errors[norm].items():
+            config = Config(data="digits", batch_norm=norm, epochs=epochs[norm], lr=lr)
             rows.append(ResolvedRow(name=str(lr), key=config.key("abc"), config=config))
-            each = trial(f"{slug}-{lr}", {0: [0.3] * epochs}, config)
+            histories = {seed: [error] * epochs[norm] for seed, error in enumerate(of_seeds)}
+            each = trial(f"{slug}-{lr}", histories, config)
             trials.append(each)
-            files[each.run_id, TRACES] = {"step_losses/seed_0": np.full(4 * epochs, lr)}
+            files[each.run_id, TRACES] = {
+                f"step_losses/seed_{seed}": np.full(4 * epochs[norm], lr) for seed in range(len(of_seeds))
+            }
         tables.append(
             ResolvedTable(
                 study="s", number=number, slug=slug, title=slug, varies="lr", rows=tuple(rows), measure="losses"
@@ -221,7 +226,23 @@ def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -
         )
     record = Recorded(trials, sweep(*tables))
     record.files = files
-    page = page_of(tmp_path, record)
+    return record
+
+
+def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -> None:
+    same = {0.1: [0.3], 0.2: [0.3]}
+    page = page_of(tmp_path, envelopes({False: same, True: same}, {False: 3, True: 5}))
     assert "(envelope-x.png)" in page and "(envelope-x-2.png)" in page
-    assert "difference, paired by seed" not in page
+    assert "difference, paired by seed" not in page and "At the best of" not in page
     assert "| envelope-x | mean height | 1 | 0.1000 | 0.1000 |" in page
+
+
+def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_path: Path) -> None:
+    plain, normed = {0.1: [0.40, 0.42], 0.2: [0.30, 0.32]}, {0.1: [0.25, 0.26], 0.2: [0.35, 0.36]}
+    page = page_of(tmp_path, envelopes({False: plain, True: normed}, {False: 3, True: 3}))
+    best = (
+        "At the best of 2 learning rates for each network, the test error is 0.3100 without batch norm (0.2) and "
+        "0.2550 with it (0.1): a difference of -0.0550 ± 0.0635, paired by seed."
+    )
+    assert page.count(best) == 2, "in short, and in its section"
+    assert f"| 0.1 | {as_text([0.40, 0.42])} | {as_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 |" in page

@@ -1,11 +1,14 @@
 """The loss envelope: how much the loss depends on the learning rate, without and with batch norm (1.3.2, 2)."""
 
 from analysis.csv_file import write_csv
+from analysis.effects import p_text
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
-from analysis.page import Grid, Picture, Section, Text
+from analysis.intervals import as_text
+from analysis.learning_rates import best_rates_text, errors_by_rate
+from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
-from analysis.tables import network_name
+from analysis.tables import HELD_OUT, network_name
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"
@@ -57,5 +60,33 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
                 "over ranges of epochs, the mean over the seeds and half the width of its 95% interval."
             ),
             Grid(gaps_header(bands[0].epochs), gap_rows(bands)),
+            *_errors(data, comparison),
         ],
     )
+
+
+def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
+    """The last errors of the same trainings, without and with batch norm; empty where one of the two is missing."""
+    errors = errors_by_rate(comparison.tables, data.trainings)
+    if not errors:
+        return []
+    plain, normed = (band.name for band in comparison.envelopes)
+    error = HELD_OUT[comparison.tables[0].rows[0].config.held_out]
+    rows = [
+        (
+            each.rate,
+            as_text(list(each.plain.values())),
+            as_text(list(each.normed.values())),
+            as_text(each.difference.values, "+.4f") if each.difference.values else "-",
+            p_text(each.difference.p),
+        )
+        for each in errors
+    ]
+    return [
+        Text(
+            f"The {error} of the same trainings after the last epoch. The difference is paired by seed; p is that of "
+            f"the paired t-test of one learning rate, not corrected for their number. "
+            f"{best_rates_text(errors, error)} The rates are chosen by these errors, which makes both a little too low."
+        ),
+        Grid(("learning rate", plain, normed, "difference", "p"), rows),
+    ]

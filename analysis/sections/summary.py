@@ -9,6 +9,7 @@ from analysis.claims import BATCH_NORM
 from analysis.effects import ALPHA, Verdict, p_text
 from analysis.envelope import difference, range_text, ranges
 from analysis.intervals import as_text, half_width
+from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Section, Text
 from analysis.proof import Proof, Proven
 from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
@@ -123,12 +124,15 @@ def _envelope(data: ReportData) -> str:
         return ""
     mean, half = float(np.mean(differences)), half_width(differences)
     decided = "less" if mean < 0 else "more"
+    errors = errors_by_rate(comparison.tables, data.trainings)
+    error = comparison.tables[0].rows[0].config.held_out
     found = f"matters {decided}" if half is not None and abs(mean) > half else "may or may not matter less"
     return (
         f"{capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
         f"mini-batches at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} with it "
         f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}; the difference is {as_text(differences, '+.2f')}). The "
         f"choice of the learning rate {found} with batch norm there."
+        + (f" {best_rates_text(errors, HELD_OUT[error])}" if errors else "")
     )
 
 
@@ -146,7 +150,7 @@ def _smoothness(data: ReportData) -> str:
             compared.append(
                 f"With {arm.optimizer}, the range of the loss is {after[0]:.2g} with batch norm and {before[0]:.2g} "
                 f"without, gradient predictiveness {after[1]:.2g} and {before[1]:.2g}, and beta-smoothness at the "
-                f"longest step {after[3]:.2g} and {before[3]:.2g}."
+                f"longest step {after[3]:.3g} and {before[3]:.3g}."
             )
     if not compared:
         return ""

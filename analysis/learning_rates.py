@@ -1,0 +1,52 @@
+"""The errors of a network without and with batch norm at several learning rates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from analysis.intervals import as_text
+from analysis.proof import PairedDifference, paired_difference
+from analysis.replicates import Replicates
+from trainable.study import ResolvedTable
+
+
+@dataclass(frozen=True)
+class RateErrors:
+    """The held-out errors after the last epoch at one learning rate, by seed."""
+
+    rate: str
+    plain: dict[int, float]
+    normed: dict[int, float]
+
+    @property
+    def difference(self) -> PairedDifference:
+        """That with batch norm minus that without, paired by seed."""
+        return paired_difference(self.normed, self.plain)
+
+
+def errors_by_rate(tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[RateErrors]:
+    """The errors at each learning rate that both tables, that without and that with batch norm, have a trained row of,
+    in the order of the rates. Empty for fewer than two tables."""
+    if len(tables) < 2:
+        return []
+    plain, normed = tables
+    keys = {row.name: row.key for row in normed.rows}
+    both = [(row.config.lr, row.name, row.key, keys[row.name]) for row in plain.rows if row.name in keys]
+    return [
+        RateErrors(name, trainings[key].last_errors(), trainings[normed_key].last_errors())
+        for _, name, key, normed_key in sorted(both)
+        if {key, normed_key} <= trainings.keys()
+    ]
+
+
+def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
+    """What batch norm does to the error where each network has its best learning rate, in a sentence."""
+    plain = min(errors, key=lambda each: fmean(each.plain.values()))
+    normed = min(errors, key=lambda each: fmean(each.normed.values()))
+    best = RateErrors("", plain.plain, normed.normed).difference
+    difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
+    return (
+        f"At the best of {len(errors)} learning rates for each network, the {error} is "
+        f"{fmean(plain.plain.values()):.4f} without batch norm ({plain.rate}) and {fmean(normed.normed.values()):.4f} "
+        f"with it ({normed.rate}){difference}."
+    )
