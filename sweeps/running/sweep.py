@@ -103,9 +103,9 @@ class _Sweep:
             prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
         )
         self._result = SweepResult(plan)
-        self._given_up = 0
+        self._failed_samples = 0
         """Trials of the search that failed. They are left to the next sweep."""
-        self._failed = set[str]()
+        self._failed_claims = set[str]()
         """Claims of what this sweep tried in vain. They are left to the next sweep."""
         self._waited_for = set[str]()
 
@@ -165,9 +165,9 @@ class _Sweep:
         while self._flush_and_check():
             still_left = set(left(self._replan()))
             if failed := tried & still_left:
-                self._failed |= failed
+                self._failed_claims |= failed
                 self._claimant.release(failed)
-            if not (waiting := still_left - self._failed):
+            if not (waiting := still_left - self._failed_claims):
                 return
             mine = self._claimant.take(waiting)
             plan = self._replan()  # another sweep may have done some of it before it was claimed here
@@ -192,7 +192,7 @@ class _Sweep:
     def _replan(self) -> SweepPlan:
         """What the record lacks now."""
         trials = tuple(self._read_record().trials())
-        return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=self._given_up)
+        return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=self._failed_samples)
 
     def _run_tables(self, tables: TablePlan, title: str) -> None:
         specs = self._context.specs(tables)
@@ -250,7 +250,7 @@ class _Sweep:
                 name=stage_name(self._name, "search", self._recorder.run_id),
             )
         self._result.add(count)
-        self._given_up += count.failed
+        self._failed_samples += count.failed
 
     def _record_winner(self, plan: SweepPlan) -> None:
         """Record a search's winner if its proof is whole."""
