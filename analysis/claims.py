@@ -20,8 +20,8 @@ OVER_FITTED = 2
 
 
 class Ruling(StrEnum):
-    """What becomes of a claim. An effect or a figure of ours decides, but for the last two: there the course report's
-    own records do."""
+    """The verdict on a claim. An effect or a figure of ours decides, but for a claim that is confounded or misprinted:
+    there the course report's own records do."""
 
     ESTABLISHED = "established"
     LIKELY = "likely"

@@ -14,7 +14,9 @@ def variances(family: Sequence[Effect]) -> str:
     pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
-        sentences.append(f"{_with_own_variance(alone)}: the study has no other change to share it with.")
+        sentences.append(
+            f"{_with_own_variance(alone)}: no other change that learned is compared with the same reference."
+        )
     if mixed:
         sentences.append(
             f"{_with_own_variance(mixed)}, because a training stayed at chance. The effect is then a mean over "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, Json, NonNegativeInt, PositiveInt, ValidationError
 
+from analysis.recorded import PROVEN
 from analysis.unreadable import first_problem
 from trainable.config import Config
 
@@ -16,12 +17,15 @@ class TrialTags(BaseModel):
     """The fields that differ from the defaults; see `Config.canonical`."""
     seeds: Json[tuple[NonNegativeInt, ...]] = Field(min_length=1)
     probe_every: PositiveInt | None = None
-    proven_seeds: PositiveInt | None = None
+    proven_seeds: dict[str, PositiveInt] = Field(default_factory=dict)
+    """By the study of a search that it has won: the tags that begin with `PROVEN`."""
 
 
 def read_tags(tags: Mapping[str, str]) -> TrialTags:
     """Parse a run's tags. Raises `ValueError` in one line: the tag, its value and what is allowed."""
+    proven = {name.removeprefix(PROVEN): value for name, value in tags.items() if name.startswith(PROVEN)}
+    parsed = {name: tags[name] for name in TrialTags.model_fields if name in tags}
     try:
-        return TrialTags(**{name: tags[name] for name in TrialTags.model_fields if name in tags})
+        return TrialTags(**parsed | {"proven_seeds": proven})
     except ValidationError as error:
         raise ValueError(f"tag {first_problem(error)}") from error

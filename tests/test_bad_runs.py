@@ -75,7 +75,7 @@ SPOILT: dict[str, tuple[Callable[[MlflowClient, str], object], str]] = {
     "seeds in words": (lambda client, run: client.set_tag(run, "seeds", '["one"]'), "tag seeds.0 'one'"),
     "no role": (lambda client, run: client.delete_tag(run, "role"), "tag role None: must be 'trial'"),
     "another role": (lambda client, run: client.set_tag(run, "role", "Trial"), "tag role 'Trial': must be 'trial'"),
-    "a proof in words": (lambda client, run: client.set_tag(run, "proven_seeds", "ten"), "tag proven_seeds 'ten'"),
+    "a proof in words": (lambda client, run: client.set_tag(run, "proven_seeds.x", "ten"), "tag proven_seeds.x 'ten'"),
 }  # fmt: skip
 
 

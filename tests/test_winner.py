@@ -118,6 +118,7 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
     assert {"15", "16"} & {table.number for table in sweep.tables} == {"16"}
     card = Path(record.client.download_artifacts(sweep.run_id, "best_bn_card.md")).read_text()
     assert f"| test error after the last epoch | {sum(errors) / 2:.4f} ±" in card
+    assert "| the best of 5 configs on protocol B" in card
 
 
 class Late:
@@ -213,16 +214,25 @@ def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:
     record, plan = record_of(folder), plan_of(folder)
     assert plan.search is not None and plan.search.winner is not None
-    client, _ = record_again(folder, plan)
-    assert client.writes[-1] == "set_tag"
+    beaten = next(trial.run_id for trial in plan.search.known if trial.key != plan.search.winner.key)
+
+    def mark() -> None:
+        for name, value in (("winner", "yes"), ("proven_seeds.search", "2")):
+            record.client.set_tag(beaten, name, value)
+
+    mark()
+    client, _ = record_again(folder, plan_of(folder))
+    assert client.writes[-1] == "set_tag" and client.writes.count("delete_tag") == 2
     for refused, write in enumerate(client.writes):
         if write == "create_registered_model":
             continue  # the model is there, so that the server refuses this every time
         record.client.delete_tag(plan.search.winner.run_id, plan.search.proven_tag)
-        record_again(folder, plan, refused)
+        mark()
+        record_again(folder, plan_of(folder), refused)
         assert not search_of(folder).complete, f"write {refused}, {write}, was refused"
-        record_again(folder, plan)
+        record_again(folder, plan_of(folder))
         assert search_of(folder).complete
+        assert not {"winner", "proven_seeds.search"} & record.client.get_run(beaten).data.tags.keys()
     (version,) = record.client.search_model_versions(f"name = '{MODEL}'")
     assert record.client.get_model_version_by_alias(MODEL, "champion").version == version.version
 

@@ -86,7 +86,7 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
         Text(
             f"The {error} of the same trainings after the last epoch. The difference is paired by seed; p is that of "
             f"the paired t-test of one learning rate, not corrected for their number. "
-            f"{best_rates_text(errors, error)} The rates are chosen by these errors, which makes both a little too low."
+            f"{best_rates_text(errors, error)}"
         ),
         Grid(("learning rate", plain, normed, "difference", "p"), rows),
     ]

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from analysis.arrays import layers_of
 from analysis.effect_variances import variances
 from analysis.effects import HEADER, effect_rows, p_text
@@ -139,12 +137,11 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         return missing or [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
     picture = draw_effects(proof.differences, error, data.folder / f"{proof.table.slug}-differences.png")
-    gain = -np.mean(paired_difference(proof.winner.errors, proof.compared.errors).values)
     about = (
         "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
-        f"it, so that it helps. The effects sum to {sum(each.mean for each in proof.differences):+.4f}, and the whole "
-        f"gain is {gain:+.4f}: where one difference makes up for another, taking back either alone shows less than "
-        f"both are worth. {variances(proof.differences)}"
+        "it, so that it helps. The effects need not add up to the whole gain: where one difference makes up for "
+        "another, taking back either alone shows less than both are worth, and an optimizer is taken back with its "
+        f"weight decay. {variances(proof.differences)}"
     )
     return [Text(about), Picture(picture, "The winner with one difference taken back."),
             Grid(HEADER, effect_rows(proof.differences)), *missing]  # fmt: skip

@@ -58,7 +58,7 @@ def section(data: ReportData) -> Section:
             Text(
                 f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
                 f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes all "
-                "random numbers of a training. Other processors and library versions round otherwise, and the "
+                "random numbers of a training. Other processors, GPUs and library versions round otherwise, and the "
                 "difference grows with each step. This page uses the errors of the first training, and each other "
                 "measurement from the first training that has it."
             )

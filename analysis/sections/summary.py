@@ -60,7 +60,11 @@ def _reproduction(data: ReportData) -> str:
     return (
         f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
         f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
-        + (f" (p {p_text(test.chance_p)}: so many by chance)" if test.not_reproduced else "")
+        + (
+            f" (by chance alone, so many or more with a probability of {p_text(test.chance_p)})"
+            if test.not_reproduced
+            else ""
+        )
         + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
         + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
     )

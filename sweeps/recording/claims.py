@@ -1,10 +1,10 @@
 """Which sweep does what, where several share a record: each claims its work before it starts it.
 
-A claim is a name, such as that of a training. It is held until the sweep gives it up or ends, or its driver dies. A
-sweep
-announces its claims, looks who else holds or announces them, and takes those that nobody does. Of two sweeps that
-announce the same at the same time the one with the smaller run id takes it. This needs no lock, only a record that
-shows what was written to it (after Lamport's bakery algorithm, Communications of the ACM 17, 1974).
+A claim is a name, such as that of a training. It is held until the sweep has done what it names or tried it in vain,
+until the sweep ends, or until its driver dies. A sweep announces its claims, looks who else holds or announces them,
+and takes those that nobody does. Of two sweeps that announce the same at the same time the one with the smaller run id
+takes it. This needs no lock, only a record that shows what was written to it (after Lamport's bakery algorithm,
+Communications of the ACM 17, 1974).
 """
 
 import tempfile
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from analysis.recorded import ROLE
 from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
+from sweeps.stages import remove_stages
 
 CLAIMS_FILE = "claims.json"
 """Artifact of a sweep: its claims."""
@@ -85,9 +86,10 @@ class Claimant:
         return self._held & frozenset(claims)
 
     def release(self, claims: Collection[str]) -> None:
-        """Give up these, so that another sweep may take them."""
-        self._held -= frozenset(claims)
-        self._write()
+        """Hold these no longer: they are done, or were tried in vain. Another sweep may take them."""
+        if claims:
+            self._held -= frozenset(claims)
+            self._write()
 
     def holders(self, claims: Collection[str]) -> list[OtherSweep]:
         """The other sweeps that hold some of these. Those whose driver is gone are ended, and hold nothing."""
@@ -105,8 +107,10 @@ class Claimant:
         for run in self._client.search_runs([self._experiment_id], running):
             if run.info.run_id == self._run_id:
                 continue
-            if lost_driver(run) or self._silent(run):
-                end_sweep(self._client, run, self._storage_path)
+            if is_lost := lost_driver(run):
+                remove_stages(self._storage_path, run.info.run_id)
+            if is_lost or self._silent(run):
+                end_sweep(self._client, run)
             else:
                 yield OtherSweep(run, self._read(run.info.run_id))
 

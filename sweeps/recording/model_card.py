@@ -24,7 +24,7 @@ class Winner:
     search: ResolvedSearch
     race: Standing
     tried: int
-    """How many configs the search tried before the race."""
+    """How many configs the search chose from."""
     config: Config
     """As it was proven: on the whole train split."""
     test_errors: dict[int, float]
@@ -76,8 +76,8 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 | its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
 | difference, paired by seed | {difference} |
 
-Intervals are 95% confidence intervals of the mean over the seeds (Student's t). Of all trainings
-of the search, only those of these two configs read the test split.
+Intervals are 95% confidence intervals of the mean over the seeds (Student's t). No training
+read the test split before the search had chosen, but for those of the config that it is compared with.
 
 ## Limits
 

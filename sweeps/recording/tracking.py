@@ -155,9 +155,8 @@ def end_abandoned(record: Record, storage_path: str) -> None:
     for run in record.running():
         if lost_driver(run):
             if run.data.tags.get(ROLE) == "sweep":
-                end_sweep(record.client, run, storage_path)
-            else:
-                record.client.set_terminated(run.info.run_id, "KILLED")
+                remove_stages(storage_path, run.info.run_id)
+            record.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def lost_driver(run: Run) -> bool:
@@ -166,10 +165,8 @@ def lost_driver(run: Run) -> bool:
     return host == platform.node() and not Path(f"/proc/{pid}").exists()
 
 
-def end_sweep(client: MlflowClient, sweep: Run, storage_path: str) -> None:
-    """End a sweep whose driver is gone, and those of its trials that have not ended, and delete what Ray Tune wrote
-    for it."""
-    remove_stages(storage_path, sweep.info.run_id)
+def end_sweep(client: MlflowClient, sweep: Run) -> None:
+    """End a sweep whose driver is gone, and those of its trials that have not ended."""
     left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
     for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
         client.set_terminated(run.info.run_id, "KILLED")

@@ -164,9 +164,8 @@ class _Sweep:
         tried: Set[str] = set()
         while self._flush_and_check():
             still_left = set(left(self._replan()))
-            if failed := tried & still_left:
-                self._failed_claims |= failed
-                self._claimant.release(failed)
+            self._failed_claims |= tried & still_left
+            self._claimant.release(tried)
             if not (waiting := still_left - self._failed_claims):
                 return
             mine = self._claimant.take(waiting)
@@ -186,7 +185,7 @@ class _Sweep:
     def _wait_for(self, claims: Collection[str]) -> None:
         for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
             self._waited_for.add(name)
-            self._console.print(f"waiting for the sweep {name}, which does the rest")
+            self._console.print(f"waiting for the sweep {name}, which is at work on the same")
         time.sleep(WAIT_S)
 
     def _replan(self) -> SweepPlan:
@@ -222,7 +221,7 @@ class _Sweep:
         if not self._flush_and_check():
             return
         if (plan := self._replan()).search and plan.search.to_run:
-            if not self._recorder.refused:  # Tune has returned, so that Ctrl-C came between two trials
+            if not self._recorder.refused:  # then Ctrl-C came between two trials
                 self._result.interrupted = True
             return
         self._share_tables("race", lambda plan: plan.race)

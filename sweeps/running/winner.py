@@ -63,7 +63,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         plan.search.winner,
         plan.search,
         plan.race,
-        len(plan.finished),
+        len(plan.judged),
         winner_row.config,
         _test_errors(trials, winner_row.key, plan.proof_seeds),
         compared_row.config,
@@ -85,7 +85,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
-    beaten = tuple(trial for trial in plan.known if plan.proven_tag in trial.tags and trial.key != searched.key)
+    beaten = tuple(t for t in plan.known if t.key != searched.key and _has_won(t, plan.proven_tag))
     champion = trained.run_id if promotion.moves else None
     former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
     step = _Step(winner, searched, plan.proven_tag, winner_row.key, model, files, champion, former, beaten, now_ms())
@@ -131,9 +131,9 @@ class _Step:
                 delete_tag(client, former, CHAMPION)
             client.set_tag(self.champion, CHAMPION, self.model)
         for beaten in self.beaten:
-            delete_tag(client, beaten.run_id, self.proven_tag)
-            if not any(tag.startswith(PROVEN) and tag != self.proven_tag for tag in beaten.tags):
+            if not _other_proofs(beaten, self.proven_tag):
                 delete_tag(client, beaten.run_id, WINNER)
+            delete_tag(client, beaten.run_id, self.proven_tag)
         client.log_metric(trial, WINNER_METRIC, winner.test_error, self.now)
         client.set_tag(trial, WINNER, "yes")
         client.set_tag(trial, self.proven_tag, str(len(winner.test_errors)))
@@ -151,6 +151,16 @@ class _Step:
         source = f"{client.get_run(run_id).info.artifact_uri}/{self.winner.name}_model"
         tags = {KEY: self.key, SEARCH_KEY: self.searched.key}
         return client.create_model_version(self.model, source, run_id, tags=tags).version
+
+
+def _has_won(trial: TrialRecord, proven_tag: str) -> bool:
+    """Whether a trial is marked as the winner of this search, be it by a step that was cut off."""
+    return proven_tag in trial.tags or (WINNER in trial.tags and not _other_proofs(trial, proven_tag))
+
+
+def _other_proofs(trial: TrialRecord, proven_tag: str) -> bool:
+    """Whether a trial has won another search, too."""
+    return any(tag.startswith(PROVEN) and tag != proven_tag for tag in trial.tags)
 
 
 def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, float]:

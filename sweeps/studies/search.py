@@ -85,7 +85,7 @@ SEARCH = Study(
             ),
             StartPoint(
                 values={"optimizer": "muon", "muon_lr": 0.02, "muon_decay": 0.03, **GUESS},
-                source="the same at twice the rate, which was better where it was tried by hand",
+                source="the guess with Muon at twice that rate, which was better where it was tried by hand",
             ),
         ),
     ),
@@ -124,7 +124,7 @@ SEARCH_WIDE = Study(
                 *_definition.start,
                 StartPoint(
                     values=_definition.start[-1].values | {name: width.high for name, width in WIDTHS.items()},
-                    source="the report's bigger network with the same settings",
+                    source="the report's bigger network with the guess's settings for Muon at twice AdamW's rate",
                 ),
             ),
         }
