@@ -13,7 +13,7 @@ from analysis.arrays import STEP_LOSSES, traced
 from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
-from analysis.tables import network_name, setting
+from analysis.tables import HELD_OUT, network_name, setting
 from trainable.measures import LOSSES
 from trainable.study import ResolvedTable
 
@@ -147,6 +147,11 @@ class EnvelopeComparison:
     envelopes: tuple[Envelope, ...]
     tables: tuple[ResolvedTable, ...]
     """Their tables, in the same order."""
+
+    @property
+    def error(self) -> str:
+        """The held-out error of their trainings, in words."""
+        return HELD_OUT[self.tables[0].rows[0].config.held_out]
 
     @property
     def pair(self) -> tuple[Envelope, Envelope] | None:

@@ -173,11 +173,11 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
         when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
         rows.append(("the reference, in this search", f"{reference.name}: validation error {error:.4f} after {when}"))
     if published:
-        errors_by_seed = [series[-1][1] for series in published.by_seed("test_error").values()]
+        finals = list(published.last_errors().values())
         rows.append(
             (
                 "the course report's batch-norm config, in table 7",
-                f"test error after the last epoch {as_text(errors_by_seed)}, seeds {_listed(published.seeds)}, trained "
+                f"test error after the last epoch {as_text(finals)}, seeds {_listed(published.seeds)}, trained "
                 "on the whole train split",
             )
         )

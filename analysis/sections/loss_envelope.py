@@ -8,7 +8,7 @@ from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
-from analysis.tables import HELD_OUT, network_name
+from analysis.tables import network_name
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"
@@ -71,7 +71,6 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
     if not errors:
         return []
     plain, normed = (band.name for band in comparison.envelopes)
-    error = HELD_OUT[comparison.tables[0].rows[0].config.held_out]
     rows = [
         (
             each.rate,
@@ -84,9 +83,9 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
     ]
     return [
         Text(
-            f"The {error} of the same trainings after the last epoch. The difference is paired by seed; p is that of "
-            f"the paired t-test of one learning rate, not corrected for their number. "
-            f"{best_rates_text(errors, error)}"
+            f"The {comparison.error} of the same trainings after the last epoch. The difference is paired by seed; p "
+            "is that of the paired t-test of one learning rate, not corrected for their number. "
+            f"{best_rates_text(errors, comparison.error)}"
         ),
         Grid(("learning rate", plain, normed, "difference", "p"), rows),
     ]

@@ -129,14 +129,13 @@ def _envelope(data: ReportData) -> str:
     mean, half = float(np.mean(differences)), half_width(differences)
     decided = "less" if mean < 0 else "more"
     errors = errors_by_rate(comparison.tables, data.trainings)
-    error = comparison.tables[0].rows[0].config.held_out
     found = f"matters {decided}" if half is not None and abs(mean) > half else "may or may not matter less"
     return (
         f"{capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
         f"mini-batches at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} with it "
         f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}; the difference is {as_text(differences, '+.2f')}). The "
         f"choice of the learning rate {found} with batch norm there."
-        + (f" {best_rates_text(errors, HELD_OUT[error])}" if errors else "")
+        + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
     )
 
 
