@@ -18,6 +18,9 @@ from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.study import ResolvedTable
 
+LOSSY = "JPEG"
+"""An image encoding that changes pixels, as the form of a data set names it."""
+
 
 @dataclass(frozen=True)
 class ReportData:
@@ -95,6 +98,24 @@ class ReportData:
     def proofs(self) -> list[Proof]:
         """The proofs of the searches' winners."""
         return proofs(self.source, self.tables, self.trainings, self.margin, self.right)
+
+    @cached_property
+    def shown_trainings(self) -> dict[str, Replicates]:
+        """The trainings of the tables' rows by key."""
+        shown = {row.key for table in self.tables for row in table.rows}
+        return {key: training for key, training in self.trainings.items() if key in shown}
+
+    @cached_property
+    def shown_trials(self) -> list[TrialRecord]:
+        """The trials behind the tables and the searches, each once."""
+        in_tables = [trial for training in self.shown_trainings.values() for trial in training.trials]
+        searched = [trial for recorded in self.searches for trial in recorded.trials]
+        return in_tables + [trial for trial in searched if trial.key not in self.shown_trainings]
+
+    @property
+    def lossy(self) -> bool:
+        """Whether trials were trained on lossily re-encoded images, which are not the official ones pixel for pixel."""
+        return any(LOSSY in trial.tags.get("data_form", "") for trial in self.shown_trials)
 
     @property
     def data_set(self) -> str:

@@ -6,22 +6,15 @@ from analysis.origin import CHANGES, PACKAGES
 from analysis.page import Block, File, Grid, Section, Text
 from analysis.report_data import ReportData
 from analysis.searches import training_seconds
+from analysis.sections.reproduced_tables import ABOUT_LOSSY
 
 TITLE = "How these results were made"
-LOSSY = "JPEG"
-"""A data set whose form names this does not have the official images pixel for pixel."""
-ABOUT_LOSSY = (
-    "The images were read from JPEG files. They are lossily re-encoded copies, on which errors can differ from those "
-    "on the official files that the course report used. Whether this shifts all test errors was not tested."
-)
 
 
 def section(data: ReportData) -> Section:
     """Each distinct value of what was recorded of the trials behind the report, and how far repeated trainings lie
     apart."""
-    shown = {row.key for table in data.tables for row in table.rows}
-    trials = [trial for key, each in data.trainings.items() if key in shown for trial in each.trials]
-    trials += [trial for recorded in data.searches for trial in recorded.trials if trial.key not in shown]
+    trials = data.shown_trials
 
     def values(tag: str) -> str:
         return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
@@ -45,13 +38,10 @@ def section(data: ReportData) -> Section:
         ("commit", values("git_commit")),
     ]
     made = Section(TITLE, [Grid(("", ""), rows)])
-    if LOSSY in values("data_form"):
+    if data.lossy:
         made.blocks.append(Text(ABOUT_LOSSY))
     spreads = [
-        spread
-        for training in data.trainings.values()
-        if training.key in shown
-        for spread in training.spreads(training.config.held_out)
+        spread for training in data.shown_trainings.values() for spread in training.spreads(training.config.held_out)
     ]
     if spreads:
         made.blocks.append(

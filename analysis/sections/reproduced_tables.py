@@ -38,6 +38,10 @@ HOW_TO_JUDGE = (
     "one little. The intervals say what another training would give, on the same test split. Its 10,000 images alone "
     "leave an error of 0.3 uncertain by 0.009."
 )
+ABOUT_LOSSY = (
+    "Our images are lossily re-encoded copies (JPEG) of the official ones that the course report used. How much of the "
+    "differences comes from that was not tested."
+)
 
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
 
@@ -47,6 +51,8 @@ def section(data: ReportData) -> Section:
     blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
+        if data.lossy:
+            blocks.append(Text(ABOUT_LOSSY))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
         file = draw_tables(ablations, data.folder / "tables.png")
         blocks.append(Picture(file, "The errors of each row, reported and reproduced."))

@@ -67,6 +67,7 @@ def _reproduction(data: ReportData) -> str:
         )
         + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
         + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
+        + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
     )
 
 
