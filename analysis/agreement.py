@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import median
 
 import numpy as np
@@ -31,8 +32,10 @@ class Agreement:
     """Printed errors that have one of ours beside them."""
     reproduced: int
     not_reproduced: int
+    learned: int
+    """Printed errors beside rows of which every training learned. The rest stayed at chance and counts no further."""
     higher: int
-    """How many of ours are above the printed one."""
+    """Of how many of these ours is above the printed one."""
     median_shift: float
     """Ours minus the printed one."""
     shift: InterquartileMean | None
@@ -42,6 +45,12 @@ class Agreement:
     def unjudged(self) -> int:
         """How many have no prediction interval: one seed, or a training that stayed at chance."""
         return self.printed - self.reproduced - self.not_reproduced
+
+    @property
+    def shift_text(self) -> str:
+        """How our errors lie beside the printed ones, in a sentence."""
+        rows = f"the {self.learned} whose trainings learned" if self.learned < self.printed else str(self.printed)
+        return f"Ours are higher in {self.higher} of {rows}, with a median difference of {self.median_shift:+.4f}."
 
     @property
     def chance_p(self) -> float:
@@ -118,11 +127,18 @@ def _comparable_rows(tables: Sequence[ReproducedTable]) -> list[tuple[Reproduced
 
 def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
     judged = Counter(judge(cell, printed) for cell, printed in figures)
-    shifts = [cell.mean - printed for cell, printed in figures]
-    higher = sum(shift > 0 for shift in shifts)
-    by_seed = [[minimum - printed for minimum in cell.minima] for cell, printed in figures if not cell.at_chance]
-    shift = interquartile_mean(by_seed)
-    return Agreement(split, len(figures), judged[Judgement.YES], judged[Judgement.NO], higher, median(shifts), shift)
+    learned = [(cell, printed) for cell, printed in figures if not cell.at_chance]
+    shifts = [cell.mean - printed for cell, printed in learned]
+    return Agreement(
+        split,
+        printed=len(figures),
+        reproduced=judged[Judgement.YES],
+        not_reproduced=judged[Judgement.NO],
+        learned=len(learned),
+        higher=sum(shift > 0 for shift in shifts),
+        median_shift=median(shifts or [nan]),
+        shift=interquartile_mean([[minimum - printed for minimum in cell.minima] for cell, printed in learned]),
+    )
 
 
 def interquartile_mean(rows: Sequence[Sequence[float]]) -> InterquartileMean | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from analysis.intervals import as_text
-from analysis.proof import PairedDifference, paired_difference
 from analysis.replicates import Replicates
+from analysis.t_tests import PairedDifference, paired_difference
 from trainable.study import ResolvedTable
 
 
@@ -41,13 +41,22 @@ def errors_by_rate(tables: Sequence[ResolvedTable], trainings: Mapping[str, Repl
 
 
 def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
-    """What batch norm does to the error where each network has its best learning rate, in a sentence."""
-    plain = min(errors, key=lambda each: fmean(each.plain.values()))
-    normed = min(errors, key=lambda each: fmean(each.normed.values()))
-    best = RateErrors("", plain.plain, normed.normed).difference
+    """What batch norm does to the error where each network has its best learning rate, and how far the errors at the
+    rates lie apart, in sentences. `errors` are in the order of the rates."""
+    plain = [fmean(each.plain.values()) for each in errors]
+    normed = [fmean(each.normed.values()) for each in errors]
+    best_plain, best_normed = plain.index(min(plain)), normed.index(min(normed))
+    best = paired_difference(errors[best_normed].normed, errors[best_plain].plain)
     difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
+    ends = [
+        f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried."
+        for network, index in (("without", best_plain), ("with", best_normed))
+        if len(errors) > 1 and index in (0, len(errors) - 1)
+    ]
     return (
-        f"At the best of {len(errors)} learning rates for each network, the {error} is "
-        f"{fmean(plain.plain.values()):.4f} without batch norm ({plain.rate}) and {fmean(normed.normed.values()):.4f} "
-        f"with it ({normed.rate}){difference}. The rates are chosen by these errors, which makes both a little too low."
+        f"At the best of {len(errors)} learning rates for each network, the {error} is {min(plain):.4f} without batch "
+        f"norm ({errors[best_plain].rate}) and {min(normed):.4f} with it ({errors[best_normed].rate}){difference}. The "
+        f"rates are chosen by these errors, which makes both a little too low.{''.join(ends)} Between the best and the "
+        f"worst of the rates the {error} differs by {max(plain) - min(plain):.4f} without batch norm and by "
+        f"{max(normed) - min(normed):.4f} with it."
     )

@@ -12,7 +12,7 @@ from analysis.crossed import Right
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.recorded import Source
 from analysis.replicates import Replicates
-from analysis.t_tests import paired_t_p
+from analysis.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.storage import PREDICTIONS, entries_under
@@ -49,9 +49,11 @@ class Proven:
     """One config of a proof."""
 
     name: str
+    key: str
     config: Config
     errors: dict[int, float]
-    """The test error after the last epoch, by seed."""
+    """The test error after the last epoch, by seed. Where a seed was trained more than once, it is that of the training
+    whose predictions are recorded."""
     plain: dict[int, Predicted]
     """By seed, where the record has them."""
     flipped: dict[int, Predicted]
@@ -75,14 +77,15 @@ class Proof:
     missing: tuple[str, ...]
     """The names of the differences that are asked for and not trained."""
 
+    @property
+    def difference(self) -> PairedDifference:
+        """The winner's test error minus that of the config that it is compared with."""
+        return paired_difference(self.winner.errors, self.compared.errors)
 
-@dataclass(frozen=True)
-class PairedDifference:
-    """The winner's error minus that of the compared config, paired by seed."""
-
-    values: tuple[float, ...]
-    p: float | None
-    """Of the paired t-test; None for fewer than two seeds, and where all seeds differ by the same."""
+    @property
+    def flipped_difference(self) -> PairedDifference:
+        """The same with test-time flips."""
+        return paired_difference(self.winner.flipped_errors, self.compared.flipped_errors)
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,6 @@ def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:
     return [table for table in tables if table.measure == PREDICTED_CLASSES.name and len(table.rows) > 1]
 
 
-def paired_difference(winner: Mapping[int, float], compared: Mapping[int, float]) -> PairedDifference:
-    """The difference for the seeds that both have."""
-    values = tuple(winner[seed] - compared[seed] for seed in sorted(winner.keys() & compared.keys()))
-    return PairedDifference(values, paired_t_p(values, "two-sided"))
-
-
 def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) -> list[McNemar]:
     """The test for each seed that both have."""
     tests = []
@@ -200,5 +197,5 @@ def _proven(source: Source, name: str, trained: Replicates) -> Proven:
                 for kind, into in (("", plain), ("flipped_", flipped)):
                     made = Predicted(arrays["labels"], of_seed[f"{kind}classes"], of_seed[f"{kind}confidences"])
                     into.setdefault(seed, made)
-    errors = trained.last_errors()
-    return Proven(name, trained.config, errors, dict(sorted(plain.items())), dict(sorted(flipped.items())))
+    errors = trained.last_errors() | {seed: predicted.error for seed, predicted in plain.items()}
+    return Proven(name, trained.key, trained.config, errors, dict(sorted(plain.items())), dict(sorted(flipped.items())))

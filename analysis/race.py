@@ -5,7 +5,6 @@ The seed that a config was searched with does not count in it: the best of many 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import nan
 
 from analysis.recorded import VAL_ERROR, TrialRecord, errors_by_seed
 from analysis.t_tests import paired_t_p
@@ -22,13 +21,13 @@ class Racer:
     config: Config
     errors: dict[int, float]
     """The recorded validation error after the last epoch by seed of the race."""
-    p: float = nan
-    """The p value of the test against the leader that dropped it; NaN where it was not dropped."""
+    p: float | None = None
+    """The p value of the test against the leader that dropped it; None where it was not dropped."""
 
     @property
     def dropped(self) -> bool:
         """Whether a test has dropped it."""
-        return self.p == self.p
+        return self.p is not None
 
     def mean(self, seeds: Iterable[int]) -> float:
         """The mean error over these seeds."""
@@ -93,11 +92,10 @@ def _tested(racer: Racer, leader: Racer, seeds: Sequence[int], alpha: float) -> 
     if racer.dropped or racer is leader:
         return racer
     p = behind_p(racer.errors, leader.errors, seeds)
-    return replace(racer, p=p) if p < alpha else racer
+    return racer if p is None or p >= alpha else replace(racer, p=p)
 
 
-def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable[int]) -> float:
-    """The p value of the one-sided paired t-test that `errors` are not above `better` on these seeds; NaN where all
-    seeds differ by the same, or where there are fewer than two."""
-    p = paired_t_p([errors[seed] - better[seed] for seed in seeds], "greater")
-    return nan if p is None else p
+def behind_p(errors: dict[int, float], better: dict[int, float], seeds: Iterable[int]) -> float | None:
+    """The p value of the one-sided paired t-test that `errors` are not above `better` on these seeds; None where all
+    seeds differ by the same, and for fewer than two."""
+    return paired_t_p([errors[seed] - better[seed] for seed in seeds], "greater")

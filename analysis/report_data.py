@@ -18,8 +18,8 @@ from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.study import ResolvedTable
 
-LOSSY = "JPEG"
-"""An image encoding that changes pixels, as the form of a data set names it."""
+LOSSY = ("JPEG", "WEBP", "GIF")
+"""Image encodings that can change pixels, as the form of a data set names them."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class ReportData:
 
     @property
     def lossy(self) -> bool:
-        """Whether trials were trained on lossily re-encoded images, which are not the official ones pixel for pixel."""
-        return any(LOSSY in trial.tags.get("data_form", "") for trial in self.shown_trials)
+        """Whether trials read their images from files that may be lossy copies of the official ones."""
+        return any(name in trial.tags.get("data_form", "") for trial in self.shown_trials for name in LOSSY)
 
     @property
     def data_set(self) -> str:

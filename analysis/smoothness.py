@@ -5,8 +5,8 @@ training's probes are (probes, step sizes, 3): the loss there, the distance of t
 and that distance over the length of the step (effective beta-smoothness).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -24,6 +24,20 @@ SUMMARY_HEADER = (
     "beta-smoothness at the longest step",
 )  # fmt: skip
 AT_CHANCE = " (at chance)"
+
+
+@dataclass(frozen=True)
+class ProbeMedians:
+    """Medians over the probes of a training, or the mean of several trainings' medians."""
+
+    loss_range: float
+    """The largest minus the smallest loss over the step sizes."""
+    predictiveness_range: float
+    """The same of the distance of the gradient from the one at the start."""
+    largest_beta: float
+    """The largest effective beta-smoothness over the step sizes."""
+    longest_beta: float
+    """Effective beta-smoothness at the longest step."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +130,17 @@ def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
     probes by seed. Each cell is the mean of the seeds' medians with its interval."""
     rows = []
     for name, by_seed in probes.items():
-        values = [medians(measured) for measured in by_seed.values()]
+        values = [astuple(medians(measured)) for measured in by_seed.values()]
         rows.append([name, str(len(by_seed)), *(as_text(each, ".4g") for each in zip(*values, strict=True))])
     return rows
 
 
-def medians(measured: np.ndarray) -> list[float]:
-    """The medians over one training's probes that `SUMMARY_HEADER` names."""
+def medians(measured: np.ndarray) -> ProbeMedians:
+    """The medians over one training's probes, (probes, step sizes, 3)."""
     low, high = measured.min(1), measured.max(1)
-    return np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist()
+    return ProbeMedians(*np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist())
+
+
+def mean_medians(trainings: Iterable[np.ndarray]) -> ProbeMedians:
+    """The mean of the medians of several trainings."""
+    return ProbeMedians(*np.mean([astuple(medians(measured)) for measured in trainings], axis=0).tolist())

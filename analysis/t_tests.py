@@ -1,6 +1,6 @@
 """The t-tests of a mean difference: is there any, and is it surely too small to matter?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -24,6 +24,21 @@ class TTests:
     """Two-sided, of the hypothesis that there is no difference: the paired t-test."""
     equivalence_p: float
     """Of the hypothesis that the difference is at least as large as the margin, on either side."""
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The errors of one config minus those of another, paired by seed."""
+
+    values: tuple[float, ...]
+    p: float | None
+    """Of the paired t-test; None for fewer than two seeds, and where all seeds differ by the same."""
+
+
+def paired_difference(errors: Mapping[int, float], reference: Mapping[int, float]) -> PairedDifference:
+    """The errors minus the reference's, for the seeds that both have."""
+    values = tuple(errors[seed] - reference[seed] for seed in sorted(errors.keys() & reference.keys()))
+    return PairedDifference(values, paired_t_p(values, "two-sided"))
 
 
 def paired_t_p(differences: Sequence[float], alternative: Literal["two-sided", "greater"]) -> float | None:

@@ -124,6 +124,15 @@ def test_a_row_with_an_invalid_field_is_named() -> None:
         plan(Study(name="mine", title="mine", tables=(table,)))
 
 
+@pytest.mark.parametrize("measure", ["losses", "probe"])
+def test_rows_that_are_compared_step_by_step_have_as_many_steps(measure: str) -> None:
+    rows = (Row(name="small", change={"batch_size": 64}), Row(name="large"))
+    table = Table(number="90", slug="batch", title="Batch size", varies="batch", rows=rows, measure=measure)
+    with pytest.raises(UsageError, match="table 90, row large: batch_size, epochs and protocol must be those of row"):
+        plan(Study(name="batch", title="Batch size", tables=(table,)))
+    assert plan(Study(name="batch", title="Batch size", tables=(table.model_copy(update={"measure": ""}),)))
+
+
 def test_reported_figures_are_the_printed_ones() -> None:
     """Against the report, not against the code: the columns' sums over all rows but the baseline's copies."""
     rows = [row for table in TABLES.tables for row in table.rows if row.change]

@@ -21,7 +21,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 class Config(BaseModel):
     """Everything that decides what a training computes, and nothing else.
 
-    The defaults are the report's baseline: a config is described by the fields that differ from it. Raises
+    The defaults are the course report's baseline: a config is described by the fields that differ from it. Raises
     `pydantic.ValidationError` for a bad value or an unknown field, with the field's name and what is allowed.
     """
 
@@ -30,7 +30,7 @@ class Config(BaseModel):
     data: DataName = "cifar10"
     """The data set."""
     protocol: Protocol = "A"
-    """A: train on the whole train split and watch the test error, as the report did. B: hold out a fixed,
+    """A: train on the whole train split and watch the test error, as the course report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
     network: Literal["cnn", "vgg-a"] = "cnn"
     """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier."""

@@ -23,8 +23,6 @@ class Measure:
     """A recorded trial must have one of these files: they hold the measurement or what it is computed from."""
     probe_every: int | None = None
     """Steps between probes along the gradient; None where the training is not probed."""
-    predictions: bool = False
-    """Whether the training leaves `storage.PREDICTIONS`."""
     only_seed: int | None = None
     """The one seed that is measured; None for all seeds."""
     after_training: bool = False
@@ -58,7 +56,7 @@ LOSS_SURFACE = Measure(
 """The loss around the trained weights."""
 CORRECT_IMAGES = Measure("correct", files=(CORRECT,))
 """Which held-out images the last epoch classified correctly."""
-PREDICTED_CLASSES = Measure("predictions", files=(PREDICTIONS,), predictions=True, errors_shown=False)
+PREDICTED_CLASSES = Measure("predictions", files=(PREDICTIONS,), errors_shown=False)
 """The class and the confidence that each network gives each held-out image: the proof of a search's winner."""
 DIFFERENCES = Measure("differences", errors_shown=False)
 """What each difference of a search's winner is worth: the rows have one of them taken back."""

@@ -14,21 +14,22 @@ HEADER = ("table", "row", "metric", "epoch", "mean", "minimum", "maximum", "seed
 
 
 def shared_limits(tables: Sequence[ReproducedTable], trainings: Mapping[str, Replicates]) -> tuple[float, float]:
-    """The lower and the upper end of an axis that holds all errors of the tables, so that their figures share it."""
+    """The lower and the upper end of an axis that holds all train errors of the tables, so that their figures share
+    it."""
     tops = [
-        trainings[row.key].curves(metric).max() for each in tables for row in each.rows
-        for metric in _metrics(each.table) if row.key in trainings
-    ]  # fmt: skip
+        trainings[row.key].curves("train_error").max() for each in tables for row in each.rows if row.key in trainings
+    ]
     return 0.0, 1.05 * max(tops, default=1.0)
 
 
 def draw_curves(
-    reproduced: ReproducedTable, trainings: Mapping[str, Replicates], file: Path, y_limits: tuple[float, float]
+    reproduced: ReproducedTable, trainings: Mapping[str, Replicates], file: Path, train_limits: tuple[float, float]
 ) -> Path:
     """The train error and the held-out error of each row: the seeds' mean, a band from the lowest to the highest seed,
-    and a hollow diamond at the printed minimum."""
+    and a hollow diamond at the printed minimum. The axis of the held-out error fits the table, because held-out errors
+    lie close together."""
     table = reproduced.table
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     rows = []
     for axis, (metric, label) in zip(axes, _metrics(table).items(), strict=True):
         for index, row in enumerate(reproduced.rows):
@@ -47,9 +48,10 @@ def draw_curves(
                 (table.number, row.name, metric, epoch, float(m), float(a), float(b), len(curves))
                 for epoch, m, a, b in zip(epochs, mean, low, high, strict=True)
             ]
-        axis.set(xlabel="epoch", ylabel=label, ylim=y_limits)
+        axis.set(xlabel="epoch", ylabel=label)
         axis.set_xticks(_ticks(max(row.config.epochs for row in table.rows)))
         axis.grid(alpha=0.3)
+    axes[0].set_ylim(train_limits)
     if reproduced.comparable:
         axes[0].plot([], [], "D", fillstyle="none", color="grey", markersize=6, label="reported minimum")
     figure.suptitle(f"{table.title}: {reproduced.data}, the seeds' mean and range", fontsize=10)

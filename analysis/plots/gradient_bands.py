@@ -33,7 +33,7 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: 
             if column < 2:
                 axis.fill_between(
                     steps, low, high, facecolor=(style["color"], 0.3), edgecolor=style["color"], linewidth=0.6,
-                    hatch=HATCHES[index], label=name,
+                    hatch=HATCHES[index % len(HATCHES)], label=name,
                 )  # fmt: skip
             else:
                 axis.plot(steps, high, label=name, linewidth=1, **style)

@@ -8,10 +8,12 @@ from pathlib import Path
 import optuna
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
+from scipy import stats
 
 from analysis.plots.style import COLORS, save
 from analysis.recorded import VAL_ERROR, TrialRecord
@@ -19,6 +21,9 @@ from analysis.searches import RecordedSearch, val_errors
 
 LEAST_TRIALS = 5
 """With fewer trials the parameters are not weighed."""
+BEST_SHARE = 0.1
+"""The share of the trials that count as the best ones, but for searches where these would be fewer than
+`LEAST_TRIALS`."""
 COLUMNS = 5
 PARALLEL_AXES = 6
 """The parallel coordinates show so many parameters at most: the most important ones."""
@@ -39,12 +44,15 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
             group = [t for t in trials if t.complete == complete and recorded.value(t, name) is not None]
             positions = [position(recorded.value(trial, name)) for trial in group]
             axis.plot(positions, [_last(trial) for trial in group], marker, color=color, label=label, markersize=5)
-        axis.set_xlabel(name)
+        axis.set(xlabel=name, yscale="log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(space) :]:
         axis.set_axis_off()
     for axis in axes[:, 0]:
-        axis.set_ylabel("validation error")
+        axis.set_ylabel("last validation error")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(recorded.description, fontsize=10)
     rows = [
@@ -54,30 +62,31 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
 
 
 def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
-    """The share of each parameter in the variance of the error at the first rung, by Optuna's fANOVA (Hutter et al.
-    2014, "An efficient approach for assessing hyperparameter importance")."""
+    """How much each parameter matters to whether a trial is among the best at the first rung (see `by_importance`)."""
     shares = _importances(_study_at_first_rung(recorded))
     figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(shares)), layout="constrained")
     axis.barh(list(shares), list(shares.values()), color=COLORS[1])
     axis.invert_yaxis()
-    axis.set(xlabel=f"share of the variance of the validation error after epoch {recorded.first_rung}", xlim=(0, 1))
+    axis.set(xlabel=f"importance for being among the best after epoch {recorded.first_rung}", xlim=(0, 1))
     axis.set_title(_title(recorded), fontsize=10)
-    return save(figure, file, ("parameter", "share"), shares.items())
+    return save(figure, file, ("parameter", "importance"), shares.items())
 
 
 def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
-    """Each trial as a line from its error at the first rung through its values of the most important parameters, by
-    Optuna."""
+    """Each trial as a line from its rank by the error at the first rung, 1 for the lowest, through its values of the
+    most important parameters, by Optuna."""
     study, epoch = _study_at_first_rung(recorded), recorded.first_rung
     chosen = list(_importances(study))[:PARALLEL_AXES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axis = optuna.visualization.matplotlib.plot_parallel_coordinate(
-            study, params=chosen, target_name=f"error after epoch {epoch}"
+            study, params=chosen, target_name=f"rank after epoch {epoch}"
         )
     axis.set_title(_title(recorded), fontsize=10)
     figure = axis.get_figure(root=True)
     assert figure is not None
+    for label in (label for each in figure.axes for label in each.get_yticklabels()):
+        label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})  # lines cross the labels
     figure.set_size_inches(12, 4.5)
     figure.tight_layout()
     rows = [
@@ -96,7 +105,12 @@ def can_weigh_parameters(recorded: RecordedSearch) -> bool:
 
 def by_importance(recorded: RecordedSearch) -> list[str]:
     """The parameters in which the trials differ, the most important first; in the space's order where they cannot be
-    weighed."""
+    weighed.
+
+    The weights are those of PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), as Optuna has it: how far a parameter's
+    values in the best trials differ from those in all. They sum to 1. Only the order of the errors counts, so that a
+    trial which failed to learn does not outweigh the rest, and parameters with conditions are weighed, too.
+    """
     if not can_weigh_parameters(recorded):
         return list(recorded.varied)
     return list(_importances(_study_at_first_rung(recorded)))
@@ -123,18 +137,22 @@ def _scale(axis: Axes, distribution: BaseDistribution) -> Callable:
 
 
 def _study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
-    study, space = optuna.create_study(), recorded.varied
-    for trial in recorded.at_first_rung:
+    """The trials with their ranks by the error at the first rung."""
+    study, space, trials = optuna.create_study(), recorded.varied, recorded.at_first_rung
+    ranks = stats.rankdata([_error_at(trial, recorded.first_rung) for trial in trials])
+    for trial, rank in zip(trials, ranks.tolist(), strict=True):
         params = {name: value for name in space if (value := recorded.value(trial, name)) is not None}
         distributions = {name: space[name] for name in params}
-        error = _error_at(trial, recorded.first_rung)
-        told = create_trial(state=TrialState.COMPLETE, value=error, params=params, distributions=distributions)
+        told = create_trial(state=TrialState.COMPLETE, value=rank, params=params, distributions=distributions)
         study.add_trial(told)
     return study
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    best = min(0.5, max(BEST_SHARE, LEAST_TRIALS / len(study.trials)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))
 
 
 def _title(recorded: RecordedSearch) -> str:

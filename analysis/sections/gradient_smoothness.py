@@ -1,5 +1,7 @@
 """The smoothness of the loss along the gradient, without and with batch norm (2)."""
 
+from dataclasses import astuple
+
 from analysis.csv_file import write_csv
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.gradient_bands import draw_smoothness
@@ -41,7 +43,9 @@ def section(data: ReportData) -> Section:
 def _arm(data: ReportData, arm: SmoothnessArm) -> list[Block]:
     """The picture of the lowest seed that all networks have, and the medians of all seeds."""
     values = [
-        (network.name, seed, *medians(probes)) for network in arm.networks for seed, probes in network.probes.items()
+        (network.name, seed, *astuple(medians(probes)))
+        for network in arm.networks
+        for seed, probes in network.probes.items()
     ]
     write_csv(data.folder / f"{arm.slug}-medians.csv", ("network", "seed", *SUMMARY_HEADER[2:]), values)
     blocks: list[Block] = []

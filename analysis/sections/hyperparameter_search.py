@@ -8,7 +8,7 @@ from analysis.intervals import as_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
-from analysis.recorded import VAL_ERROR, WINNER_METRIC
+from analysis.recorded import VAL_ERROR, WINNER_METRIC, ranked
 from analysis.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch, training_seconds, undefined_searches, val_errors
@@ -71,23 +71,31 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     if not recorded.varied:
         return [*blocks, Text("Missing: the trials do not differ, so there are no parameters to compare.")]
     slices = draw_slices(recorded, file("slices"))
-    blocks.append(Picture(slices, "The validation error by each parameter, over the whole space."))
+    blocks.append(
+        Picture(
+            slices,
+            "The last validation error of each trial by each parameter, over the whole space. A trial that ASHA "
+            "stopped trained for fewer epochs.",
+        )
+    )
     if not can_weigh_parameters(recorded):
         return [*blocks, Text("Missing: too few different trials to weigh the parameters.")]
     return [
         *blocks,
         Text(
             f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung. Every trial "
-            "reaches it; ASHA chose those that go on, so later errors would compare unlike trials."
+            "reaches it; ASHA chose those that go on, so later errors would compare unlike trials. The sampler chose "
+            "the values, so that parameters which it hardly varied weigh little here, whatever they would do."
         ),
         Picture(
             draw_importances(recorded, file("importance")),
-            f"The importance of each parameter (fANOVA) for the error after epoch {recorded.first_rung}.",
+            "How much each parameter matters to whether a trial is among the best after epoch "
+            f"{recorded.first_rung} (PED-ANOVA, Watanabe et al. 2023).",
         ),
         Picture(
             draw_parallel(recorded, file("parallel")),
-            f"The error after epoch {recorded.first_rung} and the values of the most important parameters, a line for "
-            "each trial.",
+            f"The rank by the error after epoch {recorded.first_rung}, 1 for the lowest, and the values of the most "
+            "important parameters, a line for each trial.",
         ),
     ]
 
@@ -101,7 +109,8 @@ def _race(recorded: RecordedSearch) -> list[Block]:
     for racer in sorted(race.racers, key=lambda racer: (-len(racer.errors), sum(racer.errors.values()))):
         raced = {seed: error for seed, error in racer.errors.items() if seed in race.seeds}
         errors = list(raced.values())
-        end = f"dropped, p {racer.p:.3f}" if racer.dropped else "wins" if racer is race.winner else "not dropped"
+        kept = "lowest mean: wins" if racer is race.winner else "not dropped"
+        end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
         rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
@@ -167,7 +176,7 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
     ]  # fmt: skip
     if earlier := recorded.earlier_winners:
         errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
-        rows.append(("test errors of earlier winners, when there were fewer trials", errors))
+        rows.append(("test errors of earlier winners, known when the search went on", errors))
     if (reference := recorded.reference) and val_errors(reference):
         epoch, error = val_errors(reference)[-1]
         when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
@@ -185,10 +194,11 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
 
 
 def _optimism(recorded: RecordedSearch) -> str:
-    """How the winner's validation error stands among those of all trials."""
-    lowest = recorded.best
-    if lowest is None or recorded.winner in (lowest, *recorded.borrowed):
-        return f"optimistic, as the lowest of {len(recorded.complete)}"
+    """How the winner's validation error stands among those of all configs that ran to their last epoch."""
+    searched = ranked([*recorded.trials, *recorded.borrowed])
+    lowest = searched[0]
+    if recorded.winner is lowest:
+        return f"optimistic, as the lowest of {len(searched)}"
     return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
 
 

@@ -8,7 +8,6 @@ from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
-from analysis.tables import network_name
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"
@@ -25,11 +24,11 @@ def section(data: ReportData) -> Section:
     """The bands of networks that were trained alike, a subsection each, and their heights by range of epochs."""
     made = Section(TITLE, [Text(ABOUT)])
     tables = [table for table in data.tables if table.measure == LOSSES.name]
-    recorded = {band.name for comparison in data.envelopes for band in comparison.envelopes}
+    recorded = {table.number for comparison in data.envelopes for table in comparison.tables}
     made.blocks += [
         Text(f"Missing: {table.title}; its trainings are not all recorded.")
         for table in tables
-        if network_name(table) not in recorded
+        if table.number not in recorded
     ]
     if not tables:
         made.blocks.append(Text("Missing: no sweep with the study `envelope` is recorded."))

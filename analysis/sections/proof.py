@@ -10,7 +10,7 @@ from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
-from analysis.proof import BINS, Predicted, Proof, Proven, calibration_error, mcnemar, paired_difference, proof_tables
+from analysis.proof import BINS, Predicted, Proof, calibration_error, mcnemar, proof_tables
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT, setting
 from trainable.data import class_names
@@ -47,22 +47,16 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
         blocks.append(Text("Missing: what the trainings predict, for the tests on single images."))
     blocks += _differences(data, proof)
     for config in pair:
-        if layers := layers_of(data.source, data.trainings[_key(proof, config)]):
+        if layers := layers_of(data.source, data.trainings[config.key]):
             blocks += kernel_pictures(layers, f"{proof.table.slug} {config.name}", data.folder)
         else:
             blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
 
 
-def _key(proof: Proof, config: Proven) -> str:
-    return next(row.key for row in proof.table.rows if row.name == config.name)
-
-
 def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Header and rows: both configs' test errors, plain and with flips, and their paired differences."""
-    pair = (proof.winner, proof.compared)
-    plain = paired_difference(*(config.errors for config in pair))
-    flipped = paired_difference(*(config.flipped_errors for config in pair))
+    plain, flipped = proof.difference, proof.flipped_difference
     rows = [
         *(
             (
@@ -70,7 +64,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
                 _errors_text(config.errors),
                 _errors_text(config.flipped_errors),
             )
-            for config in reversed(pair)
+            for config in (proof.compared, proof.winner)
         ),
         (
             "winner minus reference",

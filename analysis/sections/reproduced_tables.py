@@ -39,8 +39,8 @@ HOW_TO_JUDGE = (
     "leave an error of 0.3 uncertain by 0.009."
 )
 ABOUT_LOSSY = (
-    "Our images are lossily re-encoded copies (JPEG) of the official ones that the course report used. How much of the "
-    "differences comes from that was not tested."
+    "Our images were lossily re-encoded; the course report used the official ones. How much of the differences comes "
+    "from that was not tested."
 )
 
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
@@ -55,7 +55,7 @@ def section(data: ReportData) -> Section:
             blocks.append(Text(ABOUT_LOSSY))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
         file = draw_tables(ablations, data.folder / "tables.png")
-        blocks.append(Picture(file, "The errors of each row, reported and reproduced."))
+        blocks.append(Picture(file, "The held-out errors of each row, reported and reproduced."))
     if not_reproduced := disagreements(data.reproduced):
         rows = [
             (
@@ -100,8 +100,7 @@ def _agreement(agreement: Agreement) -> str:
         f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the "
         f"prediction interval, {agreement.not_reproduced} do not"
         + (f", {unjudged} cannot be judged (one seed, or a training that stayed at chance)" if unjudged else "")
-        + f".{_chance(agreement)} Ours are higher in {agreement.higher} of {agreement.printed}; the median of ours "
-        f"minus the printed one is {agreement.median_shift:+.4f}."
+        + f".{_chance(agreement)} {agreement.shift_text}"
         + (_shift(agreement.shift) if agreement.shift else "")
     )
 

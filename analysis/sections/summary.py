@@ -1,6 +1,7 @@
 """The report's first section: a few plain sentences, each with one result and a link to its details."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from analysis.sections import (
     reproduced_tables,
 )
 from analysis.sections import proof as proof_section
-from analysis.smoothness import medians
-from analysis.tables import HELD_OUT, capital
+from analysis.smoothness import mean_medians
+from analysis.tables import BASELINE, HELD_OUT, capital
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
@@ -66,7 +67,7 @@ def _reproduction(data: ReportData) -> str:
             else ""
         )
         + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
-        + f". Ours are higher in {test.higher} of {test.printed}, with a median difference of {test.median_shift:+.4f}."
+        + f". {test.shift_text}"
         + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
     )
 
@@ -99,9 +100,10 @@ def _s(names: list[str]) -> str:
 
 
 def _batch_norm(data: ReportData) -> str:
-    effect = next((effect for effect in data.effects if effect.config.ablation == BATCH_NORM), None)
-    if effect is None:
+    effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
+    if not effects:
         return ""
+    effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision)
     error = HELD_OUT[effect.config.held_out]
     verb = "lowers" if effect.mean < 0 else "raises"
     certainty = "more than chance explains" if effect.established else "too little to exclude chance"
@@ -113,8 +115,8 @@ def _batch_norm(data: ReportData) -> str:
         low, high = effect.crossed
         images = f" Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}."
     return (
-        f"Batch norm {verb} the {error} after the last epoch by {abs(effect.mean):.4f} in the mean over {seeds} "
-        f"seed{'s' * (seeds > 1)}, which is {certainty}.{images}"
+        f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {error} after the last epoch by "
+        f"{abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, which is {certainty}.{images}"
     )
 
 
@@ -130,12 +132,12 @@ def _envelope(data: ReportData) -> str:
     mean, half = float(np.mean(differences)), half_width(differences)
     decided = "less" if mean < 0 else "more"
     errors = errors_by_rate(comparison.tables, data.trainings)
-    found = f"matters {decided}" if half is not None and abs(mean) > half else "may or may not matter less"
+    found = f"depends {decided}" if half is not None and abs(mean) > half else "may or may not depend less"
     return (
-        f"{capital(pair[0].name)} ({comparison.setting}): from the lowest to the highest, the training losses of "
-        f"mini-batches at different learning rates lie {plain:.2f} apart without batch norm and {norm:.2f} with it "
-        f"(mean over {range_text(*ranges(pair[0].epochs)[-1])}; the difference is {as_text(differences, '+.2f')}). The "
-        f"choice of the learning rate {found} with batch norm there."
+        f"{capital(pair[0].name)} ({comparison.setting}): the largest minus the smallest of the mini-batch losses at "
+        f"{len(pair[0].rates)} learning rates, averaged over {range_text(*ranges(pair[0].epochs)[-1])}, is {plain:.2f} "
+        f"without batch norm and {norm:.2f} with it (the difference is {as_text(differences, '+.2f')}). The training "
+        f"loss {found} on the learning rate with batch norm there."
         + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
     )
 
@@ -148,19 +150,20 @@ def _smoothness(data: ReportData) -> str:
             for has in (False, True)
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
-            before, after = (
-                np.mean([medians(probes) for probes in network.probes.values()], axis=0) for (network,) in (plain, norm)
-            )
+            before, after = (mean_medians(network.probes.values()) for (network,) in (plain, norm))
             compared.append(
-                f"With {arm.optimizer}, the range of the loss is {after[0]:.2g} with batch norm and {before[0]:.2g} "
-                f"without, gradient predictiveness {after[1]:.2g} and {before[1]:.2g}, and beta-smoothness at the "
-                f"longest step {after[3]:.3g} and {before[3]:.3g}."
+                f"With {arm.optimizer}, the range of the loss is {before.loss_range:.2g} without batch norm and "
+                f"{after.loss_range:.2g} with it, that of gradient predictiveness {before.predictiveness_range:.2g} "
+                f"and {after.predictiveness_range:.2g}, the largest beta-smoothness {before.largest_beta:.3g} and "
+                f"{after.largest_beta:.3g}, and beta-smoothness at the longest step {before.longest_beta:.3g} and "
+                f"{after.longest_beta:.3g}."
             )
     if not compared:
         return ""
     return (
-        "Three measures of how the loss changes along the gradient, over steps of 1/2 to 4 times the learning rate; a "
-        f"lower one is smoother. {' '.join(compared)}"
+        "How much the loss and its gradient change along the gradient, over steps of 1/2 to 4 times the learning rate; "
+        "a lower figure is smoother, and the first three are those of Santurkar et al. 2018. "
+        f"{' '.join(compared)}"
     )
 
 
@@ -174,10 +177,12 @@ def _search(data: ReportData) -> str:
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
+    others = [racer for racer in recorded.race.racers if not racer.dropped and racer.key != best.key]
     return (
         f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
         + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
         + "."
+        + (f" Its race does not tell it apart from {_listed([racer.name for racer in others])}." if others else "")
     )
 
 
@@ -198,14 +203,31 @@ def _subject(proof: Proof) -> str:
 
 def _proven(proof: Proof) -> str:
     winner, reference = proof.winner, proof.compared
-    ours, theirs = (as_text(list(config.errors.values())) for config in (winner, reference))
+    paired = proof.difference
+    difference = ""
+    if paired.values:
+        difference = f" The difference, paired by seed, is {as_text(paired.values, '+.4f')} (p {p_text(paired.p)})."
     return (
-        f"{_subject(proof)}: its winner has a test error of {ours}{_with_flips(winner)} after {winner.config.epochs} "
-        f"epochs, against {theirs}{_with_flips(reference)} after {reference.config.epochs} of the configuration that "
-        f"it is compared with ({len(winner.errors)} seeds)."
+        f"{_subject(proof)}: its winner has {_described(winner)}. The configuration that it is compared with has "
+        f"{_described(reference)}.{difference} The two differ in {_listed(_changes_of(winner, reference))}."
     )
 
 
-def _with_flips(proven: Proven) -> str:
-    flips = list(proven.flipped_errors.values())
-    return f" ({np.mean(flips):.4f} with test-time flips)" if flips else ""
+def _described(proven: Proven) -> str:
+    """Its test error, for how long it was trained and for how many seeds."""
+    errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
+    flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
+    return (
+        f"a test error of {as_text(errors)}{flipped} after {proven.config.epochs} epochs, over {len(errors)} "
+        f"seed{'s' * (len(errors) > 1)}"
+    )
+
+
+def _changes_of(winner: Proven, reference: Proven) -> list[str]:
+    """The settings in which two configs differ."""
+    ours, theirs = winner.config.model_dump(), reference.config.model_dump()
+    return [name for name, value in ours.items() if value != theirs[name]]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

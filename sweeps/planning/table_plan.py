@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, first_error
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
-from trainable.measures import DIFFERENCES
+from trainable.measures import DIFFERENCES, MEASURES
+from trainable.storage import PREDICTIONS, TRACES
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
@@ -39,7 +40,7 @@ class PlannedConfig:
     @property
     def predictions(self) -> bool:
         """Whether a table asks for what its trainings predict."""
-        return any(table.measurement.predictions for table in self.tables)
+        return any(PREDICTIONS in table.measurement.files for table in self.tables)
 
     @property
     def is_difference(self) -> bool:
@@ -164,14 +165,25 @@ def plan_tables(
 
 
 def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
-    """The table with the config and the key of every row. Raises `UsageError` for a config that is not valid."""
-    rows = []
+    """The table with the config and the key of every row. Raises `UsageError` for a config that is not valid, and for
+    rows whose measurements cannot stand beside each other."""
+    rows: list[ResolvedRow] = []
     for row in table.rows:
         config = make_config(row.change, base, f"table {table.number}, row {row.name}")
+        if TRACES in MEASURES[table.measure].files and rows and _steps(config) != _steps(rows[0].config):
+            raise UsageError(
+                f"table {table.number}, row {row.name}: batch_size, epochs and protocol must be those of row "
+                f"{rows[0].name}: measure {table.measure} compares the rows step by step"
+            )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
     same = table.model_dump(exclude={"rows", "reference", "seeds", "cpu_epochs"})
     return ResolvedTable(study=study, rows=tuple(rows), reference=reference, **same)
+
+
+def _steps(config: Config) -> tuple[int, int, str]:
+    """What decides how many steps a training has."""
+    return config.batch_size, config.epochs, config.protocol
 
 
 def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:

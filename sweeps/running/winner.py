@@ -35,7 +35,7 @@ from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
-from trainable.storage import WEIGHTS
+from trainable.storage import PREDICTIONS, WEIGHTS
 from trainable.study import ResolvedTable
 
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
@@ -164,8 +164,10 @@ def _other_proofs(trial: TrialRecord, proven_tag: str) -> bool:
 
 
 def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, float]:
-    """The test error after the last epoch of each of the first seeds."""
-    return {seed: error for seed, error in errors_by_seed(trials, key, "test_error").items() if seed < seeds}
+    """The test error after the last epoch of each of the first seeds, of the trainings whose predictions are recorded:
+    the report's proof is of these."""
+    predicted = [trial for trial in trials if trial.has(PREDICTIONS)]
+    return {seed: error for seed, error in errors_by_seed(predicted, key, "test_error").items() if seed < seeds}
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,10 @@ def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialReco
     ours, theirs = (errors_by_seed(trials, each, VAL_ERROR) for each in (key, holder))
     shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
     p = behind_p(theirs, ours, shared)
-    compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
-    if p != p:
+    if p is None:
         return _Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: the winner cannot be "
                           f"compared with it over {len(shared)} seeds that both have")  # fmt: skip
+    compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
     if p < ALPHA:
         return _Promotion(True, f"{name}: the winner is the new {CHAMPION}, better than version {champion.version} "
                           f"{compared}")  # fmt: skip

@@ -60,7 +60,7 @@ ENVELOPE: Study = Study(
 SMOOTHNESS: Study = Study(
     name="smoothness",
     title="Smoothness of the loss along the gradient",
-    tables=(_smoothness("10", "cnn", "the report's network", {}),),
+    tables=(_smoothness("10", "cnn", "the course report's network", {}),),
 )
 SURFACE: Study = Study(
     name="surface",

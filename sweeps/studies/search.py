@@ -1,8 +1,9 @@
 """The searches for the best batch-norm configuration, as data.
 
 Every schedule anneals to zero. The start points are settings that are known to be good; the search has to beat them.
-`search` trains for the sweep's epochs, as the report did, `search-long` for five times as many and with a shorter race.
-Nothing in their space changes the network and its 285,770 parameters; `search-wide` also searches the widths.
+`search` trains for the sweep's epochs, as the course report did; `search-long` trains for five times as many and has a
+shorter race. Nothing in their space changes the network and its 285,770 parameters. `search-wide` also searches the
+widths.
 """
 
 from trainable.search_definition import Race, SearchDefinition, StartPoint
@@ -50,7 +51,7 @@ SEARCH = Study(
         start=(
             StartPoint(
                 values={"optimizer": "adamw", "adamw_lr": 1e-3, "adamw_decay": 1e-4, "ema_decay": 0.9},
-                source="the report's own batch-norm config with its rate annealed and next to no decay or averaging",
+                source="the course report's batch-norm config with its rate annealed and next to no decay or averaging",
                 reference=True,
             ),
             StartPoint(
@@ -111,7 +112,7 @@ WIDTHS = {
     "hidden[0]": Range(low=128, high=512, log=True),
     "hidden[1]": Range(low=128, high=512, log=True),
 }
-"""From the report's network to its bigger one."""
+"""From the course report's network to its bigger one."""
 SEARCH_WIDE = Study(
     name="search-wide",
     title="The search for the best batch-norm configuration and widths",
@@ -124,7 +125,7 @@ SEARCH_WIDE = Study(
                 *_definition.start,
                 StartPoint(
                     values=_definition.start[-1].values | {name: width.high for name, width in WIDTHS.items()},
-                    source="the report's bigger network with the guess's settings for Muon at twice AdamW's rate",
+                    source="the course report's bigger network with the guess, for Muon at twice AdamW's rate",
                 ),
             ),
         }
