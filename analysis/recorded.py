@@ -27,7 +27,7 @@ WINNER_METRIC = "winner_test_error"
 """Metric of a search's winner alone: the mean of its test errors over the seeds of its proof. Before there were proofs
 it was the error of the one training that the search had made."""
 WINNER = "winner"
-"""Tag of a search's winner, whatever its value."""
+"""Tag of the trial that won a search. Only that it is there counts."""
 CHAMPION = "champion"
 """Alias of a registered model's best version, and tag of the trial that it was trained in: the model's name."""
 PROVEN = "proven_seeds."

@@ -60,9 +60,9 @@ class SleepTrial(TuneTrainable):
 
 
 def run_sleeping(
-    count: int, sleep_s: float, epochs: int = 1, address: str = "local", processes: int = 0
+    count: int, sleep_s: float, epochs: int = 1, address: str | None = None, processes: int = 0
 ) -> dict[str, float]:
-    """Run `count` sleeping trials on the Ray at `address`, `local` for one of its own: see `Timed` for the results."""
+    """Run `count` sleeping trials on the Ray at `address`, or on one of its own: see `Timed` for the results."""
     import ray
     from ray import cloudpickle
 

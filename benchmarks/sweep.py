@@ -46,7 +46,7 @@ def run_peer(work: Work, cpus: float, gpus: float, workers: int, preloaded: bool
     from sweeps.running.cluster import connect
 
     cloudpickle.register_pickle_by_value(peer)  # workers have the packages, and no benchmarks
-    connect("local")
+    connect(None)
     with tempfile.TemporaryDirectory() as folder:
         threads = max(1, int(cpus))
         space = {name: work[name] for name in ("epochs", "device", "data", "data_dir")}
@@ -76,7 +76,7 @@ def run_ours(work: Work, precision: Precision) -> float:
     from sweeps.running.cluster import connect
     from trainable.data import load
 
-    connect("local")
+    connect(None)
     config = Config(data=work["data"], epochs=work["epochs"], precision=precision)
     fingerprint = load(work["data"], work["data_dir"]).fingerprint
     fused = work["device"] == "cuda"

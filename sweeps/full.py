@@ -53,7 +53,10 @@ def full(
     ] = None,
     studies: Annotated[
         str | None,
-        typer.Option(help=f"Studies to run, joined by commas: {', '.join(STUDIES)}. Default: {DEFAULT_STUDIES}."),
+        typer.Option(
+            help=f"Studies to run, joined by commas: {', '.join(STUDIES)}. Default: {DEFAULT_STUDIES} with full.py, "
+            "search with search.py, the four of batch norm with bn_study.py."
+        ),
     ] = None,
     study: Annotated[
         Path | None,
@@ -88,7 +91,7 @@ def full(
     difference_seeds: Annotated[
         int,
         typer.Option(
-            help="Seeds for what each of the winner's differences is worth: it trains without it. Default: 0, not done."
+            help="Also train the winner with one of its changes undone at a time, for so many seeds. Default: 0, none."
         ),
     ] = 0,
     precision: Annotated[
@@ -100,12 +103,12 @@ def full(
     ] = None,
     gpu_memory_per_trial: Annotated[
         float | None,
-        typer.Option(help="GB of GPU memory a trial: it runs where they are free (nodes tell gpu_memory_gb)."),
+        typer.Option(help="GB of GPU memory a trial needs. Start each node with --resources '{\"gpu_memory_gb\": N}'."),
     ] = None,
     cpus_per_trial: Annotated[float, typer.Option(help="CPU cores a trial.")] = 1.0,
     slots: Annotated[
         int | None,
-        typer.Option(help="Trials at the same time that a cluster can grow to. Default: what its nodes now hold."),
+        typer.Option(help="Trials at once on a cluster that grows. Default: what its nodes now hold."),
     ] = None,
     prices: Annotated[
         str, typer.Option(help="Money an hour, for the forecast: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")

@@ -87,7 +87,7 @@ class Notifier(Observer):
         elif end == TrialEnd.COMPLETE and last:
             metric = spec.config.held_out
             value = last.mean(metric)
-            if value < self._best.get(metric, math.inf):  # never so for NaN, of a training that diverged
+            if value < self._best.get(metric, math.inf):
                 self._best[metric] = value
                 self._post("best", {"trial": spec.name, metric: value})
 

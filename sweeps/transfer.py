@@ -68,9 +68,11 @@ def export(
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
     recorded, trials = _with_orphans(record) if record else ([], [])
+    if record is None or not recorded:
+        raise UsageError(f"--experiment {name}: no sweep in {uri}")
+    if unknown := set(sweep or ()) - {each.name for each in recorded}:
+        raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {name} of {uri}")
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
-    if record is None or not sweeps:
-        raise UsageError(f"--experiment {name}: no such sweep in {uri}")
     selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
     for chosen in sweeps:

@@ -130,6 +130,10 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--prices", "gpu=²"], "--prices 'gpu=²' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--prices", f"gpu={MANY_DIGITS}"], "99... must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--budget", MANY_DIGITS], "99... must be a time"),
+        (["--only", "2", "--budget", "2h"], "--budget limits a search, and none is to run"),
+        (["--studies", "search", "--calibrate", "2", "--budget", "2h"], "--budget limits a search, and none is to run"),
+        (["--studies", "search-long", "--epochs", "30000"], "config field 'epochs': 150000"),
+        (["--address", "local", "--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
         (
             ["--studies", "search", "--budget", "12.5", "--prices", "gpu=0.55"],
             "--budget 12.5: money needs the price of what the trials run on; --prices has only gpu",

@@ -30,7 +30,10 @@ def test_a_share_of_a_gpu_is_the_default_where_there_is_any() -> None:
         (Resources(64), "--cpus-per-trial 64: the largest node has 32"),
         (Resources(1, 8), "--gpus-per-trial 8: the largest node has 4"),
         (Resources(1, 1, 80), "--gpu-memory-per-trial 80: the largest node has 64"),
-        (Resources(1, 0.25, 8), "--gpus-per-trial 0.25: 8 GB are 0.5 of one of the GPUs of a node with 4 of them"),
+        (
+            Resources(1, 0.25, 8),
+            "--gpus-per-trial 0.25: 8 GB are 50% of one GPU of a node with 4 of them",
+        ),
     ],
 )
 def test_what_fits_nowhere_is_refused(asks: Resources, said: str) -> None:

@@ -96,6 +96,11 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
          "x.yaml, line 1, search: channels[2]: unknown; allowed: data, "),
         ("x.yaml", SPACE + "    optimizer: {choices: [adam, lion]}",
          "search.space.optimizer: config field 'optimizer': 'lion'"),
+        ("x.yaml", SPACE + "    lr: {choices: ['0.01', '0.1']}", "lr '0.1' must be written as 0.1"),
+        ("x.yaml", SPACE + "    batch_size: {low: 64.0, high: 512}",
+         "line 3, search.space.batch_size: config field 'batch_size': 380.78"),
+        ("x.yaml", SPACE + "    lr: {low: 0.1, high: 1.0}\n  start: [{values: {lr: fast}}]",
+         "start point 1 of its search: lr fast is not in the space (0.1 to 1)"),
         ("x.yaml", SPACE + "    epochs: {low: 1, high: 9}", "epochs: options of the sweep decide it"),
         ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  fixed: {lr: 1.5}", "lr: it is fixed and searched"),
         ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  start: [{values: {dropout: 0.1}}]",
@@ -112,7 +117,7 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     (tmp_path / name).write_text(text)
     answer = here(*DIGITS, "--study", name)
     assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-    assert answer.stderr.startswith("error: --study ")
+    assert answer.stderr.startswith(("error: --study ", "error: study x, "))
     assert problem in answer.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
 
@@ -136,6 +141,13 @@ def test_a_bad_config_file_is_one_line(
     assert answer.returncode == 2
     assert problem in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(SPACE + "    lr: {choices: [1e-3, 1E-2]}\n  start: [{values: {lr: 1e-3}}]")
+    search = read_study(file).required_search
+    assert search.space["lr"].ends == (0.001, 0.01) and search.start[0].values == {"lr": 0.001}
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The base of data that passes between rooms."""
+"""The base class of immutable data that passes between modules."""
 
 from typing import Annotated
 

@@ -1,7 +1,7 @@
 """Seeds that train as one program: their fused network and what updates it, one epoch at a time.
 
-All randomness is a function of seed and epoch. A later process therefore continues exactly, and two configs with the
-same seed see the same batches in the same order.
+All randomness is a function of seed and epoch; that of dropout also of which seeds are fused. A later process therefore
+continues exactly, and two configs with the same seed see the same batches in the same order.
 """
 
 from typing import Any, assert_never

@@ -119,7 +119,10 @@ class Range(_Parameter):
     @property
     def ends(self) -> tuple[Any, ...]:
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
-        return (self.low, self.high)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return (self.low, self.high)
+        between = self.low + (self.high - self.low) / 2**0.5  # no whole number: a field of those must refuse it
+        return (between, self.low, self.high)
 
     @property
     def values(self) -> Sequence[Any] | None:
@@ -130,7 +133,7 @@ class Range(_Parameter):
 
     def contains(self, value: Any) -> bool:
         """Whether the parameter can take the value."""
-        return self.low <= value <= self.high
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")

@@ -139,7 +139,7 @@ class TrialStorage:
 
     @contextmanager
     def _said(self, done: str) -> Iterator[None]:
-        """Say of an `OSError` in what is inside which place cannot be read or written."""
+        """Turn an `OSError` of the block into a `StorageError` that names the folder."""
         try:
             yield
         except OSError as error:

@@ -3,8 +3,9 @@
     for epoch in train(Config(batch_norm=True), load("cifar10"), seeds=(0, 1)):
         print(epoch.number, epoch.mean("test_error"))
 
-All randomness is a function of seed and epoch. A training therefore resumes exactly from the end of any epoch, and two
-configs with the same seed see the same batches in the same order.
+All randomness is a function of seed and epoch; that of dropout also of which seeds are fused with it. A training
+therefore resumes exactly from the end of any epoch, and two configs with the same seed see the same batches in the same
+order.
 """
 
 import time
@@ -193,7 +194,10 @@ class Trainer:
         """
         same_seeds = state["groups"] == [list(learner.seeds) for learner in self._learners]
         if Config(**state["config"]) != self.config or not same_seeds or state["probe_every"] != self._probe_every:
-            raise ValueError(f"the checkpoint is of {state['config']} with seeds {state['groups']}")
+            raise ValueError(
+                f"the checkpoint is of {state['config']} with seeds {state['groups']}, probed every "
+                f"{state['probe_every']} steps"
+            )
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.kernels = list(state["kernels"])
         self._correct_ns = state["correct"]

@@ -47,9 +47,10 @@ def section(data: ReportData) -> Section:
         made.blocks.append(
             Text(
                 f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
-                f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes all "
-                "random numbers of a training. Other processors, GPUs and library versions round otherwise, and the "
-                "difference grows with each step. This page uses the errors of the first training, and each other "
+                f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the random "
+                "numbers of a training; where seeds are fused, those of dropout depend on all of them. Other "
+                "processors, GPUs and library versions round otherwise, and the difference grows with each step. This "
+                "page uses the errors of the first training, and each other "
                 "measurement from the first training that has it."
             )
         )

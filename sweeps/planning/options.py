@@ -57,6 +57,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = None
+    """Of a cluster; None for a local Ray."""
     data: str
     data_dir: str | None = None
     studies: tuple[str, ...]
@@ -120,6 +121,8 @@ class Options(BaseModel):
             if number not in numbers:
                 allowed = ", ".join(numbers) or "none"
                 raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
+        if self.budget and not self.search:
+            raise ValueError("--budget limits a search, and none is to run: leave it out, or name a study with one")
         if self.gpu_memory_per_trial and self.gpus_per_trial == 0:
             raise ValueError("--gpu-memory-per-trial needs --gpus-per-trial above 0")
         if self.gpus_per_trial and self.gpus_per_trial < SMALLEST_SHARE:
@@ -201,7 +204,8 @@ def parse(
         values["notify"] = check_url(values["notify"])
     values["epochs_given"] = quick or "epochs" in values
     values = DEFAULTS | (QUICK if quick else {}) | values
-    values["address"] = values.get("address") or os.environ.get("RAY_ADDRESS") or None
+    address = values.get("address") or os.environ.get("RAY_ADDRESS")
+    values["address"] = None if address in ("", "local") else address
     values.setdefault("tracking_uri", default_tracking_uri())
     values.setdefault("experiment", default_experiment(values["data"]))
     values.setdefault("storage_path", "sweep-storage")

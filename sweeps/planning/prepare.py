@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 
 from analysis.record import Record
-from analysis.recorded import TrialRecord, recorded_seeds
+from analysis.recorded import SweepRecord, TrialRecord, recorded_seeds
 from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.race_plan import plan_race, search_proof
@@ -81,15 +81,15 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     source = known or DataSource(name=options.data, fingerprint="unknown", form="to be downloaded")
     with tracking.named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
-    if options.own_study:
-        _refuse_taken_numbers(options.own_study, trials)
+        if options.own_study and record:
+            _refuse_taken_numbers(options.own_study, record.sweeps())
     return Prepared(options, source, record, trials)
 
 
-def _refuse_taken_numbers(study: Study, trials: Sequence[TrialRecord]) -> None:
+def _refuse_taken_numbers(study: Study, sweeps: Sequence[SweepRecord]) -> None:
     """Raises `UsageError` for a table whose number another study has in the record: a report shows one of them. The
     tables of `--config` share a number; a report shows the last."""
-    taken = {trial.tags.get("table"): trial.tags.get("study") for trial in trials}
+    taken = {table.number: table.study for sweep in sweeps for table in sweep.tables}
     for number in study.table_numbers:
         other = taken.get(number, study.name)
         if number != CONFIG_NUMBER and other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):

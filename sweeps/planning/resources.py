@@ -109,11 +109,16 @@ def _check_gpu_share(node: Resources, requested: Resources) -> None:
     """Raises `UsageError` where trials would overfill one GPU of a node: Ray fills one GPU after another, and counts
     the memory of all together."""
     if requested.gpu_memory_gb and requested.gpus < 1 and node.gpus > 1:
-        share = requested.gpu_memory_gb * node.gpus / node.gpu_memory_gb if node.gpu_memory_gb else 1
+        if not node.gpu_memory_gb:
+            raise UsageError(
+                f"--gpu-memory-per-trial {requested.gpu_memory_gb:g}: a node with {node.gpus:g} GPUs does not tell its "
+                f"memory{_hint('gpu-memory-per-trial')}"
+            )
+        share = requested.gpu_memory_gb * node.gpus / node.gpu_memory_gb
         if requested.gpus < share:
             raise UsageError(
-                f"--gpus-per-trial {requested.gpus:g}: {requested.gpu_memory_gb:g} GB are {share:.2g} of one of the "
-                f"GPUs of a node with {node.gpus:g} of them; ask for that share at least"
+                f"--gpus-per-trial {requested.gpus:g}: {requested.gpu_memory_gb:g} GB are {share:.0%} of one GPU of a "
+                f"node with {node.gpus:g} of them; ask for {share:.2g} at least"
             )
 
 

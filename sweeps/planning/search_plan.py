@@ -220,14 +220,18 @@ def plan_search(
     fixed = {**PROTOCOL, **definition.fixed}
     if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
+    where = f"study {study.name}, its search"
     for change in definition.configs_to_check():
-        make_config({**fixed, **change}, base, f"study {study.name}, its search space")
-    trained = make_config(fixed, base, f"study {study.name}, its search")
+        config = make_config({**fixed, **change}, base, f"{where} space")
+        for name, value in change.items():
+            if value != getattr(config, name):  # recorded trials would not be recognised
+                raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
+    epochs = make_config(fixed, base, where).epochs * definition.epochs_factor
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=trained.change(epochs=trained.epochs * definition.epochs_factor),
+        base=make_config({**fixed, "epochs": epochs}, base, where),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,

@@ -70,9 +70,11 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
 
 def power_line(power: PowerForecast) -> str:
     """What the planned seeds can show, in one line."""
-    found = "no difference" if power.difference is None else f"a difference of {power.difference:.4f}"
+    found = "no difference can be shown"
+    if power.difference is not None:
+        found = f"a difference of {power.difference:.4f} is found in {POWER:.0%} of cases"
     return (
-        f"study {power.study}: {power.seeds} seed(s) a row find {found} with a probability of {POWER:.0%}, and "
-        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds one of {power.margin:g}, if errors vary as the "
-        f"recorded ones do (Holm's correction over {power.comparisons} changes)"
+        f"study {power.study}: with {power.seeds} seed(s) a row, {found}; {power.margin:g} needs "
+        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds (if errors vary as the recorded ones do; Holm's "
+        f"correction over {power.comparisons} changes)"
     )

@@ -47,7 +47,7 @@ class Writer:
         self._queue.put(write)
 
     def mark(self) -> Callable[[], bool]:
-        """What it returns says whether all is written that was put before."""
+        """A function that tells whether everything put so far is written."""
         written = threading.Event()
         self.put(written.set)
         return written.is_set

@@ -41,7 +41,7 @@ def check_address(address: str | None) -> None:
     Raises `UsageError` where Ray cannot keep its files here, or where nothing answers at an explicit address within a
     few seconds.
     """
-    if address in (None, "local"):
+    if address is None:
         _check_temporary_folder()
         if not _has_token():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would write one into the home, for all clusters
@@ -111,7 +111,7 @@ def connect(address: str | None) -> list[Resources]:
     with _copy_of_code() as code:
         environment = {"env_vars": WORKER_ENVIRONMENT, "working_dir": code}
         arguments: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
-        if address in (None, "local"):
+        if address is None:
             here, problem = local_resources(), "a local Ray cannot start"
             own = {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus), "include_dashboard": False}
             arguments |= {"address": "local", **own}

@@ -161,11 +161,12 @@ class _Sweep:
     def _share(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
         """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
         waited for, and done here if that one dies."""
+        mine: Set[str] = set()
         tried: Set[str] = set()
         while self._flush_and_check():
             still_left = set(left(self._replan()))
             self._failed_claims |= tried & still_left
-            self._claimant.release(tried)
+            self._claimant.release(mine)
             if not (waiting := still_left - self._failed_claims):
                 return
             mine = self._claimant.take(waiting)

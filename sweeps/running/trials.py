@@ -20,6 +20,7 @@ from analysis.passwords import hide_passwords
 from sweeps.errors import SweepError, last_line
 from sweeps.observer import Observer, TrialEvent
 from sweeps.planning.resources import GPU_MEMORY, Resources
+from trainable.errors import first_line
 from trainable.storage import StorageError, tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spec_of, tune_config
@@ -135,6 +136,8 @@ def _fit(
         )
         with nullcontext() if queue is None else _drained(queue, listeners):
             tuner.fit()
+    except ConnectionError as error:
+        raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
         raise _storage_error(storage_path, reason) from error

@@ -7,7 +7,7 @@ A YAML file has the fields of `trainable.study.Study`: `tables` with their `rows
 import re
 import runpy
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,17 @@ from trainable.study import Study
 SUFFIXES = (".yaml", ".yml", ".py")
 UNION_TAGS = ("Choice", "Range", "int", "float", "constrained-float", "bool", "str")
 """What pydantic puts into a location for each type of a union that it tried."""
+FLOAT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
+"""A number as 1e-3: YAML 1.2 and JSON know it as one, PyYAML's YAML 1.1 takes it for a text."""
 Location = Sequence[str | int]
 """The way to a value in a file: names and indices, as in tables, 0, rows."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads numbers as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT_WITHOUT_POINT, list("-+0123456789"))
 
 
 def read_study(file: Path) -> Study:
@@ -39,8 +48,8 @@ def read_study(file: Path) -> Study:
 
 def _parse_yaml(file: Path, text: str) -> Study:
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        root = yaml.compose(text, _Loader)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -84,7 +93,7 @@ def _run_python(file: Path) -> Study:
     return study
 
 
-def _check(study: Study, problem: Any) -> None:
+def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None:
     """Raises what `problem(location, message)` makes of the first fault that the types alone do not show."""
     if not study.tables and not study.search:
         raise problem((), "must have tables or a search")
