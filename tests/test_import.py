@@ -20,7 +20,7 @@ from analysis.recorded import SweepRecord, TrialRecord
 from sweeps.errors import UsageError
 from sweeps.planning.prepare import rates_on
 from sweeps.recording.tracking import ensure_experiment
-from sweeps.transfer import import_
+from sweeps.transfer import export, import_
 from tests.analysis_records import table
 from trainable.config import Config
 from trainable.study import StudyFile
@@ -110,6 +110,15 @@ def test_what_was_exported_is_imported_whole(uri: str, exported: Path, caplog: p
     ours = {trial.name: trial.histories for trial in trials}
     assert {trial.name: trial.histories for trial in record.with_histories(record.trials())} == ours
     assert all(record.arrays(trial, ARRAYS) for trial in record.trials())
+
+
+def test_a_sweep_that_is_not_there_is_not_exported(uri: str, exported: Path, tmp_path: Path) -> None:
+    assert import_into(uri, exported, "two") == ""
+    with pytest.raises(UsageError, match="--sweep 'typo': not in experiment two"):
+        export(tmp_path / "out", ["a sweep", "typo"], False, uri, "two")
+    with pytest.raises(UsageError, match="--experiment none: no sweep in"):
+        export(tmp_path / "out", None, False, uri, "none")
+    assert not (tmp_path / "out").exists()
 
 
 def trial_file(folder: Path) -> Path:
