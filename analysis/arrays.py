@@ -10,22 +10,16 @@ from analysis.recorded import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.tables import setting
 from trainable.measures import PREDICTED_CLASSES
-from trainable.storage import CORRECT, SURFACE, TRACES, entries_under
+from trainable.storage import CORRECT, EPOCH_KERNELS, SURFACE, TRACES, TRAINED, entries_under, seed_name
 from trainable.study import ResolvedTable
 
 BN_EPS = 1e-5
 """What PyTorch's batch norm adds to the running variance."""
-STEP_LOSSES = "step_losses"
-"""The loss of every mini-batch, (steps,)."""
-START = "kernels/epoch_0"
+START = f"{EPOCH_KERNELS}0"
 """The first layer's kernels before the training."""
-TRAINED = "trained/"
-"""How the names of the layers after the training begin."""
 LAYERS = "layers.safetensors"
 """File of an exported record: `START` and `TRAINED` apart from the rest of `TRACES`, for the trials whose layers are
 drawn."""
-PROBES = "probes"
-"""Measurements along the gradient, (probes, step sizes, 3): see `trainable.probes`."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,22 @@ class FirstLayers:
     """The data, the epochs, the precision and the seed."""
 
 
+@dataclass(frozen=True)
+class LossSurface:
+    """The loss around trained weights, on a grid of A x B points along two directions."""
+
+    alphas: np.ndarray
+    """Distances along the first direction, (A,)."""
+    betas: np.ndarray
+    """Distances along the second direction, (B,)."""
+    loss: np.ndarray
+    """(B, A)."""
+    error: np.ndarray
+    """(B, A)."""
+    images: int
+    """The number of images that loss and error are means over."""
+
+
 def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, np.ndarray]:
     """The traces of one kind (`STEP_LOSSES` or `PROBES`) by seed; empty where there are none.
 
@@ -49,7 +59,7 @@ def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, 
     for trial in training.trials if training else ():
         arrays = source.arrays(trial, TRACES)
         for seed in trial.seeds:
-            if (name := f"{kind}/seed_{seed}") in arrays:
+            if (name := kind + seed_name(seed)) in arrays:
                 by_seed.setdefault(seed, arrays[name])
     return by_seed
 
@@ -64,7 +74,7 @@ def correct_images(source: Source, training: Replicates) -> dict[int, np.ndarray
     for trial in training.trials:
         bits = source.arrays(trial, CORRECT)
         for seed, series in trial.by_seed(training.config.held_out).items():
-            if series and seed not in counted and (packed := bits.get(f"seed_{seed}")) is not None:
+            if series and seed not in counted and (packed := bits.get(seed_name(seed))) is not None:
                 right = np.unpackbits(packed)
                 images = round(right.sum() / max(1 - series[-1][1], 1 / len(right)))  # the last byte is filled with 0
                 by_seed[seed] = right[:images].astype(bool)
@@ -117,8 +127,16 @@ def fold_batch_norm(layers: Mapping[str, np.ndarray]) -> np.ndarray:
     return layers["conv1.weight"] * scale[:, None, None, None]
 
 
-def loss_surface(source: Source, training: Replicates | None) -> dict[str, np.ndarray]:
-    """The loss around the trained weights: `alphas` (A,), `betas` (B,), `loss` and `error` (B, A), and the number of
-    `images`; empty where it is not recorded."""
-    surfaces = (source.arrays(trial, SURFACE) for trial in (training.trials if training else ()))
-    return next(filter(None, surfaces), {})
+def loss_surface(source: Source, training: Replicates | None) -> LossSurface | None:
+    """The loss around the weights of a training; None where it is not recorded."""
+    recorded = (source.arrays(trial, SURFACE) for trial in (training.trials if training else ()))
+    arrays = next(filter(None, recorded), None)
+    if arrays is None:
+        return None
+    return LossSurface(
+        alphas=arrays["alphas"],
+        betas=arrays["betas"],
+        loss=arrays["loss"],
+        error=arrays["error"],
+        images=int(arrays["images"]),
+    )

@@ -63,11 +63,11 @@ def spent(
     slots of its sweep are at work.
     """
     home = {row.key: table for table in reversed(tables) for row in table.rows}
-    names = [f"Table {table.number}. {table.title}" for table in tables]
+    names = [table.heading for table in tables]
     groups: dict[str, list[TrialRecord]] = {name: [] for name in names}
     for trial in sorted(trials, key=lambda trial: trial.status != "FINISHED"):
         table = home.get(trial.key)
-        name = f"Table {table.number}. {table.title}" if table else f"Study {trial.tags.get('study', 'unknown')}"
+        name = table.heading if table else f"Study {trial.tags.get('study', 'unknown')}"
         groups.setdefault(name, []).append(trial)
     hourly = {sweep.run_id: _hourly(sweep, prices) for sweep in sweeps}
     return [_spent(name, group, hourly) for name, group in groups.items() if group]

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.arrays import STEP_LOSSES, traced
+from analysis.arrays import traced
 from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import HELD_OUT, network_name, setting
 from trainable.measures import LOSSES
+from trainable.storage import STEP_LOSSES
 from trainable.study import ResolvedTable
 
 RANGE_STARTS = (1, 2, 6, 11, 21, 51)

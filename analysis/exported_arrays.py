@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from analysis.arrays import LAYERS, PROBES, START, STEP_LOSSES, TRAINED, drawn_layers
+from analysis.arrays import LAYERS, START, drawn_layers
 from analysis.recorded import SweepRecord, TrialRecord
-from trainable.storage import TRACES
+from trainable.storage import PROBES, STEP_LOSSES, TRACES, TRAINED
 
-SPLIT = {TRACES: (f"{STEP_LOSSES}/", f"{PROBES}/"), LAYERS: (START, TRAINED)}
+SPLIT = {TRACES: (STEP_LOSSES, PROBES), LAYERS: (START, TRAINED)}
 """How the names of the arrays in each exported file begin."""
 
 

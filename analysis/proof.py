@@ -15,7 +15,7 @@ from analysis.replicates import Replicates
 from analysis.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.storage import PREDICTIONS, entries_under
+from trainable.storage import PREDICTIONS, entries_under, seed_name
 from trainable.study import ResolvedTable
 
 BINS = 15
@@ -193,7 +193,7 @@ def _proven(source: Source, name: str, trained: Replicates) -> Proven:
     for trial in trained.trials:
         if arrays := source.arrays(trial, PREDICTIONS):
             for seed in trial.seeds:
-                of_seed = entries_under(f"seed_{seed}/", arrays)
+                of_seed = entries_under(f"{seed_name(seed)}/", arrays)
                 for kind, into in (("", plain), ("flipped_", flipped)):
                     made = Predicted(arrays["labels"], of_seed[f"{kind}classes"], of_seed[f"{kind}confidences"])
                     into.setdefault(seed, made)

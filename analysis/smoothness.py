@@ -10,13 +10,14 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from analysis.arrays import PROBES, STEP_LOSSES, probe_interval, traced
+from analysis.arrays import probe_interval, traced
 from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import capital, cell_of, network_name, setting
 from trainable.config import Config
 from trainable.measures import PROBE
+from trainable.storage import PROBES, STEP_LOSSES
 from trainable.study import ResolvedTable
 
 SUMMARY_HEADER = (

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import as_text, half_width
-from analysis.recorded import Series, SweepRecord, TrialRecord
-from analysis.replicates import replicates
+from analysis.recorded import Series, SweepRecord
+from analysis.replicates import Replicates
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 
@@ -186,15 +186,17 @@ def _recorded_rows(table: ResolvedTable, trainings: Collection[str]) -> int:
 
 
 def reproduce(
-    tables: Sequence[ResolvedTable], trials: Iterable[TrialRecord], right: Mapping[str, Right] = MappingProxyType({})
+    tables: Sequence[ResolvedTable],
+    trainings: Mapping[str, Replicates],
+    right: Mapping[str, Right] = MappingProxyType({}),
 ) -> list[ReproducedTable]:
-    """The tables with the errors of the complete trials, whose histories must be read. The trials of one key are taken
-    together. `right` has the images that each seed of a key gets right, where they are known.
+    """The tables with the errors of the trainings. `right` has the images that each seed of a key gets right, where
+    they are known.
 
     The printed figures stand beside a table whose baseline is the course report's own, on CIFAR-10. Other data, epochs
     or settings are not compared with them.
     """
-    trainings, reproduced = replicates(trials), []
+    reproduced = []
     for table in tables:
         rows, reports_own = [], any(row.config == BASELINE for row in table.rows)
         for row in table.rows:

@@ -11,6 +11,7 @@ from scipy import stats
 from analysis.folder import read_folder, write_sweep
 from analysis.plots.kernels import PIXEL, kernel_grid
 from analysis.plots.table_overview import draw_tables
+from analysis.replicates import replicates
 from analysis.tables import latest_tables, reproduce
 from tests.analysis_records import TAGS, sweep, table, trial
 from trainable.config import Config
@@ -18,7 +19,7 @@ from trainable.config import Config
 
 def test_cells_are_minima_over_epochs_and_means_over_seeds() -> None:
     trials = [trial("baseline", {0: [0.5, 0.30, 0.32]}, Config()), trial("more", {1: [0.4, 0.36, 0.34]}, Config())]
-    (reproduced,) = reproduce([table()], trials)
+    (reproduced,) = reproduce([table()], replicates(trials))
     row = reproduced.rows[0]
     assert row.seeds == (0, 1)
     cell = row.held_out
@@ -30,7 +31,7 @@ def test_cells_are_minima_over_epochs_and_means_over_seeds() -> None:
 
 def test_intervals_agree_with_scipy() -> None:
     errors = {seed: [error] for seed, error in enumerate([0.30, 0.31, 0.305, 0.315])}
-    (reproduced,) = reproduce([table()], [trial("baseline", errors, Config())])
+    (reproduced,) = reproduce([table()], replicates([trial("baseline", errors, Config())]))
     cell = reproduced.rows[0].held_out
     assert cell is not None and cell.half_width is not None
     low, high = stats.t.interval(0.95, 3, loc=cell.mean, scale=stats.sem(cell.minima))
@@ -49,7 +50,7 @@ def test_intervals_agree_with_scipy() -> None:
 )
 def test_a_printed_figure_is_judged_by_the_next_runs_interval(errors: list[float], expected: str) -> None:
     by_seed = {seed: [error] for seed, error in enumerate(errors)}
-    (reproduced,) = reproduce([table()], [trial("baseline", by_seed, Config())])
+    (reproduced,) = reproduce([table()], replicates([trial("baseline", by_seed, Config())]))
     assert reproduced.rows[0].judgements is not None
     assert reproduced.rows[0].judgements[1] == expected
 
@@ -81,7 +82,8 @@ def test_a_record_in_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
-    draw_tables(reproduce([table()], [trial("baseline", {0: [0.3], 1: [0.31]}, Config())]), tmp_path / "figure.png")
+    trainings = replicates([trial("baseline", {0: [0.3], 1: [0.31]}, Config())])
+    draw_tables(reproduce([table()], trainings), tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.arrays import fold_batch_norm
+from analysis.arrays import LossSurface, fold_batch_norm
 from analysis.envelope import LEAST, Envelope, envelope, gap_rows, gaps_header, ranges
 from analysis.intervals import as_text
 from analysis.plots.envelope_bands import draw_envelopes
@@ -152,7 +152,7 @@ def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9", "9"]]
     assert summary({"plain": seeds}) == [["plain", "2", "3 ± 12.71", "4.5 ± 19.06", *["13.5 ± 57.18"] * 2]]
     axis = np.linspace(-1, 1, 3)
-    bowl = {"alphas": axis, "betas": axis, "loss": 1 + axis[:, None] ** 2 + axis**2, "error": np.zeros((3, 3))}
+    bowl = LossSurface(axis, axis, loss=1 + axis[:, None] ** 2 + axis**2, error=np.zeros((3, 3)), images=100)
     files = draw_surfaces({"baseline": bowl}, "digits", tmp_path / "surface")
     assert [file.name for file in files] == ["surface-1d.png", "surface-2d.png"]
     assert "baseline,-1,1,3,0" in files[1].with_suffix(".csv").read_text()

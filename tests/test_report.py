@@ -17,6 +17,7 @@ from scipy import stats
 
 from analysis import report, sections
 from analysis.page import Section, anchor_of
+from analysis.replicates import replicates
 from analysis.report_data import ReportData
 from analysis.tables import reproduce
 from tests.analysis_records import TAGS, Recorded, page_of, search, search_trial, sweep, table, trial
@@ -27,7 +28,7 @@ from trainable.study import ResolvedRow
 
 def test_what_is_missing_or_unfinished_is_missing(tmp_path: Path) -> None:
     unfinished = trial("hinge", {0: [0.1]}, Config(loss="hinge"), status="KILLED")
-    (reproduced,) = reproduce([table()], [trial("baseline", {0: [0.3]}, Config()), unfinished])
+    (reproduced,) = reproduce([table()], replicates([trial("baseline", {0: [0.3]}, Config()), unfinished]))
     assert reproduced.rows[1].held_out is None
     page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.3]}, Config()), unfinished], sweep(table())))
     for missing in ("no kernels of the baseline", "study `envelope`", "`smoothness`", "`surface`"):

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.model import build
-from trainable.storage import entries_under
+from trainable.storage import entries_under, seed_name
 
 
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:
     """One seed's network in evaluation mode, on the CPU. `weights` is the safetensors file that the record keeps of a
     trial, with the weights of all its seeds."""
     model = build(config)
-    model.load_state_dict(entries_under(f"seed_{seed}/", load_file(weights)))
+    model.load_state_dict(entries_under(f"{seed_name(seed)}/", load_file(weights)))
     return model.eval()
 
 

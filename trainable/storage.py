@@ -26,9 +26,17 @@ FORMER_CHECKPOINT = "checkpoint.former.pt"
 WEIGHTS = "weights.safetensors"
 """Every seed's parameters and buffers after the last epoch, as `seed_0/conv1.weight`."""
 TRACES = "traces.safetensors"
-"""What pictures of a training are made from. For every seed: `step_losses/seed_0`, the loss of each mini-batch, and
-`probes/seed_0`, where the training was probed. For the first seed: `kernels/epoch_0`, the first layer's kernels before
-and after each epoch, and `trained/conv1.weight`, the first two convolutions and the first batch norm after the last."""
+"""What pictures of a training are made from: the arrays whose names begin with the next four."""
+STEP_LOSSES = "step_losses/"
+"""The loss of each mini-batch (steps,), by seed: `step_losses/seed_0`."""
+PROBES = "probes/"
+"""Measurements along the gradient (probes, step sizes, 3), by seed; where the training was probed (see
+`trainable.probes`)."""
+EPOCH_KERNELS = "kernels/epoch_"
+"""The first seed's first-layer kernels (outputs, 3, 3, 3): before the training, `kernels/epoch_0`, and after each
+epoch."""
+TRAINED = "trained/"
+"""The first seed's first two convolutions and first batch norm after the training: `trained/conv1.weight`."""
 CORRECT = "correct.safetensors"
 """Which held-out images each seed's network classifies correctly after the last epoch: packed bits, as `seed_0`."""
 PREDICTIONS = "predictions.safetensors"
@@ -49,6 +57,11 @@ def format_seeds(seeds: tuple[int, ...]) -> str:
         else:
             runs.append([seed])
     return "_".join(f"{run[0]}to{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def seed_name(seed: int) -> str:
+    """The name of a seed in the names of arrays."""
+    return f"seed_{seed}"
 
 
 def entries_under(prefix: str, named: Mapping[str, T]) -> dict[str, T]:

@@ -113,6 +113,11 @@ class ResolvedTable(Frozen):
     measure: MeasureName = ""
 
     @property
+    def heading(self) -> str:
+        """Its number and its title."""
+        return f"Table {self.number}. {self.title}"
+
+    @property
     def measurement(self) -> Measure:
         """What is measured of its trainings besides their errors."""
         return MEASURES[self.measure]

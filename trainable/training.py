@@ -24,7 +24,18 @@ from trainable.device import prepare_torch
 from trainable.evaluate import error_rates
 from trainable.fused import separate
 from trainable.learner import Learner
-from trainable.storage import CORRECT, PREDICTIONS, TRACES, WEIGHTS, entries_under
+from trainable.storage import (
+    CORRECT,
+    EPOCH_KERNELS,
+    PREDICTIONS,
+    PROBES,
+    STEP_LOSSES,
+    TRACES,
+    TRAINED,
+    WEIGHTS,
+    entries_under,
+    seed_name,
+)
 from trainable.trial import Epoch
 
 
@@ -107,10 +118,10 @@ class Trainer:
     def results(self, predictions: bool = False) -> dict[str, dict[str, Tensor]]:
         """What the record keeps of this training: tensors on the CPU by the name of the file that holds them. With
         `predictions`, what it predicts for the held-out images is among them."""
-        kernels = {f"kernels/epoch_{epoch}": kernel for epoch, kernel in enumerate(self.kernels)}
-        losses = {f"step_losses/{seed}": losses_t for seed, losses_t in self.step_losses().items()}
-        probes = {f"probes/{seed}": probes for seed, probes in self.probes().items()}
-        layers = {f"trained/{name}": weights for name, weights in self.first_layers().items()}
+        kernels = {f"{EPOCH_KERNELS}{epoch}": kernel for epoch, kernel in enumerate(self.kernels)}
+        losses = {STEP_LOSSES + seed: losses_t for seed, losses_t in self.step_losses().items()}
+        probes = {PROBES + seed: probes for seed, probes in self.probes().items()}
+        layers = {TRAINED + name: weights for name, weights in self.first_layers().items()}
         kept = {
             WEIGHTS: self.weights(),
             TRACES: kernels | layers | losses | probes,
@@ -124,7 +135,7 @@ class Trainer:
         There is one bit for each image, in the split's order, packed into uint8 (B,) as by `numpy.packbits`.
         """
         packed_sb = torch.from_numpy(np.packbits(self._correct_ns.numpy(), axis=0)).T
-        return {f"seed_{seed}": packed_b for seed, packed_b in zip(self.seeds, packed_sb.contiguous(), strict=True)}
+        return {seed_name(seed): packed_b for seed, packed_b in zip(self.seeds, packed_sb.contiguous(), strict=True)}
 
     def predictions(self) -> dict[str, Tensor]:
         """What each seed's network predicts for the held-out images now: see `storage.PREDICTIONS`."""
@@ -134,14 +145,14 @@ class Trainer:
             for kind, probabilities_nsk in zip(("", "flipped_"), learner.class_probabilities(batches), strict=True):
                 confidences_ns, classes_ns = probabilities_nsk.max(2)
                 for index, seed in enumerate(learner.seeds):
-                    by_name[f"seed_{seed}/{kind}classes"] = classes_ns[:, index].contiguous().to(torch.uint8)
-                    by_name[f"seed_{seed}/{kind}confidences"] = confidences_ns[:, index].contiguous().half()
+                    by_name[f"{seed_name(seed)}/{kind}classes"] = classes_ns[:, index].contiguous().to(torch.uint8)
+                    by_name[f"{seed_name(seed)}/{kind}confidences"] = confidences_ns[:, index].contiguous().half()
         return by_name
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of every seed's parameters and buffers on the CPU, by `seed_0/conv1.weight`."""
         return {
-            f"seed_{seed}/{name}": tensor.detach().cpu().contiguous().clone()
+            f"{seed_name(seed)}/{name}": tensor.detach().cpu().contiguous().clone()
             for learner in self._learners
             for seed, state in zip(
                 learner.seeds, separate(learner.result.state_dict(), len(learner.seeds)), strict=True
@@ -151,7 +162,7 @@ class Trainer:
 
     def first_layers(self) -> dict[str, Tensor]:
         """The first seed's first two convolutions and the batch norm after the first, by `conv1.weight`."""
-        weights = entries_under(f"seed_{self.seeds[0]}/", self.weights())
+        weights = entries_under(f"{seed_name(self.seeds[0])}/", self.weights())
         return {
             name: tensor for name, tensor in weights.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")
         }
@@ -159,7 +170,7 @@ class Trainer:
     def step_losses(self) -> dict[str, Tensor]:
         """Every seed's mini-batch losses (T,) of all steps so far, by `seed_0`."""
         return {
-            f"seed_{seed}": torch.cat([torch.empty(0), *(losses_ts[:, index] for losses_ts in learner.losses)])
+            seed_name(seed): torch.cat([torch.empty(0), *(losses_ts[:, index] for losses_ts in learner.losses)])
             for learner in self._learners
             for index, seed in enumerate(learner.seeds)
         }
@@ -167,7 +178,7 @@ class Trainer:
     def probes(self) -> dict[str, Tensor]:
         """Every seed's probes so far (probes, E, M), by `seed_0`. Empty where the training is not probed."""
         return {
-            f"seed_{seed}": torch.stack([probe_sem[index] for probe_sem in learner.probes])
+            seed_name(seed): torch.stack([probe_sem[index] for probe_sem in learner.probes])
             for learner in self._learners
             for index, seed in enumerate(learner.seeds)
             if learner.probes

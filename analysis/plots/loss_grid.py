@@ -8,26 +8,25 @@ from matplotlib import pyplot
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MultipleLocator
 
+from analysis.arrays import LossSurface
 from analysis.plots.style import line_style, save
 
-Surface = Mapping[str, np.ndarray]
-"""See `analysis.arrays.loss_surface`."""
 HEADER = ("network", "alpha", "beta", "loss", "error")
 
 
-def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> list[Path]:
+def draw_surfaces(surfaces: Mapping[str, LossSurface], data: str, stem: Path) -> list[Path]:
     """Two pictures of the networks on the same axes: the loss along the first direction, and the loss over the plane as
     contours and in 3-D. Returns their files, whose names are `stem` and `-1d` or `-2d`.
 
     The networks share one logarithmic scale of the loss. `data` says what the loss was computed on.
     """
     rows = [
-        (name, float(alpha), float(beta), float(each["loss"][i, j]), float(each["error"][i, j]))
+        (name, float(alpha), float(beta), float(each.loss[i, j]), float(each.error[i, j]))
         for name, each in surfaces.items()
-        for i, beta in enumerate(each["betas"])
-        for j, alpha in enumerate(each["alphas"])
+        for i, beta in enumerate(each.betas)
+        for j, alpha in enumerate(each.alphas)
     ]
-    losses = np.concatenate([each["loss"].ravel() for each in surfaces.values()])
+    losses = np.concatenate([each.loss.ravel() for each in surfaces.values()])
     levels = np.geomspace(max(losses.min(), 1e-4), losses.max(), 16)
     return [
         _draw_lines(surfaces, data, stem.with_name(f"{stem.name}-1d.png")),
@@ -35,16 +34,16 @@ def draw_surfaces(surfaces: Mapping[str, Surface], data: str, stem: Path) -> lis
     ]
 
 
-def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
+def _draw_lines(surfaces: Mapping[str, LossSurface], data: str, file: Path) -> Path:
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     rows = []
     for index, (name, each) in enumerate(surfaces.items()):
-        middle = len(each["betas"]) // 2
-        for axis, measure in zip(axes, ("loss", "error"), strict=True):
-            axis.plot(each["alphas"], each[measure][middle], label=name, **line_style(index))
+        middle = len(each.betas) // 2
+        for axis, values in zip(axes, (each.loss, each.error), strict=True):
+            axis.plot(each.alphas, values[middle], label=name, **line_style(index))
         rows += [
             (name, float(a), 0.0, float(loss), float(error))
-            for a, loss, error in zip(each["alphas"], each["loss"][middle], each["error"][middle], strict=True)
+            for a, loss, error in zip(each.alphas, each.loss[middle], each.error[middle], strict=True)
         ]
     axes[0].set(yscale="log", ylabel="loss")
     axes[1].set(ylabel="error", ylim=(0, 1))
@@ -57,16 +56,16 @@ def _draw_lines(surfaces: Mapping[str, Surface], data: str, file: Path) -> Path:
     return save(figure, file, HEADER, rows)
 
 
-def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
+def _draw_plane(surfaces: Mapping[str, LossSurface], data: str, levels: np.ndarray, file: Path, rows: list) -> Path:
     """The contours of each network, and its surface in 3-D below."""
     count = len(surfaces)
     figure = pyplot.figure(figsize=(1 + 4.5 * count, 8.6), layout="constrained")
     low, high = np.log10(levels[0]), np.log10(levels[-1])
     for column, (name, each) in enumerate(surfaces.items(), start=1):
-        loss = np.clip(each["loss"], levels[0], levels[-1])
+        loss = np.clip(each.loss, levels[0], levels[-1])
         flat = figure.add_subplot(2, count, column)
-        filled = flat.contourf(each["alphas"], each["betas"], loss, levels, cmap="viridis", norm="log")
-        lines = flat.contour(each["alphas"], each["betas"], loss, levels[::2], colors="white", linewidths=0.7)
+        filled = flat.contourf(each.alphas, each.betas, loss, levels, cmap="viridis", norm="log")
+        lines = flat.contour(each.alphas, each.betas, loss, levels[::2], colors="white", linewidths=0.7)
         for label in flat.clabel(lines, fontsize=8, fmt="%.2g", colors="black"):
             label.set_path_effects([withStroke(linewidth=2, foreground="white")])
         flat.plot(0, 0, "x", color="white")
@@ -79,9 +78,7 @@ def _draw_plane(surfaces: Mapping[str, Surface], data: str, levels: np.ndarray, 
             bar = figure.colorbar(filled, label="loss, logarithmic", format="%.2g", ticks=levels[::3])
             bar.ax.minorticks_off()
         solid = figure.add_subplot(2, count, count + column, projection="3d")
-        solid.plot_surface(
-            *np.meshgrid(each["alphas"], each["betas"]), np.log10(loss), cmap="viridis", vmin=low, vmax=high
-        )
+        solid.plot_surface(*np.meshgrid(each.alphas, each.betas), np.log10(loss), cmap="viridis", vmin=low, vmax=high)
         solid.set(
             title=name, xlabel="first direction", ylabel="second direction", zlabel="log10 loss", zlim=(low, high)
         )

@@ -37,7 +37,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
                           label="reported")  # fmt: skip
         axis.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
         axis.set_ylim(len(table.rows) - 0.4, -0.6)
-        axis.set_title(f"Table {table.table.number}. {table.table.title}", loc="left", fontsize=10)
+        axis.set_title(table.table.heading, loc="left", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
     seeds = max((len(row.seeds) for table in tables for row in table.rows), default=0)
     data = ", ".join(sorted({table.data for table in tables}))

@@ -22,12 +22,12 @@ def section(data: ReportData) -> Section:
     tables = [table for table in data.tables if table.measure == LOSS_SURFACE.name]
     for table in tables:
         recorded = {row.name: loss_surface(data.source, data.trainings.get(row.key)) for row in table.rows}
-        surfaces = {name: arrays for name, arrays in recorded.items() if arrays}
+        surfaces = {name: surface for name, surface in recorded.items() if surface}
         if surfaces:
             one = next(iter(surfaces.values()))
-            what = f"{int(one['images']):,} train images of {table.rows[0].config.data}, seed {SURFACE_SEED}"
+            what = f"{one.images:,} train images of {table.rows[0].config.data}, seed {SURFACE_SEED}"
             files = draw_surfaces(surfaces, what, data.folder / table.slug)
-            alphas, betas = len(one["alphas"]), len(one["betas"])
+            alphas, betas = len(one.alphas), len(one.betas)
             along = (f"one direction, {alphas} points", f"two directions, {alphas} x {betas} points")
             made.blocks += [
                 Picture(file, f"The loss around the trained weights along {kind}: {what} for training and directions.")

@@ -135,4 +135,4 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
     measured = "" if table.compares_errors else MEASURED
     note = [Text(said) for said in (measured, table.note) if said]
-    return Section(f"Table {table.number}. {table.title}", [Grid(header, rows), *note])
+    return Section(table.heading, [Grid(header, rows), *note])

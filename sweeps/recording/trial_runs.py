@@ -27,7 +27,7 @@ from sweeps.recording.note import NOTE, trial_note
 from sweeps.recording.writer import Writer
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
-from trainable.storage import TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import EPOCH_KERNELS, TRACES, WEIGHTS, TrialStorage, entries_under
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 KERNELS = "kernels"
@@ -145,7 +145,7 @@ class TrialRuns(Observer):
             )
         log_arrays(self._client, trial.run_id, files)
         if (traces := folder / TRACES).exists():
-            kernels = {int(epoch): array for epoch, array in entries_under("kernels/epoch_", load_file(traces)).items()}
+            kernels = {int(epoch): array for epoch, array in entries_under(EPOCH_KERNELS, load_file(traces)).items()}
             bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
             for epoch, array in kernels.items():
                 if epoch & (epoch - 1) == 0 or epoch == trial.spec.config.epochs:  # 0, 1, 2, 4, ... and the last

@@ -80,7 +80,7 @@ def present(record: Record) -> Presentation:
     rows = [row for table in compared for row in table.rows]
     views = [_errors(STUDY, "Study", whole, rows, ())]
     views += [
-        _errors(f"table-{table.number}", f"Table {table.number}. {table.title}", listing, table.rows, _varied(table))
+        _errors(f"table-{table.number}", table.heading, listing, table.rows, _varied(table))
         for table, listing in zip(tables, of_tables, strict=True)
     ]
     fewest = min((row.config.epochs for row in rows), default=1)

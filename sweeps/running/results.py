@@ -10,6 +10,7 @@ from analysis.embedded import database_of
 from analysis.intervals import as_text
 from analysis.passwords import hide_passwords
 from analysis.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.replicates import replicates
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -33,7 +34,7 @@ def print_results(
     keys = {row.key for table in tables for row in table.rows}
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
     histories = record.with_histories(complete, CURVES) if record else []
-    for table in reproduce(tables, histories):
+    for table in reproduce(tables, replicates(histories)):
         print_table(console, _rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)
@@ -49,7 +50,7 @@ def print_results(
 
 def _rendered(reproduced: ReproducedTable) -> Table:
     header, *rows = reproduced.as_text()
-    title = f"\nTable {reproduced.table.number}. {reproduced.table.title} ({reproduced.data})"
+    title = f"\n{reproduced.table.heading} ({reproduced.data})"
     table = Table(*header, title=title, title_justify="left", box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)

@@ -25,7 +25,7 @@ from sweeps.recording.trial_runs import log_arrays
 from sweeps.running.context import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED
-from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under
+from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under, seed_name
 from trainable.trial import Device
 
 REACH = 1.0
@@ -59,7 +59,7 @@ def compute_surface(
     Raises what the first line raises that fails; the lines that have not begun are cancelled.
     """
     task, trial = as_task(compute_line, resources), surface.trial
-    shared = ray.put(entries_under(f"seed_{SURFACE_SEED}/", record.arrays(trial, WEIGHTS)))
+    shared = ray.put(entries_under(f"{seed_name(SURFACE_SEED)}/", record.arrays(trial, WEIGHTS)))
     axis = np.linspace(-REACH, REACH, surface.points)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
     waiting = {
