@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.prices import Prices
-from analysis.recorded import SweepRecord, TrialRecord
+from analysis.recorded import RunStatus, SweepRecord, TrialRecord
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
 
@@ -48,7 +48,7 @@ class Spent:
 
 def outcome(trial: TrialRecord) -> str:
     """How a trial ended: a `TrialEnd`, or `running`. One whose sweep was killed could not say: it was interrupted."""
-    return "running" if trial.status == "RUNNING" else trial.tags.get("outcome", TrialEnd.INTERRUPTED.value)
+    return "running" if trial.status == RunStatus.RUNNING else trial.tags.get("outcome", TrialEnd.INTERRUPTED.value)
 
 
 def spent(
@@ -65,7 +65,7 @@ def spent(
     home = {row.key: table for table in reversed(tables) for row in table.rows}
     names = [table.heading for table in tables]
     groups: dict[str, list[TrialRecord]] = {name: [] for name in names}
-    for trial in sorted(trials, key=lambda trial: trial.status != "FINISHED"):
+    for trial in sorted(trials, key=lambda trial: trial.status != RunStatus.FINISHED):
         table = home.get(trial.key)
         name = table.heading if table else f"Study {trial.tags.get('study', 'unknown')}"
         groups.setdefault(name, []).append(trial)
@@ -82,7 +82,7 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
         counted |= epochs
         seconds = sum(point[-1] for point in epochs)
         total += seconds
-        lost += seconds if trial.status not in ("FINISHED", "RUNNING") else 0
+        lost += seconds if trial.status not in (RunStatus.FINISHED, RunStatus.RUNNING) else 0
         price = hourly.get(trial.sweep)
         priced &= price is not None
         money += seconds / 3600 * (price or 0)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.recorded import ROLE, SweepRecord, TrialRecord
+from analysis.recorded import ROLE, RunStatus, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
 from analysis.unreadable import first_problem
 from trainable.config import Config
@@ -66,7 +66,7 @@ class TrialFile(BaseModel):
     name: Name
     config: Config
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)]
-    status: Literal["FINISHED", "FAILED", "KILLED"]
+    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED]
     sweep: RunId
     tags: Tags
     run_id: RunId
@@ -113,7 +113,7 @@ class SweepFile(BaseModel):
     run_id: RunId
     name: Name
     start_time: Whole
-    status: Literal["FINISHED", "FAILED", "KILLED", "RUNNING"]
+    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED, RunStatus.RUNNING]
     """A sweep that runs can be exported."""
     tags: Tags
     params: Annotated[dict[Label, ParamValue], Field(max_length=100)]

@@ -3,6 +3,7 @@ them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +13,19 @@ from trainable.measures import Measure
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
+
+
+class RunStatus(StrEnum):
+    """MLflow's status of a run."""
+
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    """Of a trial: all epochs ran, or the search's scheduler stopped it. Of a sweep: all is recorded."""
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+    """It was interrupted."""
+
 
 ROLE = "role"
 """Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
@@ -80,8 +94,7 @@ class TrialRecord:
     name: str
     config: Config
     seeds: tuple[int, ...]
-    status: str
-    """MLflow's: `FINISHED` means that all epochs ran, or that the search's scheduler stopped it."""
+    status: RunStatus
     sweep: str
     """The run id of its sweep; empty where it has lost that."""
     tags: dict[str, str]
@@ -97,7 +110,7 @@ class TrialRecord:
     @property
     def complete(self) -> bool:
         """Whether every epoch ran and is recorded."""
-        return self.status == "FINISHED" and self.tags.get("outcome") == TrialEnd.COMPLETE
+        return self.status == RunStatus.FINISHED and self.tags.get("outcome") == TrialEnd.COMPLETE
 
     @property
     def files(self) -> list[str]:
@@ -126,7 +139,7 @@ class SweepRecord:
     name: str
     start_time: int
     """Milliseconds since 1970."""
-    status: str
+    status: RunStatus
     tags: dict[str, str]
     params: dict[str, str]
     tables: tuple[ResolvedTable, ...]

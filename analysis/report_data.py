@@ -11,7 +11,7 @@ from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.prices import NO_PRICES, Prices
 from analysis.proof import Proof, proofs
-from analysis.recorded import Source, SweepRecord, TrialRecord
+from analysis.recorded import RunStatus, Source, SweepRecord, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
@@ -47,7 +47,7 @@ class ReportData:
     @cached_property
     def trials(self) -> list[TrialRecord]:
         """The finished ones among them."""
-        return [trial for trial in self.all_trials if trial.status == "FINISHED"]
+        return [trial for trial in self.all_trials if trial.status == RunStatus.FINISHED]
 
     @cached_property
     def trainings(self) -> dict[str, Replicates]:

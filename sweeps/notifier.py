@@ -11,6 +11,7 @@ import requests
 from pydantic import BaseModel, SecretStr
 
 from analysis.passwords import hide_passwords
+from analysis.recorded import RunStatus
 from sweeps.errors import UsageError, last_line
 from sweeps.observer import Observer
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
@@ -91,7 +92,7 @@ class Notifier(Observer):
                 self._best[metric] = value
                 self._post("best", {"trial": spec.name, metric: value})
 
-    def close(self, status: str) -> str:
+    def close(self, status: RunStatus) -> str:
         """Post the end of the sweep, with its MLflow status, and wait a little for what is not sent. Returns a line
         about what was not delivered; empty where all was."""
         if self._url is None:

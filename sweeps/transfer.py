@@ -30,7 +30,7 @@ from analysis.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.folder import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import Record
-from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, SweepRecord, TrialRecord
+from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
 from sweeps.errors import SweepError, UsageError
@@ -90,7 +90,7 @@ def export(
 
 def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:
     """The sweeps and the trials that have ended. Trials whose sweep is deleted or unreadable have one of their own."""
-    sweeps, trials = record.sweeps(), [trial for trial in record.trials() if trial.status != "RUNNING"]
+    sweeps, trials = record.sweeps(), [trial for trial in record.trials() if trial.status != RunStatus.RUNNING]
     known = {sweep.run_id for sweep in sweeps}
     times = [trial.start_time for trial in trials if trial.sweep not in known]
     if times:
@@ -99,7 +99,7 @@ def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]
                 run_id=ORPHANS,
                 name=ORPHANS,
                 start_time=min(times),
-                status="KILLED",
+                status=RunStatus.KILLED,
                 tags={ROLE: "sweep"},
                 params={},
                 tables=(),
@@ -185,7 +185,7 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, 
         client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])
         log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
         log_origin(client, run_id, origin_files)
-        client.set_terminated(run_id, "KILLED" if sweep.status == "RUNNING" else sweep.status)
+        client.set_terminated(run_id, RunStatus.KILLED if sweep.status == RunStatus.RUNNING else sweep.status)
     return run_id
 
 
@@ -231,7 +231,7 @@ def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | No
     """
     known = list(client.search_runs([experiment_id], f"attributes.run_id = '{origin}'"))
     for run in client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'"):
-        if run.info.status == "RUNNING":
+        if run.info.status == RunStatus.RUNNING:
             client.delete_run(run.info.run_id)
         else:
             known.append(run)

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from analysis.race import Standing
-from analysis.recorded import PROVEN, TRAINING_S, TrialRecord, ranked
+from analysis.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
 from analysis.search_trials import of_study, owned, search_race, search_trials
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
@@ -108,7 +108,7 @@ class SearchPlan:
     @property
     def finished(self) -> list[TrialRecord]:
         """Its own trials that ran to the end or were stopped by ASHA, one for each config."""
-        return list({trial.key: trial for trial in self.own if trial.status == "FINISHED"}.values())
+        return list({trial.key: trial for trial in self.own if trial.status == RunStatus.FINISHED}.values())
 
     @property
     def judged(self) -> list[TrialRecord]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from analysis.recorded import TrialRecord
+from analysis.recorded import RunStatus, TrialRecord
 from trainable.study import ResolvedTable
 
 PREFIX = "in_"
@@ -75,7 +75,7 @@ def listed(trials: Iterable[TrialRecord]) -> set[str]:
     ids, complete = set(), set[tuple[str, int]]()
     for trial in trials:
         trainings = {(trial.key, seed) for seed in trial.seeds}
-        if trial.status == "RUNNING" or (trial.complete and not trainings <= complete):
+        if trial.status == RunStatus.RUNNING or (trial.complete and not trainings <= complete):
             ids.add(trial.run_id)
         if trial.complete:
             complete |= trainings

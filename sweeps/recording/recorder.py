@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from pydantic import BaseModel
 
-from analysis.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER
+from analysis.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, RunStatus
 from sweeps.observer import Observer
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
@@ -97,7 +97,7 @@ class Recorder(Observer):
         """Whether a process has died with what it was to write."""
         return any(each.died for each in self._processes)
 
-    def finish(self, status: str, patience_s: float = 60.0) -> bool:
+    def finish(self, status: RunStatus, patience_s: float = 60.0) -> bool:
         """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered. Trials of
         which nobody told the end were interrupted. A sweep of which a write was refused has failed, not finished.
 
@@ -110,8 +110,8 @@ class Recorder(Observer):
         refused = sum(each.delivery.refused for each in self._processes)
 
         def end() -> None:
-            lacks = status == "FINISHED" and (refused or self._writer.delivery.refused)
-            self._client.set_terminated(self.run_id, "FAILED" if lacks else status)
+            lacks = status == RunStatus.FINISHED and (refused or self._writer.delivery.refused)
+            self._client.set_terminated(self.run_id, RunStatus.FAILED if lacks else status)
 
         self._writer.put(end)
         self._writer.close()

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
 from analysis.record import Record
-from analysis.recorded import ROLE
+from analysis.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError, UsageError
 from sweeps.stages import remove_stages
 from trainable.errors import first_line
@@ -156,7 +156,7 @@ def end_abandoned(record: Record, storage_path: str) -> None:
         if lost_driver(run):
             if run.data.tags.get(ROLE) == "sweep":
                 remove_stages(storage_path, run.info.run_id)
-            record.client.set_terminated(run.info.run_id, "KILLED")
+            record.client.set_terminated(run.info.run_id, RunStatus.KILLED)
 
 
 def lost_driver(run: Run) -> bool:
@@ -169,7 +169,7 @@ def end_sweep(client: MlflowClient, sweep: Run) -> None:
     """End a sweep whose driver is gone, and those of its trials that have not ended."""
     left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
     for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
-        client.set_terminated(run.info.run_id, "KILLED")
+        client.set_terminated(run.info.run_id, RunStatus.KILLED)
 
 
 def _connect(tracking_uri: str) -> None:

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.recorded import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, per_seed
+from analysis.recorded import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, RunStatus, per_seed
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.note import NOTE, trial_note
@@ -33,10 +33,10 @@ from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 KERNELS = "kernels"
 """Key under which a trial's pictures of its kernels are logged."""
 _STATUS = {
-    TrialEnd.COMPLETE: "FINISHED",
-    TrialEnd.STOPPED: "FINISHED",
-    TrialEnd.INTERRUPTED: "KILLED",
-    TrialEnd.FAILED: "FAILED",
+    TrialEnd.COMPLETE: RunStatus.FINISHED,
+    TrialEnd.STOPPED: RunStatus.FINISHED,
+    TrialEnd.INTERRUPTED: RunStatus.KILLED,
+    TrialEnd.FAILED: RunStatus.FAILED,
 }
 """MLflow's status of a trial's run."""
 
@@ -117,7 +117,7 @@ class TrialRuns(Observer):
         status, complete = _STATUS[end], end == TrialEnd.COMPLETE
         batch = trial.batch()
         epochs = trial.spec.config.epochs if complete else len(batch.epochs)
-        if status == "FINISHED" and [epoch.number for epoch in batch.epochs] != list(range(1, epochs + 1)):
+        if status == RunStatus.FINISHED and [epoch.number for epoch in batch.epochs] != list(range(1, epochs + 1)):
             raise ValueError(f"the record of {trial.run_id} lacks some of its {epochs} epochs: it is not finished")
         if complete:
             with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +127,7 @@ class TrialRuns(Observer):
         self._client.log_batch(trial.run_id, metrics=batch.metrics + summary, tags=batch.tags + tags)
         trial.written(batch)
         self._client.set_terminated(trial.run_id, status)
-        if status == "FINISHED":
+        if status == RunStatus.FINISHED:
             self._finished.append(trial.storage)
             self._put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
         del self._trials[trial.trial_id]

@@ -5,7 +5,7 @@ from datetime import datetime
 from rich.console import Console
 
 from analysis.record import Record
-from analysis.recorded import REPORTED
+from analysis.recorded import REPORTED, RunStatus
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
 from sweeps.recording import tracking
@@ -22,7 +22,7 @@ def notifier_of(options: Options, name: str) -> Notifier:
     return Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
 
 
-def tell_end(notifier: Notifier, status: str, console: Console) -> None:
+def tell_end(notifier: Notifier, status: RunStatus, console: Console) -> None:
     """Tell that the sweep has ended, with its MLflow status, and say what could not be told."""
     if not_told := notifier.close(status):
         console.print(not_told, style="yellow", soft_wrap=True)
@@ -32,7 +32,7 @@ def settle(options: Options, record: Record, console: Console) -> bool:
     """End a sweep whose trainings the record has. Returns False, and says why, where its report cannot be made."""
     notifier = notifier_of(options, sweep_name(options))
     well = _finish_dead_sweeps(record, options, console)
-    tell_end(notifier, "FINISHED" if well else "FAILED", console)
+    tell_end(notifier, RunStatus.FINISHED if well else RunStatus.FAILED, console)
     return well
 
 
@@ -45,7 +45,7 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
     """
     tracking.end_abandoned(record, options.storage_path)
     newest = next(reversed(record.sweeps()), None)
-    if newest is None or REPORTED in newest.tags or newest.status == "RUNNING":
+    if newest is None or REPORTED in newest.tags or newest.status == RunStatus.RUNNING:
         return True
     try:
         with console.status("writing the report of the last sweep"):

@@ -11,7 +11,7 @@ from pyarrow import ArrowException
 from rich.console import Console
 
 from analysis.record import Record
-from analysis.recorded import VAL_ERROR
+from analysis.recorded import VAL_ERROR, RunStatus
 from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
@@ -116,21 +116,21 @@ class _Sweep:
             return result
         self._notifier = notifier_of(self._options, self._name)
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
-        status = "FAILED"
+        status = RunStatus.FAILED
         with ExitStack() as until_recorded:
             try:
                 self._claimant = until_recorded.enter_context(self._claiming())
                 self._run_stages()
                 failed = result.failed or result.broken or result.undelivered
-                status = "KILLED" if result.interrupted else "FAILED" if failed else "FINISHED"
+                status = RunStatus.KILLED if result.interrupted else RunStatus.FAILED if failed else RunStatus.FINISHED
             except KeyboardInterrupt:
-                status = "KILLED"
+                status = RunStatus.KILLED
                 raise
             finally:
                 with self._console.status("finishing the record"):
                     if not recorder.finish(status):
                         result.undelivered = recorder.problem or SILENT
-                        status = "FAILED" if status == "FINISHED" else status
+                        status = RunStatus.FAILED if status == RunStatus.FINISHED else status
                     remove_stages(self._options.storage_path, recorder.run_id)
                     tell_end(self._notifier, status, self._console)
         return result
