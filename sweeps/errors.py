@@ -17,10 +17,10 @@ def last_line(text: str) -> str:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first problem of a config as one line: field, value, what is allowed."""
+    """The first problem of a config, or of another part of a study, as one line: field, value, what is allowed."""
     problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
+    field, what = ".".join(str(part) for part in problem["loc"]), f"{error.title.lower()} field"
     if problem["type"] == "extra_forbidden":
-        return f"config field {field!r} is unknown"
+        return f"{what} {field!r} is unknown"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
-    return f"config field {field!r}: {problem['input']!r} {message}" if field else f"config field {message}"
+    return f"{what} {field!r}: {problem['input']!r} {message}" if field else f"{what} {message}"

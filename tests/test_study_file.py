@@ -108,6 +108,8 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.py", "STUDY = 3", "x.py: must define STUDY, a trainable.study.Study; found int"),
         ("x.py", "a = 1\nraise RuntimeError('no')", "x.py, line 2: RuntimeError: no"),
         ("x.py", "a = (", "x.py"),
+        ("x.py", "from trainable.study import Row\nRow(name='a', chnage={})",
+         "x.py, line 2: row field 'chnage' is unknown"),
         ("x.toml", "", "x.toml: the name must end in one of .yaml, .yml, .py"),
     ],
 )  # fmt: skip
