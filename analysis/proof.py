@@ -66,16 +66,28 @@ class Proven:
 
 
 @dataclass(frozen=True)
+class Differences:
+    """What each difference of a winner from the config that it is compared with is worth."""
+
+    winner: dict[int, float]
+    """The winner's test error, by seed."""
+    earlier: bool
+    """Whether they are those of an earlier winner, because no others are recorded."""
+    effects: tuple[Effect, ...]
+    """The error without a difference, minus the winner's: the most first."""
+    missing: tuple[str, ...]
+    """The names of the differences that are asked for and not trained."""
+
+
+@dataclass(frozen=True)
 class Proof:
     """A winner and the config that it is compared with."""
 
     table: ResolvedTable
     compared: Proven
     winner: Proven
-    differences: tuple[Effect, ...]
-    """What each difference of the winner is worth, the most first: the error without it, minus the winner's."""
-    missing: tuple[str, ...]
-    """The names of the differences that are asked for and not trained."""
+    differences: Differences | None
+    """None where none are asked for."""
 
     @property
     def difference(self) -> PairedDifference:
@@ -120,23 +132,34 @@ def proofs(
 ) -> list[Proof]:
     """The proofs among a record's tables whose two configs are trained.
 
-    The differences are those of this winner: the record may still have the table of an earlier one. `margin` and
-    `right` are those of `paired_effects`.
+    `margin` and `right` are those of `paired_effects`.
     """
     found = []
     for table in proof_tables(tables):
         compared, winner = table.rows[:2]
         if {compared.key, winner.key} <= trainings.keys():
-            of_winner = [
-                each for each in tables
-                if each.measure == DIFFERENCES.name and (each.study, each.reference) == (table.study, winner.key)
-            ]  # fmt: skip
-            effects = paired_effects(of_winner, trainings, margin, right)
-            worth = sorted(map(_named_by_row, effects), key=lambda effect: -effect.mean)
-            missing = tuple(row.name for each in of_winner for row in each.rows if row.key not in trainings)
             ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
-            found.append(Proof(table, compared=theirs, winner=ours, differences=tuple(worth), missing=missing))
+            searched = [each for each in tables if each.measure == DIFFERENCES.name and each.study == table.study]
+            taken_back = next((each for each in searched if each.reference in trainings), None)
+            differences = _differences(taken_back, winner.key, trainings, margin, right) if taken_back else None
+            found.append(Proof(table, compared=theirs, winner=ours, differences=differences))
     return found
+
+
+def _differences(
+    table: ResolvedTable,
+    winner: str,
+    trainings: Mapping[str, Replicates],
+    margin: float,
+    right: Mapping[str, Right],
+) -> Differences:
+    effects = paired_effects([table], trainings, margin, right)
+    return Differences(
+        winner=trainings[table.reference].last_errors(),
+        earlier=table.reference != winner,
+        effects=tuple(sorted(map(_named_by_row, effects), key=lambda effect: -effect.mean)),
+        missing=tuple(row.name for row in table.rows if row.key not in trainings),
+    )
 
 
 def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:

@@ -35,13 +35,15 @@ def record_of(*sweeps: list[ResolvedTable], untrained: tuple[str, ...] = ()) -> 
     return Recorded(trials, *(sweep(*tables) for tables in sweeps))
 
 
-def test_the_differences_of_an_earlier_winner_are_not_those_of_the_present_one(tmp_path: Path) -> None:
+def test_the_differences_of_an_earlier_winner_are_shown_as_that(tmp_path: Path) -> None:
     earlier = proof_of(EARLIER, difference_seeds=2)
     page = page_of(tmp_path / "earlier", record_of(earlier))
     assert "\n| without label_smoothing 0.1 |" in page
     page = page_of(tmp_path / "present", record_of(earlier, proof_of(PRESENT, difference_seeds=0)))
-    assert "\n| without label_smoothing 0.1 |" not in page
-    assert "Missing: what each of its differences is worth" in page
+    missing, _, earlier = page.partition("Missing: what each of its differences is worth (--difference-seeds 5).")
+    assert "\n| without label_smoothing 0.1 |" not in missing
+    assert "are of an earlier winner, whose test error is 0.3" in earlier
+    assert "\n| without label_smoothing 0.1 |" in earlier
 
 
 def test_a_difference_that_is_not_trained_is_named(tmp_path: Path) -> None:

@@ -124,18 +124,34 @@ def _calibration(predicted: Mapping[int, Predicted]) -> str:
 
 def _differences(data: ReportData, proof: Proof) -> list[Block]:
     """What each difference of the winner is worth."""
-    missing: list[Block] = []
-    if proof.missing:
-        missing = [Text(f"Missing: no training is recorded of the winner {'; '.join(proof.missing)}.")]
-    if not proof.differences:
-        return missing or [Text("Missing: what each of its differences is worth (--difference-seeds 5).")]
+    found = proof.differences
+    blocks: list[Block] = []
+    if found is None or found.earlier:
+        blocks.append(Text("Missing: what each of its differences is worth (--difference-seeds 5)."))
+    if found is None:
+        return blocks
+    if found.earlier:
+        blocks.append(
+            Text(
+                "The next picture and table are of an earlier winner, whose test error is "
+                f"{as_text(list(found.winner.values()))}."
+            )
+        )
+    if found.missing:
+        blocks.append(Text(f"Missing: no training is recorded of the winner {'; '.join(found.missing)}."))
+    if not found.effects:
+        return blocks
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
-    picture = draw_effects(proof.differences, error, data.folder / f"{proof.table.slug}-differences.png")
     about = (
         "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
         "it, so that it helps. The effects need not add up to the whole gain: where one difference makes up for "
         "another, taking back either alone shows less than both are worth, and an optimizer is taken back with its "
-        f"weight decay. {variances(proof.differences)}"
+        f"weight decay. {variances(found.effects)}"
     )
-    return [Text(about), Picture(picture, "The winner with one difference taken back."),
-            Grid(HEADER, effect_rows(proof.differences)), *missing]  # fmt: skip
+    picture = draw_effects(found.effects, error, data.folder / f"{proof.table.slug}-differences.png")
+    return [
+        *blocks,
+        Text(about),
+        Picture(picture, "The winner with one difference taken back."),
+        Grid(HEADER, effect_rows(found.effects)),
+    ]
