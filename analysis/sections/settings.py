@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from analysis.everything import EVERYTHING
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
 from trainable.config import Config
+from trainable.measures import RUNGS
 
 TITLE = "Settings"
 ABOUT = (
     "Images are scaled to [-1, 1]. Weights start as PyTorch initialises them. Images are augmented only where the "
     "settings flip, shift and cutout say so."
 )
+
+RANDOM = f"The random configurations of a search's calibration are in {EVERYTHING} alone."
 
 
 def section(data: ReportData) -> Section:
@@ -24,14 +28,16 @@ def section(data: ReportData) -> Section:
     ]
     changes = [
         (table.number, row.name, ", ".join(f"{name} {_plain(value)}" for name, value in row.config.ablation.items()))
-        for table in data.tables for row in table.rows if not row.config.is_baseline
+        for table in data.tables for row in table.rows
+        if table.measure != RUNGS.name and not row.config.is_baseline
     ]  # fmt: skip
+    random = [Text(RANDOM)] if any(table.measure == RUNGS.name for table in data.tables) else []
     return Section(
         TITLE,
         [Text(ABOUT)],
         [
             Section("The baseline", [Grid(("setting", "baseline", "meaning"), fields)]),
-            Section("Changes by row", [Grid(("table", "row", "changes"), changes)]),
+            Section("Changes by row", [Grid(("table", "row", "changes"), changes), *random]),
         ],
     )
 
