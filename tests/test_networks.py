@@ -245,4 +245,4 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
         "0.2550 with it (0.1): a difference of -0.0550 ± 0.0635, paired by seed."
     )
     assert page.count(best) == 2, "in short, and in its section"
-    assert f"| 0.1 | {as_text([0.40, 0.42])} | {as_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 |" in page
+    assert f"| 0.1 | {as_text([0.40, 0.42])} | {as_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page

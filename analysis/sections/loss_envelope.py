@@ -77,6 +77,7 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
             as_text(list(each.normed.values())),
             as_text(each.difference.values, "+.4f") if each.difference.values else "-",
             p_text(each.difference.p),
+            str(len(each.difference.values)),
         )
         for each in errors
     ]
@@ -86,5 +87,5 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
             "is that of the paired t-test of one learning rate, not corrected for their number. "
             f"{best_rates_text(errors, comparison.error)}"
         ),
-        Grid(("learning rate", plain, normed, "difference", "p"), rows),
+        Grid(("learning rate", plain, normed, "difference", "p", "seeds that both have"), rows),
     ]

@@ -26,8 +26,8 @@ def section(data: ReportData) -> Section:
         ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
         (
             "trials",
-            f"{len(trials)}; seeds {', '.join(map(str, seeds))}; epochs {', '.join(map(str, epochs))}; {hours:.1f} "
-            "slot hours (each trial takes one slot of a machine)",
+            f"{len(trials)} behind the tables and the searches; seeds {', '.join(map(str, seeds))}; epochs "
+            f"{', '.join(map(str, epochs))}; {hours:.1f} slot hours (each trial takes one slot of a machine)",
         ),
         ("precision", ", ".join(sorted({trial.config.precision for trial in trials}))),
         ("hardware", values("device_name")),
