@@ -93,6 +93,8 @@ SEARCH = Study(
 )  # fmt: skip
 
 _definition = SEARCH.required_search
+STRONGER = GUESS | {"flip_mode": "alternating", "shift": 3, "cutout": 12, "ema_decay": 0.999}
+"""With five times the epochs the guess over-fits: its train error falls to .02 and its validation error rises."""
 SEARCH_LONG = Study(
     name="search-long",
     title="The search for the best batch-norm configuration, trained five times as long",
@@ -102,6 +104,17 @@ SEARCH_LONG = Study(
             "race": Race(candidates=2, first_test=3, seeds=3),
             "number": 18,
             "winner": "best_bn_long",
+            "start": (
+                StartPoint(
+                    values={"optimizer": "muon", "muon_lr": 0.01, "muon_decay": 0.1, **STRONGER},
+                    source="the guess with Muon, stronger augmentation and more decay for a long training",
+                ),
+                StartPoint(
+                    values={"optimizer": "adamw", "adamw_lr": 0.01, "adamw_decay": 0.1, **STRONGER},
+                    source="the same with AdamW",
+                ),
+                *_definition.start,
+            ),
         }
     ),
 )
