@@ -10,7 +10,6 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 from scipy import stats
@@ -151,7 +150,7 @@ def _study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
 def _importances(study: optuna.Study) -> dict[str, float]:
     best = min(0.5, max(BEST_SHARE, LEAST_TRIALS / len(study.trials)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore")  # it is experimental, and warns of values that few trials have
         return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))
 
 
