@@ -40,7 +40,7 @@ def trials_of(definition: ResolvedSearch) -> list[TrialRecord]:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 9, 20, 100])
-@pytest.mark.parametrize("asha", [Scheduler(), Scheduler(reduction=4, grace=2)])
+@pytest.mark.parametrize("asha", [Scheduler(), Scheduler(share=0.9), Scheduler(reduction=4, grace=2)])
 def test_the_rungs_that_are_drawn_are_the_schedulers(epochs: int, asha: Scheduler) -> None:
     rungs = search(SPACE, epochs=epochs, scheduler=asha).rungs
     scheduler = ASHAScheduler(
