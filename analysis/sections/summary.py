@@ -206,7 +206,8 @@ def _proven(proof: Proof) -> str:
     paired = proof.difference
     difference = ""
     if paired.values:
-        difference = f" The difference, paired by seed, is {as_text(paired.values, '+.4f')} (p {p_text(paired.p)})."
+        p = "" if paired.p is None else f" (p {p_text(paired.p)})"
+        difference = f" The difference, paired by seed, is {as_text(paired.values, '+.4f')}{p}."
     return (
         f"{_subject(proof)}: its winner has {_described(winner)}. The configuration that it is compared with has "
         f"{_described(reference)}.{difference} The two differ in {_listed(_changes_of(winner, reference))}."
