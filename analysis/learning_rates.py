@@ -41,10 +41,9 @@ def errors_by_rate(tables: Sequence[ResolvedTable], trainings: Mapping[str, Repl
 
 
 def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
-    """What batch norm does to the error where each network has its best learning rate, and how far the errors at the
-    rates lie apart, in sentences. `errors` are in the order of the rates."""
-    plain = [fmean(each.plain.values()) for each in errors]
-    normed = [fmean(each.normed.values()) for each in errors]
+    """What batch norm does to the error where each network has its best learning rate, in sentences. `errors` are in
+    the order of the rates."""
+    plain, normed = _means(errors)
     best_plain, best_normed = plain.index(min(plain)), normed.index(min(normed))
     best = paired_difference(errors[best_normed].normed, errors[best_plain].plain)
     difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
@@ -56,7 +55,19 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
     return (
         f"At the best of {len(errors)} learning rates for each network, the {error} is {min(plain):.4f} without batch "
         f"norm ({errors[best_plain].rate}) and {min(normed):.4f} with it ({errors[best_normed].rate}){difference}. The "
-        f"rates are chosen by these errors, which makes both a little too low.{''.join(ends)} Between the best and the "
-        f"worst of the rates the {error} differs by {max(plain) - min(plain):.4f} without batch norm and by "
-        f"{max(normed) - min(normed):.4f} with it."
+        f"rates are chosen by these errors, which makes both a little too low.{''.join(ends)}"
     )
+
+
+def spans_text(errors: Sequence[RateErrors], error: str) -> str:
+    """How far the errors at the rates lie apart, in a sentence."""
+    plain, normed = (max(means) - min(means) for means in _means(errors))
+    return (
+        f"Between the best and the worst of the rates the {error} differs by {plain:.4f} without batch norm and by "
+        f"{normed:.4f} with it."
+    )
+
+
+def _means(errors: Sequence[RateErrors]) -> tuple[list[float], list[float]]:
+    """The means over the seeds at each rate, without and with batch norm."""
+    return [fmean(each.plain.values()) for each in errors], [fmean(each.normed.values()) for each in errors]

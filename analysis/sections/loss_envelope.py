@@ -4,7 +4,7 @@ from analysis.csv_file import write_csv
 from analysis.effects import p_text
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
 from analysis.intervals import as_text
-from analysis.learning_rates import best_rates_text, errors_by_rate
+from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
@@ -85,7 +85,7 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
         Text(
             f"The {comparison.error} of the same trainings after the last epoch. The difference is paired by seed; p "
             "is that of the paired t-test of one learning rate, not corrected for their number. "
-            f"{best_rates_text(errors, comparison.error)}"
+            f"{best_rates_text(errors, comparison.error)} {spans_text(errors, comparison.error)}"
         ),
         Grid(("learning rate", plain, normed, "difference", "p", "seeds that both have"), rows),
     ]
