@@ -177,7 +177,8 @@ def _search(data: ReportData) -> str:
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
-    others = [racer for racer in recorded.race.racers if not racer.dropped and racer.key != best.key]
+    race = recorded.race
+    others = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     return (
         f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
         + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
