@@ -86,7 +86,7 @@ def ray_with_two_gpus() -> Iterator[None]:
     """A local Ray that hands out two GPUs, whether the machine has them or not."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-        connect("local")
+        connect(None)
         yield
         ray.shutdown()
 

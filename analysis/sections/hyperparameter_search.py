@@ -83,8 +83,9 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     return [
         *blocks,
         Text(
-            f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung. Every trial "
-            "reaches it; ASHA chose those that go on, so later errors would compare unlike trials. The sampler chose "
+            f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung, which "
+            f"{len(recorded.at_first_rung)} of {len(recorded.trials)} trials reached; ASHA chose those that went on, "
+            "so later errors would compare unlike trials. The sampler chose "
             "the values, so that parameters which it hardly varied weigh little here, whatever they would do."
         ),
         Picture(
