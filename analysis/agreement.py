@@ -37,7 +37,7 @@ class Agreement:
     higher: int
     """Of how many of these ours is above the printed one."""
     median_shift: float
-    """Ours minus the printed one."""
+    """Ours minus the printed one; NaN where no training learned."""
     shift: InterquartileMean | None
     """The same of each seed of each row."""
 
@@ -49,6 +49,8 @@ class Agreement:
     @property
     def shift_text(self) -> str:
         """How our errors lie beside the printed ones, in a sentence."""
+        if not self.learned:
+            return "No training behind them learned."
         rows = f"the {self.learned} whose trainings learned" if self.learned < self.printed else str(self.printed)
         return f"Ours are higher in {self.higher} of {rows}, with a median difference of {self.median_shift:+.4f}."
 
@@ -136,7 +138,7 @@ def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
         not_reproduced=judged[Judgement.NO],
         learned=len(learned),
         higher=sum(shift > 0 for shift in shifts),
-        median_shift=median(shifts or [nan]),
+        median_shift=median(shifts) if shifts else nan,
         shift=interquartile_mean([[minimum - printed for minimum in cell.minima] for cell, printed in learned]),
     )
 

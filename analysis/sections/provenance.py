@@ -50,8 +50,8 @@ def section(data: ReportData) -> Section:
                 f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the random "
                 "numbers of a training; where seeds are fused, those of dropout depend on all of them. Other "
                 "processors, GPUs and library versions round otherwise, and the difference grows with each step. This "
-                "page uses the errors of the first training, and each other "
-                "measurement from the first training that has it."
+                "page uses the errors of the first training, and each other measurement from the first training that "
+                "has it."
             )
         )
     made.blocks += _origins(data)

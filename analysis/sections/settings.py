@@ -26,12 +26,12 @@ def section(data: ReportData) -> Section:
         (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()
     ]
+    tables = [table for table in data.tables if table.measure != RUNGS.name]
     changes = [
         (table.number, row.name, ", ".join(f"{name} {_plain(value)}" for name, value in row.config.ablation.items()))
-        for table in data.tables for row in table.rows
-        if table.measure != RUNGS.name and not row.config.is_baseline
+        for table in tables for row in table.rows if not row.config.is_baseline
     ]  # fmt: skip
-    random = [Text(RANDOM)] if any(table.measure == RUNGS.name for table in data.tables) else []
+    random = [Text(RANDOM)] if len(tables) < len(data.tables) else []
     return Section(
         TITLE,
         [Text(ABOUT)],

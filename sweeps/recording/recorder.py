@@ -78,8 +78,8 @@ class Recorder(Observer):
         return self._trials[zlib.crc32(trial_id.encode()) % len(self._trials)]
 
     def act(self, write: Callable[[MlflowClient, str], object]) -> None:
-        """Run any other write: it gets the client and the sweep's run id. Trials that other
-        processes write may not be in the record yet."""
+        """Run any other write: it gets the client and the sweep's run id. Trials that other processes write may not be
+        in the record yet."""
         self._writer.put(lambda: write(self._client, self.run_id))
 
     def flush(self, patience_s: float = 60.0) -> bool:
