@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from analysis.recorded import ROLE, RunStatus, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
-from analysis.unreadable import first_problem
 from trainable.config import Config
 from trainable.errors import first_line
 from trainable.frozen import check_label
+from trainable.problem import first_problem
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 

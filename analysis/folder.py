@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from analysis.exported import SweepFile, TrialFile, read_checked, refuse_links
 from analysis.origin import exported_origin
 from analysis.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
-from analysis.unreadable import first_problem, name_once, read_arrays
+from analysis.unreadable import name_once, read_arrays
+from trainable.problem import first_problem
 from trainable.storage import format_seeds
 
 

@@ -30,7 +30,8 @@ from analysis.recorded import (
     metric_of,
 )
 from analysis.trial_tags import read_tags
-from analysis.unreadable import first_problem, name_once, read_arrays
+from analysis.unreadable import name_once, read_arrays
+from trainable.problem import first_problem
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 

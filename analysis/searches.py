@@ -62,7 +62,7 @@ class RecordedSearch:
 
     @property
     def first_rung(self) -> int:
-        """The epoch after which the scheduler first compares trials. Every trial that did not fail reaches it."""
+        """The epoch after which the scheduler first compares trials."""
         return self.search.rungs[0]
 
     @property

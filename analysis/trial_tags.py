@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field, Json, NonNegativeInt, PositiveInt, ValidationError
 
 from analysis.recorded import PROVEN
-from analysis.unreadable import first_problem
 from trainable.config import Config
+from trainable.problem import first_problem
 
 
 class TrialTags(BaseModel):

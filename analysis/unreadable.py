@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 NAMED = 5
 """So many are named in a line."""
-SHOWN = 60
-"""Characters of a bad value that a message shows."""
 
 logger = logging.getLogger(__name__)
 _named: set[str] = set()
@@ -35,16 +32,3 @@ def read_arrays(file: Path, of: str) -> dict[str, np.ndarray]:
     except SafetensorError as error:
         name_once({f"{of}/{file.name}": f"{file.name} of {of}: {error}"})
         return {}
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation in one line: the place, the start of the value and what is allowed."""
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"{place} is missing"
-    message = " ".join(problem["msg"].removeprefix("Value error, ").split())
-    if not place or (problem["type"] == "value_error" and isinstance(problem["input"], dict)):
-        return f"{place} {message}".strip()  # it names the field itself
-    value = repr(problem["input"])
-    return f"{place} {value if len(value) <= SHOWN else f'{value[:SHOWN]}...'}: {message}"

@@ -16,10 +16,13 @@ LONGEST_WORD = 300
 """Characters of a word in an error; longer ones are cut."""
 
 
-def default_studies(names: Iterable[str]) -> None:
-    """Let a command run these studies where its arguments name neither a study nor a config to train alone."""
+def run_studies(app: typer.Typer, names: Iterable[str], about: str) -> NoReturn:
+    """Run a command line, with these studies where its arguments name neither a study nor a config to train alone.
+    `about` is what `--help` says of the command."""
+    app.registered_commands[0].help = about
     if not any(argument.startswith(("--studies", "--study", "--config")) for argument in sys.argv[1:]):
         sys.argv[1:1] = ["--studies", ",".join(names)]
+    run_command(app)
 
 
 def run_command(app: typer.Typer) -> NoReturn:

@@ -2,6 +2,9 @@
 
 from pydantic import ValidationError
 
+from trainable.config import Config
+from trainable.problem import first_problem
+
 
 class UsageError(ValueError):
     """Bad input: the message names the field, the value and what is allowed; the command exits with code 2."""
@@ -16,11 +19,9 @@ def last_line(text: str) -> str:
     return text.splitlines()[-1] if text else "no reason given"
 
 
-def first_error(error: ValidationError) -> str:
-    """The first problem of a config, or of another part of a study, as one line: field, value, what is allowed."""
-    problem = error.errors()[0]
-    field, what = ".".join(str(part) for part in problem["loc"]), f"{error.title.lower()} field"
-    if problem["type"] == "extra_forbidden":
-        return f"{what} {field!r} is unknown"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "should be ")
-    return f"{what} {field!r}: {problem['input']!r} {message}" if field else f"{what} {message}"
+def config_problem(error: ValidationError) -> str:
+    """The first problem of a config as one line: the field, the value and what is allowed."""
+    problem = first_problem(error, Config)
+    if not problem.location:
+        return f"config field {problem.message}"
+    return f"config field {problem.place!r}{':' if problem.value else ''} {problem.text}"

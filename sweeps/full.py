@@ -43,7 +43,7 @@ def _default(name: str) -> str:
 def full(
     address: Annotated[
         str | None,
-        typer.Option(help="Ray: auto, HOST:PORT or ray://HOST:PORT. Default: $RAY_ADDRESS, else a local Ray."),
+        typer.Option(help="Ray: auto, HOST:PORT, ray://HOST:PORT, or local. Default: $RAY_ADDRESS, else local."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The whole pipeline, small: for trying it.")] = False,
     data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(NAMES)}. {_default('data')}")] = None,
@@ -66,8 +66,10 @@ def full(
         str,
         typer.Option(help="Only these table numbers, joined by commas. A search then runs only if --studies names it."),
     ] = "",
-    epochs: Annotated[int | None, typer.Option(help=f"Epochs a training. {_default('epochs')}")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds a table row: 0, 1, ... More of them extend the record.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help=f"Epochs per training. {_default('epochs')}")] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Seeds per table row: 3 trains 0, 1 and 2. More of them extend the record.")
+    ] = 1,
     samples: Annotated[
         int | None, typer.Option(help=f"Trials of the search, recorded ones included. {_default('samples')}")
     ] = None,
@@ -82,36 +84,41 @@ def full(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field in every config.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="What the search may spend: a time (2h), money at --prices (12.50), or both (2h,12.50).")
+        str,
+        typer.Option(
+            help="End the search's trials after a time with all slots at work (2h), money at --prices (12.50), or both "
+            "(2h,12.50). Trials of earlier sweeps count, the race and the proof do not."
+        ),
     ] = "",
     proof_seeds: Annotated[
         int | None,
-        typer.Option(help=f"Seeds of the search's winner on the whole train split. {_default('proof_seeds')}"),
+        typer.Option(
+            help="Seeds of the search's winner, and of the configuration it is compared with, on the whole train "
+            f"split. {_default('proof_seeds')}"
+        ),
     ] = None,
     difference_seeds: Annotated[
         int,
-        typer.Option(
-            help="Also train the winner with one of its changes undone at a time, for so many seeds. Default: 0, none."
-        ),
+        typer.Option(help="Also train the winner with one of its changes undone at a time, for so many seeds."),
     ] = 0,
     precision: Annotated[
         str | None, typer.Option(help=f"Precision of every training: {', '.join(PRECISIONS)}. Default: fp32.")
     ] = None,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(help="GPUs a trial, a fraction to share one. Default: 0.25 if there are any, else 0."),
+        typer.Option(help="GPUs per trial, a fraction to share one. Default: 0.25 if there are any, else 0."),
     ] = None,
     gpu_memory_per_trial: Annotated[
         float | None,
         typer.Option(help="GB of GPU memory a trial needs. Start each node with --resources '{\"gpu_memory_gb\": N}'."),
     ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="CPU cores a trial.")] = 1.0,
+    cpus_per_trial: Annotated[float, typer.Option(help="CPU cores per trial.")] = 1.0,
     slots: Annotated[
         int | None,
-        typer.Option(help="Trials at once on a cluster that grows. Default: what its nodes now hold."),
+        typer.Option(help="Trials at once that a cluster can grow to. Default: as many as its nodes now hold."),
     ] = None,
     prices: Annotated[
-        str, typer.Option(help="Money an hour, for the forecast: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
+        str, typer.Option(help="Money per hour, for the forecast: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
     ] = "",
     tracking_uri: Annotated[
         str | None,
@@ -167,7 +174,10 @@ def full(
         notify=notify,
     )
     if slots and not options.address and not dry_run:
-        raise UsageError(f"--slots {slots}: only a cluster grows; give --address too, or --dry-run")
+        raise UsageError(
+            f"--slots {slots}: only a cluster grows; give --address too, or --dry-run; taskset limits the cores of a "
+            "local sweep"
+        )
     if dry_run:
         _show_plan(options, as_json)
     else:

@@ -16,10 +16,9 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 
     start()
 
-from sweeps.commands import default_studies, run_command
+from sweeps.commands import run_studies
 from sweeps.full import app
 from sweeps.studies.search import SEARCH
 
 if __name__ == "__main__":
-    default_studies([SEARCH.name])
-    run_command(app)
+    run_studies(app, [SEARCH.name], "Search for the best batch-norm configuration, prove it, and report.")

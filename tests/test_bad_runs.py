@@ -70,7 +70,7 @@ SPOILT: dict[str, tuple[Callable[[MlflowClient, str], object], str]] = {
     "no config": (lambda client, run: client.delete_tag(run, "config"), "tag config is missing"),
     "a config that is no JSON": (lambda client, run: client.set_tag(run, "config", "{lr"), "tag config '{lr'"),
     "a config of another version": (
-        lambda client, run: client.set_tag(run, "config", '{"rate": 1}'), "tag config.rate 1: Extra inputs"
+        lambda client, run: client.set_tag(run, "config", '{"rate": 1}'), "tag config.rate is unknown"
     ),
     "seeds in words": (lambda client, run: client.set_tag(run, "seeds", '["one"]'), "tag seeds.0 'one'"),
     "no role": (lambda client, run: client.delete_tag(run, "role"), "tag role None: must be 'trial'"),

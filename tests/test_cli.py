@@ -39,7 +39,7 @@ def test_a_dry_run_is_one_json_object_and_writes_nothing(here: Command, tmp_path
 def test_a_dry_run_prints_rows_resources_and_forecast(here: Command) -> None:
     answer = here("--data", "digits", "--dry-run")
     assert "32 rows, 24 distinct configs, 0 complete; 26 trials to run in about" in " ".join(answer.stdout.split())
-    assert "slot(s) of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
+    assert "slots of 1 CPU and 0 GPU" in " ".join(answer.stdout.split())
     assert "search: 20 samples" in answer.stdout
 
 
@@ -130,8 +130,10 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--prices", "gpu=²"], "--prices 'gpu=²' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--prices", f"gpu={MANY_DIGITS}"], "99... must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--budget", MANY_DIGITS], "99... must be a time"),
-        (["--only", "2", "--budget", "2h"], "--budget limits a search, and none is to run"),
-        (["--studies", "search", "--calibrate", "2", "--budget", "2h"], "--budget limits a search, and none is to run"),
+        (["--only", "2", "--samples", "3"], "--samples 3: no chosen study has a search"),
+        (["--data-dir", "/x"], "--data-dir /x: only cifar10 is read from a folder, not digits"),
+        (["--only", "2", "--budget", "2h"], "--budget 2h: no chosen study has a search"),
+        (["--studies", "search", "--calibrate", "2", "--budget", "2h"], "--budget 2h: --calibrate runs in place of"),
         (["--studies", "search-long", "--epochs", "30000"], "config field 'epochs': 150000"),
         (["--address", "local", "--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
         (
@@ -142,7 +144,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--set", f"channels={'[' * 20_000}"], "--set 'channels=[[["),
         (["--set", "batch_norm=true", "--set", "lr=true"], "config field 'lr': True should not be true or false"),
         (["--set", "channels=[true,8]"], "config field 'channels': [True, 8] should not be true or false"),
-        (["--name", ""], "--name : must be one line of printable characters"),
+        (["--name", ""], "--name '': must be one line of printable characters"),
         (["--name", "n" * 201], "must be at most 100 bytes long"),
         (["--prices", "gpu=cheap"], "--prices 'gpu=cheap' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--prices", "disk=1"], "--prices 'disk=1' must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
@@ -154,7 +156,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--tracking-uri", "./mlruns"], "--tracking-uri ./mlruns: MLflow keeps no record in a plain folder"),
         (["--storage-path", "/proc/nowhere"], "--storage-path /proc/nowhere: cannot be written"),
         (["--set", "optimizer=adamm"], "config field 'optimizer': 'adamm' should be 'adam', 'adamw'"),
-        (["--set", "learning_rate=1"], "config field 'learning_rate' is unknown"),
+        (["--set", "learning_rate=1"], "config field 'learning_rate' is unknown; allowed: data, "),
         (["--set", "batch_size=64"], "--set batch_size: the search of study search decides it"),
         (
             ["--set", "loss=hinge"],
@@ -185,7 +187,7 @@ def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatc
     """Tables are told apart by their numbers: --only, figure-7.png, the latest sweep's."""
     monkeypatch.setitem(STUDIES, "own", TABLES.model_copy(update={"name": "own", "tables": TABLES.tables[-2:-1]}))
     answer = here("--data", "digits", "--dry-run")
-    taken = "error: table number '7' is taken 2 times in the studies; give each table its own"
+    taken = "error: study own: table number '7' belongs to a table of study tables; give each its own"
     assert answer.stderr.startswith(taken)
 
 
@@ -197,7 +199,7 @@ SEARCHED = "search: {space: {lr: {low: 0.1, high: 1.0}}}\n"
 def test_the_numbers_of_a_searchs_tables_are_taken(number: str, here: Command, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(OWN % number + SEARCHED)
     answer = here("--data", "digits", "--study", "own.yaml", "--dry-run")
-    assert (answer.returncode, f"table number '{number}' is taken 2 times" in answer.stderr) == (2, True)
+    assert (answer.returncode, f"table number '{number}' belongs to a table of study " in answer.stderr) == (2, True)
 
 
 def test_only_a_table_of_a_study_of_ones_own_runs_no_search(here: Command, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def write_study(
 def test_a_name_that_can_be_no_folder_is_refused(option: str, value: str) -> None:
     with pytest.raises(UsageError) as refused:
         options(studies="tables", **{option: value})
-    assert str(refused.value).startswith(f"--{option} {value}: must be"), "the value stands there once"
+    assert str(refused.value).startswith(f"--{option} {value!r}: must be"), "the value stands there once"
 
 
 def test_an_import_refuses_the_same_experiments(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def test_a_record_of_single_seeds_and_a_plan_of_one_row_say_nothing() -> None:
 def test_it_is_one_line_on_the_screen() -> None:
     one, three = (forecast(TABLES, recorded(TABLES, 0.006), seeds) for seeds in (1, 3))
     assert one and three and three.difference
-    assert power_line(one).startswith("study tables: with 1 seed(s) a row, no difference can be shown; 0.01 needs ")
+    assert power_line(one).startswith("study tables: with 1 seed per row, no difference can be shown; 0.01 needs ")
     assert power_line(three) == (
-        f"study tables: with 3 seed(s) a row, a difference of {three.difference:.4f} is found in 80% of cases; 0.01 "
+        f"study tables: with 3 seeds per row, a difference of {three.difference:.4f} is found in 80% of cases; 0.01 "
         f"needs {three.seeds_needed} seeds (if errors vary as the recorded ones do; Holm's correction over 17 changes)"
     )

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
+from sweeps.planning.search_forecast import forecast_search
 from sweeps.planning.search_plan import plan_search
 from sweeps.studies.search import SEARCH, SEARCH_WIDE
 from trainable.search_definition import SearchDefinition
@@ -61,4 +62,23 @@ def test_the_forecast_of_a_search_over_networks_is_that_of_random_ones() -> None
     study = Study(name="x", title="x", search=SearchDefinition(space=space))
     wide = plan_search(study, base={}, samples=10, fingerprint="f", trials=())
     narrow = plan_search(SEARCH, base={}, samples=10, fingerprint="f", trials=())
-    assert 1.5 < wide.slot_s(rates) / narrow.slot_s(rates) < 2.5
+    wide_s, narrow_s = (forecast_search(plan, rates, 1, fused=False).forecast_s for plan in (wide, narrow))
+    assert 1.5 < wide_s / narrow_s < 2.5
+
+
+def test_the_forecast_of_a_search_counts_whole_trials() -> None:
+    """More slots than trials bring nothing, and a config's seeds train as one program where they are fused."""
+    plan = plan_search(SEARCH, base={}, samples=20, fingerprint="f", trials=(), proof_seeds=10)
+    rates = Rates("cpu")
+    trial = rates.training_s(plan.search.base, 1)
+    one, many, fused = (
+        forecast_search(plan, rates, slots, fused=fuse) for slots, fuse in ((1, False), (640, False), (640, True))
+    )
+    assert one.forecast_s == pytest.approx(20 * trial / 2, abs=0.1), "ASHA stops most trials on the way"
+    assert one.proof_s == pytest.approx(10 * trial, abs=0.1)
+    race = plan.search.race
+    assert one.race_s == pytest.approx(race.candidates * race.seeds * trial, abs=0.1)
+    assert (many.forecast_s, many.proof_s) == (pytest.approx(trial / 2, abs=0.1), pytest.approx(trial, abs=0.1))
+    assert many.race_s == pytest.approx((1 + race.seeds - race.first_test) * trial, abs=0.1), "round after round"
+    assert fused.proof_s == pytest.approx(rates.training_s(plan.search.base, 10), abs=0.1)
+    assert one.slot_s == many.slot_s

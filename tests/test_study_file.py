@@ -11,7 +11,7 @@ from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
 
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
-ROW = "tables:\n- number: '20'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
+ROW = "tables:\n- number: '44'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
 SPACE = "search:\n  space:\n"
 DIGITS = ("--data", "digits")
 
@@ -73,12 +73,22 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.yaml", "- 3", "x.yaml: must be a mapping with tables or a search, found list"),
         ("x.yaml", "name: mine", "x.yaml, line 1, top level: must have tables or a search"),
         ("x.yaml", "name: my study\ntables: []", "x.yaml, line 1, name: 'my study' "),
-        ("x.yaml", "tabels: []", "x.yaml, line 1, tabels: unknown field"),
-        ("x.yaml", ROW + "  - name: a\n    chnage: {}", "x.yaml, line 8, tables[0].rows[0].chnage: unknown field"),
+        ("x.yaml", "tabels: []", "x.yaml, line 1, tabels: is unknown (did you mean tables?); allowed: name, "),
+        ("x.yaml", ROW + "  - name: a\n    chnage: {}",
+         "rows[0].chnage: is unknown (did you mean change?); allowed: name, "),
         ("x.yaml", ROW + "  - name: a\n    change: {lr: -1}",
-         "x.yaml, line 8, tables[0].rows[0].change.lr: config field 'lr': -1 should be greater than 0"),
+         "x.yaml, line 8, tables[0].rows[0].change.lr: -1 should be greater than 0"),
         ("x.yaml", ROW + "  - name: a\n    change:\n      optimiser: sgd",
-         "x.yaml, line 9, tables[0].rows[0].change.optimiser: config field 'optimiser' is unknown"),
+         "x.yaml, line 9, tables[0].rows[0].change.optimiser: is unknown (did you mean optimizer?); allowed: data, "),
+        ("x.yaml", ROW + "  - a", "tables[0].rows[0]: 'a' must be a mapping with name, change, reported"),
+        ("x.yaml", ROW + "  - name: a\n  - name: a\n    change: {lr: 1.0}",
+         "tables[0].rows: two rows have the name 'a'"),
+        ("x.yaml", ROW + "  - name: a\n    change: {data: cifar10}",
+         "table 44, row a: data 'cifar10': a sweep has one data set, which --data sets: digits"),
+        ("x.yaml", ROW + "  - name: a\n  - name: b\n    change: {protocol: B}",
+         "table 44, row b: protocol B must be that of row a"),
+        ("x.yaml", SPACE + "    lr: {low: 0.1, hgh: 1.0}", "search.space.lr.hgh: is unknown"),
+        ("x.yaml", "tables:\n- number: 14\n  slug: x", 'tables[0].number: 14 must be in quotes: "14"'),
         ("x.yaml", "tables:\n- number: seven\n  slug: x\n  title: x\n  varies: x\n  rows: []",
          "x.yaml, line 2, tables[0].number: 'seven' "),
         ("x.yaml", ROW.replace("  rows:\n", "  rows: []\n"),
@@ -89,16 +99,16 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.yaml", SPACE + "    lr: {low: 2, high: 1}", "line 3, search.space.lr: low 2 must not be above high 1"),
         ("x.yaml", SPACE + "    lr: {low: 0, high: 1, log: true}", "low 0 must be above 0 on a logarithmic scale"),
         ("x.yaml", SPACE + "    lr: {low: -1.0, high: 1.0}",
-         "x.yaml, line 3, search.space.lr: config field 'lr': -1.0 should be greater than 0"),
+         "x.yaml, line 3, search.space.lr: -1.0 should be greater than 0"),
         ("x.yaml", SPACE + "    channels[0]: {low: 0, high: 8}",
-         "line 3, search.space.channels[0]: config field 'channels.0': 0 should be greater than or equal to 1"),
+         "line 3, search.space.channels[0]: 0 should be greater than or equal to 1"),
         ("x.yaml", SPACE + "    width: {field: 'channels[2]', low: 4, high: 8}",
          "x.yaml, line 1, search: channels[2]: unknown; allowed: data, "),
         ("x.yaml", SPACE + "    optimizer: {choices: [adam, lion]}",
-         "search.space.optimizer: config field 'optimizer': 'lion'"),
+         "search.space.optimizer: 'lion'"),
         ("x.yaml", SPACE + "    lr: {choices: ['0.01', '0.1']}", "lr '0.1' must be written as 0.1"),
         ("x.yaml", SPACE + "    batch_size: {low: 64.0, high: 512}",
-         "line 3, search.space.batch_size: config field 'batch_size': 380.78"),
+         "line 3, search.space.batch_size: 380.78"),
         ("x.yaml", SPACE + "    lr: {low: 0.1, high: 1.0}\n  start: [{values: {lr: fast}}]",
          "start point 1 of its search: lr fast is not in the space (0.1 to 1)"),
         ("x.yaml", SPACE + "    epochs: {low: 1, high: 9}", "epochs: options of the sweep decide it"),
@@ -109,7 +119,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.py", "a = 1\nraise RuntimeError('no')", "x.py, line 2: RuntimeError: no"),
         ("x.py", "a = (", "x.py"),
         ("x.py", "from trainable.study import Row\nRow(name='a', chnage={})",
-         "x.py, line 2: row field 'chnage' is unknown"),
+         "x.py, line 2: row field chnage is unknown"),
         ("x.toml", "", "x.toml: the name must end in one of .yaml, .yml, .py"),
     ],
 )  # fmt: skip
@@ -119,7 +129,7 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     (tmp_path / name).write_text(text)
     answer = here(*DIGITS, "--study", name)
     assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-    assert answer.stderr.startswith(("error: --study ", "error: study x, "))
+    assert answer.stderr.startswith(("error: --study ", "error: study x, ", "error: table 44, "))
     assert problem in answer.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
 
@@ -128,7 +138,7 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     ("text", "arguments", "problem"),
     [
         ("name: a\nconfig: {lr: fast}\n", [], "config field 'lr': 'fast' should be a valid number"),
-        ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown"),
+        ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown; allowed: data, "),
         ("config: {}\n", [], "must have a name and a config, a mapping of fields, and nothing else"),
         ("name: [\n", [], "not YAML"),
         ("name: a\nconfig: {}\n", ["--epochs", "3"], "leave out one"),

@@ -98,7 +98,7 @@ class Config(BaseModel):
         """Refuse true and false where pydantic would take them for 1 and 0."""
         is_truth = cls.model_fields[field.field_name or ""].annotation is bool
         if not is_truth and any(isinstance(part, bool) for part in (value if isinstance(value, list) else (value,))):
-            raise ValueError("should not be true or false")
+            raise ValueError(f"{value!r} should not be true or false")
         return value
 
     @model_validator(mode="after")

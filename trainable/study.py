@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen, Label, Short
@@ -53,6 +53,15 @@ class Table(Frozen):
     """Seeds of each row. Default: as many as the sweep asks for."""
     cpu_epochs: int | None = None
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
+
+    @field_validator("rows")
+    @classmethod
+    def _named_once(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        names = [row.name for row in rows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rows have the name {name!r}")
+        return rows
 
 
 class Study(Frozen):

@@ -1,6 +1,7 @@
 """What each trial of a sweep gets of the nodes that there are, and how many trials run at the same time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sweeps.errors import UsageError
 from sweeps.planning.forecast import make_forecast
@@ -41,15 +42,19 @@ def allocate_dry(prepared: Prepared) -> Allocation:
     """The same without joining a cluster, whose nodes are therefore not known: it counts as `--slots`, or one slot."""
     options = prepared.options
     if options.address or options.slots:
-        return Allocation(options.requested, options.slots or 1)
+        return replace(_on_a_cluster(options), slots=options.slots or 1)
     return allocate(prepared, [local_resources()])
 
 
 def expected_allocation(prepared: Prepared) -> Allocation:
-    """The allocation as far as it is known before a cluster is joined. Clusters are expected to have GPUs."""
-    options: Options = prepared.options
-    if options.address is None:
+    """The allocation as far as it is known before a cluster is joined."""
+    if prepared.options.address is None:
         return allocate(prepared, [local_resources()])
-    asked = options.requested
-    gpus = GPU_SHARE if options.gpus_per_trial is None else asked.gpus
-    return Allocation(Resources(asked.cpus, gpus, asked.gpu_memory_gb), options.slots or 0)
+    return _on_a_cluster(prepared.options)
+
+
+def _on_a_cluster(options: Options) -> Allocation:
+    """On a cluster that was not asked: it is expected to have GPUs."""
+    asked, assumed = options.requested, options.gpus_per_trial is None
+    gpus = GPU_SHARE if assumed else asked.gpus
+    return Allocation(Resources(asked.cpus, gpus, asked.gpu_memory_gb), options.slots or 0, gpus_assumed=assumed)

@@ -1,17 +1,18 @@
 """The forecast of a sweep: what is to run, for how long, on what and for how much money. Also as one JSON object."""
 
-from math import isinf
 from typing import Any
 
 from pydantic import BaseModel
 
+from analysis.passwords import hide_passwords
 from sweeps.planning.power import PowerForecast, forecast_power
 from sweeps.planning.prepare import Prepared, SweepPlan, rates_on
-from sweeps.planning.rates import Rates, cost
+from sweeps.planning.rates import cost
 from sweeps.planning.resources import Allocation, Resources
-from sweeps.planning.search_plan import SearchPlan
+from sweeps.planning.search_forecast import SearchForecast, forecast_search
 from sweeps.planning.table_plan import PlannedConfig
 from trainable.data import DataSource
+from trainable.study import ResolvedTable
 
 
 class ResourcesForecast(BaseModel):
@@ -42,27 +43,19 @@ class SurfacesForecast(BaseModel):
     forecast_s: float
 
 
-class SearchForecast(BaseModel):
-    """The search."""
+class RecordForecast(BaseModel):
+    """The record that the plan was compared with."""
 
-    samples: int
-    recorded: int
-    to_run: int
-    outside: int
-    """Recorded trials that the space does not contain any more; they are left out."""
-    budget_left_s: float | None = None
-    """Slot seconds that the budget leaves; None where there is no budget."""
-    forecast_s: float
-    race_s: float
-    """The race at most, as though no config were dropped."""
-    proof_s: float
-    """The winner's training for its proof, before it is known. After that it is among the tables."""
+    tracking_uri: str
+    experiment: str
+    exists: bool
 
 
 class Forecast(BaseModel):
     """What a sweep will do, and what that takes. Seconds are wall seconds on the slots, unless said otherwise."""
 
     data: DataSource
+    record: RecordForecast
     resources: ResourcesForecast
     forecast_basis: str
     """What the times are learnt from."""
@@ -74,8 +67,12 @@ class Forecast(BaseModel):
     to_run: int
     """Trials of the tables."""
     slots: int
+    gpus_assumed: bool
+    """See `Allocation`."""
     forecast_s: float
     """The trials of the tables."""
+    same_trainings: list[str]
+    """Tables with rows that are one training, as `--set` can make them."""
     configs: list[ConfigForecast]
     """With slot seconds."""
     surfaces: SurfacesForecast | None = None
@@ -98,7 +95,7 @@ class Forecast(BaseModel):
 
 def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -> Forecast:
     """Forecast a plan on an allocation."""
-    slots, trial = allocation.slots, allocation.trial
+    options, slots, trial = prepared.options, allocation.slots, allocation.trial
     rates, tables = rates_on(trial.device, prepared.trials), plan.tables
     slot_s, wall_s = tables.slot_s, tables.wall_s(slots)
     surfaces = search = None
@@ -107,27 +104,18 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         surfaces = SurfacesForecast(to_run=len(plan.surfaces), forecast_s=round(surfaces_s / slots, 1))
         slot_s, wall_s = slot_s + surfaces_s, wall_s + surfaces_s / slots
     if plan.search:
-        searching, budget = plan.search, plan.search.budget_s - plan.search.spent_s
-        search_s, race_s, proof_s = (
-            seconds / slots
-            for seconds in (searching.slot_s(rates), searching.race_s(rates), _proof_s(prepared, searching, rates))
-        )
-        search = SearchForecast(
-            samples=plan.search.search.samples,
-            recorded=len(plan.search.finished),
-            to_run=plan.search.to_run,
-            outside=plan.search.outside,
-            budget_left_s=None if isinf(budget) else max(0.0, round(budget, 1)),
-            forecast_s=round(search_s, 1),
-            race_s=round(race_s, 1),
-            proof_s=round(proof_s, 1),
-        )
-        slot_s, wall_s = slot_s + (search_s + race_s + proof_s) * slots, wall_s + search_s + race_s + proof_s
-    prices = prepared.options.prices
+        search = forecast_search(plan.search, rates, slots, fused=trial.fuses_seeds)
+        slot_s, wall_s = slot_s + search.slot_s, wall_s + search.wall_s
+    prices = options.prices
     in_fp32 = all(each.config.precision == "fp32" for each in tables.to_run)
     speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,
+        record=RecordForecast(
+            tracking_uri=hide_passwords(options.tracking_uri),
+            experiment=options.experiment,
+            exists=prepared.record is not None and prepared.record.experiment_id is not None,
+        ),
         resources=_resources(trial),
         forecast_basis=rates.basis,
         rows=sum(len(table.rows) for table in tables.tables),
@@ -135,7 +123,9 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         recorded=len(tables.configs) - len(tables.to_run),
         to_run=sum(len(config.trial_seeds) for config in tables.to_run),
         slots=slots,
+        gpus_assumed=allocation.gpus_assumed,
         forecast_s=round(tables.wall_s(slots), 1),
+        same_trainings=[line for table in tables.tables for line in _same_trainings(table)],
         configs=[_config(config) for config in tables.configs],
         surfaces=surfaces,
         search=search,
@@ -147,12 +137,11 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     )
 
 
-def _proof_s(prepared: Prepared, plan: SearchPlan, rates: Rates) -> float:
-    """Slot seconds of the proof of a winner that is not known yet."""
-    if plan.winner or plan.complete:
-        return 0.0
-    winner = plan.search.base.change(protocol="A")
-    return rates.training_s(winner, prepared.options.proof_seeds)
+def _same_trainings(table: ResolvedTable) -> list[str]:
+    rows: dict[str, list[str]] = {}
+    for row in table.rows:
+        rows.setdefault(row.key, []).append(row.name)
+    return [f"table {table.number}: {' and '.join(names)}" for names in rows.values() if len(names) > 1]
 
 
 def _resources(trial: Resources) -> ResourcesForecast:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 from trainable.frozen import check_short
+from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
 
 DEFAULT_STUDIES = "tables,corrections,search"
@@ -105,13 +106,15 @@ class Options(BaseModel):
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
-        taken = Counter(number for study in studies.values() for number in study.table_numbers)
-        for number, count in taken.items():
-            if count > 1:
-                raise ValueError(
-                    f"table number {number!r} is taken {count} times in the studies; give each table its own (a search "
-                    "takes its number and the next two)"
-                )
+        owners: dict[str, str] = {}
+        for study in studies.values():
+            for number in study.table_numbers:
+                if number in owners:
+                    raise ValueError(
+                        f"study {study.name}: table number {number!r} belongs to a table of study {owners[number]}; "
+                        "give each its own (a search takes its number and the next two)"
+                    )
+                owners[number] = study.name
         if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
@@ -121,8 +124,6 @@ class Options(BaseModel):
             if number not in numbers:
                 allowed = ", ".join(numbers) or "none"
                 raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
-        if self.budget and not self.search:
-            raise ValueError("--budget limits a search, and none is to run: leave it out, or name a study with one")
         if self.gpu_memory_per_trial and self.gpus_per_trial == 0:
             raise ValueError("--gpu-memory-per-trial needs --gpus-per-trial above 0")
         if self.gpus_per_trial and self.gpus_per_trial < SMALLEST_SHARE:
@@ -221,7 +222,7 @@ def parse(
         named = tuple(name for name in named if not STUDIES[name].search)
         own = own and own.model_copy(update={"search": None})
     try:
-        return Options(
+        options = Options(
             studies=tuple(dict.fromkeys((*named, *([own.name] if own else [])))) or ("",),
             study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
@@ -232,12 +233,22 @@ def parse(
             **values,
         )
     except ValidationError as error:
-        problem = error.errors()[0]
-        if not problem["loc"]:
-            raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
-        option, value = str(problem["loc"][0]).replace("_", "-"), problem["input"]
-        allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
-        raise UsageError(f"--{option} {value}: {allowed.removeprefix(f'{value!r} ')}") from error
+        problem = first_problem(error)
+        place = f"--{problem.place.replace('_', '-')} " if problem.location else ""
+        value = f"{problem.value}: " if problem.value else ""
+        raise UsageError(f"{place}{value}{problem.message}") from error
+    _refuse_idle(options, given | {"budget": budget})
+    return options
+
+
+def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:
+    """Raises `UsageError` for a given option that would change nothing."""
+    if options.data != "cifar10" and given.get("data_dir"):
+        raise UsageError(f"--data-dir {given['data_dir']}: only cifar10 is read from a folder, not {options.data}")
+    for name in ("samples", "budget", "proof_seeds", "difference_seeds"):
+        if given.get(name) and not options.search:
+            why = "--calibrate runs in place of the search" if options.calibrate else "no chosen study has a search"
+            raise UsageError(f"--{name.replace('_', '-')} {given[name]}: {why}")
 
 
 def _absolute(option: str, path: str) -> str:

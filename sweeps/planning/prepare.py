@@ -104,7 +104,7 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
     `given_up`. Once a search has a winner, its proof is among the tables."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
-    fused = device != "cpu"  # a CPU gains nothing from it: apart, the seeds fill more slots
+    fused = allocation.trial.fuses_seeds
     search = proof = None
     race = TablePlan(tables=(), configs=())
     if options.search:

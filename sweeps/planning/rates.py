@@ -58,7 +58,9 @@ class Rates:
     def basis(self) -> str:
         """Where the rates come from, for the person who reads a forecast."""
         known = len(self._on_device)
-        return f"{known} recorded trials on {self.device}" if known else f"a built-in rate for a {self.device} slot"
+        if known:
+            return f"{known} recorded trials on {self.device}"
+        return "the rate of one core of a Xeon" if self.device == "cpu" else "a guess: the record has no trial on a GPU"
 
     def training_s(self, config: Config, seeds: int) -> float:
         """Slot seconds of a whole training of that many seeds."""

@@ -34,6 +34,12 @@ class Resources:
         """What a trial with these resources computes on."""
         return "cuda" if self.gpus else "cpu"
 
+    @property
+    def fuses_seeds(self) -> bool:
+        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
+        fill more slots."""
+        return self.device != "cpu"
+
     def slots(self, trial: "Resources") -> int:
         """How many trials with these resources run on this node at the same time."""
         pairs = ((self.cpus, trial.cpus), (self.gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))
@@ -51,6 +57,8 @@ class Allocation:
     trial: Resources
     slots: int
     """0 where they are not known yet: those of a cluster that the sweep has not joined."""
+    gpus_assumed: bool = False
+    """Whether trials are taken to get GPUs because the cluster, which was not asked, is expected to have some."""
 
 
 class NoGpusError(UsageError):

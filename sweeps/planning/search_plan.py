@@ -9,26 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
-from statistics import fmean
 from typing import Any
 
 from analysis.race import Standing
 from analysis.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
 from analysis.search_trials import of_study, owned, search_race, search_trials
 from sweeps.errors import UsageError
-from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import make_config
 from trainable.search_definition import PROTOCOL, ResolvedSearch
-from trainable.search_space import fields, sample
+from trainable.search_space import fields
 from trainable.study import Study
 
 SAMPLER = "Optuna's TPE, multivariate, grouped by the conditions of the space, with a constant liar"
 SEED = 0
 """Every config of a search is trained for this seed alone."""
-ASHA_SHARE = 0.5
-"""Share of all the epochs that a search under ASHA trains, about; the forecast's assumption."""
-DRAWN = 32
-"""Random networks of a space, of which the mean time is the forecast's."""
 
 
 @dataclass(frozen=True)
@@ -148,30 +142,10 @@ class SearchPlan:
             left = min(left, len(points) - len(self.judged))
         return max(0, left - self.given_up)
 
-    def slot_s(self, rates: Rates) -> float:
-        """Slot seconds of what is to run. ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole."""
-        return min(self.to_run * ASHA_SHARE * self._trial_s(rates), max(0.0, self.budget_s - self.spent_s))
-
-    def _trial_s(self, rates: Rates) -> float:
-        """Slot seconds of a whole trial: the mean over random ones where the space varies the network."""
-        if not fields(self.search.space) & {"channels", "hidden"}:
-            return rates.training_s(self.search.base, 1)
-        drawn = [self.search.config(values) for values in sample(self.search.space, DRAWN, SEED)]
-        return fmean(rates.training_s(config, 1) for config in drawn)
-
     @cached_property
     def race(self) -> Standing:
         """The race of the best configs so far. It is run only when no samples are left."""
         return search_race(self.search, self.known, self.raced)
-
-    def race_s(self, rates: Rates) -> float:
-        """Slot seconds of the race at most, as though nobody were dropped any more."""
-        race = self.race
-        left = [racer for racer in race.racers if not racer.dropped] if race.to_run else []
-        trainings = sum(self.search.race.seeds - len(racer.errors) for racer in left)
-        if self.to_run:  # others may race then
-            trainings = self.search.race.candidates * self.search.race.seeds
-        return trainings * self._trial_s(rates)
 
     @property
     def winner(self) -> TrialRecord | None:

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from sweeps.planning.forecast import Forecast
 from sweeps.planning.power import MOST_SEEDS, POWER, PowerForecast
-from sweeps.screen import duration, print_table
+from sweeps.screen import counted, duration, print_table
 
 
 def print_plan(console: Console, forecast: Forecast) -> None:
@@ -22,22 +22,29 @@ def print_plan(console: Console, forecast: Forecast) -> None:
     print_forecast(console, forecast)
     data = forecast.data
     console.print(f"data: {data.name}, {data.form}, fingerprint {data.fingerprint}")
+    record = forecast.record
+    missing = "" if record.exists else " (does not exist yet)"
+    console.print(f"record: experiment {record.experiment!r} in {record.tracking_uri}{missing}", soft_wrap=True)
 
 
 def print_forecast(console: Console, forecast: Forecast) -> None:
     """What is to run, for how long, on what and for how much money."""
     trial = forecast.resources
     memory = f" with {trial.gpu_memory_per_trial:g} GB" if trial.gpu_memory_per_trial else ""
-    slots = f"{forecast.slots} slot(s) of {trial.cpus_per_trial:g} CPU and {trial.gpus_per_trial:g} GPU{memory}"
+    slots = f"{counted(forecast.slots, 'slot')} of {trial.cpus_per_trial:g} CPU and {trial.gpus_per_trial:g} GPU"
     console.print(
-        f"{forecast.rows} rows, {forecast.distinct} distinct configs, {forecast.recorded} complete; "
-        f"{forecast.to_run} trials to run in about {duration(forecast.forecast_s)} on {slots}, from "
-        f"{forecast.forecast_basis}"
+        f"tables: {counted(forecast.rows, 'row')}, {counted(forecast.distinct, 'distinct config')}, "
+        f"{forecast.recorded} complete; {counted(forecast.to_run, 'trial')} to run in about "
+        f"{duration(forecast.forecast_s)} on {slots}{memory}, from {forecast.forecast_basis}"
     )
     if power := forecast.power:
         console.print(power_line(power))
+    if forecast.gpus_assumed:
+        console.print("the cluster was not asked: it is taken to have GPUs; --gpus-per-trial 0 counts its CPUs alone")
     if not trial.gpus_per_trial:
         console.print("no GPU was requested or found: trials run on CPUs")
+    for rows in forecast.same_trainings:
+        console.print(f"{rows} are the same training", style="yellow")
     if forecast.bf16_total_s is not None and forecast.total_s:
         saved = 1 - forecast.bf16_total_s / forecast.total_s
         change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
@@ -52,11 +59,11 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         )
     if search := forecast.search:
         console.print(
-            f"search: {search.samples} samples, {search.recorded} recorded, {search.to_run} to run in about "
+            f"search: {counted(search.samples, 'sample')}, {search.recorded} recorded, {search.to_run} to run in about "
             f"{duration(search.forecast_s)}"
         )
         if search.budget_left_s is not None:
-            console.print(f"search: its budget leaves {duration(search.budget_left_s)} of training on one slot")
+            console.print(f"search: its budget leaves {duration(search.budget_left_s)}, with all slots at work")
         if search.race_s or search.proof_s:
             console.print(
                 f"search: the race of its best takes at most {duration(search.race_s)}, the winner's proof "
@@ -64,8 +71,9 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             )
         if search.outside:
             console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
-    if forecast.cost is not None:
-        console.print(f"all of it: about {duration(forecast.total_s)} and {forecast.cost:.2f} at the given prices")
+    if forecast.total_s:
+        money = f", {forecast.cost:.2f} at the given prices" if forecast.cost is not None else ""
+        console.print(f"all of it: about {duration(forecast.total_s)}{money}")
 
 
 def power_line(power: PowerForecast) -> str:
@@ -74,7 +82,7 @@ def power_line(power: PowerForecast) -> str:
     if power.difference is not None:
         found = f"a difference of {power.difference:.4f} is found in {POWER:.0%} of cases"
     return (
-        f"study {power.study}: with {power.seeds} seed(s) a row, {found}; {power.margin:g} needs "
+        f"study {power.study}: with {counted(power.seeds, 'seed')} per row, {found}; {power.margin:g} needs "
         f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds (if errors vary as the recorded ones do; Holm's "
         f"correction over {power.comparisons} changes)"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError, first_error
+from sweeps.errors import UsageError, config_problem
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, MEASURES
@@ -166,7 +166,7 @@ def plan_tables(
 
 def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
     """The table with the config and the key of every row. Raises `UsageError` for a config that is not valid, and for
-    rows whose measurements cannot stand beside each other."""
+    rows whose measurements or errors cannot stand beside each other."""
     rows: list[ResolvedRow] = []
     for row in table.rows:
         config = make_config(row.change, base, f"table {table.number}, row {row.name}")
@@ -174,6 +174,11 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
             raise UsageError(
                 f"table {table.number}, row {row.name}: batch_size, epochs and protocol must be those of row "
                 f"{rows[0].name}: measure {table.measure} compares the rows step by step"
+            )
+        if rows and config.protocol != rows[0].config.protocol:
+            raise UsageError(
+                f"table {table.number}, row {row.name}: protocol {config.protocol} must be that of row {rows[0].name}: "
+                "their errors are of different images"
             )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
@@ -189,9 +194,12 @@ def _steps(config: Config) -> tuple[int, int, str]:
 def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
     """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`."""
     try:
-        return Config(**{**base, **change})
+        config = Config(**{**base, **change})
     except ValidationError as error:
-        raise UsageError(f"{where}: {first_error(error)}") from error
+        raise UsageError(f"{where}: {config_problem(error)}") from error
+    if config.data != base.get("data", config.data):
+        raise UsageError(f"{where}: data {config.data!r}: a sweep has one data set, which --data sets: {base['data']}")
+    return config
 
 
 def _base_of(table: Table, base: Mapping[str, Any], short: bool) -> Mapping[str, Any]:

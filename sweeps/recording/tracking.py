@@ -27,7 +27,7 @@ from analysis.record import Record
 from analysis.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError, UsageError
 from sweeps.stages import remove_stages
-from trainable.errors import first_line
+from trainable.errors import first_cause, first_line
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
@@ -183,7 +183,8 @@ def _reach(tracking_uri: str) -> None:
         client = get_default_host_creds(tracking_uri)
         answer = http_request(client, "/health", "GET", max_retries=0, raise_on_status=False, timeout=REACH_S)
     except (MlflowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"--tracking-uri {tracking_uri}: the server cannot be reached: {reason}") from error
+        raise UsageError(
+            f"--tracking-uri {tracking_uri}: the server cannot be reached: {first_line(first_cause(error))}"
+        ) from error
     if answer.status_code >= 500:
         raise UsageError(f"--tracking-uri {tracking_uri}: the server answers with status {answer.status_code}")

@@ -5,8 +5,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError, first_error
+from sweeps.errors import UsageError, config_problem
 from trainable.config import Config
+from trainable.problem import first_problem
 from trainable.study import Row, Study, Table
 
 NUMBER = "40"
@@ -35,10 +36,13 @@ def read_config(file: Path) -> Study:
         raise UsageError(f"--config {file}: must have a name and a config, a mapping of fields, and nothing else")
     try:
         config = Config(**content["config"])
+    except ValidationError as error:
+        raise UsageError(f"--config {file}: {config_problem(error)}") from error
+    except TypeError as error:  # a field's name is no text
+        raise UsageError(f"--config {file}: {error}") from error
+    try:
         row = Row(name=str(content["name"]), change=config.model_dump(mode="json"))
         table = Table(number=NUMBER, slug="config", title=row.name, varies="config", rows=(row,))
         return Study(name=f"config-{row.name}", title=row.name, tables=(table,))
     except ValidationError as error:
-        raise UsageError(f"--config {file}: {first_error(error)}") from error
-    except TypeError as error:  # a field's name is no text
-        raise UsageError(f"--config {file}: {error}") from error
+        raise UsageError(f"--config {file}: {first_problem(error)}") from error

@@ -7,24 +7,21 @@ A YAML file has the fields of `trainable.study.Study`: `tables` with their `rows
 import re
 import runpy
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError, first_error
+from sweeps.errors import UsageError
 from trainable.config import Config
+from trainable.problem import Location, Problem, first_problem
 from trainable.study import Study
 
 SUFFIXES = (".yaml", ".yml", ".py")
-UNION_TAGS = ("Choice", "Range", "int", "float", "constrained-float", "bool", "str")
-"""What pydantic puts into a location for each type of a union that it tried."""
 FLOAT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
 """A number as 1e-3: YAML 1.2 and JSON know it as one, PyYAML's YAML 1.1 takes it for a text."""
-Location = Sequence[str | int]
-"""The way to a value in a file: names and indices, as in tables, 0, rows."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -66,13 +63,8 @@ def _parse_yaml(file: Path, text: str) -> Study:
     try:
         study = Study(**{"name": default, "title": str(content.get("name", default)), **content})
     except ValidationError as error:
-        first = error.errors()[0]
-        location = [part for part in first["loc"] if part not in UNION_TAGS]
-        if first["type"] == "extra_forbidden":
-            raise problem(location, "unknown field") from error
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        says_itself = first["type"] == "value_error" or isinstance(first["input"], dict)
-        raise problem(location, message if says_itself else f"{first['input']!r} {message}") from error
+        first = first_problem(error, Study)
+        raise problem(first.location, first.text) from error
     except TypeError as error:
         raise UsageError(f"--study {file}: {error}") from error
     _check(study, problem)
@@ -85,7 +77,10 @@ def _run_python(file: Path) -> Study:
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = f", line {frames[-1].lineno}" if frames else ""
-        why = first_error(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ValidationError):
+            why = f"{error.title.lower()} field {first_problem(error)}"
+        else:
+            why = f"{type(error).__name__}: {error}"
         raise UsageError(f"--study {file}{line}: {why}") from error
     if not isinstance(study, Study):
         raise UsageError(f"--study {file}: must define STUDY, a trainable.study.Study; found {type(study).__name__}")
@@ -103,25 +98,25 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
         changes: list[tuple[Location, dict[str, Any]]] = [(("tables", t, "reference"), table.reference)]
         changes += [(("tables", t, "rows", r, "change"), row.change) for r, row in enumerate(table.rows)]
         for location, change in changes:
-            for field, message in _field_problems(change):
-                raise problem((*location, field), message)
+            if wrong := _field_problem(change):
+                raise problem((*location, *wrong.location), wrong.text)
     if study.search:
-        for field, message in _field_problems(study.search.fixed):
-            raise problem(("search", "fixed", field), message)
+        if wrong := _field_problem(study.search.fixed):
+            raise problem(("search", "fixed", *wrong.location), wrong.text)
         for name, parameter in study.search.space.items():
             for value in parameter.ends:
-                for _, message in _field_problems(study.search.changes({name: value})):
-                    raise problem(("search", "space", name), message)
+                if wrong := _field_problem(study.search.changes({name: value})):
+                    raise problem(("search", "space", name), wrong.text)
 
 
-def _field_problems(change: dict[str, Any]) -> list[tuple[str, str]]:
-    """The fields of a change that are wrong whatever the rest of the config is, each with its value and what is
-    allowed."""
+def _field_problem(change: dict[str, Any]) -> Problem | None:
+    """The first field of a change that is wrong whatever the rest of the config is."""
     try:
         Config(**change)
     except ValidationError as error:
-        return [(str(each["loc"][0]), first_error(error)) for each in error.errors()[:1] if each["loc"]]
-    return []
+        problem = first_problem(error, Config)
+        return problem if problem.location else None
+    return None
 
 
 def _path(location: Location) -> str:

@@ -1,0 +1,100 @@
+"""How long a search takes: its trials, then its race, then its winner's proof."""
+
+from collections.abc import Iterable
+from math import ceil, isinf
+from statistics import fmean
+
+from pydantic import BaseModel
+
+from sweeps.planning.rates import Rates, makespan
+from sweeps.planning.search_plan import SEED, SearchPlan
+from trainable.search_space import fields, sample
+
+ASHA_SHARE = 0.5
+"""Share of all the epochs that a search under ASHA trains, about; the forecast's assumption."""
+DRAWN = 32
+"""Random networks of a space, of which the mean time is the forecast's."""
+
+
+class SearchForecast(BaseModel):
+    """What a search will do, and how long that takes. Seconds are wall seconds on the slots, unless said otherwise."""
+
+    samples: int
+    recorded: int
+    to_run: int
+    outside: int
+    """Recorded trials that the space does not contain any more; they are left out."""
+    budget_left_s: float | None = None
+    """What the budget leaves; None where there is no budget."""
+    forecast_s: float
+    race_s: float
+    """The race at most, as though no config were dropped."""
+    proof_s: float
+    """The winner's training for its proof, before it is known. After that it is among the tables."""
+    slot_s: float
+    """Slot seconds of all three."""
+
+    @property
+    def wall_s(self) -> float:
+        """All three, one after the other."""
+        return self.forecast_s + self.race_s + self.proof_s
+
+
+def forecast_search(plan: SearchPlan, rates: Rates, slots: int, *, fused: bool) -> SearchForecast:
+    """Forecast a search on that many slots. `fused` trains the seeds of a config as one program."""
+    trainings = _Trainings(plan, rates, fused)
+    budget_left = max(0.0, plan.budget_s - plan.spent_s)
+    searched = trainings.of_search(budget_left)
+    rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
+    proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds])
+    return SearchForecast(
+        samples=plan.search.samples,
+        recorded=len(plan.finished),
+        to_run=plan.to_run,
+        outside=plan.outside,
+        budget_left_s=None if isinf(budget_left) else round(budget_left / slots, 1),
+        forecast_s=round(makespan(searched, slots), 1),
+        race_s=round(sum(makespan(each, slots) for each in rounds), 1),
+        proof_s=round(makespan(proof, slots), 1),
+        slot_s=round(sum(map(sum, [searched, *rounds, proof])), 1),
+    )
+
+
+class _Trainings:
+    """The slot seconds of each trial."""
+
+    def __init__(self, plan: SearchPlan, rates: Rates, fused: bool) -> None:
+        self._plan, self._rates, self._fused = plan, rates, fused
+
+    def of_search(self, budget_left: float) -> list[float]:
+        """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole. A trial that has begun before the
+        budget is spent goes on."""
+        each = ASHA_SHARE * self._training_s(1)
+        return [each] * ceil(min(budget_left / each, self._plan.to_run))
+
+    def of_seeds(self, seeds: Iterable[int]) -> list[float]:
+        """For each config the number of seeds that it is trained for."""
+        if self._fused:
+            return [self._training_s(count) for count in seeds]
+        return [self._training_s(1)] * sum(seeds)
+
+    def _training_s(self, seeds: int) -> float:
+        """The mean over random networks where the space varies the network."""
+        search = self._plan.search
+        if not fields(search.space) & {"channels", "hidden"}:
+            return self._rates.training_s(search.base, seeds)
+        drawn = [search.config(values) for values in sample(search.space, DRAWN, SEED)]
+        return fmean(self._rates.training_s(config, seeds) for config in drawn)
+
+
+def _race_rounds(plan: SearchPlan) -> list[list[int]]:
+    """Round by round, how many seeds each config is still trained for, as though nobody were dropped any more."""
+    race, standing = plan.search.race, plan.race
+    if plan.to_run:  # others may race then
+        first, racing, trained = [race.first_test] * race.candidates, race.candidates, race.first_test
+    elif standing.to_run:
+        first, trained = [len(seeds) for seeds in standing.to_run.values()], len(standing.seeds)
+        racing = sum(not racer.dropped for racer in standing.racers)
+    else:
+        return []
+    return [first, *([1] * racing for _ in range(race.seeds - trained))]
