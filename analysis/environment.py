@@ -7,6 +7,7 @@ import warnings
 
 VARIABLES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the recorder tries again itself, without blocking
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # three tries are shorter than a sweep may be silent
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # MLflow would draw a bar for each small file
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would stand among the results, twice a run
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # MLflow sets its own level and alembic's from it when it is imported

@@ -1,9 +1,14 @@
 """What a person can get wrong, or has to mend, said in one line."""
 
+import re
+
 from pydantic import ValidationError
 
 from trainable.config import Config
 from trainable.problem import first_problem
+
+ERROR = re.compile(r"[A-Za-z_][\w.]*: ")
+"""How a line of a traceback begins that names an error."""
 
 
 class UsageError(ValueError):
@@ -14,9 +19,11 @@ class SweepError(RuntimeError):
     """What ended a sweep that had begun: the message names the place and what to do; the command exits with code 1."""
 
 
-def last_line(text: str) -> str:
-    """The last line of the text of a trial's errors, which says what went wrong."""
-    return text.splitlines()[-1] if text else "no reason given"
+def last_error(text: str) -> str:
+    """The line of a trial's errors that says what went wrong: the last that begins with an error's name, because a
+    message may go on, as those of CUDA do; else the last line."""
+    lines = text.splitlines() or ["no reason given"]
+    return next((line for line in reversed(lines) if ERROR.match(line)), lines[-1])
 
 
 def config_problem(error: ValidationError) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from analysis.passwords import hide_passwords
 from analysis.recorded import RunStatus
-from sweeps.errors import UsageError, last_line
+from sweeps.errors import UsageError, last_error
 from sweeps.observer import Observer
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -83,7 +83,7 @@ class Notifier(Observer):
             return
         self._ended[end] += 1
         if end == TrialEnd.FAILED:
-            reason = hide_passwords(last_line(error))
+            reason = hide_passwords(last_error(error))
             self._post("failure", {"trial": spec.name, "error": reason[:LONGEST]})
         elif end == TrialEnd.COMPLETE and last:
             metric = spec.config.held_out

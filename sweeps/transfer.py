@@ -1,7 +1,7 @@
 """Moves the record: exports sweeps to a folder of plain files, and imports them into any tracking server.
 
-python -m sweeps.transfer export docs/record --experiment ablations-cifar10
-python -m sweeps.transfer import docs/record --tracking-uri http://server:5000
+python -m sweeps.transfer export record --experiment ablations-cifar10
+python -m sweeps.transfer import record --tracking-uri http://server:5000
 """
 
 if __name__ == "__main__":
@@ -38,7 +38,7 @@ from sweeps.planning.options import check_experiment, default_experiment, defaul
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies
-from sweeps.recording.tracking import ensure_experiment, open_record
+from sweeps.recording.tracking import ensure_experiment, named_failures, open_record
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from trainable.errors import first_line
@@ -62,30 +62,35 @@ def export(
 ) -> None:
     """Write sweeps and their trials that have ended to a folder, with what the pictures of a report need.
 
-    The pictures of searches and calibrations need errors alone, so their trials are written without arrays. Of other
-    trials there are the arrays that a report reads (see `analysis.exported_arrays`).
+    The pictures of searches and calibrations need errors alone, so their trials are written without arrays.
     """
     uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     record = open_record(uri, name)
-    recorded, trials = _with_orphans(record) if record else ([], [])
+    with named_failures(uri):
+        recorded, trials = _with_orphans(record) if record else ([], [])
     if record is None or not recorded:
         raise UsageError(f"--experiment {name}: no sweep in {uri}")
     if unknown := set(sweep or ()) - {each.name for each in recorded}:
         raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {name} of {uri}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
-    for chosen in sweeps:
-        own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
-        exported = write_sweep(folder, chosen, own)
-        artifacts = artifacts_folders([chosen], exported)
-        if chosen.run_id != ORPHANS:
-            export_origin(folder / sweep_folder(chosen), record.origin(chosen))
-        for trial in exported:
-            if models or trial.key in drawn:
-                traces = None if models else selection.files(trial)
-                _export_artifacts(record.client, trial, folder / artifacts[trial.run_id], traces)
-        typer.echo(f"{chosen.name}: {len(exported)} trials")
+    with named_failures(uri):
+        for chosen in sweeps:
+            own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
+            exported = write_sweep(folder, chosen, own)
+            artifacts = artifacts_folders([chosen], exported)
+            if chosen.run_id != ORPHANS:
+                export_origin(folder / sweep_folder(chosen), record.origin(chosen))
+            for trial in exported:
+                if models or trial.key in drawn:
+                    traces = None if models else selection.files(trial)
+                    _export_artifacts(record.client, trial, folder / artifacts[trial.run_id], traces)
+            typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
 def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:

@@ -1,5 +1,6 @@
 """Several sweeps on one record share its work: nothing is done twice, and what a dead sweep held is free."""
 
+import platform
 import random
 import subprocess
 import threading
@@ -11,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis.record import Record
+from sweeps.errors import SweepError
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
@@ -63,7 +65,7 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     process = subprocess.Popen(["true"])
     process.wait()
     here = sweep_run(client, experiment_id, f"{this_driver().rpartition(':')[0]}:{process.pid}")
-    elsewhere = sweep_run(client, experiment_id, "elsewhere:1")
+    elsewhere = sweep_run(client, experiment_id, f"{platform.node()}/another/4026531836:{process.pid}")
     of_the_dead = tmp_path / "tune" / stage_name("sweep", "search", here)
     of_the_dead.mkdir(parents=True)
     Claimant(client, experiment_id, here, str(tmp_path)).take(["a"])
@@ -81,6 +83,8 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     assert mine.take(["a", "b"]) == {"a", "b"}
     assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
     assert not of_the_dead.exists(), "what Ray Tune wrote for it"
+    with pytest.raises(SweepError, match="another sweep took this one for dead"):
+        Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["c"])
 
 
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--seeds", "2"]

@@ -12,7 +12,7 @@ import ray
 from ray import cloudpickle
 
 from benchmarks.overhead import NOWHERE
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.running import cluster, trials
@@ -119,6 +119,14 @@ def story_of(trainable: type[Counting], folder: Path, trials: int = 1, story: St
         [spec] * trials, resources=one, observers=[story], storage_path=str(folder), name="t", trainable=trainable
     )
     return story
+
+
+def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
+    text = (
+        "Traceback:\n  File x\nRuntimeError: CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to see more."
+    )
+    assert last_error(text) == "RuntimeError: CUDA error: out of memory"
+    assert (last_error("killed"), last_error("")) == ("killed", "no reason given")
 
 
 @pytest.mark.reliability

@@ -86,14 +86,14 @@ def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path:
     source, cache = tmp_path / "bucket", tmp_path / "cache"
     (source / "train").mkdir(parents=True)
     (source / "train" / "a.bin").write_bytes(b"first")
-    copy = fetch(source.as_uri(), cache)
+    copy = fetch(source.as_uri(), cache, "--data-dir")
     assert (copy / "train" / "a.bin").read_bytes() == b"first"
-    assert fetch(source.as_uri(), cache) == copy
+    assert fetch(source.as_uri(), cache, "--data-dir") == copy
     (source / "train" / "a.bin").write_bytes(b"changed")
-    assert (fetch(source.as_uri(), cache) / "train" / "a.bin").read_bytes() == b"changed"
+    assert (fetch(source.as_uri(), cache, "--data-dir") / "train" / "a.bin").read_bytes() == b"changed"
 
 
 @pytest.mark.parametrize("uri", ["nothing://bucket/cifar10", "file:///no/such/folder"])
 def test_a_uri_that_cannot_be_read_is_named(uri: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"--data-dir {uri}"):
-        fetch(uri, tmp_path)
+        fetch(uri, tmp_path, "--data-dir")

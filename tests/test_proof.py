@@ -54,6 +54,24 @@ def test_confusion_is_by_true_class_and_a_mean_over_the_seeds() -> None:
     assert shares.sum(1) == pytest.approx(np.ones(10))
 
 
+def test_what_one_field_switches_off_is_taken_back_with_it() -> None:
+    compared = Config(loss="hinge")
+    winner = Config(batch_norm=True, bn_momentum=0.3, label_smoothing=0.1, dropout=0.2)
+    _, differences = proof_study(SEARCH, compared, winner, 1, 1).tables
+    assert [row.name for row in differences.rows] == [
+        "winner", "without batch_norm True, bn_momentum 0.3", "without dropout 0.2",
+        "without loss cross_entropy, label_smoothing 0.1",
+    ]  # fmt: skip
+
+
+def test_a_difference_of_many_values_has_a_name_that_fits() -> None:
+    """Of an SGD winner as the search draws them: with its values the name would take 101 bytes."""
+    fields = {"nesterov": True, "lr": 0.312, "weight_decay": 0.000519, "decay_norm_and_bias": False}
+    winner = REFERENCE.change(optimizer="momentum", **fields)
+    _, differences = proof_study(SEARCH, REFERENCE, winner, 1, 1).tables
+    assert differences.rows[1].name == "without optimizer, lr, nesterov, weight_decay, decay_norm_and_bias"
+
+
 def test_differences_are_paired_by_seed() -> None:
     difference = paired_difference({0: 0.2, 1: 0.3, 5: 0.9}, {1: 0.4, 0: 0.25})
     assert difference.values == pytest.approx((-0.05, -0.1))

@@ -115,6 +115,10 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  fixed: {lr: 1.5}", "lr: it is fixed and searched"),
         ("x.yaml", SPACE + "    lr: {low: 1.0, high: 2.0}\n  start: [{values: {dropout: 0.1}}]",
          "start: dropout is not in the space"),
+        ("x.yaml", SPACE + "    a: {field: lr, low: 0.1, high: 0.2}\n    b: {field: lr, low: 0.3, high: 0.4}",
+         "search: b: it sets the same as a, and nothing keeps them apart"),
+        ("x.yaml", SPACE + "    adam/lr: {field: lr, low: 0.1, high: 0.2}", "adam/lr"),
+        ("x.yaml", f"name: {'n' * 61}\n" + ROW + "  - name: a", "at most 60 characters"),
         ("x.py", "STUDY = 3", "x.py: must define STUDY, a trainable.study.Study; found int"),
         ("x.py", "a = 1\nraise RuntimeError('no')", "x.py, line 2: RuntimeError: no"),
         ("x.py", "a = (", "x.py"),
@@ -153,6 +157,14 @@ def test_a_bad_config_file_is_one_line(
     assert answer.returncode == 2
     assert problem in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_calibration_stands_in_the_place_of_the_search_alone(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(ROW + "  - name: a\n" + SPACE + "    lr: {low: 0.1, high: 0.2}")
+    plan = json.loads(here(*DIGITS, "--study", "x.yaml", "--calibrate", "1", "--dry-run", "--json").stdout)
+    assert [row for config in plan["configs"] for row in config["rows"]] == [
+        "44/a", "30/config 1", "30/config 1, a third", "30/config 1, a half",
+    ]  # fmt: skip
 
 
 def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 UNFINISHED = "unfinished-"
 """How the name of a folder begins that is being filled."""
 UNFINISHED_S = 24 * 3600.0
-"""So many seconds after the last file was put directly into it, nobody fills it any more."""
+"""An unfinished folder to which nothing was added for this long was left by a process that died."""
 KEPT = 4
 """Folders beside each other that are kept: those that were asked for last."""
 

@@ -169,7 +169,7 @@ def _locate(data_dir: str | Path | None) -> Path | None:
     """The folder that should hold CIFAR-10, or None where the user names none and the cache has no copy."""
     for setting, folder in (("--data-dir", data_dir), ("$CIFAR10_DIR", os.environ.get("CIFAR10_DIR"))):
         if folder and "://" in str(folder):
-            return fetch(str(folder), cache() / "fetched")
+            return fetch(str(folder), cache() / "fetched", setting)
         if folder:
             try:
                 path = Path(folder).expanduser().resolve()

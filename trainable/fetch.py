@@ -11,18 +11,18 @@ from trainable.errors import first_line
 from trainable.sources import DataError
 
 
-def fetch(uri: str, cache: Path) -> Path:
+def fetch(uri: str, cache: Path, setting: str) -> Path:
     """Return a local copy of all files under a URI that pyarrow supports (s3://, gs://, ...).
 
     The copy is kept in `cache` under a name that changes with the files' sizes and times. Many processes may call this
-    at once: one of them copies. Raises `DataError` where the URI cannot be read or holds no files.
+    at once: one of them copies. Raises `DataError` where the URI, which `setting` gave, cannot be read or is empty.
     """
     try:
         filesystem, root = fs.FileSystem.from_uri(uri)
         infos = filesystem.get_file_info(fs.FileSelector(root, recursive=True))
         files = [info for info in infos if info.type == fs.FileType.File]
         if not files:
-            raise DataError(f"--data-dir {uri}: no files there")
+            raise DataError(f"{setting} {uri}: no files there")
         stats = [uri, *((file.path, file.size, file.mtime_ns) for file in sorted(files, key=lambda file: file.path))]
         name = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
@@ -32,4 +32,4 @@ def fetch(uri: str, cache: Path) -> Path:
 
         return create_once(cache / name, copy)
     except (OSError, ArrowException) as error:
-        raise DataError(f"--data-dir {uri}: cannot be read: {first_line(error)}") from error
+        raise DataError(f"{setting} {uri}: cannot be read: {first_line(error)}") from error

@@ -84,8 +84,8 @@ class SearchDefinition(Frozen):
     start: tuple[StartPoint, ...] = ()
     """Configs to try first, in this order."""
     epochs_factor: int = Field(default=1, ge=1)
-    """The epochs of its trials, in those of the sweep: a search with 5 trains for 100 epochs where a table's row trains
-    for 20."""
+    """How many times the sweep's epochs its trials train for: a search with 5 trains for 100 epochs where a table's row
+    trains for 20."""
     scheduler: Scheduler = Scheduler()
     race: Race = Race()
     compared_with: dict[str, Any] = Field(default_factory=dict)
@@ -94,7 +94,7 @@ class SearchDefinition(Frozen):
     number: int = Field(default=30, ge=1)
     """The number of its calibration's table. Its proof has the next number, and the table of what the winner's
     differences are worth the one after that."""
-    winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$")] = ""
+    winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=70)] = ""
     """The name of the winner's files and registered model. Default: `best_` and the study's name."""
 
     @model_validator(mode="after")
@@ -119,8 +119,13 @@ class SearchDefinition(Frozen):
                                      "parameter that stands before it")  # fmt: skip
             if isinstance(parameter, Choice):
                 before[name] = parameter
-        for point in self.start:
-            if unknown := point.values.keys() - self.space.keys():
+        for point in self._points_to_check():
+            set_by: dict[Target, str] = {}
+            for name, target in targets(self.space).items():
+                if name in point and (other := set_by.setdefault(target, name)) != name:
+                    raise ValueError(f"{name}: it sets the same as {other}, and nothing keeps them apart")
+        for start in self.start:
+            if unknown := start.values.keys() - self.space.keys():
                 raise ValueError(f"start: {min(unknown)} is not in the space")
         return self
 
@@ -140,7 +145,11 @@ class SearchDefinition(Frozen):
         return str(self.number + 2)
 
     def configs_to_check(self) -> list[dict[str, Any]]:
-        """Fields of configs that show whether the parameters go together everywhere.
+        """Fields of configs that show whether the parameters go together everywhere."""
+        return [self.changes(point) for point in self._points_to_check()]
+
+    def _points_to_check(self) -> list[dict[str, Any]]:
+        """The values of the parameters that exist at some points of the space.
 
         For each combination of the values that conditions name, every other parameter has a value that is not the
         field's default, and then one parameter at a time takes each of its ends.
@@ -152,7 +161,7 @@ class SearchDefinition(Frozen):
             point = unusual | dict(zip(conditions, combination, strict=True))
             free = [name for name in self.space if name not in conditions]
             points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
-        return [self.changes({name: point[name] for name in active(self.space, point)}) for point in points]
+        return [{name: point[name] for name in active(self.space, point)} for point in points]
 
     def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of `Config` that these values of parameters set."""
@@ -219,12 +228,10 @@ class ResolvedSearch(Frozen):
             for point in points:
                 if name not in active(self.space, point):
                     extended.append(point)
-                elif parameter.values is None:
+                elif parameter.values is None or len(extended) + len(parameter.values) > COUNTED:
                     return None
                 else:
                     extended += [{**point, name: value} for value in parameter.values]
-            if len(extended) > COUNTED:
-                return None
             points = extended
         return points
 

@@ -121,7 +121,7 @@ class Range(_Parameter):
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return (self.low, self.high)
-        between = self.low + (self.high - self.low) / 2**0.5  # no whole number: a field of those must refuse it
+        between = self.low + (self.high - self.low) / 2**0.5  # not whole: a field of whole numbers refuses the range
         return (between, self.low, self.high)
 
     @property
@@ -147,8 +147,9 @@ Parameter = Annotated[Annotated[Choice, Tag("Choice")] | Annotated[Range, Tag("R
 """How a search varies one field of `Config`."""
 
 
-Space = dict[str, Parameter]
-"""The parameters of a search by their names, in an order in which conditions come first."""
+Space = dict[Annotated[str, Field(pattern="^[^/]+$")], Parameter]
+"""The parameters of a search by their names, in an order in which conditions come first. Optuna's adapter for Tune
+takes a slash in a name for a level."""
 
 
 def targets(space: Space) -> dict[str, Target]:

@@ -94,7 +94,7 @@ class TrialStorage:
 
         Raises `DamagedFileError` where it does not match its digest. The file is then set aside.
         """
-        with self._said("read"):
+        with self._named_failures("read"):
             if not self._has(name):
                 return None
             with self._filesystem.open_input_file(f"{self._folder}/{name}") as file:
@@ -114,7 +114,7 @@ class TrialStorage:
         under a name of its own, so that two processes that write it at once do not mix their content.
         """
         unfinished = f"{self._folder}/{name}.{uuid.uuid4().hex}.unfinished"
-        with self._said("written"):
+        with self._named_failures("written"):
             self._filesystem.create_dir(self._folder, recursive=True)
             try:
                 with self._filesystem.open_output_stream(unfinished) as file:
@@ -146,12 +146,13 @@ class TrialStorage:
         return folder / name
 
     def remove(self) -> None:
-        """Delete the trial's folder if it exists."""
-        if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
-            self._filesystem.delete_dir(self._folder)
+        """Delete the trial's folder if it exists. Raises `StorageError` where that fails."""
+        with self._named_failures("deleted"):
+            if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
+                self._filesystem.delete_dir(self._folder)
 
     @contextmanager
-    def _said(self, done: str) -> Iterator[None]:
+    def _named_failures(self, done: str) -> Iterator[None]:
         """Turn an `OSError` of the block into a `StorageError` that names the folder."""
         try:
             yield

@@ -67,7 +67,8 @@ class Table(Frozen):
 class Study(Frozen):
     """Tables, a search or both, which are planned and run together."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+    """That of a person's study is shorter: the studies that are made of it have longer ones."""
     title: Label
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None

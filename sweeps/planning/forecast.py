@@ -107,7 +107,8 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         search = forecast_search(plan.search, rates, slots, fused=trial.fuses_seeds)
         slot_s, wall_s = slot_s + search.slot_s, wall_s + search.wall_s
     prices = options.prices
-    in_fp32 = all(each.config.precision == "fp32" for each in tables.to_run)
+    to_run = [each.config for each in tables.to_run] + ([plan.search.search.base] if plan.search else [])
+    in_fp32 = all(config.precision == "fp32" for config in to_run)
     speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,

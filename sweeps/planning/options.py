@@ -148,9 +148,13 @@ class Options(BaseModel):
         chosen = (self._known_studies[name] for name in self.studies)
         if self.calibrate is None:
             return tuple(chosen)
-        return tuple(
-            calibration_study(study, self.calibrate, self.epochs) if study.search else study for study in chosen
-        )
+        calibrated: list[Study] = []
+        for study in chosen:
+            if study.tables or not study.search:
+                calibrated.append(study.model_copy(update={"search": None}))
+            if study.search:
+                calibrated.append(calibration_study(study, self.calibrate, self.epochs))
+        return tuple(calibrated)
 
     @property
     def _known_studies(self) -> dict[str, Study]:

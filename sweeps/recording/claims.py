@@ -21,7 +21,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
-from analysis.recorded import ROLE
+from analysis.recorded import ROLE, RunStatus
+from sweeps.errors import SweepError
 from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
 from sweeps.stages import remove_stages
 
@@ -30,12 +31,13 @@ CLAIMS_FILE = "claims.json"
 HEARTBEAT = "heartbeat"
 """Tag of a sweep: a count that its driver raises every `BEAT_S` seconds."""
 BEAT_S = 15.0
-SILENT_S = 90.0
-"""A sweep is over when its heartbeat has not changed for so long, whatever its status."""
+SILENT_S = 150.0
+"""A sweep is over when its heartbeat has not changed for so long, whatever its status. A living one may be silent while
+each try of a request waits for its time limit: see `analysis.environment`."""
 LOOK_S = 0.2
 """Seconds between two looks at claims that are being written or settled."""
 LOOKS = 25
-"""A claims file that cannot be read so often in a row was left half-written by a driver that died."""
+"""A claims file that is no JSON so often in a row was left half-written by a driver that died."""
 
 
 class Claims(BaseModel):
@@ -55,7 +57,7 @@ class OtherSweep:
     @property
     def name(self) -> str:
         """Its name and its driver's machine."""
-        return f"{self.run.data.tags[MLFLOW_RUN_NAME]} on {self.run.data.tags.get(DRIVER, '?').rpartition(':')[0]}"
+        return f"{self.run.data.tags[MLFLOW_RUN_NAME]} on {self.run.data.tags.get(DRIVER, '?').partition('/')[0]}"
 
 
 class Claimant:
@@ -69,7 +71,10 @@ class Claimant:
         """The last heartbeat of each other sweep, and when it was first seen here."""
 
     def take(self, claims: Collection[str]) -> Set[str]:
-        """Claim these. Returns those that this sweep holds now; the others are held by sweeps that live."""
+        """Claim these. Returns those that this sweep holds now; the others are held by sweeps that live. Raises
+        `SweepError` where this sweep was ended by another, which had not heard of it for `SILENT_S`."""
+        if self._client.get_run(self._run_id).info.status != RunStatus.RUNNING:
+            raise SweepError("another sweep took this one for dead and does its work; run the same command again")
         wanted = frozenset(claims) - self._held
         self._write(announced=wanted)
         while True:
@@ -123,13 +128,22 @@ class Claimant:
         return beat == known and now - since > SILENT_S
 
     def _read(self, run_id: str) -> Claims:
+        """A sweep's claims. Raises the error of MLflow or of the system that keeps them from being read."""
+        problem: Exception | None = None
         for _ in range(LOOKS):
             if not any(file.path == CLAIMS_FILE for file in self._client.list_artifacts(run_id)):
-                break
-            with suppress(ValueError, OSError, MlflowException), tempfile.TemporaryDirectory() as folder:
-                file = self._client.download_artifacts(run_id, CLAIMS_FILE, folder)
-                return Claims.model_validate_json(Path(file).read_text("utf-8"))
+                return Claims()
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    file = self._client.download_artifacts(run_id, CLAIMS_FILE, folder)
+                    return Claims.model_validate_json(Path(file).read_text("utf-8"))
+            except ValueError:
+                problem = None
+            except (OSError, MlflowException) as error:
+                problem = error
             time.sleep(LOOK_S)
+        if problem:
+            raise problem
         return Claims()
 
     def _write(self, announced: frozenset[str] = frozenset()) -> None:

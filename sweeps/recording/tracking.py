@@ -31,6 +31,7 @@ from trainable.errors import first_cause, first_line
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 REACH_S = 5.0
 
 
@@ -146,7 +147,14 @@ def _write_ahead(database: Path) -> None:
 
 def this_driver() -> str:
     """The value of the `DRIVER` tag: this process."""
-    return f"{platform.node()}:{os.getpid()}"
+    return f"{_this_machine()}:{os.getpid()}"
+
+
+def _this_machine() -> str:
+    """What tells where a process number means this process: the host's name and, because containers and machines may
+    share one, the machine's id and the container's space of process numbers."""
+    machine = next((file.read_text().strip() for file in MACHINE_IDS if file.is_file()), "")
+    return f"{platform.node()}/{machine[:8]}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
 
 
 def end_abandoned(record: Record, storage_path: str) -> None:
@@ -161,8 +169,8 @@ def end_abandoned(record: Record, storage_path: str) -> None:
 
 def lost_driver(run: Run) -> bool:
     """Whether a run's driver was a process of this machine, and is gone."""
-    host, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
-    return host == platform.node() and not Path(f"/proc/{pid}").exists()
+    machine, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
+    return machine == _this_machine() and not Path(f"/proc/{pid}").exists()
 
 
 def end_sweep(client: MlflowClient, sweep: Run) -> None:

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.errors import last_line
+from sweeps.errors import last_error
 from sweeps.observer import Observer
 from sweeps.screen import duration
 from trainable.config import Config
@@ -79,7 +79,7 @@ class Display(Observer):
     def trial_retried(self, trial_id: str, error: str) -> None:
         """See `Observer`."""
         if running := self._running.get(trial_id):
-            reason = last_line(error).split(". ")[0]  # Ray's goes on with all that it could be
+            reason = last_error(error).split(". ")[0]  # Ray's goes on with all that it could be
             silence = duration(time.monotonic() - running.heard_at)
             self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
 
@@ -92,7 +92,7 @@ class Display(Observer):
         self._epochs_ended += running.epochs
         if end == TrialEnd.FAILED:
             self._failed += 1
-            self._say(f"{running.name} failed after {running.epoch} epochs: {last_line(error)}", style="red")
+            self._say(f"{running.name} failed after {running.epoch} epochs: {last_error(error)}", style="red")
             return
         self._done += 1
         if not self._console.is_interactive:

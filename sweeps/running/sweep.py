@@ -169,12 +169,13 @@ class _Sweep:
             self._claimant.release(mine)
             if not (waiting := still_left - self._failed_claims):
                 return
-            mine = self._claimant.take(waiting)
+            mine, tried = self._claimant.take(waiting), set()
+            if not mine:
+                self._wait_for(waiting)
+                continue
             plan = self._replan()  # another sweep may have done some of it before it was claimed here
             if tried := mine & set(left(plan)):
                 do(plan, tried)
-            elif not mine:
-                self._wait_for(waiting)
 
     def _share_tables(self, title: str, of: Callable[[SweepPlan], TablePlan]) -> None:
         """Train these tables of a plan, shared in the same way."""
@@ -261,8 +262,9 @@ class _Sweep:
         if {row.key for row in proof.rows} & {planned.key for planned in plan.tables.to_run}:
             return
         with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
+            refused = self._recorder.refused
             line = record_winner(search, proof, self._read_record(), self._recorder)
-            if self._flush_and_check():
+            if self._flush_and_check() and self._recorder.refused == refused:
                 self._console.print(line)
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:

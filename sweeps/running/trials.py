@@ -17,7 +17,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
-from sweeps.errors import SweepError, last_line
+from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer, TrialEvent
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
@@ -161,7 +161,7 @@ def _storage_error(storage_path: str, reason: str) -> SweepError:
 
 def _storage_fault(error: str) -> str:
     """What the storage said, where the text of a trial's errors ends with its fault; else empty."""
-    return last_line(error).partition(f"{StorageError.__name__}: ")[2]
+    return last_error(error).partition(f"{StorageError.__name__}: ")[2]
 
 
 class _Events(tune.Callback, tune.Stopper):
@@ -204,7 +204,7 @@ class _Events(tune.Callback, tune.Stopper):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
         error = _error_of(trial)
-        if last_line(error).partition(":")[0] in ERRORS_OF_CODE:
+        if last_error(error).partition(":")[0] in ERRORS_OF_CODE:
             trial.run_metadata.num_failures = RETRIES
         self._storage_faults += bool(_storage_fault(error))
         self._tell(TrialEvent("trial_retried", (trial.trial_id, error)))

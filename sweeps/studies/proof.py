@@ -11,8 +11,17 @@ WINNER, REFERENCE = "winner", "reference"
 """The names of the two rows of a proof."""
 RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
 TOGETHER = (RATE, DECAY, ("schedule", "warmup"), ("flip", "flip_mode"))
-"""Fields that are taken back together, because one of them alone means something else or nothing. Another optimizer
-takes its rate and its weight decay with it, for the same reason. All other fields are taken back alone."""
+"""Fields that are taken back together, because one of them alone means something else or nothing. All other fields are
+taken back alone."""
+SWITCHES = {
+    "optimizer": (*RATE, *DECAY),
+    "batch_norm": ("bn_momentum", "bn_bias_lr_factor"),
+    "loss": ("label_smoothing",),
+    "network": ("channels", "hidden"),
+}
+"""Fields that, where they differ, take others back with them, for the same reason."""
+LONGEST_VALUES = 90
+"""Characters of a row's name beside `without`."""
 
 
 def proof_study(study: Study, compared: Config, winner: Config | None, seeds: int, difference_seeds: int) -> Study:
@@ -57,8 +66,10 @@ def proof_name(study: str) -> str:
 def _taken_back(winner: Config, compared: Config) -> list[Row]:
     """The winner with one difference after the other as in the compared config."""
     grouped: dict[str, tuple[str, ...]] = {field: group for group in TOGETHER for field in group}
-    if winner.optimizer != compared.optimizer:
-        grouped |= dict.fromkeys(("optimizer", *RATE), ("optimizer", *RATE, *DECAY))
+    for switch, others in SWITCHES.items():
+        if getattr(winner, switch) != getattr(compared, switch):
+            alone = (field for field in others if field not in DECAY)  # the decay is taken back by itself, too
+            grouped |= dict.fromkeys((switch, *alone), (switch, *others))
     groups = dict.fromkeys(grouped.get(field, (field,)) for field in Config.model_fields)
     rows = []
     for group in groups:
@@ -70,9 +81,11 @@ def _taken_back(winner: Config, compared: Config) -> list[Row]:
 
 
 def _values(config: Config, fields: list[str]) -> str:
+    """The fields with their values, or without where those take too long a name."""
     named = {field: getattr(config, field) for field in fields}
-    return ", ".join(f"{field} {value:.3g}" if isinstance(value, float) else f"{field} {value}"
-                     for field, value in named.items())  # fmt: skip
+    shown = ", ".join(f"{field} {value:.3g}" if isinstance(value, float) else f"{field} {value}"
+                      for field, value in named.items())  # fmt: skip
+    return shown if len(shown) <= LONGEST_VALUES else ", ".join(fields)
 
 
 def _change(config: Config) -> dict[str, Any]:

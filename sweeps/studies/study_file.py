@@ -20,6 +20,8 @@ from trainable.problem import Location, Problem, first_problem
 from trainable.study import Study
 
 SUFFIXES = (".yaml", ".yml", ".py")
+LONGEST_NAME = 60
+"""Characters of a study's name."""
 FLOAT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
 """A number as 1e-3: YAML 1.2 and JSON know it as one, PyYAML's YAML 1.1 takes it for a text."""
 
@@ -90,6 +92,8 @@ def _run_python(file: Path) -> Study:
 
 def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None:
     """Raises what `problem(location, message)` makes of the first fault that the types alone do not show."""
+    if len(study.name) > LONGEST_NAME:
+        raise problem(("name",), f"{study.name!r} must have at most {LONGEST_NAME} characters")
     if not study.tables and not study.search:
         raise problem((), "must have tables or a search")
     for t, table in enumerate(study.tables):
