@@ -50,10 +50,11 @@ class Claim:
 
 
 def judge_claims(
-    tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], effects: Sequence[Effect]
+    tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], effects: Sequence[Effect], other_rates: str
 ) -> list[Claim]:
     """The claims, judged by the tables that are comparable with the course report's. There are none where these tables
-    have no baseline."""
+    have no baseline. `other_rates` says what batch norm does at other learning rates; empty where that is not
+    recorded."""
     keys = {row.config: row.key for table in tables for row in table.rows}
     base = next((config for config in keys if config.is_baseline), None)
     if base is None:
@@ -73,7 +74,7 @@ def judge_claims(
             "Batch norm lowers the test error (by .0092, one run)",
             _ruling(norm, rises=False),
             _difference(norm),
-            f"At a learning rate of {base.lr:g}; the section on the loss envelope has other rates."
+            f"This is at a learning rate of {base.lr:g}. {other_rates}".strip()
             + _of_minima(trainings.get(keys[base]), trainings.get(keys.get(base.change(**BATCH_NORM), ""))),
         ),
         Claim(
@@ -88,7 +89,7 @@ def judge_claims(
             "Table 4's row 0.01: train error .45312 at epoch 16",
             Ruling.MISPRINTED,
             ".44874 at epoch 20",
-            "This is the minimum in the course report's own log of that run.",
+            ".44874 is the minimum in the course report's own log of that run.",
         ),
         Claim(
             "Table 6 shows which optimizer is better",

@@ -24,6 +24,8 @@ LEAST = 1e-4
 """A smaller mini-batch loss counts as this in ratios."""
 NORMED = "-batch-norm"
 """The slug of a pair's second table is that of the first with this at its end."""
+ByRange = list[dict[int, float]]
+"""A value by seed for each of a training's `ranges`."""
 
 
 def ranges(epochs: int) -> list[tuple[int, int]]:
@@ -79,17 +81,17 @@ class Envelope:
         kept = [index for index, each in enumerate(self.rates) if each != rate]
         return replace(self, rates=tuple(self.rates[index] for index in kept), losses=self.losses[kept])
 
-    def gaps(self) -> list[dict[int, float]]:
+    def gaps(self) -> ByRange:
         """The band's mean height by seed, for each of the training's `ranges`."""
         return self._by_range(self.high - self.low, np.mean)
 
-    def ratios(self) -> list[dict[int, float]]:
+    def ratios(self) -> ByRange:
         """The geometric mean of the largest loss over the smallest by seed, for each of the training's `ranges`. Unlike
         the height it does not depend on how small the losses are."""
         bounds = (np.log(np.maximum(bound, LEAST)) for bound in (self.high, self.low))
         return self._by_range(np.subtract(*bounds), lambda logs, axis: np.exp(logs.mean(axis)))
 
-    def _by_range(self, values: np.ndarray, average: Callable) -> list[dict[int, float]]:
+    def _by_range(self, values: np.ndarray, average: Callable) -> ByRange:
         steps = self.steps_an_epoch
         parts = [values[:, (first - 1) * steps : last * steps] for first, last in ranges(self.epochs)]
         return [dict(zip(self.seeds, average(part, axis=1).tolist(), strict=True)) for part in parts]
@@ -107,29 +109,31 @@ def envelope(name: str, losses: Mapping[str, Mapping[int, np.ndarray]], steps_an
     return Envelope(name, tuple(losses), tuple(seeds), stacked, steps_an_epoch)
 
 
-def difference(first: Envelope, second: Envelope) -> list[dict[int, float]]:
-    """The mean height of the second band minus that of the first by seed, for each of the training's `ranges`."""
-    by_range = zip(first.gaps(), second.gaps(), strict=True)
-    return [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in by_range]
+def difference(first: ByRange, second: ByRange) -> ByRange:
+    """What the second band has minus what the first has, for the seeds of both."""
+    return [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in zip(first, second, strict=True)]
 
 
 def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
     """The cells of a table whose header is `gaps_header`.
 
-    The rows are each network's mean heights, the difference where there are two networks, the heights without the
-    learning rate that most often bounds the first network's band, and the ratios of the bounds.
+    The rows are each network's mean heights, these without the learning rate that most often bounds the first network's
+    band, and the ratios of the bounds. Where there are two networks, the differences of heights and ratios follow them.
     """
-    height, ratio = "mean height", "largest over smallest loss"
+    height, ratio, paired = "mean height", "largest over smallest loss", "difference, paired by seed"
     rows = [_gap_row(each.name, height, each.gaps(), ".4f") for each in envelopes]
     if len(envelopes) == 2:
-        rows.append(_gap_row("difference, paired by seed", height, difference(*envelopes), "+.4f"))
+        rows.append(_gap_row(paired, height, difference(*(each.gaps() for each in envelopes)), "+.4f"))
     worst, _ = envelopes[0].worst
     rows += [
         _gap_row(each.name, f"{height}, without {worst}", each.without(worst).gaps(), ".4f")
         for each in envelopes
         if set(each.rates) - {worst}
     ]
-    return rows + [_gap_row(each.name, ratio, each.ratios(), ".2f") for each in envelopes]
+    rows += [_gap_row(each.name, ratio, each.ratios(), ".2f") for each in envelopes]
+    if len(envelopes) == 2:
+        rows.append(_gap_row(paired, ratio, difference(*(each.ratios() for each in envelopes)), "+.2f"))
+    return rows
 
 
 def _gap_row(name: str, band: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:

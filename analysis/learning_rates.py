@@ -45,7 +45,7 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
     the order of the rates."""
     plain, normed = _means(errors)
     best_plain, best_normed = plain.index(min(plain)), normed.index(min(normed))
-    best = paired_difference(errors[best_normed].normed, errors[best_plain].plain)
+    best = best_rates_difference(errors)
     difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
     ends = [
         f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried."
@@ -57,6 +57,12 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
         f"norm ({errors[best_plain].rate}) and {min(normed):.4f} with it ({errors[best_normed].rate}){difference}. The "
         f"rates are chosen by these errors, which makes both a little too low.{''.join(ends)}"
     )
+
+
+def best_rates_difference(errors: Sequence[RateErrors]) -> PairedDifference:
+    """The error with batch norm minus that without, where each network has its best learning rate, paired by seed."""
+    plain, normed = _means(errors)
+    return paired_difference(errors[normed.index(min(normed))].normed, errors[plain.index(min(plain))].plain)
 
 
 def spans_text(errors: Sequence[RateErrors], error: str) -> str:

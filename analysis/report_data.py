@@ -107,10 +107,13 @@ class ReportData:
 
     @cached_property
     def shown_trials(self) -> list[TrialRecord]:
-        """The trials behind the tables and the searches, each once."""
+        """The trials behind the tables and the searches, with their races, each once."""
         in_tables = [trial for training in self.shown_trainings.values() for trial in training.trials]
-        searched = [trial for recorded in self.searches for trial in recorded.trials]
-        return in_tables + [trial for trial in searched if trial.key not in self.shown_trainings]
+        searched = [
+            trial for found in self.searches for trial in (*found.trials, *found.raced, *found.borrowed)
+            if trial.key not in self.shown_trainings
+        ]  # fmt: skip
+        return in_tables + list({trial.run_id: trial for trial in searched}.values())
 
     @property
     def lossy(self) -> bool:

@@ -26,6 +26,8 @@ class RecordedSearch:
     """Complete trials of other studies that lie in its space: the sampler learnt from them, and they can race."""
     raced: tuple[TrialRecord, ...] = ()
     """Complete trials of its configs for further seeds."""
+    tested: tuple[TrialRecord, ...] = ()
+    """Trials of the study, by whatever definition of the search, whose test error was read."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -53,7 +55,7 @@ class RecordedSearch:
     @property
     def earlier_winners(self) -> list[TrialRecord]:
         """The trials whose test error was read when the search had fewer trials, and that were beaten since."""
-        return [trial for trial in self.trials if WINNER_METRIC in trial.metrics and trial is not self.winner]
+        return [trial for trial in self.tested if self.winner is None or trial.key != self.winner.key]
 
     @property
     def reference(self) -> TrialRecord | None:
@@ -64,6 +66,12 @@ class RecordedSearch:
     def first_rung(self) -> int:
         """The epoch after which the scheduler first compares trials."""
         return self.search.rungs[0]
+
+    @property
+    def stopped_elsewhere(self) -> list[int]:
+        """The last epochs of the trials that the scheduler stopped where this definition has no rung."""
+        stopped = [val_errors(trial)[-1][0] for trial in self.trials if not trial.complete and val_errors(trial)]
+        return [epoch for epoch in stopped if epoch not in self.search.rungs]
 
     @property
     def at_first_rung(self) -> list[TrialRecord]:
@@ -108,8 +116,15 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     for search in (search for sweep in sweeps for search in sweep.searches):
         found = search_trials(search, trials)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].trials):
-            left_out = sum(of_study(search, t) and t not in (*found.own, *found.raced) for t in trials)
-            chosen[search.study] = RecordedSearch(search, found.own, left_out, found.borrowed, found.raced)
+            of_it = [trial for trial in trials if of_study(search, trial)]
+            chosen[search.study] = RecordedSearch(
+                search,
+                found.own,
+                left_out=sum(trial not in (*found.own, *found.raced) for trial in of_it),
+                borrowed=found.borrowed,
+                raced=found.raced,
+                tested=tuple(trial for trial in of_it if WINNER_METRIC in trial.metrics),
+            )
     return list(chosen.values())
 
 

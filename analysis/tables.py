@@ -54,8 +54,9 @@ class Cell:
 
     @property
     def half_width(self) -> float | None:
-        """Half the 95% confidence interval of the mean (Student's t); None for one seed."""
-        return half_width(self.minima)
+        """Half the 95% confidence interval of the mean (Student's t); None for one seed, and where a training stayed at
+        chance."""
+        return None if self.at_chance else half_width(self.minima)
 
     @property
     def at_chance(self) -> bool:

@@ -68,8 +68,8 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     assert parallel.stat().st_size > 5000
     assert "search-1,0.6," in parallel.with_suffix(".csv").read_text(), "a stopped trial counts as it was there"
     assert not can_weigh_parameters(four)
-    assert can_weigh_parameters(recorded(*trials, trials[1]))
-    assert not can_weigh_parameters(recorded(*trials[:1] * 5)), "equal trials weigh nothing"
+    assert can_weigh_parameters(recorded(*trials * 4))
+    assert not can_weigh_parameters(recorded(*trials[:1] * 16)), "equal trials weigh nothing"
 
 
 def test_the_definition_with_the_most_trials_counts_and_says_which_are_its_own() -> None:

@@ -52,7 +52,7 @@ class Config(BaseModel):
     """Label smoothing of the cross-entropy."""
     optimizer: Literal["adam", "adamw", "sgd", "momentum", "adagrad", "muon"] = "adam"
     """`momentum` is SGD with `momentum`. `muon` makes the steps of weight matrices orthogonal (Jordan et al. 2024) and
-    trains the other parameters as `adamw` does. These two decouple the weight decay, the others couple it (L2)."""
+    trains the other parameters as `adamw` does. `adamw` and `muon` decouple the weight decay, the others couple it."""
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Learning rate; the peak, where the schedule is not constant."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

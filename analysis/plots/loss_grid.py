@@ -27,7 +27,8 @@ def draw_surfaces(surfaces: Mapping[str, LossSurface], data: str, stem: Path) ->
         for j, alpha in enumerate(each.alphas)
     ]
     losses = np.concatenate([each.loss.ravel() for each in surfaces.values()])
-    levels = np.geomspace(max(losses.min(), 1e-4), losses.max(), 16)
+    lowest = max(losses.min(), 1e-4)
+    levels = np.geomspace(lowest, max(losses.max(), 1.01 * lowest), 16)  # a dead network's loss is the same everywhere
     return [
         _draw_lines(surfaces, data, stem.with_name(f"{stem.name}-1d.png")),
         _draw_plane(surfaces, data, levels, stem.with_name(f"{stem.name}-2d.png"), rows),

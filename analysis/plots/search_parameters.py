@@ -18,11 +18,10 @@ from analysis.plots.style import COLORS, save
 from analysis.recorded import VAL_ERROR, TrialRecord
 from analysis.searches import RecordedSearch, val_errors
 
-LEAST_TRIALS = 5
-"""With fewer trials the parameters are not weighed."""
-BEST_SHARE = 0.1
-"""The share of the trials that count as the best ones, but for searches where these would be fewer than
-`LEAST_TRIALS`."""
+LEAST_TRIALS = 15
+"""With fewer trials the parameters are not weighed: one trial would decide."""
+BEST_SHARE, LEAST_BEST = 0.1, 5
+"""The share of the trials that count as the best ones, and the fewest that do."""
 COLUMNS = 5
 PARALLEL_AXES = 6
 """The parallel coordinates show so many parameters at most: the most important ones."""
@@ -148,7 +147,7 @@ def _study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    best = min(0.5, max(BEST_SHARE, LEAST_TRIALS / len(study.trials)))
+    best = min(0.5, max(BEST_SHARE, LEAST_BEST / len(study.trials)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is experimental, and warns of values that few trials have
         return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))

@@ -24,7 +24,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     for axis, table in zip(axes[:, 0], tables, strict=True):
         for index, row in enumerate(table.rows):
             if row.held_out is not None:
-                half = 0.0 if row.held_out.at_chance else row.held_out.half_width or 0.0
+                half = row.held_out.half_width or 0.0
                 axis.errorbar(row.held_out.mean, index, xerr=half, fmt="o", color=COLORS[1], capsize=3,
                               label="mean and its 95% interval")  # fmt: skip
                 axis.plot(row.held_out.minima, [index] * len(row.seeds), "|", color=COLORS[0], markersize=6, zorder=3,

@@ -25,7 +25,9 @@ def section(data: ReportData) -> Section:
             Picture(
                 draw_curves(reproduced, data.trainings, data.folder / f"figure-{reproduced.table.number}.png", limits),
                 f"Figure {reproduced.table.number}. {reproduced.table.title}: the error by epoch, mean and range of "
-                "the seeds. Diamonds are printed minima. The right panel has an axis of its own.",
+                "the seeds."
+                + (" Diamonds are printed minima." if reproduced.comparable else "")
+                + " The right panel has an axis of its own.",
             )
             for reproduced in [*_baseline_alone(tables[0]), *tables]
         ],

@@ -18,7 +18,8 @@ ABOUT = (
 )
 ABOUT_BETA = (
     "The paper takes the largest beta-smoothness over the steps. The shortest step alone can set it: where the "
-    "gradient turns at once, it is about one over that step. So that of the longest step stands beside it."
+    "gradient nearly vanishes after that step, it is about one over the step size. So that of the longest step stands "
+    "beside it."
 )
 NOT_THE_STEP = "With Adam the gradient is not the step that is taken; only the SGD arm is comparable with the paper."
 
@@ -57,4 +58,6 @@ def _arm(data: ReportData, arm: SmoothnessArm) -> list[Block]:
     blocks.append(Grid(SUMMARY_HEADER, summary({network.name: network.probes for network in arm.networks})))
     if not arm.by_sgd:
         blocks.append(Text(NOT_THE_STEP))
+    if arm.table.note:
+        blocks.append(Text(arm.table.note))
     return blocks

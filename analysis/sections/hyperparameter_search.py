@@ -22,7 +22,7 @@ ABOUT = (
     "A search trains one configuration after another, each suggested by a sampler that learns from the earlier ones. "
     "It follows protocol B: a tenth of the train split is held out, and the error on it after the last epoch decides. "
     "The search never reads the test split; the proof of its winner does. The scheduler ASHA (Li et al. 2020) compares "
-    "the trials after a few epochs, its rungs, and stops those that are behind."
+    "the trials after some epochs, its rungs, and stops those that are behind."
 )
 
 
@@ -58,7 +58,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     if not recorded.trials:
         return [*blocks, Text("Missing: no trial of this search is recorded.")]
     blocks += [
-        Grid(("", ""), _result(recorded, _published(data, recorded))),
+        Grid(("", ""), _result(data, recorded)),
         Picture(
             draw_learning_curves(recorded, file("curves")),
             "The validation error of each trial by epoch.",
@@ -85,8 +85,8 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         Text(
             f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung, which "
             f"{len(recorded.at_first_rung)} of {len(recorded.trials)} trials reached; ASHA chose those that went on, "
-            "so later errors would compare unlike trials. The sampler chose "
-            "the values, so that parameters which it hardly varied weigh little here, whatever they would do."
+            "so later errors would compare unlike trials. The sampler chose the values: a parameter that it hardly "
+            "varied can weigh much or little by chance."
         ),
         Picture(
             draw_importances(recorded, file("importance")),
@@ -156,13 +156,16 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
     return ("parameter", "space", "tried", "best config"), rows
 
 
-def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tuple[str, str]]:
+def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search spent and found, beside the course report's own batch-norm config where that is recorded."""
     complete, total = len(recorded.complete), len(recorded.trials)
     epochs = sum(len(val_errors(trial)) for trial in recorded.trials)
     hours = sum(map(training_seconds, recorded.trials)) / 3600
     rows = [
-        ("trials", f"{total}: {complete} ran to their last epoch, {total - complete} stopped by ASHA"),
+        (
+            "trials",
+            f"{total}: {complete} ran to their last epoch, {total - complete} stopped by ASHA{_elsewhere(recorded)}",
+        ),
         ("training", f"{epochs} epochs, {hours:.2f} slot hours"),
     ]
     best = recorded.winner
@@ -182,16 +185,25 @@ def _result(recorded: RecordedSearch, published: Replicates | None) -> list[tupl
         epoch, error = val_errors(reference)[-1]
         when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
         rows.append(("the reference, in this search", f"{reference.name}: validation error {error:.4f} after {when}"))
-    if published:
+    if published := _published(data, recorded):
         finals = list(published.last_errors().values())
         rows.append(
             (
-                "the course report's batch-norm config, in table 7",
+                f"the course report's batch-norm config{_in_table(data, published)}",
                 f"test error after the last epoch {as_text(finals)}, seeds {_listed(published.seeds)}, trained "
                 "on the whole train split",
             )
         )
     return rows
+
+
+def _elsewhere(recorded: RecordedSearch) -> str:
+    """Which trials stopped at the rung of an earlier definition; empty where none did."""
+    epochs = recorded.stopped_elsewhere
+    if not epochs:
+        return ""
+    named = _listed(sorted(set(epochs)))
+    return f", {len(epochs)} of them at the rung of an earlier definition (epoch {named})"
 
 
 def _optimism(recorded: RecordedSearch) -> str:
@@ -201,6 +213,14 @@ def _optimism(recorded: RecordedSearch) -> str:
     if recorded.winner is lowest:
         return f"optimistic, as the lowest of {len(searched)}"
     return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
+
+
+def _in_table(data: ReportData, published: Replicates) -> str:
+    """Which table has its row, if one has."""
+    for table in data.tables:
+        if table.compares_errors and published.key in {row.key for row in table.rows}:
+            return f", in table {table.number}"
+    return ""
 
 
 def _published(data: ReportData, recorded: RecordedSearch) -> Replicates | None:

@@ -60,6 +60,7 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
             ),
             Grid(gaps_header(bands[0].epochs), gap_rows(bands)),
             *_errors(data, comparison),
+            *(Text(note) for note in dict.fromkeys(table.note for table in comparison.tables) if note),
         ],
     )
 

@@ -10,7 +10,7 @@ from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
-from analysis.proof import BINS, Predicted, Proof, calibration_error, mcnemar, proof_tables
+from analysis.proof import BINS, Differences, Predicted, Proof, calibration_error, mcnemar, proof_tables
 from analysis.report_data import ReportData
 from analysis.tables import HELD_OUT, setting
 from trainable.data import class_names
@@ -18,9 +18,11 @@ from trainable.data import class_names
 TITLE = "Proof of the search's winner"
 ABOUT = (
     "The winner of a search and the configuration that it has to beat are trained on the whole train split for the "
-    "same seeds, and so is the winner with one difference taken back. Of a search, only these trainings read the test "
-    "split, after their last epoch. With test-time flips, the class probabilities of an image and of its mirror image "
-    "are averaged."
+    "same seeds, and so is the winner with one difference taken back. Of a search, only these trainings see the test "
+    "split. Their error on it is recorded after every epoch; the last one counts, and none is chosen by it. Where a "
+    "seed was trained more than once, the training whose predictions are recorded counts, so that the reference may "
+    "differ a little from the same row of a table. With test-time flips, the class probabilities of an image and of "
+    "its mirror image are averaged."
 )
 
 
@@ -145,8 +147,8 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
     about = (
         "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
         "it, so that it helps. The effects need not add up to the whole gain: where one difference makes up for "
-        "another, taking back either alone shows less than both are worth, and an optimizer is taken back with its "
-        f"weight decay. {variances(found.effects)}"
+        f"another, taking back either alone shows less than both are worth.{_optimizer(proof, found)} "
+        f"{variances(found.effects)}"
     )
     picture = draw_effects(found.effects, error, data.folder / f"{proof.table.slug}-differences.png")
     return [
@@ -155,3 +157,18 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         Picture(picture, "The winner with one difference taken back."),
         Grid(HEADER, effect_rows(found.effects)),
     ]
+
+
+def _optimizer(proof: Proof, found: Differences) -> str:
+    """What is taken back with the optimizer; empty where no row takes it back."""
+    compared = proof.compared.config
+    configs = [effect.config for effect in found.effects]
+    back = [config for config in configs if config.optimizer == compared.optimizer]
+    if not back or len(back) == len(configs):
+        return ""
+    if all(config.weight_decay == compared.weight_decay for config in back):
+        return " The optimizer is taken back with its weight decay."
+    return (
+        " The row that takes back the optimizer keeps the winner's weight decay, which acts otherwise under "
+        f"{compared.optimizer}: it mixes two changes."
+    )

@@ -1,5 +1,6 @@
 """What the results were made with: data, hardware, versions and commits."""
 
+from collections import Counter
 from statistics import median
 
 from analysis.origin import CHANGES, PACKAGES
@@ -48,10 +49,11 @@ def section(data: ReportData) -> Section:
             Text(
                 f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
                 f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the random "
-                "numbers of a training; where seeds are fused, those of dropout depend on all of them. Other "
+                "numbers of a training; where several seeds train as one program, those of dropout depend on all of "
+                "them. Other "
                 "processors, GPUs and library versions round otherwise, and the difference grows with each step. This "
-                "page uses the errors of the first training, and each other measurement from the first training that "
-                "has it."
+                "page uses the errors of the first training, but in a winner's proof, and each other measurement from "
+                "the first training that has it."
             )
         )
     made.blocks += _origins(data)
@@ -72,7 +74,12 @@ def _origins(data: ReportData) -> list[Block]:
             kind, _, ending = name.partition(".")
             file = data.folder / f"{kind}-{number}.{ending}"
             file.write_text(text, "utf-8")
-            blocks.append(File(file, f"{what} {', '.join(names)}"))
+            blocks.append(File(file, f"{what} {_counted(names)}"))
     if lacking := sum(not origins[sweep.run_id].get(PACKAGES) for sweep in sweeps):
         blocks.append(Text(f"Missing: the packages of {lacking} of {len(sweeps)} sweeps, which did not keep them."))
     return blocks
+
+
+def _counted(names: list[str]) -> str:
+    """Each name once, with how many sweeps have it."""
+    return ", ".join(name if count == 1 else f"{name} ({count} sweeps)" for name, count in Counter(names).items())

@@ -88,9 +88,9 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
         return []
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
-        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. It needs two seeds or more, the "
-        "images that at least one of them gets right, and no training that stayed at chance, which means that its "
-        f"error never came below {CHANCE}."
+        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one: those with two seeds or more, where "
+        "the record says of at least one which images it classifies correctly, and where none stayed at chance (an "
+        f"error that never fell below {CHANCE})."
     ]
 
 
@@ -120,7 +120,7 @@ def _shift(shift: InterquartileMean) -> str:
     return (
         f" The interquartile mean of ours minus the printed one, over the seeds of all rows, is {shift.mean:+.4f} (95% "
         f"interval {low:+.4f} to {high:+.4f}, stratified bootstrap: the seeds of each row are drawn again, "
-        "apart from those of other rows, and the printed figures count as exact)."
+        "apart from those of other rows; the rows and the printed figures, each of one run, count as they are)."
     )
 
 

@@ -34,7 +34,7 @@ NAMED = 4
 
 
 def section(data: ReportData) -> Section:
-    """At most one sentence on each subject, with a link to its section. What the record lacks is left out."""
+    """At most one paragraph on each subject, with a link to its section. What the record lacks is left out."""
     subjects: tuple[tuple[Callable[[ReportData], str], str], ...] = (
         (_reproduction, reproduced_tables.TITLE),
         (_changes, effects_of_changes.TITLE),
@@ -126,20 +126,32 @@ def _envelope(data: ReportData) -> str:
         return ""
     pair = comparison.pair
     plain, norm = (float(np.mean(list(band.gaps()[-1].values()))) for band in pair)
-    differences = list(difference(*pair)[-1].values())
-    if not differences or not np.isfinite([plain, norm]).all():  # a training diverged
+    times = [float(np.mean(list(band.ratios()[-1].values()))) for band in pair]
+    heights, ratios = (
+        list(difference(first, second)[-1].values())
+        for first, second in ((each.gaps() for each in pair), (each.ratios() for each in pair))
+    )
+    if not heights or not np.isfinite([plain, norm]).all():  # a training diverged
         return ""
-    mean, half = float(np.mean(differences)), half_width(differences)
-    decided = "less" if mean < 0 else "more"
     errors = errors_by_rate(comparison.tables, data.trainings)
-    found = f"depends {decided}" if half is not None and abs(mean) > half else "may or may not depend less"
+    signs = {_sign(heights), _sign(ratios)}
+    found = "may or may not depend less"
+    if len(signs) == 1 and 0 not in signs:
+        found = "depends less" if -1 in signs else "depends more"
     return (
         f"{capital(pair[0].name)} ({comparison.setting}): the largest minus the smallest of the mini-batch losses at "
         f"{len(pair[0].rates)} learning rates, averaged over {range_text(*ranges(pair[0].epochs)[-1])}, is {plain:.2f} "
-        f"without batch norm and {norm:.2f} with it (the difference is {as_text(differences, '+.2f')}). The training "
-        f"loss {found} on the learning rate with batch norm there."
+        f"without batch norm and {norm:.2f} with it (the difference is {as_text(heights, '+.2f')}). The largest "
+        f"is {times[0]:.2f} and {times[1]:.2f} times the smallest (the difference is {as_text(ratios, '+.2f')}). The "
+        f"training loss {found} on the learning rate with batch norm there."
         + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
     )
+
+
+def _sign(differences: Sequence[float]) -> int:
+    """The sign of the mean; 0 where its 95% interval includes 0."""
+    mean, half = float(np.mean(differences)), half_width(differences)
+    return int(np.sign(mean)) if half is not None and abs(mean) > half else 0
 
 
 def _smoothness(data: ReportData) -> str:
@@ -161,9 +173,10 @@ def _smoothness(data: ReportData) -> str:
     if not compared:
         return ""
     return (
-        "How much the loss and its gradient change along the gradient, over steps of 1/2 to 4 times the learning rate; "
-        "a lower figure is smoother, and the first three are those of Santurkar et al. 2018. "
+        "We measured how much the loss and its gradient change along the gradient, over steps of 1/2 to 4 times the "
+        "learning rate. A lower figure is smoother, and the first three are those of Santurkar et al. 2018. "
         f"{' '.join(compared)}"
+        + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )
 
 
@@ -180,7 +193,8 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     race = recorded.race
     others = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     return (
-        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations is {best.name}"
+        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran to "
+        f"their last epoch) is {best.name}"
         + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
         + "."
         + (f" Its race does not tell it apart from {_listed([racer.name for racer in others])}." if others else "")

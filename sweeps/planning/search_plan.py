@@ -20,7 +20,10 @@ from trainable.search_definition import PROTOCOL, ResolvedSearch
 from trainable.search_space import fields
 from trainable.study import Study
 
-SAMPLER = "Optuna's TPE, multivariate, grouped by the conditions of the space, with a constant liar"
+SAMPLER = (
+    "Optuna's TPE, which models parameters together that exist together; trials that still run count as bad, so that "
+    "slots do not repeat each other"
+)
 SEED = 0
 """Every config of a search is trained for this seed alone."""
 

@@ -1,4 +1,4 @@
-"""The report's ablations as data. Adding a table is adding a `Table` here; nothing else needs to know.
+"""The course report's ablations as data. Adding a table is adding a `Table` here; nothing else needs to know.
 
 A row's `change` names the fields of `trainable.config.Config` that differ from the baseline.
 """
@@ -29,7 +29,7 @@ PENALTY_FIGURES = (
 
 TABLES = Study(
     name="tables",
-    title="The report's tables",
+    title="The course report's tables",
     tables=(
         Table(
             number="2",
@@ -123,7 +123,7 @@ TABLES = Study(
 
 CORRECTIONS = Study(
     name="corrections",
-    title="The report's confounded table, as it is stated",
+    title="The course report's confounded table, as it is stated",
     tables=(
         Table(
             number="4b",
