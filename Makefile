@@ -5,7 +5,7 @@ INSTALL := $(PYTHON) -m pip install --quiet --constraint constraints.txt --edita
 .PHONY: sweep test lint
 
 # Every ablation and a small search on the embedded digits: no data and no network needed once it is installed.
-# 15 epochs, so that it takes less than five minutes from nothing on two cores.
+# 15 epochs, so that it takes about five minutes on two cores, once it is installed.
 sweep: .venv/.installed
 	$(PYTHON) sweeps/full.py --data digits --epochs 15 --samples 8
 

@@ -221,13 +221,13 @@ def test_the_kubernetes_job_is_valid() -> None:
     options = {"rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions"}
     assert set(cluster) <= options | {"headGroupSpec", "workerGroupSpecs"}
     assert cluster["rayVersion"] == PINNED["ray"]
+    assert f"FROM rayproject/ray:{PINNED['ray']}-" in (ROOT / "docs" / "cluster" / "Dockerfile").read_text()
     (workers,) = cluster["workerGroupSpecs"]
     assert workers["minReplicas"] == 0 < workers["maxReplicas"]
     for group in (cluster["headGroupSpec"], workers):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, **group["template"]}
         validate(pod, "1.33", strict=True)
-        assert PINNED["ray"] in group["template"]["spec"]["containers"][0]["image"]
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 

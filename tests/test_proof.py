@@ -11,6 +11,7 @@ from analysis.proof import Predicted, calibration_error, confusion, mcnemar, rel
 from analysis.t_tests import paired_difference
 from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import plan_tables, resolve_table
+from sweeps.studies.config_file import read_config
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, trial
@@ -143,6 +144,8 @@ def test_the_page_shows_both_errors_their_difference_and_what_it_is_made_of(tmp_
     assert "| without label_smoothing 0.1 | +0.0" in page and " | 3 | winner |" in page
     assert "its winner has a test error of 0.1000" in page
     assert " The two differ in " in page
+    (again,) = read_config(tmp_path / "search-proof-winner.yaml").tables[0].rows
+    assert Config(**again.change) == WINNER, "the file trains it again"
     for picture in ("confusion", "classes", "reliability", "differences"):
         assert (tmp_path / f"search-proof-{picture}.png").stat().st_size > 5_000
         assert (tmp_path / f"search-proof-{picture}.csv").exists()

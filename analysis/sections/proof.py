@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from analysis.arrays import layers_of
+from analysis.config_text import config_text
 from analysis.effect_variances import variances
 from analysis.effects import HEADER, effect_rows, p_text
 from analysis.intervals import as_text
 from analysis.kernel_pictures import kernel_pictures
-from analysis.page import Block, Grid, Picture, Section, Text
+from analysis.page import Block, File, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Differences, Predicted, Proof, calibration_error, mcnemar, proof_tables
@@ -42,7 +43,7 @@ def section(data: ReportData) -> Section:
 
 def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     pair = (proof.compared, proof.winner)
-    blocks: list[Block] = [Grid(*_errors(proof))]
+    blocks: list[Block] = [Grid(*_errors(proof)), _winner_file(data, proof)]
     if all(config.plain for config in pair):
         blocks += _predictions(data, proof)
     else:
@@ -54,6 +55,15 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
         else:
             blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
+
+
+def _winner_file(data: ReportData, proof: Proof) -> File:
+    """The winner's config as a file that trains it again."""
+    name = f"{proof.table.slug}-winner"
+    file = data.folder / f"{name}.yaml"
+    about = f"Train it: python sweeps/full.py --config {file.name} --seeds {len(proof.winner.errors)}"
+    file.write_text(config_text(name, proof.winner.config, about), "utf-8")
+    return File(file, "The winner, as a file that trains it again (python sweeps/full.py --config FILE)")
 
 
 def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:

@@ -1,4 +1,4 @@
-"""One config as a file, `best_bn.yaml` of a search's winner for one: what is written of a config to train it again."""
+"""Reads a config from a file, such as the `best_bn.yaml` of a search's winner (see `analysis.config_text`)."""
 
 from pathlib import Path
 
@@ -12,13 +12,6 @@ from trainable.study import Row, Study, Table
 
 NUMBER = "40"
 """The number of the table that holds the config alone."""
-
-
-def config_text(name: str, config: Config, about: str) -> str:
-    """The content of the file. `about` stands above as comments, a line each."""
-    comments = "".join(f"# {line}".rstrip() + "\n" for line in about.splitlines())
-    named = {"name": name, "config": {"data": config.data, "epochs": config.epochs, **config.canonical()}}
-    return comments + yaml.safe_dump(named, sort_keys=False)
 
 
 def read_config(file: Path) -> Study:
