@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.prices import Prices
-from analysis.recorded import RunStatus, SweepRecord, TrialRecord
+from analysis.recorded import EPOCH_S, OUTCOME, RunStatus, SweepRecord, TrialRecord
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
 
@@ -48,7 +48,7 @@ class Spent:
 
 def outcome(trial: TrialRecord) -> str:
     """How a trial ended: a `TrialEnd`, or `running`. One whose sweep was killed could not say: it was interrupted."""
-    return "running" if trial.status == RunStatus.RUNNING else trial.tags.get("outcome", TrialEnd.INTERRUPTED.value)
+    return "running" if trial.status == RunStatus.RUNNING else trial.tags.get(OUTCOME, TrialEnd.INTERRUPTED.value)
 
 
 def spent(
@@ -67,7 +67,7 @@ def spent(
     groups: dict[str, list[TrialRecord]] = {name: [] for name in names}
     for trial in sorted(trials, key=lambda trial: trial.status != RunStatus.FINISHED):
         table = home.get(trial.key)
-        name = table.heading if table else f"Study {trial.tags.get('study', 'unknown')}"
+        name = table.heading if table else f"Study {', '.join(trial.studies) or 'unknown'}"
         groups.setdefault(name, []).append(trial)
     hourly = {sweep.run_id: _hourly(sweep, prices) for sweep in sweeps}
     return [_spent(name, group, hourly) for name, group in groups.items() if group]
@@ -78,7 +78,7 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
     total = lost = money = 0.0
     priced = True
     for trial in trials:
-        epochs = {(trial.key, trial.seeds, *point) for point in trial.histories.get("epoch_s", ())} - counted
+        epochs = {(trial.key, trial.seeds, *point) for point in trial.histories.get(EPOCH_S, ())} - counted
         counted |= epochs
         seconds = sum(point[-1] for point in epochs)
         total += seconds

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.costs import outcome
 from analysis.csv_file import write_csv
-from analysis.recorded import Series, SweepRecord, TrialRecord
+from analysis.recorded import EPOCH_S, Series, SweepRecord, TrialRecord
 from trainable.config import Config
 from trainable.study import ResolvedTable
 
@@ -40,8 +40,8 @@ def write_everything(
 def _lines(trial: TrialRecord, sweeps: Mapping[str, str], places: Sequence[tuple[str, str]]) -> Iterable[tuple]:
     numbers, rows = ("; ".join(each) for each in zip(*places, strict=True)) if places else ("", "")
     config = [_plain(getattr(trial.config, name)) for name in Config.model_fields]
-    first = (trial.name, sweeps.get(trial.sweep, ""), outcome(trial), trial.tags.get("study", ""), numbers, rows)
-    seconds = sum(value for _, value in trial.histories.get("epoch_s", ()))
+    first = (trial.name, sweeps.get(trial.sweep, ""), outcome(trial), ", ".join(trial.studies), numbers, rows)
+    seconds = sum(value for _, value in trial.histories.get(EPOCH_S, ()))
     environment = [trial.tags.get(tag, "") for tag in ("host", "device", "device_name")]
     train, held_out = (trial.by_seed(metric) for metric in ("train_error", trial.config.held_out))
     for seed in trial.seeds:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.recorded import ROLE, RunStatus, SweepRecord, TrialRecord
+from analysis.recorded import ROLE, SEED_EPOCH_S, RunStatus, SweepRecord, TrialRecord
 from analysis.trial_tags import read_tags
 from trainable.config import Config
 from trainable.errors import first_line
@@ -25,7 +25,7 @@ LARGEST = 2**53
 IN_FILE_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 STUDY_FILE = re.compile(r"[^/\\#?%\x00-\x1f\x7f]*[^./\\#?%\x00-\x1f\x7f]")
 TABLE_NUMBER = re.compile(r"[0-9]+[a-z]*")
-FINITE = "seed_epoch_s"
+FINITE = SEED_EPOCH_S
 """Metric that forecasts are made from."""
 
 

@@ -35,6 +35,16 @@ FILES = "files"
 """Tag of a trial: the files of arrays that the record has of it."""
 REFERENCE = "reference"
 """Tag of a search's trial that its winner is compared with: see `StartPoint.reference`."""
+OUTCOME = "outcome"
+"""Tag of a trial: how it ended, a `TrialEnd`."""
+STUDY = "study"
+"""Tag of a trial: the study that it was trained for, or several with commas between."""
+FINGERPRINT, DATA_FORM = "data_fingerprint", "data_form"
+"""Tags of every run: the data's fingerprint, and the form of its files."""
+DEVICE, DEVICE_NAME = "device", "device_name"
+"""Tags of a trial, as `trainable.trial.Environment` names them."""
+EPOCH_S, SEED_EPOCH_S = "epoch_s", "seed_epoch_s"
+"""Metrics of a trial: the seconds of each epoch, all seeds together, and the mean seconds of one epoch of one seed."""
 VAL_ERROR = "val_error"
 """Metric that a search minimises: the error on what protocol B holds out, after the last epoch."""
 WINNER_METRIC = "winner_test_error"
@@ -49,7 +59,7 @@ PROVEN = "proven_seeds."
 is how many seeds the recorded proof has. It is the last thing that is written of a winner."""
 REPORTED = "reported"
 """Tag of a sweep whose report is written. It is the last thing that is written of a sweep."""
-CURVES = ("train_error", "test_error", VAL_ERROR, f"raw_{VAL_ERROR}", "epoch_s")
+CURVES = ("train_error", "test_error", VAL_ERROR, f"raw_{VAL_ERROR}", EPOCH_S)
 """Metrics of which a report reads every value, of each seed and of all together."""
 TRAINING_S = "training_s"
 """Metric of a trial: the seconds that its epochs took, all seeds together."""
@@ -110,7 +120,17 @@ class TrialRecord:
     @property
     def complete(self) -> bool:
         """Whether every epoch ran and is recorded."""
-        return self.status == RunStatus.FINISHED and self.tags.get("outcome") == TrialEnd.COMPLETE
+        return self.status == RunStatus.FINISHED and self.tags.get(OUTCOME) == TrialEnd.COMPLETE
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its data; empty where it is not recorded."""
+        return self.tags.get(FINGERPRINT, "")
+
+    @property
+    def studies(self) -> list[str]:
+        """The studies that it was trained for."""
+        return list(filter(None, self.tags.get(STUDY, "").split(", ")))
 
     @property
     def files(self) -> list[str]:

@@ -11,7 +11,7 @@ from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.prices import NO_PRICES, Prices
 from analysis.proof import Proof, proofs
-from analysis.recorded import RunStatus, Source, SweepRecord, TrialRecord
+from analysis.recorded import DATA_FORM, RunStatus, Source, SweepRecord, TrialRecord
 from analysis.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
@@ -118,7 +118,7 @@ class ReportData:
     @property
     def lossy(self) -> bool:
         """Whether trials read their images from files that may be lossy copies of the official ones."""
-        return any(name in trial.tags.get("data_form", "") for trial in self.shown_trials for name in LOSSY)
+        return any(name in trial.tags.get(DATA_FORM, "") for trial in self.shown_trials for name in LOSSY)
 
     @property
     def data_set(self) -> str:

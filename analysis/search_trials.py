@@ -37,12 +37,12 @@ def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> Sear
 
 def owned(search: ResolvedSearch, trial: TrialRecord) -> bool:
     """Whether a trial is one of a search's, inside of its space or not: see `ResolvedSearch.owns`."""
-    return search.owns(trial.config, trial.tags.get("data_fingerprint", ""))
+    return search.owns(trial.config, trial.fingerprint)
 
 
 def of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
     """Whether a trial was recorded under the search's study."""
-    return trial.tags.get("study") == search.study
+    return trial.studies == [search.study]
 
 
 def search_race(search: ResolvedSearch, searched: Iterable[TrialRecord], raced: Sequence[TrialRecord]) -> Standing:

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from analysis.race import Standing
-from analysis.recorded import REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
+from analysis.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
 from analysis.search_trials import of_study, search_race, search_trials
 from trainable.search_definition import ResolvedSearch
 
@@ -138,7 +138,7 @@ def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialReco
     known |= {search.study for sweep in sweeps for search in sweep.searches}
     counts: dict[str, int] = {}
     for trial in trials:
-        for study in filter(None, trial.tags.get("study", "").split(", ")):
+        for study in trial.studies:
             if study not in known:
                 counts[study] = counts.get(study, 0) + 1
     return counts
@@ -151,4 +151,4 @@ def val_errors(trial: TrialRecord) -> list[tuple[int, float]]:
 
 def training_seconds(trial: TrialRecord) -> float:
     """The time that the trial's epochs took."""
-    return sum(seconds for _, seconds in trial.histories.get("epoch_s", []))
+    return sum(seconds for _, seconds in trial.histories.get(EPOCH_S, []))

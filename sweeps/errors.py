@@ -9,6 +9,8 @@ from trainable.problem import first_problem
 
 ERROR = re.compile(r"[A-Za-z_][\w.]*: ")
 """How a line of a traceback begins that names an error."""
+FAILURE = "Failure # "
+"""What Tune writes above each error of a trial."""
 
 
 class UsageError(ValueError):
@@ -20,9 +22,9 @@ class SweepError(RuntimeError):
 
 
 def last_error(text: str) -> str:
-    """The line of a trial's errors that says what went wrong: the last that begins with an error's name, because a
-    message may go on, as those of CUDA do; else the last line."""
-    lines = text.splitlines() or ["no reason given"]
+    """The line of a trial's errors, as Tune writes them, that says what went wrong last: the last one that begins with
+    an error's name, because a message may go on, as those of CUDA do; else the last line."""
+    lines = text.rpartition(FAILURE)[2].splitlines() or ["no reason given"]
     return next((line for line in reversed(lines) if ERROR.match(line)), lines[-1])
 
 

@@ -1,7 +1,6 @@
 """Who follows the trials of a sweep while they run: the recorder, the display, the count of how they ended."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
@@ -23,12 +22,53 @@ class Observer:
 
 
 @dataclass(frozen=True)
-class TrialEvent:
-    """One call of an observer's method, to be made in another process."""
+class TrialStarted:
+    """See `Observer.trial_started`."""
 
-    method: Literal["trial_started", "trial_reported", "trial_retried", "trial_ended"]
-    arguments: tuple[Any, ...]
+    trial_id: str
+    spec: TrialSpec
 
     def tell(self, observer: Observer) -> None:
-        """Make the call."""
-        getattr(observer, self.method)(*self.arguments)
+        """Tell an observer."""
+        observer.trial_started(self.trial_id, self.spec)
+
+
+@dataclass(frozen=True)
+class TrialReported:
+    """See `Observer.trial_reported`."""
+
+    trial_id: str
+    report: TrialReport
+
+    def tell(self, observer: Observer) -> None:
+        """Tell an observer."""
+        observer.trial_reported(self.trial_id, self.report)
+
+
+@dataclass(frozen=True)
+class TrialRetried:
+    """See `Observer.trial_retried`."""
+
+    trial_id: str
+    error: str
+
+    def tell(self, observer: Observer) -> None:
+        """Tell an observer."""
+        observer.trial_retried(self.trial_id, self.error)
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """See `Observer.trial_ended`."""
+
+    trial_id: str
+    end: TrialEnd
+    error: str
+
+    def tell(self, observer: Observer) -> None:
+        """Tell an observer."""
+        observer.trial_ended(self.trial_id, self.end, self.error)
+
+
+TrialEvent = TrialStarted | TrialReported | TrialRetried | TrialEnded
+"""What an observer is told, as it goes to another process."""

@@ -206,9 +206,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
     run = client.create_run(experiment_id, trial.start_time, tags, trial.name)
     with _whole(client, run.info.run_id) as run_id:
         client.log_batch(run_id, params=config_params(trial.config))
-        client.log_inputs(
-            run_id, datasets=dataset_inputs(trial.config, trial.tags.get("data_fingerprint", "unknown"), None)
-        )
+        client.log_inputs(run_id, datasets=dataset_inputs(trial.config, trial.fingerprint or "unknown", None))
         now = now_ms()
         metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
         client.log_batch(run_id, metrics=metrics)

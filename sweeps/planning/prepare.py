@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 
 from analysis.record import Record
-from analysis.recorded import SweepRecord, TrialRecord, recorded_seeds
+from analysis.recorded import DEVICE, DEVICE_NAME, SEED_EPOCH_S, SweepRecord, TrialRecord, recorded_seeds
 from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.race_plan import plan_race, search_proof
@@ -138,11 +138,11 @@ def rates_on(device: str, trials: Sequence[TrialRecord]) -> Rates:
     timings = (
         Timing(
             trial.config,
-            trial.tags.get("device", ""),
-            trial.metrics["seed_epoch_s"],
-            trial.tags.get("device_name", ""),
+            trial.tags.get(DEVICE, ""),
+            trial.metrics[SEED_EPOCH_S],
+            trial.tags.get(DEVICE_NAME, ""),
         )
         for trial in trials
-        if "seed_epoch_s" in trial.metrics
+        if SEED_EPOCH_S in trial.metrics
     )
     return Rates(device, tuple(timings))

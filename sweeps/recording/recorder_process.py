@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from sweeps.observer import Observer, TrialEvent
+from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialStarted
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import POLL_S, Delivery, Writer
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
@@ -85,15 +85,15 @@ class RecorderProcess(Observer):
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
-        self._send(TrialEvent("trial_started", (trial_id, spec)))
+        self._send(TrialStarted(trial_id, spec))
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        self._send(TrialEvent("trial_reported", (trial_id, report)))
+        self._send(TrialReported(trial_id, report))
 
     def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
         """See `Observer`."""
-        self._send(TrialEvent("trial_ended", (trial_id, end, error)))
+        self._send(TrialEnded(trial_id, end, error))
 
     def finish(self) -> None:
         """As that of `TrialRuns`; the process ends once all is written."""
@@ -162,13 +162,14 @@ def _serve(connection: Connection) -> None:
     while not writer.closed:
         if connection.poll(POLL_S):
             message: TrialEvent | _Request = connection.recv()
-            if isinstance(message, TrialEvent):
-                message.tell(trials)
-            elif message is _Request.MARK:
-                marks.append(writer.mark())
-            else:
-                trials.finish()
-                writer.close()
+            match message:
+                case _Request.MARK:
+                    marks.append(writer.mark())
+                case _Request.FINISH:
+                    trials.finish()
+                    writer.close()
+                case event:
+                    event.tell(trials)
         state = _State(sum(written() for written in marks), writer.delivery)
         if state.news_since(told):
             connection.send(state)

@@ -20,7 +20,17 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.recorded import ARRAYS_FOLDER, FILES, ROLE, TRAINING_S, RunStatus, per_seed
+from analysis.recorded import (
+    ARRAYS_FOLDER,
+    EPOCH_S,
+    FILES,
+    OUTCOME,
+    ROLE,
+    SEED_EPOCH_S,
+    TRAINING_S,
+    RunStatus,
+    per_seed,
+)
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.note import NOTE, trial_note
@@ -123,7 +133,7 @@ class TrialRuns(Observer):
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
         summary = [Metric(name, value, now, epochs) for name, value in summarise(batch.epochs).items()]
-        tags = [RunTag("outcome", end)] + ([RunTag("error", error[-5000:])] if error else [])
+        tags = [RunTag(OUTCOME, end)] + ([RunTag("error", error[-5000:])] if error else [])
         self._client.log_batch(trial.run_id, metrics=batch.metrics + summary, tags=batch.tags + tags)
         trial.written(batch)
         self._client.set_terminated(trial.run_id, status)
@@ -230,7 +240,7 @@ def now_ms() -> int:
 
 def _metrics_of(epoch: Epoch, seeds: tuple[int, ...]) -> dict[str, float]:
     """One epoch's metrics by MLflow name: the seeds' mean under the plain name, and each seed's."""
-    metrics = {"epoch_s": epoch.seconds}
+    metrics = {EPOCH_S: epoch.seconds}
     for name, values in epoch.metrics.items():
         metrics[name] = epoch.mean(name)
         metrics |= {per_seed(name, seed): value for seed, value in zip(seeds, values, strict=True)}
@@ -249,5 +259,5 @@ def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
             summary[f"best_{name}"] = sum(best) / len(best)
     seeds = len(epochs[0].metrics["train_loss"])
     summary[TRAINING_S] = sum(epoch.seconds for epoch in epochs)
-    summary["seed_epoch_s"] = summary[TRAINING_S] / len(epochs) / seeds
+    summary[SEED_EPOCH_S] = summary[TRAINING_S] / len(epochs) / seeds
     return summary

@@ -13,7 +13,7 @@ from mlflow.entities import RunTag
 from analysis.claims import BATCH_NORM
 from analysis.plots.search_parameters import by_importance
 from analysis.record import Record
-from analysis.recorded import REFERENCE, TRAINING_S, VAL_ERROR, WINNER
+from analysis.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
@@ -38,7 +38,7 @@ from trainable.study import ResolvedRow, ResolvedTable
 
 STUDY = "study"
 """Key of the view of the whole study, which a sweep's link opens."""
-COSTS = (TRAINING_S, "seed_epoch_s", "peak_memory_mb", "cpu_share")
+COSTS = (TRAINING_S, SEED_EPOCH_S, "peak_memory_mb", "cpu_share")
 """Metrics of what a training takes."""
 WINNER_COLOR, REFERENCE_COLOR, OTHER_COLOR = "#D01F0B", "#1F272D", "#8BCAE7"
 """Colours of a search's trials in charts."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.recorded import PROBED
+from analysis.recorded import PROBED, STUDY
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.listing import planned_tags
 from trainable.config import Config
@@ -57,7 +57,7 @@ class TrialContext:
         specs: list[TrialSpec] = []
         for planned in tables.to_run:
             tags = {
-                "study": _joined(table.study for table in planned.tables),
+                STUDY: _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
                 "row": _joined(planned.rows),
                 **planned_tags(tables.tables, planned.key),

@@ -7,6 +7,7 @@ from importlib.metadata import distributions, version
 
 from analysis.origin import CHANGES, log_origin
 from analysis.origin import PACKAGES as PACKAGES_FILE
+from analysis.recorded import DATA_FORM, FINGERPRINT
 from sweeps.planning.prepare import Prepared, SweepPlan
 from sweeps.planning.resources import Allocation
 from sweeps.recording import tracking
@@ -26,8 +27,8 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         tracking.end_abandoned(prepared.record, options.storage_path)
     tags = {
         "data": options.data,
-        "data_form": prepared.data.form,
-        "data_fingerprint": prepared.data.fingerprint,
+        DATA_FORM: prepared.data.form,
+        FINGERPRINT: prepared.data.fingerprint,
         "git_commit": _commit(),
         tracking.DRIVER: tracking.this_driver(),
         **{package: version(package) for package in PACKAGES},

@@ -13,7 +13,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from analysis.recorded import REFERENCE, VAL_ERROR
+from analysis.recorded import REFERENCE, STUDY, VAL_ERROR
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.running.context import TrialContext
 from trainable.config import Config
@@ -106,7 +106,7 @@ class TrialSearch(OptunaSearch):
 
     def _tags(self, config: Config, name: str) -> dict[str, str]:
         reference = {REFERENCE: "yes"} if self._search.point(config) in self._references else {}
-        return {"study": self._search.study, "table": self._search.study, "row": name, **reference}
+        return {STUDY: self._search.study, "table": self._search.study, "row": name, **reference}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Optuna's steps are epochs. What the trial trains counts against the budget."""

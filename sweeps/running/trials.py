@@ -18,7 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
 from sweeps.errors import SweepError, last_error
-from sweeps.observer import Observer, TrialEvent
+from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
 from trainable.storage import StorageError, tune_folder
@@ -189,7 +189,7 @@ class _Events(tune.Callback, tune.Stopper):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
-        self._tell(TrialEvent("trial_started", (trial.trial_id, spec_of(trial.config))))
+        self._tell(TrialStarted(trial.trial_id, spec_of(trial.config)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -199,7 +199,7 @@ class _Events(tune.Callback, tune.Stopper):
         if report.last.number > self._epochs.get(trial.trial_id, 0):
             self._epochs[trial.trial_id] = report.last.number
             trial.run_metadata.num_failures = 0  # Tune gives a trial up when this is above `RETRIES`
-        self._tell(TrialEvent("trial_reported", (trial.trial_id, report)))
+        self._tell(TrialReported(trial.trial_id, report))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
@@ -207,7 +207,7 @@ class _Events(tune.Callback, tune.Stopper):
         if last_error(error).partition(":")[0] in ERRORS_OF_CODE:
             trial.run_metadata.num_failures = RETRIES
         self._storage_faults += bool(_storage_fault(error))
-        self._tell(TrialEvent("trial_retried", (trial.trial_id, error)))
+        self._tell(TrialRetried(trial.trial_id, error))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
@@ -234,7 +234,7 @@ class _Events(tune.Callback, tune.Stopper):
         for kept in (trial.metric_analysis, trial.metric_n_steps):
             kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
         trial.last_result.pop(REPORT, None)
-        self._tell(TrialEvent("trial_ended", (trial.trial_id, end, error)))
+        self._tell(TrialEnded(trial.trial_id, end, error))
 
 
 def _error_of(trial: Trial) -> str:
