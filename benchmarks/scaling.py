@@ -17,7 +17,7 @@ import typer
 from benchmarks.machine import RESULTS, ROOT, TERMS, alone, measured_on, save
 from benchmarks.simulation import Costs, fit, simulate
 from sweeps.recording.recorder_process import SLOTS_A_PROCESS, processes_for
-from sweeps.running.context import REPORTS_A_SECOND
+from sweeps.running.specs import REPORTS_A_SECOND
 
 NODES = (1, 2, 4, 8)
 SLOTS_A_NODE = 2

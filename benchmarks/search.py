@@ -28,8 +28,8 @@ from analysis.plots.style import line_style, save
 from analysis.recorded import VAL_ERROR
 from benchmarks.machine import ROOT, describe, measured_on
 from sweeps.planning.search_plan import SEED, SearchPlan, plan_search
-from sweeps.running.context import TrialContext
 from sweeps.running.searcher import STARTUP_TRIALS, TrialSearch, make_scheduler, tpe
+from sweeps.running.specs import TrialContext
 from sweeps.studies.search import SEARCH
 from trainable.config import Config
 from trainable.data import Dataset, load

@@ -14,7 +14,7 @@ from ray.tune.result import TRIAL_INFO
 
 from sweeps.planning.resources import Resources
 from sweeps.running.cluster import connect
-from sweeps.running.context import TrialContext
+from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import as_task, compute_line
 from trainable.config import Config
 from trainable.data import Dataset, load

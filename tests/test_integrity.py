@@ -19,8 +19,8 @@ from safetensors.numpy import load
 from analysis.record import Record
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
-from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
+from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_line
 from trainable.config import Config
 from trainable.data import load as load_data

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from sweeps.errors import UsageError
 from sweeps.planning.search_plan import plan_search
-from sweeps.running.context import TrialContext
 from sweeps.running.searcher import TrialSearch
+from sweeps.running.specs import TrialContext
 from tests.analysis_records import trial
 from trainable.config import Config
 from trainable.search_definition import Scheduler, SearchDefinition, StartPoint

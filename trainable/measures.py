@@ -28,8 +28,8 @@ class Measure:
     after_training: bool = False
     """Whether it is computed from trained weights."""
     errors_shown: bool = True
-    """Whether the report shows the table's errors. Other tables have the same networks, or a section of its own shows
-    what matters of them."""
+    """Whether the report shows the table's errors: not where another table shows the same networks, or a section of its
+    own shows the result."""
 
     @property
     def time_factor(self) -> float:

@@ -65,7 +65,8 @@ def make_optimizer(
 
 
 def _has_fused_adagrad(device: str | torch.device) -> bool:
-    """Whether this torch has a fused Adagrad for a device: that for CUDA came after torch 2.11. A step tells."""
+    """Whether this torch has a fused Adagrad for a device: that for CUDA came after torch 2.11. Only trying a step
+    shows it."""
     parameter = nn.Parameter(torch.zeros(1, device=device))
     parameter.grad = torch.zeros_like(parameter)
     try:

@@ -150,7 +150,8 @@ def _importances(study: optuna.Study) -> dict[str, float]:
     best = min(0.5, max(BEST_SHARE, LEAST_BEST / len(study.trials)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is experimental, and warns of values that few trials have
-        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))  # Optuna orders equals by chance
 
 
 def _title(recorded: RecordedSearch) -> str:

@@ -100,8 +100,8 @@ def _refuse_taken_numbers(study: Study, sweeps: Sequence[SweepRecord]) -> None:
 
 
 def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:
-    """What the record lacks, for trials on that allocation, without so many samples of the search that the sweep has
-    `given_up`. Once a search has a winner, its proof is among the tables."""
+    """What the record lacks, for trials on that allocation. `given_up` samples of the search have failed in this sweep
+    and are not planned again. Once a search has a winner, its proof is among the tables."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
     fused = allocation.trial.fuses_seeds

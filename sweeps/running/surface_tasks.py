@@ -22,7 +22,7 @@ from sweeps.planning.resources import GPU_MEMORY, Resources
 from sweeps.planning.surface_plan import IMAGES, PlannedSurface
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.trial_runs import log_arrays
-from sweeps.running.context import TrialContext
+from sweeps.running.specs import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED
 from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under, seed_name

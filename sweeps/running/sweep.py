@@ -26,11 +26,11 @@ from sweeps.recording.sweep_report import say_failure, sweep_report
 from sweeps.recording.tracking import named_failures
 from sweeps.recording.views import present
 from sweeps.running import cluster
-from sweeps.running.context import TrialContext
 from sweeps.running.display import Display
 from sweeps.running.ending import notifier_of, settle, sweep_name, tell_end
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
+from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner

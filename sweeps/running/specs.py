@@ -1,4 +1,4 @@
-"""What all trials of one sweep share."""
+"""The specs of a sweep's trials."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from trainable.config import Config
 from trainable.trial import TrialSpec
 
 REPORTS_A_SECOND = 100
-"""Of all trials of a sweep together, at most, beside those that end a trial or a rung: each costs the driver
-milliseconds."""
+"""The most reports a second that all trials together may send, not counting those at the end of a trial or at a rung:
+each costs the driver milliseconds."""
 
 
 @dataclass(frozen=True)
