@@ -43,5 +43,5 @@ def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]
     computed = {trial.key for trial in trained if trial.has(SURFACE)}
     first = {
         trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)
-    }  # of several trainings the first counts
+    }  # the first training counts
     return tuple(PlannedSurface(trial) for trial in first.values() if trial.key not in computed)
