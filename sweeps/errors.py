@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from trainable.config import Config
 from trainable.problem import first_problem
 
-ERROR = re.compile(r"[A-Za-z_][\w.]*: ")
+ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)(: |$)")
 """How a line of a traceback begins that names an error."""
 FAILURE = "Failure # "
 """What Tune writes above each error of a trial."""

@@ -28,10 +28,6 @@ class TrialStarted:
     trial_id: str
     spec: TrialSpec
 
-    def tell(self, observer: Observer) -> None:
-        """Tell an observer."""
-        observer.trial_started(self.trial_id, self.spec)
-
 
 @dataclass(frozen=True)
 class TrialReported:
@@ -40,10 +36,6 @@ class TrialReported:
     trial_id: str
     report: TrialReport
 
-    def tell(self, observer: Observer) -> None:
-        """Tell an observer."""
-        observer.trial_reported(self.trial_id, self.report)
-
 
 @dataclass(frozen=True)
 class TrialRetried:
@@ -51,10 +43,6 @@ class TrialRetried:
 
     trial_id: str
     error: str
-
-    def tell(self, observer: Observer) -> None:
-        """Tell an observer."""
-        observer.trial_retried(self.trial_id, self.error)
 
 
 @dataclass(frozen=True)
@@ -65,10 +53,19 @@ class TrialEnded:
     end: TrialEnd
     error: str
 
-    def tell(self, observer: Observer) -> None:
-        """Tell an observer."""
-        observer.trial_ended(self.trial_id, self.end, self.error)
-
 
 TrialEvent = TrialStarted | TrialReported | TrialRetried | TrialEnded
 """What an observer is told, as it goes to another process."""
+
+
+def tell(observer: Observer, event: TrialEvent) -> None:
+    """Tell an observer of an event."""
+    match event:
+        case TrialStarted():
+            observer.trial_started(event.trial_id, event.spec)
+        case TrialReported():
+            observer.trial_reported(event.trial_id, event.report)
+        case TrialRetried():
+            observer.trial_retried(event.trial_id, event.error)
+        case TrialEnded():
+            observer.trial_ended(event.trial_id, event.end, event.error)

@@ -82,10 +82,13 @@ def export(
     with named_failures(uri):
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
-            exported = write_sweep(folder, chosen, own)
+            origin = record.origin(chosen) if chosen.run_id != ORPHANS else {}
+            try:
+                exported = write_sweep(folder, chosen, own)
+                export_origin(folder / sweep_folder(chosen), origin)
+            except OSError as error:
+                raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
             artifacts = artifacts_folders([chosen], exported)
-            if chosen.run_id != ORPHANS:
-                export_origin(folder / sweep_folder(chosen), record.origin(chosen))
             for trial in exported:
                 if models or trial.key in drawn:
                     traces = None if models else selection.files(trial)

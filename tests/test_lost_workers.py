@@ -127,6 +127,7 @@ def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
     )
     assert last_error(text) == "RuntimeError: CUDA error: out of memory"
     assert (last_error("killed"), last_error("")) == ("killed", "no reason given")
+    assert last_error("KeyError: 'x'\n\nDuring handling:\n\nNotImplementedError") == "NotImplementedError"
     assert last_error(f"Failure # 1 (occurred at noon)\n{text}\nFailure # 2 (occurred at one)\nkilled") == "killed"
 
 

@@ -70,15 +70,15 @@ def test_the_forecast_of_a_search_counts_whole_trials() -> None:
     """More slots than trials bring nothing, and a config's seeds train as one program where they are fused."""
     plan = plan_search(SEARCH, base={}, samples=20, fingerprint="f", trials=(), proof_seeds=10)
     rates = Rates("cpu")
-    trial = rates.training_s(plan.search.base, 1)
+    trial, proven = (rates.training_s(plan.search.base.change(protocol=each), 1) for each in "BA")
     one, many, fused = (
         forecast_search(plan, rates, slots, fused=fuse) for slots, fuse in ((1, False), (640, False), (640, True))
     )
     assert one.forecast_s == pytest.approx(20 * trial / 2, abs=0.1), "ASHA stops most trials on the way"
-    assert one.proof_s == pytest.approx(10 * trial, abs=0.1)
+    assert one.proof_s == pytest.approx(10 * proven, abs=0.1)
     race = plan.search.race
     assert one.race_s == pytest.approx(race.candidates * race.seeds * trial, abs=0.1)
-    assert (many.forecast_s, many.proof_s) == (pytest.approx(trial / 2, abs=0.1), pytest.approx(trial, abs=0.1))
+    assert (many.forecast_s, many.proof_s) == (pytest.approx(trial / 2, abs=0.1), pytest.approx(proven, abs=0.1))
     assert many.race_s == pytest.approx((1 + race.seeds - race.first_test) * trial, abs=0.1), "round after round"
-    assert fused.proof_s == pytest.approx(rates.training_s(plan.search.base, 10), abs=0.1)
+    assert fused.proof_s == pytest.approx(rates.training_s(plan.search.base.change(protocol="A"), 10), abs=0.1)
     assert one.slot_s == many.slot_s

@@ -47,9 +47,9 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
     another is missing."""
     errors = error.errors()
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    location = [part for part in first["loc"] if part not in UNION_TAGS]
+    location = _without_tags(first["loc"], keep_last=first["type"] == "extra_forbidden")
     value = repr(first["input"])
-    message = " ".join(first["msg"].removeprefix("Value error, ").removeprefix("Input ").split())
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
     holds_more = isinstance(first["input"], dict | list | tuple)
     match first["type"]:
         case "extra_forbidden":
@@ -59,10 +59,23 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         case "model_type" if fields := _fields(model, location):
             message = f"must be a mapping with {', '.join(fields)}"
         case "string_type" if isinstance(first["input"], int | float):
-            message = f'must be in quotes: "{value}"'
+            message = "must be text: write it in quotes"
         case "value_error" if not location or (holds_more and not message.startswith(value)):
             return Problem(location, "", message)  # it names what of it is wrong
     return Problem(location, value if len(value) <= SHOWN else f"{value[:SHOWN]}...", message.removeprefix(f"{value} "))
+
+
+def _without_tags(location: Sequence[str | int], keep_last: bool) -> list[str | int]:
+    """A location without what pydantic puts into it. A parameter of a space may be named like a tag."""
+    last = len(location) - 1
+    return [
+        part
+        for index, part in enumerate(location)
+        if part not in (*UNION_TAGS, "[key]")
+        or index == 0
+        or location[index - 1] == "space"
+        or (keep_last and index == last)
+    ]
 
 
 def unknown(name: str, allowed: Sequence[str]) -> str:

@@ -146,10 +146,9 @@ class TrialStorage:
         return folder / name
 
     def remove(self) -> None:
-        """Delete the trial's folder if it exists. Raises `StorageError` where that fails."""
-        with self._named_failures("deleted"):
-            if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
-                self._filesystem.delete_dir(self._folder)
+        """Delete the trial's folder if it exists."""
+        if self._filesystem.get_file_info(self._folder).type != fs.FileType.NotFound:
+            self._filesystem.delete_dir(self._folder)
 
     @contextmanager
     def _named_failures(self, done: str) -> Iterator[None]:

@@ -50,10 +50,9 @@ def section(data: ReportData) -> Section:
                 f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
                 f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the random "
                 "numbers of a training; where several seeds train as one program, those of dropout depend on all of "
-                "them. Other "
-                "processors, GPUs and library versions round otherwise, and the difference grows with each step. This "
-                "page uses the errors of the first training, but in a winner's proof, and each other measurement from "
-                "the first training that has it."
+                "them. Other processors, GPUs and library versions round otherwise, and the difference grows with each "
+                "step. This page uses the errors of the first training, except in a winner's proof, and each other "
+                "measurement from the first training that has it."
             )
         )
     made.blocks += _origins(data)

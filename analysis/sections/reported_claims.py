@@ -1,10 +1,13 @@
 """The course report's claims, each with its verdict and the figure that decides it."""
 
+from collections.abc import Sequence
+
 from analysis.claims import Ruling, judge_claims
 from analysis.intervals import as_text
 from analysis.learning_rates import best_rates_difference, errors_by_rate
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
+from trainable.study import ResolvedTable
 
 TITLE = "The course report's claims"
 HEADER = ("the course report says", "verdict", "figure", "why")
@@ -18,7 +21,7 @@ ABOUT_LIKELY = " Likely and unlikely mean that the interval excludes 0, but that
 def section(data: ReportData) -> Section:
     """The claims in a table. Without the course report's own tables there are none."""
     comparable = [reproduced.table for reproduced in data.reproduced if reproduced.comparable]
-    claims = judge_claims(comparable, data.trainings, data.effects, _other_rates(data))
+    claims = judge_claims(comparable, data.trainings, data.effects, _other_rates(data, comparable))
     if not claims:
         return Section(TITLE, [Text("Missing: the record has no table that can be compared with a printed one.")])
     rows = [(claim.sentence, claim.ruling, claim.figure or "-", claim.evidence) for claim in claims]
@@ -26,11 +29,16 @@ def section(data: ReportData) -> Section:
     return Section(TITLE, [Grid(HEADER, rows), Text(ABOUT + ABOUT_LIKELY * is_likely)])
 
 
-def _other_rates(data: ReportData) -> str:
-    """What batch norm does where each network has its best learning rate; empty where that is not recorded."""
-    comparison = next((each for each in data.envelopes if each.pair), None)
-    errors = errors_by_rate(comparison.tables, data.trainings) if comparison else []
-    if not errors:
-        return ""
-    difference = as_text(best_rates_difference(errors).values, "+.4f")
-    return f"Where each network has the best of {len(errors)} learning rates, the difference is {difference}."
+def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
+    """What batch norm does to the tables' baseline where each network has its best learning rate; empty where that is
+    not recorded."""
+    baselines = {row.key for table in tables for row in table.rows if row.config.is_baseline}
+    for comparison in data.envelopes:
+        if baselines & {row.key for row in comparison.tables[0].rows}:
+            errors = errors_by_rate(comparison.tables, data.trainings)
+            if errors and (differences := best_rates_difference(errors).values):
+                difference = as_text(differences, "+.4f")
+                return (
+                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference}."
+                )
+    return ""

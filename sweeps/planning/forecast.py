@@ -12,6 +12,7 @@ from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
 from sweeps.planning.table_plan import PlannedConfig
 from trainable.data import DataSource
+from trainable.measures import RUNGS
 from trainable.study import ResolvedTable
 
 
@@ -140,7 +141,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
 
 def _same_trainings(table: ResolvedTable) -> list[str]:
     rows: dict[str, list[str]] = {}
-    for row in table.rows:
+    for row in table.rows if table.measurement is not RUNGS else ():  # shortened trainings may be equally short
         rows.setdefault(row.key, []).append(row.name)
     return [f"table {table.number}: {' and '.join(names)}" for names in rows.values() if len(names) > 1]
 

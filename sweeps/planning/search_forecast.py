@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from sweeps.planning.rates import Rates, makespan
 from sweeps.planning.search_plan import SEED, SearchPlan
+from trainable.config import Protocol
 from trainable.search_space import fields, sample
 
 ASHA_SHARE = 0.5
@@ -46,7 +47,7 @@ def forecast_search(plan: SearchPlan, rates: Rates, slots: int, *, fused: bool) 
     budget_left = max(0.0, plan.budget_s - plan.spent_s)
     searched = trainings.of_search(budget_left)
     rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
-    proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds])
+    proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds], protocol="A")
     return SearchForecast(
         samples=plan.search.samples,
         recorded=len(plan.finished),
@@ -72,18 +73,18 @@ class _Trainings:
         each = ASHA_SHARE * self._training_s(1)
         return [each] * ceil(min(budget_left / each, self._plan.to_run))
 
-    def of_seeds(self, seeds: Iterable[int]) -> list[float]:
+    def of_seeds(self, seeds: Iterable[int], protocol: Protocol = "B") -> list[float]:
         """For each config the number of seeds that it is trained for."""
         if self._fused:
-            return [self._training_s(count) for count in seeds]
-        return [self._training_s(1)] * sum(seeds)
+            return [self._training_s(count, protocol) for count in seeds]
+        return [self._training_s(1, protocol)] * sum(seeds)
 
-    def _training_s(self, seeds: int) -> float:
+    def _training_s(self, seeds: int, protocol: Protocol = "B") -> float:
         """The mean over random networks where the space varies the network."""
         search = self._plan.search
         if not fields(search.space) & {"channels", "hidden"}:
-            return self._rates.training_s(search.base, seeds)
-        drawn = [search.config(values) for values in sample(search.space, DRAWN, SEED)]
+            return self._rates.training_s(search.base.change(protocol=protocol), seeds)
+        drawn = [search.config(values).change(protocol=protocol) for values in sample(search.space, DRAWN, SEED)]
         return fmean(self._rates.training_s(config, seeds) for config in drawn)
 
 

@@ -41,7 +41,5 @@ def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]
     keys = {row.key for table in tables if table.measurement.after_training for row in table.rows}
     trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
     computed = {trial.key for trial in trained if trial.has(SURFACE)}
-    first = {
-        trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)
-    }  # the first training counts
+    first = {trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)}  # the first training counts
     return tuple(PlannedSurface(trial) for trial in first.values() if trial.key not in computed)

@@ -181,9 +181,14 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
                 "their errors are of different images"
             )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
-    reference = make_config(table.reference, base, f"table {table.number}, its reference").key(fingerprint)
+    reference = make_config(table.reference, base, f"table {table.number}, its reference")
+    if table.reference and reference.protocol != rows[0].config.protocol:
+        raise UsageError(
+            f"table {table.number}: protocol {reference.protocol} of its reference must be that of its rows: their "
+            "errors are of different images"
+        )
     same = table.model_dump(exclude={"rows", "reference", "seeds", "cpu_epochs"})
-    return ResolvedTable(study=study, rows=tuple(rows), reference=reference, **same)
+    return ResolvedTable(study=study, rows=tuple(rows), reference=reference.key(fingerprint), **same)
 
 
 def _steps(config: Config) -> tuple[int, int, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialStarted
+from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialStarted, tell
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import POLL_S, Delivery, Writer
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
@@ -169,7 +169,7 @@ def _serve(connection: Connection) -> None:
                     trials.finish()
                     writer.close()
                 case event:
-                    event.tell(trials)
+                    tell(trials, event)
         state = _State(sum(written() for written in marks), writer.delivery)
         if state.news_since(told):
             connection.send(state)

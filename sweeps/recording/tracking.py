@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -150,6 +151,7 @@ def this_driver() -> str:
     return f"{_this_machine()}:{os.getpid()}"
 
 
+@cache
 def _this_machine() -> str:
     """What tells where a process number means this process: the host's name and, because containers and machines may
     share one, the machine's id and the container's space of process numbers."""
@@ -170,7 +172,8 @@ def end_abandoned(record: Record, storage_path: str) -> None:
 def lost_driver(run: Run) -> bool:
     """Whether a run's driver was a process of this machine, and is gone."""
     machine, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
-    return machine == _this_machine() and not Path(f"/proc/{pid}").exists()
+    known = (_this_machine(), platform.node())  # the latter is all that earlier versions wrote
+    return machine in known and not Path(f"/proc/{pid}").exists()
 
 
 def end_sweep(client: MlflowClient, sweep: Run) -> None:

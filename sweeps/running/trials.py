@@ -18,7 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
 from sweeps.errors import SweepError, last_error
-from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
+from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted, tell
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
 from trainable.storage import StorageError, tune_folder
@@ -250,7 +250,7 @@ class _Direct:
 
     def __call__(self, event: TrialEvent) -> None:
         for observer in self._observers:
-            event.tell(observer)
+            tell(observer, event)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""

@@ -19,7 +19,7 @@ SWITCHES = {
     "loss": ("label_smoothing",),
     "network": ("channels", "hidden"),
 }
-"""Fields that, where they differ, take others back with them, for the same reason."""
+"""Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
 LONGEST_VALUES = 90
 """Characters of a row's name beside `without`."""
 
