@@ -67,15 +67,10 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
 
 def _without_tags(location: Sequence[str | int], keep_last: bool) -> list[str | int]:
     """A location without what pydantic puts into it. A parameter of a space may be named like a tag."""
-    last = len(location) - 1
-    return [
-        part
-        for index, part in enumerate(location)
-        if part not in (*UNION_TAGS, "[key]")
-        or index == 0
-        or location[index - 1] == "space"
-        or (keep_last and index == last)
-    ]
+    kept = {0, *(index + 1 for index, part in enumerate(location) if part == "space")}
+    if keep_last:
+        kept.add(len(location) - 1)
+    return [part for index, part in enumerate(location) if index in kept or part not in (*UNION_TAGS, "[key]")]
 
 
 def unknown(name: str, allowed: Sequence[str]) -> str:

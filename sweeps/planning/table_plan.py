@@ -182,7 +182,7 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
             )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference")
-    if table.reference and reference.protocol != rows[0].config.protocol:
+    if rows and table.reference and reference.protocol != rows[0].config.protocol:
         raise UsageError(
             f"table {table.number}: protocol {reference.protocol} of its reference must be that of its rows: their "
             "errors are of different images"
