@@ -83,17 +83,27 @@ def export(
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
             origin = record.origin(chosen) if chosen.run_id != ORPHANS else {}
+            first = replace(chosen, run_id=_first_id(chosen))
+            here = {_first_id(trial): trial for trial in own}
+            renamed = [replace(trial, run_id=run_id, sweep=first.run_id) for run_id, trial in here.items()]
             try:
-                exported = write_sweep(folder, chosen, own)
-                export_origin(folder / sweep_folder(chosen), origin)
+                exported = write_sweep(folder, first, renamed)
+                export_origin(folder / sweep_folder(first), origin)
             except OSError as error:
                 raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
-            artifacts = artifacts_folders([chosen], exported)
+            artifacts = artifacts_folders([first], exported)
             for trial in exported:
                 if models or trial.key in drawn:
-                    traces = None if models else selection.files(trial)
-                    _export_artifacts(record.client, trial, folder / artifacts[trial.run_id], traces)
+                    recorded_here = here[trial.run_id]
+                    traces = None if models else selection.files(recorded_here)
+                    _export_artifacts(record.client, recorded_here, folder / artifacts[trial.run_id], traces)
             typer.echo(f"{chosen.name}: {len(exported)} trials")
+
+
+def _first_id(run: SweepRecord | TrialRecord) -> str:
+    """The id of a run where it was first recorded. An export has it, so that an imported record that is exported again
+    writes the same files."""
+    return run.tags.get(ORIGIN, run.run_id)
 
 
 def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:
@@ -184,7 +194,7 @@ def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[Tri
 
 
 def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> str:
-    origin = sweep.tags.get(ORIGIN, sweep.run_id)
+    origin = _first_id(sweep)
     if known := _imported(client, experiment_id, origin):
         return known
     tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
@@ -198,7 +208,7 @@ def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, 
 
 
 def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:
-    origin = trial.tags.get(ORIGIN, trial.run_id)
+    origin = _first_id(trial)
     files = sorted((artifacts / ARRAYS_FOLDER).glob("*"))
     if known := _imported(client, experiment_id, origin):
         there = client.get_run(known).data.tags.get(FILES, "").split()

@@ -112,6 +112,15 @@ def test_what_was_exported_is_imported_whole(uri: str, exported: Path, caplog: p
     assert all(record.arrays(trial, ARRAYS) for trial in record.trials())
 
 
+def test_an_imported_record_is_exported_to_the_same_files(uri: str, exported: Path) -> None:
+    """Beside what it came from it would be there twice."""
+    assert import_into(uri, exported, "again") == ""
+    trials = sorted(exported.glob("*/trials/*"))
+    export(exported, None, False, uri, "again")
+    assert sorted(exported.glob("*/trials/*")) == trials
+    assert [sweep.run_id for sweep in read_folder(exported)[0]] == ["sweep0"]
+
+
 def test_a_sweep_that_is_not_there_is_not_exported(uri: str, exported: Path, tmp_path: Path) -> None:
     assert import_into(uri, exported, "two") == ""
     with pytest.raises(UsageError, match="--sweep 'typo': not in experiment two"):
