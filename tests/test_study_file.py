@@ -136,7 +136,7 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
     (tmp_path / name).write_text(text)
     answer = here(*DIGITS, "--study", name)
     assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-    assert answer.stderr.startswith(("error: --study ", "error: study x, ", "error: table 44, "))
+    assert answer.stderr.startswith(("error: --study ", "error: study x, ", "error: table 44"))
     assert problem in answer.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing was started or written"
 
