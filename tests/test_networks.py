@@ -52,7 +52,11 @@ def test_an_envelope_by_hand(tmp_path: Path) -> None:
         ["difference, paired by seed", height, "1", "-1.5000", "+0.5000"],
         ["baseline", f"{height}, without slow", "1", "0.0000", "0.0000"],
     ]
-    assert [row[:2] for row in gap_rows([band, flat])[5:]] == [["baseline", ratio], ["with batch norm", ratio]]
+    assert [row[:2] for row in gap_rows([band, flat])[5:]] == [
+        ["baseline", ratio],
+        ["with batch norm", ratio],
+        ["difference, paired by seed", ratio],
+    ]
     file = draw_envelopes([band], "digits", tmp_path / "envelope.png")
     assert file.with_suffix(".csv").read_text().splitlines()[:2] == [
         "network,step,low,high,slow,fast", "baseline,1,1,4,4,1"

@@ -101,7 +101,7 @@ def test_a_name_that_is_no_text_is_refused(sweep: Callable[..., subprocess.Compl
     answer = sweep(*DRY, "--name", "\udcff")
     assert (answer.returncode, answer.stderr.splitlines()) == (
         2,
-        ["error: --name ?: must be one line of printable characters without / \\"],
+        ["error: --name '\\udcff': must be one line of printable characters without / \\"],
     )
 
 
