@@ -120,19 +120,25 @@ def gap_rows(envelopes: Sequence[Envelope]) -> list[list[str]]:
     The rows are each network's mean heights, these without the learning rate that most often bounds the first network's
     band, and the ratios of the bounds. Where there are two networks, the differences of heights and ratios follow them.
     """
-    height, ratio, paired = "mean height", "largest over smallest loss", "difference, paired by seed"
-    rows = [_gap_row(each.name, height, each.gaps(), ".4f") for each in envelopes]
-    if len(envelopes) == 2:
-        rows.append(_gap_row(paired, height, difference(*(each.gaps() for each in envelopes)), "+.4f"))
+    height = "mean height"
     worst, _ = envelopes[0].worst
-    rows += [
+    without = [
         _gap_row(each.name, f"{height}, without {worst}", each.without(worst).gaps(), ".4f")
         for each in envelopes
         if set(each.rates) - {worst}
     ]
-    rows += [_gap_row(each.name, ratio, each.ratios(), ".2f") for each in envelopes]
+    return [
+        *_compared_rows(envelopes, height, [each.gaps() for each in envelopes], ".4f"),
+        *without,
+        *_compared_rows(envelopes, "largest over smallest loss", [each.ratios() for each in envelopes], ".2f"),
+    ]
+
+
+def _compared_rows(envelopes: Sequence[Envelope], band: str, values: Sequence[ByRange], digits: str) -> list[list[str]]:
+    """A row for each network, and one for their difference where they are two."""
+    rows = [_gap_row(each.name, band, by_range, digits) for each, by_range in zip(envelopes, values, strict=True)]
     if len(envelopes) == 2:
-        rows.append(_gap_row(paired, ratio, difference(*(each.ratios() for each in envelopes)), "+.2f"))
+        rows.append(_gap_row("difference, paired by seed", band, difference(*values), f"+{digits}"))
     return rows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.costs import outcome
 from analysis.csv_file import write_csv
-from analysis.recorded import EPOCH_S, Series, SweepRecord, TrialRecord
+from analysis.recorded import DEVICE, DEVICE_NAME, EPOCH_S, Series, SweepRecord, TrialRecord
 from trainable.config import Config
 from trainable.study import ResolvedTable
 
@@ -42,7 +42,7 @@ def _lines(trial: TrialRecord, sweeps: Mapping[str, str], places: Sequence[tuple
     config = [_plain(getattr(trial.config, name)) for name in Config.model_fields]
     first = (trial.name, sweeps.get(trial.sweep, ""), outcome(trial), ", ".join(trial.studies), numbers, rows)
     seconds = sum(value for _, value in trial.histories.get(EPOCH_S, ()))
-    environment = [trial.tags.get(tag, "") for tag in ("host", "device", "device_name")]
+    environment = [trial.tags.get(tag, "") for tag in ("host", DEVICE, DEVICE_NAME)]
     train, held_out = (trial.by_seed(metric) for metric in ("train_error", trial.config.held_out))
     for seed in trial.seeds:
         errors = (*_errors(train[seed]), *_errors(held_out[seed]))

@@ -44,7 +44,7 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
     """What batch norm does to the error where each network has its best learning rate, in sentences. `errors` are in
     the order of the rates."""
     plain, normed = _means(errors)
-    best_plain, best_normed = plain.index(min(plain)), normed.index(min(normed))
+    best_plain, best_normed = _best(errors)
     best = best_rates_difference(errors)
     difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
     ends = [
@@ -61,8 +61,8 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
 
 def best_rates_difference(errors: Sequence[RateErrors]) -> PairedDifference:
     """The error with batch norm minus that without, where each network has its best learning rate, paired by seed."""
-    plain, normed = _means(errors)
-    return paired_difference(errors[normed.index(min(normed))].normed, errors[plain.index(min(plain))].plain)
+    plain, normed = _best(errors)
+    return paired_difference(errors[normed].normed, errors[plain].plain)
 
 
 def spans_text(errors: Sequence[RateErrors], error: str) -> str:
@@ -77,3 +77,9 @@ def spans_text(errors: Sequence[RateErrors], error: str) -> str:
 def _means(errors: Sequence[RateErrors]) -> tuple[list[float], list[float]]:
     """The means over the seeds at each rate, without and with batch norm."""
     return [fmean(each.plain.values()) for each in errors], [fmean(each.normed.values()) for each in errors]
+
+
+def _best(errors: Sequence[RateErrors]) -> tuple[int, int]:
+    """Where the lowest of these means are, without and with batch norm."""
+    plain, normed = _means(errors)
+    return plain.index(min(plain)), normed.index(min(normed))

@@ -1,5 +1,6 @@
 """Studies as data: tables of named configs with the results reported for them, and searches."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -57,10 +58,9 @@ class Table(Frozen):
     @field_validator("rows")
     @classmethod
     def _named_once(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        names = [row.name for row in rows]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two rows have the name {name!r}")
+        name, count = Counter(row.name for row in rows).most_common(1)[0] if rows else ("", 0)
+        if count > 1:
+            raise ValueError(f"two rows have the name {name!r}")
         return rows
 
 

@@ -5,6 +5,7 @@ from statistics import median
 
 from analysis.origin import CHANGES, PACKAGES
 from analysis.page import Block, File, Grid, Section, Text
+from analysis.recorded import DATA_FORM, DEVICE_NAME, FINGERPRINT
 from analysis.report_data import ReportData
 from analysis.searches import training_seconds
 from analysis.sections.reproduced_tables import ABOUT_LOSSY
@@ -24,14 +25,14 @@ def section(data: ReportData) -> Section:
     seeds = sorted({seed for trial in trials for seed in trial.seeds})
     epochs = sorted({trial.config.epochs for trial in trials})
     rows = [
-        ("data", f"{values('data')}, form {values('data_form')}, fingerprint {values('data_fingerprint')}"),
+        ("data", f"{values('data')}, form {values(DATA_FORM)}, fingerprint {values(FINGERPRINT)}"),
         (
             "trials",
             f"{len(trials)} behind the tables and the searches; seeds {', '.join(map(str, seeds))}; epochs "
             f"{', '.join(map(str, epochs))}; {hours:.1f} slot hours (each trial takes one slot of a machine)",
         ),
         ("precision", ", ".join(sorted({trial.config.precision for trial in trials}))),
-        ("hardware", values("device_name")),
+        ("hardware", values(DEVICE_NAME)),
         (
             "versions",
             ", ".join(f"{name} {values(name)}" for name in ("python", "torch", "torchvision", "ray", "mlflow")),

@@ -125,12 +125,9 @@ def _envelope(data: ReportData) -> str:
     if comparison is None or comparison.pair is None:
         return ""
     pair = comparison.pair
-    plain, norm = (float(np.mean(list(band.gaps()[-1].values()))) for band in pair)
-    times = [float(np.mean(list(band.ratios()[-1].values()))) for band in pair]
-    heights, ratios = (
-        list(difference(first, second)[-1].values())
-        for first, second in ((each.gaps() for each in pair), (each.ratios() for each in pair))
-    )
+    by_network = [each.gaps() for each in pair], [each.ratios() for each in pair]
+    (plain, norm), times = ([fmean(values[-1].values()) for values in each] for each in by_network)
+    heights, ratios = (list(difference(*each)[-1].values()) for each in by_network)
     if not heights or not np.isfinite([plain, norm]).all():  # a training diverged
         return ""
     errors = errors_by_rate(comparison.tables, data.trainings)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from sweeps.planning.budget import Budget, parse_budget
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.config_file import read_config
-from sweeps.studies.registry import STUDIES
+from sweeps.studies.registry import STUDIES, check_numbers
 from sweeps.studies.study_file import read_study
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -106,15 +107,7 @@ class Options(BaseModel):
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
-        owners: dict[str, str] = {}
-        for study in studies.values():
-            for number in study.table_numbers:
-                if number in owners:
-                    raise ValueError(
-                        f"study {study.name}: table number {number!r} belongs to a table of study {owners[number]}; "
-                        "give each its own (a search takes its number and the next two)"
-                    )
-                owners[number] = study.name
+        check_numbers(studies.values())
         if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
@@ -238,9 +231,8 @@ def parse(
         )
     except ValidationError as error:
         problem = first_problem(error)
-        place = f"--{problem.place.replace('_', '-')} " if problem.location else ""
-        value = f"{problem.value}: " if problem.value else ""
-        raise UsageError(f"{place}{value}{problem.message}") from error
+        option = [_option(problem.place)] if problem.location else []
+        raise UsageError(str(replace(problem, location=option))) from error
     _refuse_idle(options, given | {"budget": budget})
     return options
 
@@ -252,16 +244,21 @@ def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:
     for name in ("samples", "budget", "proof_seeds", "difference_seeds"):
         if given.get(name) and not options.search:
             why = "--calibrate runs in place of the search" if options.calibrate else "no chosen study has a search"
-            raise UsageError(f"--{name.replace('_', '-')} {given[name]}: {why}")
+            raise UsageError(f"{_option(name)} {given[name]}: {why}")
 
 
-def _absolute(option: str, path: str) -> str:
+def _option(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _absolute(name: str, path: str) -> str:
     try:
         if b"\0" in path.encode():  # which raises for what is no UTF-8: the record could not keep it
             raise ValueError("a path has no NUL character")
         return str(Path(path).expanduser().absolute())
     except (RuntimeError, ValueError) as error:  # the former for a home that is not known
-        raise UsageError(f"--{option.replace('_', '-')} {path!r}: {error}") from error
+        raise UsageError(f"{_option(name)} {path!r}: {error}") from error
 
 
 def _read_config(file: Path, study: Path | None, quick: bool, change: list[str], given: dict[str, Any]) -> Study:

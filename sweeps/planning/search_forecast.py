@@ -1,6 +1,7 @@
 """How long a search takes: its trials, then its race, then its winner's proof."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from math import ceil, isinf
 from statistics import fmean
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 
 from sweeps.planning.rates import Rates, makespan
 from sweeps.planning.search_plan import SEED, SearchPlan
-from trainable.config import Protocol
+from trainable.config import Config, Protocol
 from trainable.search_space import fields, sample
 
 ASHA_SHARE = 0.5
@@ -80,12 +81,15 @@ class _Trainings:
         return [self._training_s(1, protocol)] * sum(seeds)
 
     def _training_s(self, seeds: int, protocol: Protocol = "B") -> float:
-        """The mean over random networks where the space varies the network."""
+        return fmean(self._rates.training_s(config.change(protocol=protocol), seeds) for config in self._networks)
+
+    @cached_property
+    def _networks(self) -> list[Config]:
+        """Of each network whose time counts a config: random ones where the space varies the network."""
         search = self._plan.search
         if not fields(search.space) & {"channels", "hidden"}:
-            return self._rates.training_s(search.base.change(protocol=protocol), seeds)
-        drawn = [search.config(values).change(protocol=protocol) for values in sample(search.space, DRAWN, SEED)]
-        return fmean(self._rates.training_s(config, seeds) for config in drawn)
+            return [search.base]
+        return [search.config(values) for values in sample(search.space, DRAWN, SEED)]
 
 
 def _race_rounds(plan: SearchPlan) -> list[list[int]]:

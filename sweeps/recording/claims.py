@@ -129,21 +129,17 @@ class Claimant:
 
     def _read(self, run_id: str) -> Claims:
         """A sweep's claims. Raises the error of MLflow or of the system that keeps them from being read."""
-        problem: Exception | None = None
-        for _ in range(LOOKS):
+        for look in range(1, LOOKS + 1):
             if not any(file.path == CLAIMS_FILE for file in self._client.list_artifacts(run_id)):
                 return Claims()
             try:
-                with tempfile.TemporaryDirectory() as folder:
+                with suppress(ValueError), tempfile.TemporaryDirectory() as folder:
                     file = self._client.download_artifacts(run_id, CLAIMS_FILE, folder)
                     return Claims.model_validate_json(Path(file).read_text("utf-8"))
-            except ValueError:
-                problem = None
-            except (OSError, MlflowException) as error:
-                problem = error
+            except (OSError, MlflowException):
+                if look == LOOKS:
+                    raise
             time.sleep(LOOK_S)
-        if problem:
-            raise problem
         return Claims()
 
     def _write(self, announced: frozenset[str] = frozenset()) -> None:
