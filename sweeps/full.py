@@ -22,7 +22,8 @@ from analysis.passwords import hide_passwords
 from analysis.start import interrupt_once
 from sweeps.commands import run_command
 from sweeps.errors import UsageError
-from sweeps.planning.options import DEFAULT_STUDIES, DEFAULTS, QUICK, Options, parse
+from sweeps.planning.options import Options
+from sweeps.planning.parse import DEFAULT_STUDIES, DEFAULTS, QUICK, parse
 from sweeps.running.cluster import check_address
 from sweeps.screen import TABLE_WIDTH
 from sweeps.studies.registry import STUDIES

@@ -34,7 +34,8 @@ from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, S
 from analysis.unreadable import name_once
 from sweeps.commands import run_command
 from sweeps.errors import SweepError, UsageError
-from sweeps.planning.options import check_experiment, default_experiment, default_tracking_uri
+from sweeps.planning.options import check_experiment
+from sweeps.planning.parse import default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sweeps.planning.options import Options, parse
+from sweeps.planning.options import Options
+from sweeps.planning.parse import parse
 
 DEFAULTS: dict[str, Any] = {
     "quick": False, "studies": None, "study": None, "only": "", "config": None, "change": [], "budget": "",

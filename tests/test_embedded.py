@@ -16,7 +16,7 @@ from analysis.embedded import uri_of
 from analysis.record import Record
 from analysis.record_options import find_embedded
 from sweeps.errors import UsageError
-from sweeps.planning.options import default_tracking_uri
+from sweeps.planning.parse import default_tracking_uri
 from sweeps.recording.tracking import ensure_experiment, open_record
 from tests.conftest import ROOT
 
