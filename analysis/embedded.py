@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SAWarning
 
+from analysis.recorded import RunStatus
 from trainable.errors import first_line
 
 SCHEME = "sqlite"
@@ -26,7 +27,7 @@ LOCATIONS = (
 )
 """Tables of MLflow's database and their columns that say where artifacts are."""
 EXPERIMENTS = "SELECT experiment_id, name, artifact_location FROM experiments"
-RUNS = "SELECT run_uuid FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+RUNS = "SELECT run_uuid, status FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ def follow_move(database: Path, experiment: str, *, write: bool = True) -> None:
     """Let a record that was moved or copied with its artifacts name them where they are now, and log a line about it.
 
     MLflow keeps absolute locations. Artifacts that stayed where they were are still found there. Without `write` the
-    record is only checked. Raises `LookupError`
-    in one line where the experiment has runs, and their artifacts are in neither place.
+    record is only checked. Raises `LookupError` in one line where the experiment has finished runs, and artifacts of
+    none are in either place. Other runs may have been killed before they wrote any.
     """
     root = database.parent / ARTIFACTS
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -88,13 +89,13 @@ def follow_move(database: Path, experiment: str, *, write: bool = True) -> None:
             if not before.startswith("file:"):
                 continue
             here = f"{root.as_uri()}/{folder}"
-            runs = [run for (run,) in connection.execute(RUNS, (number,))]
+            runs = dict(connection.execute(RUNS, (number,)))
             if location != here and (not runs or _holds(here, runs)):
                 if write:
                     _relocate(connection, location, here)
                 if write and runs:
                     logger.warning("the record was moved: artifacts of %s are now in %s", name, _path(here))
-            elif name == experiment and runs and not _holds(location, runs):
+            elif name == experiment and RunStatus.FINISHED in runs.values() and not _holds(location, runs):
                 raise LookupError(
                     f"the artifacts of experiment {name} are not in {_path(location)}: move them to {_path(here)}, "
                     f"beside {database.name}"

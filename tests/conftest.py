@@ -16,6 +16,7 @@ from filelock import FileLock
 from sweeps import full
 from sweeps.commands import run_command
 from sweeps.recording.tracking import ensure_experiment, make_database
+from trainable.data import Dataset, load
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
@@ -49,6 +50,11 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in a background job
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load("digits")
 
 
 @pytest.fixture(autouse=True)

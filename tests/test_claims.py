@@ -14,12 +14,14 @@ from mlflow import MlflowClient
 from analysis.record import Record
 from sweeps.errors import SweepError
 from sweeps.recording import claims
-from sweeps.recording.claims import Claimant
+from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
 from sweeps.stages import stage_name
 from tests.clusters import wait_for
 from tests.conftest import sweep_command
 from tests.drivers import kill_family
+from trainable.config import Config
+from trainable.data import load
 
 pytestmark = pytest.mark.usefixtures("made_record")
 
@@ -36,7 +38,7 @@ def test_of_all_that_claim_a_training_at_the_same_time_one_gets_it(tmp_path: Pat
         for _ in range(4)
     ]
     names, taken = [f"key/{seed}" for seed in range(12)], dict[int, set[str]]()
-    together = threading.Barrier(len(claimants))
+    together = threading.Barrier(len(claimants), timeout=60)
 
     def claim(number: int) -> None:
         shuffled = random.Random(number).sample(names, len(names))
@@ -87,6 +89,21 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
         Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["c"])
 
 
+def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    run_id = sweep_run(client, experiment_id, this_driver())
+
+    def beats() -> int:
+        return int(client.get_run(run_id).data.tags.get(claims.HEARTBEAT, 0))
+
+    monkeypatch.setattr(claims, "BEAT_S", 0.05)
+    with claiming(client, experiment_id, run_id, str(tmp_path)):
+        wait_for("three beats", lambda: beats() > 2, 30)
+    last = beats()
+    time.sleep(0.5)
+    assert beats() == last, "it ends with the sweep"
+
+
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--seeds", "2"]
 
 
@@ -94,6 +111,25 @@ def start(folder: Path, name: str, epochs: int) -> subprocess.Popen:
     command = sweep_command(*ARGUMENTS, "--epochs", str(epochs), "--name", name)
     with (folder / f"{name}.txt").open("w") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def test_a_sweep_trains_what_nobody_claims_and_waits_for_the_rest(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client, experiment_id = ensure_experiment(uri, "ablations-digits")
+    hinge = Config(data="digits", epochs=1, loss="hinge").key(load("digits").fingerprint)
+    other = Claimant(client, experiment_id, sweep_run(client, experiment_id, this_driver()), str(tmp_path))
+    other.take([f"{hinge}/0"])
+    record = Record(uri, "ablations-digits")
+
+    def complete() -> list[tuple[str, int]]:
+        return sorted((trial.name, *trial.seeds) for trial in record.trials() if trial.complete)
+
+    process = start(tmp_path, "here", epochs=1)
+    wait_for("it to wait", lambda: "waiting for the sweep sweep on" in (tmp_path / "here.txt").read_text(), 120)
+    assert complete() == [("baseline", 0), ("baseline", 1), ("loss-hinge", 1)]
+    other.release([f"{hinge}/0"])
+    assert process.wait(timeout=120) == 0, (tmp_path / "here.txt").read_text()
+    assert complete() == [("baseline", 0), ("baseline", 1), ("loss-hinge", 0), ("loss-hinge", 1)]
 
 
 @pytest.mark.reliability

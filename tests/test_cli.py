@@ -43,6 +43,20 @@ def test_a_dry_run_prints_rows_resources_and_forecast(here: Command) -> None:
     assert "search: 20 samples" in answer.stdout
 
 
+def test_the_total_is_of_the_tables_and_of_all_stages_of_the_search(here: Command) -> None:
+    plan = json.loads(here("--data", "digits", "--studies", "tables,search", "--dry-run", "--json").stdout)
+    parts = [plan["forecast_s"], *(plan["search"][part] for part in ("forecast_s", "race_s", "proof_s"))]
+    assert min(parts) > 0 and plan["total_s"] == pytest.approx(sum(parts), abs=0.5)
+
+
+@pytest.mark.parametrize(("asked", "epochs"), [((), 1), (("--epochs", "3"), 3)])
+def test_a_large_network_is_short_on_a_cpu_unless_asked_otherwise(
+    asked: tuple[str, ...], epochs: int, here: Command
+) -> None:
+    plan = json.loads(here("--data", "digits", "--studies", "vgg", *asked, "--dry-run", "--json").stdout)
+    assert {config["config"]["epochs"] for config in plan["configs"]} == {epochs}
+
+
 def test_one_table_alone_brings_no_search_unless_it_is_named(here: Command) -> None:
     arguments = ("--data", "digits", "--only", "3", "--dry-run", "--json")
     alone, named = (json.loads(here(*arguments, *more).stdout) for more in ((), ("--studies", "tables,search")))

@@ -17,8 +17,9 @@ from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.transfer import export, import_
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
+from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import Epoch, TrialEnd, TrialReport
 
 SLOTS = {"cpus_per_trial": "2", "gpus_per_trial": "0", "slots": "4"}
 ORIGIN = {PACKAGES: "torch==2.15.0\n", CHANGES: "-old\n+new\n"}
@@ -93,8 +94,7 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     recorder = Recorder(client, experiment_id, name="s", tags=TAGS, params=SLOTS, tables=[table("digits")])
     recorder.act(lambda client, run_id: [client.log_text(run_id, t, f"origin/{n}") for n, t in ORIGIN.items()])
     config = Config(data="digits", epochs=2)
-    spec = TrialSpec(key=config.key("abc"), name="t", config=config, seeds=(0,), fingerprint="abc", data_dir=None,
-                     storage_path=str(tmp_path / "storage"), tags={"study": "tables"})  # fmt: skip
+    spec = trial_spec(config, tmp_path / "storage", "abc", name="t", tags={"study": "tables"})
     recorder.trial_started("t", spec)
     epoch = Epoch(1, 7.0, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
     recorder.trial_reported("t", TrialReport(epochs=(epoch,), done=False))

@@ -16,21 +16,16 @@ from sweeps.planning.resources import Resources
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import as_task, compute_line
+from tests.specs import digits_spec
 from trainable.config import Config
-from trainable.data import Dataset, load
+from trainable.data import Dataset
 from trainable.device import DeviceError
 from trainable.model import build
 from trainable.storage import TrialStorage
-from trainable.trial import TrialSpec
 from trainable.tune_trainable import TuneTrainable, report_of, tune_config
 
 CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="sgd", batch_size=512, epochs=1)
 USELESS = r"cannot use the GPU that it was given.*--gpus-per-trial 0"
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits")
 
 
 @pytest.fixture
@@ -38,29 +33,23 @@ def torch_sees_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param)
 
 
-def trainable(digits: Dataset, folder: Path, resources: Resources) -> TuneTrainable:
+def trainable(folder: Path, resources: Resources) -> TuneTrainable:
     """An actor's trainable, with the resources that Tune gave it."""
-    spec = TrialSpec(key=CONFIG.key(digits.fingerprint), name="x", config=CONFIG, seeds=(0,), data_dir=None,
-                     fingerprint=digits.fingerprint, storage_path=str(folder))  # fmt: skip
-    given = PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
-    return TuneTrainable({**tune_config(spec), TRIAL_INFO: SimpleNamespace(trial_resources=given)})
+    config, given = tune_config(digits_spec(CONFIG, folder)), [{"CPU": resources.cpus, "GPU": resources.gpus}]
+    return TuneTrainable({**config, TRIAL_INFO: SimpleNamespace(trial_resources=PlacementGroupFactory(given))})
 
 
 @pytest.mark.parametrize("torch_sees_a_gpu", [True], indirect=True)
-def test_a_trial_without_a_gpu_trains_on_the_cpu_where_torch_sees_one(
-    digits: Dataset, tmp_path: Path, torch_sees_a_gpu: None
-) -> None:
-    report = report_of(trainable(digits, tmp_path, Resources(1, gpus=0)).step())
+def test_a_trial_without_a_gpu_trains_on_the_cpu_where_torch_sees_one(tmp_path: Path, torch_sees_a_gpu: None) -> None:
+    report = report_of(trainable(tmp_path, Resources(1, gpus=0)).step())
     assert report.environment is not None
     assert report.environment.device == Resources(1, gpus=0).device == "cpu"
 
 
 @pytest.mark.parametrize("torch_sees_a_gpu", [False], indirect=True)
-def test_a_trial_with_a_gpu_that_torch_cannot_use_fails_and_says_so(
-    digits: Dataset, tmp_path: Path, torch_sees_a_gpu: None
-) -> None:
+def test_a_trial_with_a_gpu_that_torch_cannot_use_fails_and_says_so(tmp_path: Path, torch_sees_a_gpu: None) -> None:
     with pytest.raises(DeviceError, match=USELESS):
-        trainable(digits, tmp_path, Resources(1, gpus=0.25))
+        trainable(tmp_path, Resources(1, gpus=0.25))
 
 
 @pytest.mark.parametrize(("torch_sees_a_gpu", "gpus"), [(True, 0), (False, 1)], indirect=["torch_sees_a_gpu"])

@@ -96,6 +96,8 @@ def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
     together = paired_effects([table(), rates.model_copy(update={"study": "tables"})], trainings)
     assert [effect.t_holm for effect in together] == holm([effect.t_p for effect in together])
     assert together[1].t_holm == 2 * together[1].t_p
+    assert [effect.equivalence_holm for effect in together] == holm([effect.equivalence_p for effect in together])
+    assert [effect.wilcoxon_holm for effect in together] == holm([effect.wilcoxon_p for effect in together])
 
 
 def test_holm_by_hand() -> None:

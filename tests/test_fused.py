@@ -10,17 +10,12 @@ from scipy import stats
 from tests.test_training import EVERYTHING, SMALL
 from trainable.batches import EVALUATION_BATCH_SIZE, Batches
 from trainable.config import Config
-from trainable.data import Dataset, load
+from trainable.data import Dataset
 from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse, separate
 from trainable.model import build
 from trainable.training import Trainer
 from trainable.trial import Epoch
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits")
 
 
 def test_fused_networks_are_their_networks() -> None:

@@ -15,11 +15,12 @@ from ray.tune.result import TRIAL_INFO
 from torch import Tensor
 
 from tests.conftest import show_gpus
+from tests.specs import digits_spec
 from tests.test_training import EVERYTHING_ELSE
 from tests.test_training import SMALL as SMALL_NETWORK
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import Dataset, Split, load
+from trainable.data import Dataset, Split
 from trainable.evaluate import correct_images
 from trainable.fused import fuse
 from trainable.graphs import GraphedStep
@@ -63,11 +64,6 @@ CHANGES = [
 @pytest.fixture(autouse=True)
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     show_gpus(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits")
 
 
 def eager(patch: pytest.MonkeyPatch) -> None:
@@ -153,9 +149,8 @@ def test_a_training_captures_one_graph_and_all_captures_use_one_stream(
     assert len(streams) == 2 and len(set(streams)) == 1
 
 
-def spec(config: Config, data: Dataset, folder: Path) -> TrialSpec:
-    return TrialSpec(key=config.key(data.fingerprint), name="x", config=config, seeds=tuple(range(8)), data_dir=None,
-                     fingerprint=data.fingerprint, storage_path=str(folder))  # fmt: skip
+def spec(config: Config, folder: Path) -> TrialSpec:
+    return digits_spec(config, folder, seeds=tuple(range(8)))
 
 
 @pytest.fixture
@@ -165,13 +160,9 @@ def no_search_for_cycles() -> Iterator[None]:
     gc.enable()
 
 
-def test_memory_is_flat_over_ten_trials_of_an_actor(
-    digits: Dataset, tmp_path: Path, no_search_for_cycles: None
-) -> None:
+def test_memory_is_flat_over_ten_trials_of_an_actor(tmp_path: Path, no_search_for_cycles: None) -> None:
     given = SimpleNamespace(trial_resources=PlacementGroupFactory([{"CPU": 1, "GPU": 1}]))
-    configs = [
-        tune_config(spec(Config(**SMALL, lr=1e-3 * (trial + 1), epochs=2), digits, tmp_path)) for trial in range(10)
-    ]
+    configs = [tune_config(spec(Config(**SMALL, lr=1e-3 * (trial + 1), epochs=2), tmp_path)) for trial in range(10)]
     actor, allocated, reserved = TuneTrainable({**configs[0], TRIAL_INFO: given}), [], []
     for config in configs:
         actor.reset_config(config)
@@ -199,12 +190,12 @@ def test_an_evaluation_takes_no_more_memory_for_more_seeds() -> None:
     assert peaks[1] < 3 * peaks[0]
 
 
-def test_a_training_that_does_not_fit_says_what_to_change(digits: Dataset, tmp_path: Path) -> None:
+def test_a_training_that_does_not_fit_says_what_to_change(tmp_path: Path) -> None:
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (64 << 20)) / whole)
     try:
         with pytest.raises(MemoryError, match=r"out of GPU memory.*8 seed\(s\).*--gpus-per-trial"):
-            Session(spec(Config(data="digits", network="vgg-a", epochs=1), digits, tmp_path), "cuda").advance(1.0)
+            Session(spec(Config(data="digits", network="vgg-a", epochs=1), tmp_path), "cuda").advance(1.0)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from sweeps.planning.prepare import rates_on
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.transfer import export, import_
 from tests.analysis_records import table
+from tests.conftest import ROOT
 from trainable.config import Config
 from trainable.study import StudyFile
 
@@ -110,6 +113,38 @@ def test_what_was_exported_is_imported_whole(uri: str, exported: Path, caplog: p
     ours = {trial.name: trial.histories for trial in trials}
     assert {trial.name: trial.histories for trial in record.with_histories(record.trials())} == ours
     assert all(record.arrays(trial, ARRAYS) for trial in record.trials())
+
+
+KILLED_IMPORT = """
+import os, sys
+from mlflow import MlflowClient
+from sweeps import transfer
+writes, real = [], MlflowClient.log_batch
+
+def log_batch(*arguments, **named):
+    writes.append(1)
+    if len(writes) == int(sys.argv[4]):
+        os._exit(9)
+    real(*arguments, **named)
+
+MlflowClient.log_batch = log_batch
+transfer.import_(transfer.Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("write", [1, 5])
+def test_what_a_killed_import_left_half_written_is_made_whole(
+    write: int, uri: str, exported: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of its writes is the sweep's parameters, the others are the parameters and the metrics of a trial."""
+    experiment = f"killed-{write}"
+    command = [sys.executable, "-c", KILLED_IMPORT, str(exported), uri, experiment, str(write)]
+    assert subprocess.run(command, cwd=ROOT, timeout=120, check=False).returncode == 9
+    assert len(Record(uri, experiment).running()) == 1
+    assert import_into(uri, exported, experiment) == ""
+    record = assert_usable(uri, experiment, caplog)
+    assert [trial.name for trial in record.trials()] == [f"loss-{number}" for number in range(4)]
+    assert [sweep.status for sweep in record.sweeps()] == ["FINISHED"]
 
 
 def test_an_imported_record_is_exported_to_the_same_files(uri: str, exported: Path) -> None:

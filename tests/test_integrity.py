@@ -22,6 +22,7 @@ from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.display import Display
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_line
+from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import load as load_data
 from trainable.session import Session
@@ -35,12 +36,7 @@ fuzz = settings(derandomize=True, deadline=None, max_examples=40, suppress_healt
 
 
 def make_spec(storage_path: Path, **changes: object) -> TrialSpec:
-    fingerprint = load_data("digits").fingerprint
-    values = {
-        "key": CONFIG.key(fingerprint), "name": "baseline", "config": CONFIG, "seeds": (0,), "data_dir": None,
-        "fingerprint": fingerprint, "storage_path": str(storage_path), "report_at": (1, 2), **changes,
-    }  # fmt: skip
-    return TrialSpec(**values)
+    return digits_spec(CONFIG, storage_path, **{"report_at": (1, 2)} | changes)
 
 
 def storage_of(spec: TrialSpec) -> TrialStorage:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.recorded import REPORTED, TrialRecord
+from analysis.recorded import EPOCH_S, REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.clusters import wait_for
 from tests.conftest import Command, sweep_command
@@ -27,7 +27,10 @@ def trials(folder: Path) -> list[TrialRecord]:
 
 def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(here: Command, tmp_path: Path) -> None:
     process = start(tmp_path)
-    wait_for("a checkpoint", lambda: checkpoints(tmp_path), 120)
+    wait_for("two checkpoints", lambda: len(checkpoints(tmp_path)) == 2, 120)
+    wait_for(
+        "their first epochs in the record", lambda: sum(EPOCH_S in trial.metrics for trial in trials(tmp_path)) == 2, 60
+    )
     kill_family(process)
     process = start(tmp_path)
     wait_for("both trials", lambda: sum(trial.complete for trial in trials(tmp_path)) == 2, 120)
@@ -37,6 +40,8 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(here: Comm
     again = here(*ARGUMENTS)
     assert (again.returncode, "Nothing to do" in again.stderr) == (0, True), again.stderr
     assert histories(embedded(tmp_path)) == undisturbed()
+    first_epoch_s = [(trial.key, trial.histories[EPOCH_S][0]) for trial in record.histories()]
+    assert len(first_epoch_s) == 4 and len(set(first_epoch_s)) == 2, "what was trained before is not trained again"
     assert not list((tmp_path / "sweep-storage" / "tune").iterdir()), "nothing is left of the killed drivers' Tune"
     (sweep,) = [sweep for sweep in record.sweeps() if REPORTED in sweep.tags]
     assert "report/index.html" in {file.path for file in record.client.list_artifacts(sweep.run_id, "report")}

@@ -1,5 +1,6 @@
 """What Tune tells of workers that die, hang or cannot even prepare their trial. Their epochs only count."""
 
+import faulthandler
 import os
 import sys
 import time
@@ -17,10 +18,11 @@ from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.running import cluster, trials
 from sweeps.running.trials import run_trials
+from tests.specs import trial_spec
 from trainable.config import Config
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
-from trainable.tune_trainable import TuneTrainable, spec_of
+from trainable.tune_trainable import TuneTrainable, spec_of, tune_config
 
 RETRIES, EPOCHS = 1, 3
 
@@ -111,8 +113,7 @@ def local_ray() -> Iterator[None]:
 
 
 def story_of(trainable: type[Counting], folder: Path, trials: int = 1, story: Story | None = None) -> Story:
-    spec = TrialSpec(key="k", name="n", config=Config(data="digits", epochs=EPOCHS), seeds=(0,), fingerprint="f",
-                     data_dir=None, storage_path=str(folder))  # fmt: skip
+    spec = trial_spec(Config(data="digits", epochs=EPOCHS), folder)
     story = story or Story()
     one = Resources(cpus=1, gpus=0, gpu_memory_gb=0)
     run_trials(
@@ -145,6 +146,20 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(tmp_path: Path) -> N
     story = story_of(HangingOnce, tmp_path)
     assert story.told.count("retried") == 1
     assert story.told[-1] == TrialEnd.COMPLETE
+
+
+def test_a_later_step_may_take_many_times_as_long_as_the_longest_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = list[float]()
+    actor = Counting(tune_config(trial_spec(Config(data="digits", epochs=EPOCHS), tmp_path)))
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit_s, **_: limits.append(limit_s))
+    monkeypatch.setattr(Counting, "_add", lambda *_: time.sleep(0.1) or 1)
+    for step_s in (600.0, 600.0, 1.0):
+        monkeypatch.setattr(Counting, "STEP_S", step_s)
+        actor.step()
+    assert limits[:2] == [Counting.FIRST_STEP_S, 600.0]
+    assert 2.0 <= limits[2] < 10.0, "twenty times a tenth of a second"
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.specs import digits_spec
 from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
 from trainable.config import Config
 from trainable.data import load
 from trainable.graphs import GraphedStep
 from trainable.learner import Learner
 from trainable.training import Trainer
-from trainable.trial import TrialSpec
 from trainable.tune_trainable import TuneTrainable, tune_config
 
 
@@ -62,9 +62,7 @@ def test_a_training_frees_its_memory_when_it_is_dropped(config: Config, probe_ev
 def test_a_trials_memory_is_free_before_the_next_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's cache of GPU memory is emptied when nothing holds it any more."""
     before = numbers_of_all()
-    config, fingerprint = Config(**SMALL, batch_size=512, epochs=1), load("digits").fingerprint
-    spec = TrialSpec(key=config.key(fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
-                     fingerprint=fingerprint, storage_path=str(tmp_path))  # fmt: skip
+    spec = digits_spec(Config(**SMALL, batch_size=512, epochs=1), tmp_path)
     actor = TuneTrainable(tune_config(spec))
     actor.step()
     held, at_emptying = held_by_trainings(besides=before), []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -15,8 +16,9 @@ from sweeps import notifier
 from sweeps.errors import UsageError
 from sweeps.notifier import Notifier, check_url
 from tests.options import options
+from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import Epoch, TrialEnd, TrialReport
 
 TOKEN = "T0KEN"
 
@@ -62,9 +64,7 @@ def notifier_to(url: str | None) -> Notifier:
 
 
 def end_trial(told: Notifier, name: str, error: float, end: TrialEnd = TrialEnd.COMPLETE, why: str = "") -> None:
-    spec = TrialSpec(key=name, name=name, config=Config(epochs=1), seeds=(0, 1), fingerprint="f", data_dir=None,
-                     storage_path="s")  # fmt: skip
-    told.trial_started(name, spec)
+    told.trial_started(name, trial_spec(Config(epochs=1), Path("nowhere"), name=name, seeds=(0, 1)))
     told.trial_reported(name, TrialReport(epochs=(Epoch(1, 1.0, {"test_error": [error, error]}),), done=True))
     told.trial_ended(name, end, why)
 

@@ -22,7 +22,9 @@ from trainable.search_definition import SearchDefinition
 from trainable.sources import DataError
 from trainable.study import Row, Study, Table
 
-MANY = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+MANY = settings(
+    derandomize=True, max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 FIELDS = st.sampled_from(
     sorted(
         {

@@ -72,6 +72,14 @@ def test_of_several_trials_of_a_config_the_first_complete_one_counts() -> None:
     assert [trial.name for trial in ranked([stopped, again, complete])] == ["first"]
 
 
+def test_of_several_trainings_of_a_seed_the_first_one_counts_in_the_race() -> None:
+    behind, *_ = CANDIDATES
+    again = trained(behind, [0.9, 0.9, 0.9, 0.41])
+    trials = [*CANDIDATES, trained(behind, SURELY_BEHIND[:3]), again]
+    (racer, *_) = race_standing(RACE, CANDIDATES, trials, searched=(0,)).racers
+    assert racer.errors == dict(enumerate([*SURELY_BEHIND[:3], 0.41], start=1))
+
+
 def test_a_race_needs_seeds_before_it_tests() -> None:
     with pytest.raises(ValueError, match="first_test 6 must not be above seeds 5"):
         Race(first_test=6)

@@ -8,7 +8,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import Dataset, load
+from trainable.data import Dataset
 from trainable.learner import Learner
 from trainable.model import build
 from trainable.optim import make_loss
@@ -16,11 +16,6 @@ from trainable.storage import entries_under
 from trainable.training import Trainer
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits")
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])

@@ -22,8 +22,9 @@ from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import summarise
 from tests.clusters import wait_for
 from tests.servers import Server
+from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.storage import WEIGHTS, TrialStorage
+from trainable.storage import CHECKPOINT, WEIGHTS, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 pytestmark = pytest.mark.usefixtures("made_record")
@@ -45,10 +46,7 @@ def start_recorder(uri: str, processes: int = 0) -> Recorder:
 
 def spec(storage: Path, name: str) -> TrialSpec:
     config = Config(data="digits", epochs=2)
-    return TrialSpec(
-        key=config.key(name), name=name, config=config, seeds=(0, 1), fingerprint="f", data_dir=None,
-        storage_path=str(storage), tags={"study": "tables"},
-    )  # fmt: skip
+    return trial_spec(config, storage, key=config.key(name), name=name, seeds=(0, 1), tags={"study": "tables"})
 
 
 def epoch(number: int) -> Epoch:
@@ -73,7 +71,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
     start = time.monotonic()
     recorder.trial_reported("1", report(1, 2))  # with history, as after a resume
     recorder.trial_ended("1", TrialEnd.COMPLETE, "")
-    assert time.monotonic() - start < 0.1
+    assert time.monotonic() - start < 1, "a request that fails takes longer"
     assert not recorder.flush(patience_s=3)
     assert storage.read(WEIGHTS), "nothing is removed before the record has it"
     server.start()
@@ -258,13 +256,17 @@ def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> No
 )
 def test_how_a_trial_ended_is_its_status(end: TrialEnd, status: str, tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    recorder.trial_started("1", spec(tmp_path, "baseline"))
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial.key, trial.seeds)
+    storage.write(CHECKPOINT, b"one epoch")
+    recorder.trial_started("1", trial)
     recorder.trial_reported("1", report(1))
     recorder.trial_ended("1", end, "out of memory")
     assert recorder.finish("FINISHED")
-    (trial,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
-    assert (trial.status, trial.complete, trial.tags["outcome"]) == (status, False, end)
-    assert trial.tags["error"] == "out of memory"
+    assert (storage.read(CHECKPOINT) is None) == (end is TrialEnd.STOPPED), "the next sweep goes on from there"
+    (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
+    assert (recorded.status, recorded.complete, recorded.tags["outcome"]) == (status, False, end)
+    assert recorded.tags["error"] == "out of memory"
 
 
 def test_summaries_are_of_each_seeds_own_best() -> None:

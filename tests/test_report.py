@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from analysis import report, sections
@@ -207,15 +208,17 @@ def test_every_link_in_the_page_leads_to_a_heading(tmp_path: Path) -> None:
     assert re.search("<h2>Results</h2>.*<h3>Reported and reproduced</h3>.*<h4>Table 3. Loss</h4>", html, re.DOTALL)
 
 
-def test_the_claims_stand_before_the_details_with_verdict_and_figure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sign", "verdict"), [("-", "established"), ("+", "contradicted")])
+def test_the_claims_stand_before_the_details_with_verdict_and_figure(sign: str, verdict: str, tmp_path: Path) -> None:
     errors = {0: [0.30], 1: [0.31], 2: [0.32]}
-    lower = {seed: [error - 0.05 - seed / 1000] for seed, (error,) in errors.items()}
-    trials = [trial("baseline", errors, Config()), trial("norm", lower, Config(batch_norm=True))]
+    changed = {seed: [error + float(f"{sign}1") * (0.05 + seed / 1000)] for seed, (error,) in errors.items()}
+    trials = [trial("baseline", errors, Config()), trial("norm", changed, Config(batch_norm=True))]
     printed = table()
     rows = (*printed.rows[:1], _row("yes", Config(batch_norm=True)))
     page = page_of(tmp_path, Recorded(trials, sweep(printed.model_copy(update={"rows": rows}))))
     assert page.index("## In short") < page.index("## The course report's claims") < page.index("## Contents")
-    assert re.search(r"\| Batch norm lowers .* \| established \| -0.0510 ± 0.0025 \(3 seeds, p <0.001\) \|", page), page
+    figure = rf"\{sign}0.0510 ± 0.0025 \(3 seeds, p <0.001\)"
+    assert re.search(rf"\| Batch norm lowers .* \| {verdict} \| {figure} \|", page), page
     assert "| There is no serious over-fitting | contradicted | train error 0.1550 ±" in page
 
 

@@ -7,10 +7,11 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
+from ray.tune.experiment import Trial
 
 from sweeps.errors import UsageError
 from sweeps.planning.search_plan import plan_search
-from sweeps.running.searcher import TrialSearch
+from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.specs import TrialContext
 from tests.analysis_records import trial
 from trainable.config import Config
@@ -234,13 +235,13 @@ def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:
     calibrated, stopped, sampled = (
         trial(
             f"{study}-{outcome}", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": 30.0},
-            histories={"val_error": [(1, 0.5)]},
+            histories={"val_error": errors},
             tags={"study": study, "data_fingerprint": "f", "outcome": outcome},
         )
-        for study, outcome, config in (
-            ("calibration", "complete", configs[0]),
-            ("calibration", "stopped", configs[1]),
-            ("two-optimizers", "stopped", configs[1]),
+        for study, outcome, config, errors in (
+            ("calibration", "complete", configs[0], [(1, 0.5), (2, 0.4)]),
+            ("calibration", "stopped", configs[1], [(1, 0.6)]),
+            ("two-optimizers", "stopped", configs[1], [(1, 0.5)]),
         )
     )  # fmt: skip
     known = plan.with_trials([calibrated, stopped, sampled])
@@ -248,9 +249,51 @@ def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:
     assert (known.to_run, known.spent_s) == (2, 30.0)
     assert replace(known, budget_s=31.0).to_run == 2
     assert replace(known, budget_s=30.0).to_run == 0
-    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
+    told = []
+
+    class Listening(RandomSampler):
+        def before_trial(self, study, trial) -> None:
+            past = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+            told.extend((each.state, each.params, each.intermediate_values) for each in past)
+
+    searcher = TrialSearch(known, TrialContext("f", None, "nowhere"), Listening(seed=0))
     assert spec_of(searcher.suggest("next") or {}).config not in configs
+    assert told == [
+        (TrialState.COMPLETE, {"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0}, {1: 0.5, 2: 0.4}),
+        (TrialState.PRUNED, {"optimizer": "adamw", "adamw_lr": 0.02, "dropout": 0.0}, {1: 0.5}),
+    ]
     assert TrialSearch(replace(known, budget_s=30.0), TrialContext("f", None, "nowhere")).suggest("next") == "FINISHED"
+
+
+def test_a_trial_that_went_on_in_a_later_run_has_spent_the_time_of_the_longer_run() -> None:
+    plan = search()
+    config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
+    runs = [
+        trial(
+            "two-optimizers-001", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": seconds},
+            tags={"study": "two-optimizers", "data_fingerprint": "f"}, status=status,
+        )
+        for status, seconds in (("KILLED", 20.0), ("KILLED", 50.0), ("FINISHED", 30.0))
+    ]  # fmt: skip
+    assert plan.with_trials(runs).spent_s == 50.0
+
+
+def test_a_continued_search_stops_a_trial_that_is_behind_those_of_the_record() -> None:
+    """Half of the trials go on at the rung after the first epoch, so that the record alone decides."""
+    plan = search()
+    recorded = [
+        trial(
+            f"two-optimizers-00{number}", {}, config, key=config.key("f"), seeds=(0,), histories={"val_error": errors},
+            tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
+        )
+        for number, error in enumerate((0.2, 0.3, 0.4, 0.5))
+        for config in [plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01 + number / 1000, "dropout": 0.0})]
+        for errors in [[(1, error), (2, error)]]
+    ]  # fmt: skip
+    for known, error, decision in ((recorded, 0.45, "STOP"), (recorded, 0.25, "CONTINUE"), ([], 0.45, "CONTINUE")):
+        scheduler, new = make_scheduler(plan.with_trials(known)), Trial("unregistered", stub=True)
+        scheduler.on_trial_add(None, new)
+        assert scheduler.on_trial_result(None, new, result(error, 1)) == decision
 
 
 def test_a_search_may_train_for_a_multiple_of_the_sweeps_epochs() -> None:

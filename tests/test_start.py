@@ -19,8 +19,9 @@ from sweeps.running.display import Display
 from sweeps.screen import print_table
 from tests.conftest import ROOT, Command, sweep_command
 from tests.options import options
+from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import Epoch, TrialEnd, TrialReport
 
 DRY = ("--data", "digits", "--studies", "tables", "--dry-run")
 ODD_STUDY = """
@@ -108,10 +109,9 @@ def test_a_name_that_is_no_text_is_refused(sweep: Callable[..., subprocess.Compl
 def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200, _environ={"TERM": "dumb"})
-    spec = TrialSpec(key="k", name="one", config=Config(), seeds=(0,), fingerprint="", data_dir=None, storage_path="")
     epoch = Epoch(number=1, seconds=1, metrics={"test_error": [0.25]})
     with Display(console, "ablations", trials=1, epochs=20) as display:
-        display.trial_started("a", spec)
+        display.trial_started("a", trial_spec(Config(), Path("nowhere"), name="one"))
         display.trial_reported("a", TrialReport(epochs=(epoch,), done=False))
         display.trial_ended("a", TrialEnd.COMPLETE, "")
     assert "1 of 1 trials" in screen.getvalue()

@@ -177,9 +177,16 @@ def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
     assert search.space["lr"].ends == (0.001, 0.01) and search.start[0].values == {"lr": 0.001}
 
 
-def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path, here: Command) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_study(tmp_path / "none.yaml")
+    (tmp_path / "tables.yaml").write_text(SPACE + "    lr: {low: 0.1, high: 0.2}")
+    taken = here(*DIGITS, "--study", "tables.yaml", "--dry-run")
+    assert (taken.returncode, taken.stderr) == (
+        2,
+        "error: --study: the name 'tables' is a built-in study's; rename the file, or give the study a name "
+        "of its own\n",
+    )
 
 
 @pytest.mark.parametrize(

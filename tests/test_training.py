@@ -12,15 +12,16 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from tests.conftest import ROOT
+from tests.specs import digits_spec, trial_spec
 from trainable.batches import Batches
 from trainable.config import Config, Protocol
-from trainable.data import Dataset, load
+from trainable.data import Dataset
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
+from trainable.sources import DataError
 from trainable.storage import CORRECT, PREDICTIONS, WEIGHTS, TrialStorage, entries_under
 from trainable.training import Trainer, train
-from trainable.trial import TrialSpec
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -33,11 +34,6 @@ EVERYTHING_ELSE = Config(
     ema_decay=0.95, epochs=4,
 )  # fmt: skip
 """The features that `EVERYTHING` does not have."""
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits")
 
 
 def test_it_learns_and_yields_what_the_protocol_says(digits: Dataset) -> None:
@@ -98,14 +94,12 @@ def test_predictions_are_those_of_plain_torch_with_and_without_flips(digits: Dat
         assert wrong.mean() == pytest.approx(error)
 
 
-def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(digits: Dataset, tmp_path: Path) -> None:
+def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(tmp_path: Path) -> None:
     config = EVERYTHING_ELSE.change(epochs=2)
 
     def files(folder: str, predictions: bool, stop_after: int) -> dict[str, bytes | None]:
         """What a trial leaves that goes on in another process after so many epochs."""
-        spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
-                         fingerprint=digits.fingerprint, storage_path=str(tmp_path / folder), predictions=predictions,
-                         report_at=(stop_after,))  # fmt: skip
+        spec = digits_spec(config, tmp_path / folder, seeds=(0, 1), predictions=predictions, report_at=(stop_after,))
         session = Session(spec)
         session.advance(3600.0)
         session.save()
@@ -133,7 +127,7 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")],
 )
 def test_a_training_that_does_not_fit_says_what_to_change(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
     """There is no GPU here to fill: the errors that torch raises there are raised by hand."""
 
@@ -141,26 +135,24 @@ def test_a_training_that_does_not_fit_says_what_to_change(
         raise error
 
     monkeypatch.setattr(Trainer, where, full)
-    config = Config(**SMALL, lr=0.02)
-    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0, 1), data_dir=None,
-                     fingerprint=digits.fingerprint, storage_path=str(tmp_path))  # fmt: skip
+    spec = digits_spec(Config(**SMALL, lr=0.02), tmp_path, seeds=(0, 1))
     with pytest.raises(MemoryError, match=r"out of GPU memory.*'lr': 0.02.*2 seed\(s\).*--gpus-per-trial"):
         Session(spec).advance(1.0)
 
 
-def test_a_report_ends_where_it_must(digits: Dataset, tmp_path: Path) -> None:
-    config = Config(**SMALL, epochs=5)
-    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
-                     fingerprint=digits.fingerprint, storage_path=str(tmp_path), report_at=(1, 3))  # fmt: skip
-    session = Session(spec)
+def test_a_node_with_other_data_than_the_sweeps_refuses_the_trial(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has fingerprint \w+, the sweep's has 0123; give every node the same data"):
+        Session(trial_spec(Config(**SMALL), tmp_path, "0123"))
+
+
+def test_a_report_ends_where_it_must(tmp_path: Path) -> None:
+    session = Session(digits_spec(Config(**SMALL, epochs=5), tmp_path, report_at=(1, 3)))
     reports = [[epoch.number for epoch in session.advance(3600.0).epochs] for _ in range(3)]
     assert reports == [[1], [2, 3], [4, 5]]
 
 
-def test_a_resumed_trial_reports_earlier_epochs_to_the_same_rungs(digits: Dataset, tmp_path: Path) -> None:
-    config = Config(**SMALL, epochs=4)
-    spec = TrialSpec(key=config.key(digits.fingerprint), name="x", config=config, seeds=(0,), data_dir=None,
-                     fingerprint=digits.fingerprint, storage_path=str(tmp_path), report_at=(3,))  # fmt: skip
+def test_a_resumed_trial_reports_earlier_epochs_to_the_same_rungs(tmp_path: Path) -> None:
+    spec = digits_spec(Config(**SMALL, epochs=4), tmp_path, report_at=(3,))
     session = Session(spec)
     session.advance(3600.0)
     session.save()
@@ -169,6 +161,35 @@ def test_a_resumed_trial_reports_earlier_epochs_to_the_same_rungs(digits: Datase
     assert [[epoch.number for epoch in report.epochs] for report in reports] == [[1], [2], [3, 4]]
     assert [report.resumed for report in reports] == [3, 0, 0]
     assert [report.done for report in reports] == [False, False, True]
+
+
+FIRST_LOSSES = {
+    "everything": (2.37294, 2.52894, 2.44869, 2.46268),
+    "everything else": (2.49746, 2.41011, 2.40779, 2.50623),
+}
+"""The losses of seed 5 in the first two steps of the first two epochs, as a CPU computed them."""
+
+
+@pytest.mark.parametrize(("name", "config"), [("everything", EVERYTHING), ("everything else", EVERYTHING_ELSE)])
+def test_a_key_means_the_same_training_in_every_version_of_the_code(name: str, config: Config, digits: Dataset) -> None:
+    """Initial weights, order of the batches, dropout and augmentation included. The rate is so low that no processor's
+    rounding grows. Where this test fails and the change is meant, `RECIPE` must be raised, because the trials in a
+    record are of another training then."""
+    trainer = Trainer(config.change(lr=1e-6), digits, (3, 5))
+    trainer.run_epoch()
+    trainer.run_epoch()
+    epoch_1, epoch_2 = trainer.step_losses()["seed_5"].view(2, -1)
+    assert (*epoch_1[:2].tolist(), *epoch_2[:2].tolist()) == pytest.approx(FIRST_LOSSES[name], rel=1e-4)
+
+
+def test_bf16_rounds_what_fp32_computes(digits: Dataset) -> None:
+    """In training, and in the evaluation of the same network."""
+    fp32, bf16 = (Trainer(Config(**SMALL, precision=precision), digits) for precision in ("fp32", "bf16"))
+    (exact,), (rounded,) = (trainer.run_epoch().metrics["train_loss"] for trainer in (fp32, bf16))
+    assert exact != rounded and rounded == pytest.approx(exact, rel=0.01)
+    bf16.load_state_dict({**fp32.state_dict(), "config": bf16.config.model_dump(mode="json")})
+    exact, rounded = (trainer.predictions()["seed_0/confidences"].float() for trainer in (fp32, bf16))
+    assert not torch.equal(exact, rounded) and torch.allclose(exact, rounded, atol=0.05)
 
 
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:

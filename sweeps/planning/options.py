@@ -89,7 +89,10 @@ class Options(BaseModel):
             raise ValueError(f"--precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
         studies = self._known_studies
         if self.own_study and self.own_study.name in STUDIES:
-            raise ValueError(f"--study: name {self.own_study.name!r} is a built-in study's")
+            raise ValueError(
+                f"--study: the name {self.own_study.name!r} is a built-in study's; rename the file, or give the "
+                "study a name of its own"
+            )
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
