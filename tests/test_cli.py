@@ -49,6 +49,12 @@ def test_the_total_is_of_the_tables_and_of_all_stages_of_the_search(here: Comman
     assert min(parts) > 0 and plan["total_s"] == pytest.approx(sum(parts), abs=0.5)
 
 
+def test_rows_that_an_option_makes_the_same_training_are_named(here: Command) -> None:
+    same = ("--data", "digits", "--studies", "tables", "--only", "7", "--set", "batch_norm=true", "--dry-run")
+    assert "table 7: no and yes are the same training" in here(*same).stdout
+    assert json.loads(here(*same, "--json").stdout)["same_trainings"] == [{"table": "7", "rows": ["no", "yes"]}]
+
+
 @pytest.mark.parametrize(("asked", "epochs"), [((), 1), (("--epochs", "3"), 3)])
 def test_a_large_network_is_short_on_a_cpu_unless_asked_otherwise(
     asked: tuple[str, ...], epochs: int, here: Command
@@ -111,11 +117,11 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
     [
         (
             ["--studies", "tabels"],
-            "--studies 'tabels' is unknown; allowed: tables, corrections, envelope, smoothness, surface, vgg, search",
+            "--studies 'tabels' is unknown (did you mean tables?); allowed: tables, corrections, envelope, ",
         ),
         (["--studies", ""], "--studies '' is unknown"),
         (["--only", "99"], "--only '99' is not a table of the chosen studies; allowed: 2, 3, 4, 5, 6, 7, 8, 4b"),
-        (["--data", "cifar100"], "--data 'cifar100' is unknown; allowed: cifar10, digits"),
+        (["--data", "cifar100"], "--data 'cifar100' is unknown (did you mean cifar10?); allowed: cifar10, digits"),
         (["--data", "cifar10", "--data-dir", "nowhere"], "nowhere: no such folder"),
         (["--epochs", "0"], "--epochs 0: should be greater than or equal to 1"),
         (["--epochs", "-3"], "--epochs -3: should be greater than or equal to 1"),
@@ -179,7 +185,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--set", "lr=0.1", "--calibrate", "2"], "--set lr: the search of study search decides it"),
         (["--studies", "tables", "--calibrate", "2"], "--calibrate 2: none of the chosen studies has a search"),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
-        (["--precision", "fp16"], "--precision 'fp16' is unknown; allowed: fp32, bf16"),
+        (["--precision", "fp16"], "--precision 'fp16' is unknown (did you mean bf16?); allowed: fp32, bf16"),
         (["--set", "precision=bf16"], "--set 'precision=bf16': use --precision"),
         (["--set", "epochs=3"], "--set 'epochs=3': use --epochs"),
         (["--json"], "--json needs --dry-run"),

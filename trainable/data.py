@@ -22,6 +22,7 @@ from trainable import sources
 from trainable.config import DataName, Protocol
 from trainable.create_once import create_once
 from trainable.fetch import fetch
+from trainable.problem import unknown
 from trainable.sources import DataError, Decoded
 
 NAMES: tuple[str, ...] = get_args(DataName)
@@ -157,7 +158,7 @@ def prepare(name: str, data_dir: str | Path | None = None) -> Path:
             folder = _locate(data_dir)
             return _download() if folder is None else _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
         case _:
-            raise DataError(f"data {name!r} is unknown; allowed: {', '.join(NAMES)}")
+            raise DataError(f"data {name!r} {unknown(name, NAMES)}")
 
 
 def cache() -> Path:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from trainable.problem import unknown
 from trainable.storage import CORRECT, PREDICTIONS, SURFACE, TRACES, WEIGHTS
 
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
@@ -76,7 +77,7 @@ EXPORTED_FILES = tuple(dict.fromkeys(name for name, _ in _FILES if name != WEIGH
 
 def _known(name: str) -> str:
     if name not in MEASURES:
-        raise ValueError(f"{name!r} is unknown; allowed: {', '.join(filter(None, MEASURES))}")
+        raise ValueError(f"{name!r} {unknown(name, list(filter(None, MEASURES)))}")
     return name
 
 

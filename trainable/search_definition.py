@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
+from trainable.problem import unknown
 from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, suggest, targets
 
 PROTOCOL = {"protocol": "B"}
@@ -102,11 +103,11 @@ class SearchDefinition(Frozen):
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
         for name in self.compared_with:
             if name not in Config.model_fields:
-                raise ValueError(f"compared_with, {name}: unknown; allowed: {', '.join(Config.model_fields)}")
+                raise ValueError(f"compared_with, {name} {unknown(name, list(Config.model_fields))}")
         searched = fields(self.space)
         for name in (*searched, *self.fixed):
             if name not in Config.model_fields:
-                raise ValueError(f"{name}: unknown; allowed: {', '.join(Config.model_fields)}")
+                raise ValueError(f"{name} {unknown(name, list(Config.model_fields))}")
             if name in OPTIONS:
                 raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
         if both := searched & self.fixed.keys():
@@ -125,8 +126,8 @@ class SearchDefinition(Frozen):
                 if name in point and (other := set_by.setdefault(target, name)) != name:
                     raise ValueError(f"{name}: it sets the same as {other}, and nothing keeps them apart")
         for start in self.start:
-            if unknown := start.values.keys() - self.space.keys():
-                raise ValueError(f"start: {min(unknown)} is not in the space")
+            if missing := start.values.keys() - self.space.keys():
+                raise ValueError(f"start: {min(missing)} is not in the space")
         return self
 
     @property

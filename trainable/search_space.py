@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
+from trainable.problem import unknown
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ takes a slash in a name for a level."""
 def targets(space: Space) -> dict[str, Target]:
     """What each parameter of the space sets. Raises `ValueError` for a name that is not in `TARGETS`."""
     names = {name: parameter.field or name for name, parameter in space.items()}
-    if unknown := [target for target in names.values() if target not in TARGETS]:
-        raise ValueError(f"{unknown[0]}: unknown; allowed: {', '.join(TARGETS)}")
+    if missing := [target for target in names.values() if target not in TARGETS]:
+        raise ValueError(f"{missing[0]} {unknown(missing[0], list(TARGETS))}")
     return {name: TARGETS[target] for name, target in names.items()}
 
 

@@ -44,6 +44,14 @@ class SurfacesForecast(BaseModel):
     forecast_s: float
 
 
+class SameTraining(BaseModel):
+    """Rows of one table that are one training, as `--set` can make them."""
+
+    table: str
+    """The table's number."""
+    rows: list[str]
+
+
 class RecordForecast(BaseModel):
     """The record that the plan was compared with."""
 
@@ -72,8 +80,7 @@ class Forecast(BaseModel):
     """See `Allocation`."""
     forecast_s: float
     """The trials of the tables."""
-    same_trainings: list[str]
-    """Tables with rows that are one training, as `--set` can make them."""
+    same_trainings: list[SameTraining]
     configs: list[ConfigForecast]
     """With slot seconds."""
     surfaces: SurfacesForecast | None = None
@@ -127,7 +134,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         slots=slots,
         gpus_assumed=allocation.gpus_assumed,
         forecast_s=round(tables.wall_s(slots), 1),
-        same_trainings=[line for table in tables.tables for line in _same_trainings(table)],
+        same_trainings=[same for table in tables.tables for same in _same_trainings(table)],
         configs=[_config(config) for config in tables.configs],
         surfaces=surfaces,
         search=search,
@@ -139,11 +146,11 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     )
 
 
-def _same_trainings(table: ResolvedTable) -> list[str]:
+def _same_trainings(table: ResolvedTable) -> list[SameTraining]:
     rows: dict[str, list[str]] = {}
     for row in table.rows if table.measurement is not RUNGS else ():  # shortened trainings may be equally short
         rows.setdefault(row.key, []).append(row.name)
-    return [f"table {table.number}: {' and '.join(names)}" for names in rows.values() if len(names) > 1]
+    return [SameTraining(table=table.number, rows=names) for names in rows.values() if len(names) > 1]
 
 
 def _resources(trial: Resources) -> ResourcesForecast:

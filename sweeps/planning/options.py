@@ -15,6 +15,7 @@ from sweeps.studies.registry import STUDIES, check_numbers
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 from trainable.frozen import check_short
+from trainable.problem import unknown
 from trainable.study import Study, StudyFile
 
 MOST_SEEDS = 1_000
@@ -84,9 +85,9 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> "Options":
         if self.data not in NAMES:
-            raise ValueError(f"--data {self.data!r} is unknown; allowed: {', '.join(NAMES)}")
-        if self.precision not in (None, *PRECISIONS):
-            raise ValueError(f"--precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+            raise ValueError(f"--data {self.data!r} {unknown(self.data, NAMES)}")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise ValueError(f"--precision {self.precision!r} {unknown(self.precision, PRECISIONS)}")
         studies = self._known_studies
         if self.own_study and self.own_study.name in STUDIES:
             raise ValueError(
@@ -95,7 +96,7 @@ class Options(BaseModel):
             )
         for name in self.studies:
             if name not in studies:
-                raise ValueError(f"--studies {name!r} is unknown; allowed: {', '.join(studies)}")
+                raise ValueError(f"--studies {name!r} {unknown(name, list(studies))}")
         check_numbers(studies.values())
         if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")

@@ -43,8 +43,8 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         console.print("the cluster was not asked: it is taken to have GPUs; --gpus-per-trial 0 counts its CPUs alone")
     if not trial.gpus_per_trial:
         console.print("no GPU was requested or found: trials run on CPUs")
-    for rows in forecast.same_trainings:
-        console.print(f"{rows} are the same training", style="yellow")
+    for same in forecast.same_trainings:
+        console.print(f"table {same.table}: {' and '.join(same.rows)} are the same training", style="yellow")
     if forecast.bf16_total_s is not None and forecast.total_s:
         saved = 1 - forecast.bf16_total_s / forecast.total_s
         change = f"{saved:.0%} less" if saved >= 0 else f"{-saved:.0%} more"
