@@ -2,28 +2,22 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from analysis.record import Record
 from analysis.recorded import TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
+from tests.browser import NARROW, WIDE, chart, open_browser, open_charts
 from tests.conftest import ROOT
 from tests.servers import Server
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
-CHROMIUM = shutil.which("chromium")
-BROWSER = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WIDE, NARROW = {"width": 1600, "height": 900}, {"width": 1280, "height": 800}
 OPTIMIZERS = ["Adam", "SGD", "Momentum", "Adagrad"]
 """The rows of table 6 in its order."""
 
@@ -55,23 +49,16 @@ def ui(swept: Path) -> Iterator[Ui]:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go: $UI_SCREENSHOTS, as in UI_SCREENSHOTS=docs/ui, or nowhere that stays."""
+    """Where the screenshot goes: $UI_SCREENSHOTS, as in UI_SCREENSHOTS=docs/ui, or nowhere that stays."""
     named = os.environ.get("UI_SCREENSHOTS")
     return ROOT / named if named else tmp_path_factory.mktemp("screenshots")
 
 
 @pytest.fixture(scope="module")
 def page(ui: Ui) -> Iterator[Page]:
-    """A tab of a fresh browser: nothing is set up but that MLflow's assistant, which opens once, is closed."""
-    assert CHROMIUM, "chromium is missing: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER)
-        page = browser.new_page(viewport=WIDE)
-        page.set_default_timeout(60_000)
-        page.goto(ui.printed)
-        page.get_by_label("Close", exact=True).first.click()
+    """A tab of a browser, in which the whole study is open."""
+    with open_browser(ui.printed) as page:
         yield page
-        browser.close()
 
 
 def open_view(page: Page, ui: Ui, title: str) -> None:
@@ -83,16 +70,6 @@ def open_view(page: Page, ui: Ui, title: str) -> None:
     views.click()
     page.get_by_role("menuitem", name=title).first.click()
     expect(views).to_contain_text(title)
-
-
-def open_charts(page: Page) -> None:
-    page.locator("label:has(input[value='CHART'])").click()
-    expect(page.get_by_test_id("experiment-view-compare-runs-chart-area")).to_be_visible()
-
-
-def chart(page: Page, title: str) -> Locator:
-    """A chart in an open section, by its title."""
-    return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_text(title, exact=True))
 
 
 def expect_lines(page: Page, names: list[str]) -> None:
@@ -115,9 +92,7 @@ def expect_in_sight(page: Page, columns: list[str]) -> None:
         assert lefts == sorted(lefts)
 
 
-def test_a_table_is_shown_as_it_is_named_and_ordered_with_its_errors_in_sight(
-    ui: Ui, page: Page, pictures: Path
-) -> None:
+def test_a_table_is_shown_as_it_is_named_and_ordered_with_its_errors_in_sight(ui: Ui, page: Page) -> None:
     open_view(page, ui, "Table 6. Optimizer")
     expect_lines(page, OPTIMIZERS)
     expect_in_sight(
@@ -127,19 +102,17 @@ def test_a_table_is_shown_as_it_is_named_and_ordered_with_its_errors_in_sight(
     assert len(seeds) == 2, "each seed is a trial of its own on a CPU"
     row = page.locator(".ag-center-cols-container .ag-row[row-index='3']")
     expect(row.locator("[col-id='metrics.`test_error`']")).to_contain_text(f"{mean(seeds):.6f}"[:-1])
-    page.screenshot(path=pictures / "table.png")
     open_charts(page)
     for error in ("test_error", "train_error"):
         lines_of_rows = chart(page, error).first.locator(".scatterlayer .trace")
         expect(lines_of_rows).to_have_count(3 * len(OPTIMIZERS))  # for each row a line, its smoothed twin and its band
-    page.screenshot(path=pictures / "table-charts.png")
     for error in ("test_error", "best_test_error"):
         bars = chart(page, error).last
         bars.scroll_into_view_if_needed()
         expect(bars.locator(".barlayer .point")).to_have_count(len(OPTIMIZERS))
 
 
-def test_the_whole_study_opens_from_the_link_that_a_sweep_prints(ui: Ui, page: Page, pictures: Path) -> None:
+def test_the_whole_study_opens_from_the_link_that_a_sweep_prints(ui: Ui, page: Page) -> None:
     page.goto("about:blank")
     page.goto(ui.printed)
     rows = ["baseline", *(f"optimizer-{name}" for name in OPTIMIZERS[1:]), "batch-norm-yes", "search-proof-winner"]
@@ -147,10 +120,9 @@ def test_the_whole_study_opens_from_the_link_that_a_sweep_prints(ui: Ui, page: P
     expect_in_sight(
         page, ["Run Name", "test_error", "best_test_error", "train_error", "best_train_error", "training_s"]
     )
-    page.screenshot(path=pictures / "runs.png")
 
 
-def test_a_search_shows_what_its_parameters_do_and_marks_the_winner(ui: Ui, page: Page, pictures: Path) -> None:
+def test_a_search_shows_what_its_parameters_do_and_marks_the_winner(ui: Ui, page: Page) -> None:
     open_view(page, ui, "Search. The search for the best")
     searched = [t for t in ui.trials().values() if t.tags["study"] == "search" and t.seeds == (0,)]
     expect_lines(page, [trial.name for trial in sorted(searched, key=lambda trial: trial.metrics["val_error"])])
@@ -161,10 +133,8 @@ def test_a_search_shows_what_its_parameters_do_and_marks_the_winner(ui: Ui, page
     )
     cells = page.locator(f".ag-center-cols-container .ag-row[row-index='{place}']")
     expect(cells.locator("[col-id='tags.`winner`']")).to_have_text("yes")
-    page.screenshot(path=pictures / "search.png")
     open_charts(page)
     expect(page.locator(".parcoords").first).to_be_visible()
-    page.screenshot(path=pictures / "search-charts.png")
     curves = chart(page, "val_error").last  # the first one has it as an axis
     curves.scroll_into_view_if_needed()
     expect(curves.locator(".scatterlayer .trace").first).to_be_visible()
@@ -188,7 +158,7 @@ def test_kernels_are_beside_each_other_by_epoch(ui: Ui, page: Page, pictures: Pa
     page.screenshot(path=pictures / "kernels.png")
 
 
-def test_cost_shows_time_memory_and_use_of_the_device(ui: Ui, page: Page, pictures: Path) -> None:
+def test_cost_shows_time_memory_and_use_of_the_device(ui: Ui, page: Page) -> None:
     open_view(page, ui, "Cost")
     expect_in_sight(page, ["Run Name", "epochs", "training_s", "seed_epoch_s", "peak_memory_mb", "cpu_share"])
     for trial in ui.trials().values():
@@ -199,18 +169,14 @@ def test_cost_shows_time_memory_and_use_of_the_device(ui: Ui, page: Page, pictur
         bars = chart(page, metric).first
         bars.scroll_into_view_if_needed()
         expect(bars.locator(".barlayer .point").first).to_be_visible()
-    page.screenshot(path=pictures / "cost.png")
 
 
-def test_a_sweep_opens_on_what_was_asked_and_found_and_the_report_is_a_click_away(
-    ui: Ui, page: Page, pictures: Path
-) -> None:
+def test_a_sweep_opens_on_what_was_asked_and_found_and_the_report_is_a_click_away(ui: Ui, page: Page) -> None:
     (sweep,) = ui.record.sweeps()
     page.goto(f"{ui.address}/#/experiments/1/runs/{sweep.run_id}")
     expect(page.get_by_role("link", name="The best configuration")).to_be_visible()
     for said in ("Tables 6 (Optimizer), 7 (Batch normalisation): 2 seeds, 2 epochs on digits", "Batch norm"):
         expect(page.get_by_text(said).first).to_be_attached()
-    page.screenshot(path=pictures / "sweep.png")
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Its model, ablations-digits-best-bn, version 1").click()
     expect(opened.value.get_by_text("ablations-digits-best-bn").first).to_be_visible()
@@ -221,7 +187,6 @@ def test_a_sweep_opens_on_what_was_asked_and_found_and_the_report_is_a_click_awa
     report = opened.value.frame_locator("iframe").first
     expect(report.get_by_role("heading", name="Table 6. Optimizer")).to_be_visible(timeout=30_000)
     assert report.locator("img").first.evaluate("image => image.naturalWidth") > 300
-    opened.value.screenshot(path=pictures / "report.png")
     opened.value.close()
 
 

@@ -29,7 +29,7 @@ OTHER_METRICS = "Model metrics"
 have a section of the prefix's name."""
 NAME_COLUMN, CREATED_COLUMN, DURATION_COLUMN = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
 """Columns that the UI always shows."""
-WIDTHS = {NAME_COLUMN: 230, CREATED_COLUMN: 80, DURATION_COLUMN: 80}
+WIDTHS = {NAME_COLUMN: 270, CREATED_COLUMN: 80, DURATION_COLUMN: 80}
 """Pixels. Without them the errors lie beyond the right edge."""
 
 
