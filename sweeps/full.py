@@ -16,7 +16,6 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
     start()
 
 import typer
-from rich.console import Console
 
 from analysis.passwords import hide_passwords
 from analysis.start import interrupt_once
@@ -25,7 +24,7 @@ from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.parse import DEFAULT_STUDIES, DEFAULTS, QUICK, parse
 from sweeps.running.cluster import check_address
-from sweeps.screen import TABLE_WIDTH
+from sweeps.screen import output
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
@@ -185,11 +184,6 @@ def full(
         raise typer.Exit(_sweep(options))
 
 
-def _output() -> Console:
-    """Standard output; where it is no terminal, wide enough for a table's lines. Brackets in names are no markup."""
-    return Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, markup=False, emoji=False)
-
-
 def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.planning.allocate import allocate_dry
     from sweeps.planning.forecast import make_forecast
@@ -203,7 +197,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
     if as_json:
         print(forecast.as_json())
     else:
-        print_plan(_output(), forecast)
+        print_plan(output(), forecast)
 
 
 def _sweep(options: Options) -> int:
@@ -215,7 +209,7 @@ def _sweep(options: Options) -> int:
     from sweeps.running.results import print_results
 
     check_address(options.address)
-    progress = Console(stderr=True, markup=False, emoji=False)
+    progress = output(stderr=True)
     prepared = prepare(options, dry=False)
     plan = plan_sweep(prepared, expected_allocation(prepared))
     interrupt_once()
@@ -223,7 +217,7 @@ def _sweep(options: Options) -> int:
         progress.print("Nothing to do: the record has it all.")
         with named_failures(options.tracking_uri):
             well = settle(options, prepared.record, progress)
-            print_results(options, plan.tables.tables, plan.search, _output())
+            print_results(options, plan.tables.tables, plan.search, output())
         return 0 if well else 1
     from sweeps.running.sweep import run
 
@@ -231,7 +225,7 @@ def _sweep(options: Options) -> int:
         result = run(prepared, progress)
         if not result.undelivered:
             with named_failures(options.tracking_uri):
-                print_results(options, result.plan.tables.tables, result.plan.search, _output())
+                print_results(options, result.plan.tables.tables, result.plan.search, output())
     except KeyboardInterrupt:  # not in the trials: before or after them, as in the winner's test or the report
         progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
