@@ -170,6 +170,16 @@ def test_a_calibration_stands_in_the_place_of_the_search_alone(here: Command, tm
     ]  # fmt: skip
 
 
+def test_a_table_is_named_by_its_title_where_it_says_nothing_else(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "tables:\n- {number: '44', title: Loss & rate, rows: [{name: a, change: {lr: 0.1}}]}"
+    )
+    plan = json.loads(here(*DIGITS, "--study", "x.yaml", "--dry-run", "--json").stdout)
+    assert [config["name"] for config in plan["configs"]] == ["loss-rate-a"]
+    (tmp_path / "x.yaml").write_text("tables:\n- {number: '44', rows: [{name: a}]}")
+    assert "tables[0].title: is missing" in here(*DIGITS, "--study", "x.yaml", "--dry-run").stderr
+
+
 def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(SPACE + "    lr: {choices: [1e-3, 1E-2]}\n  start: [{values: {lr: 1e-3}}]")

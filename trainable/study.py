@@ -1,10 +1,11 @@
 """Studies as data: tables of named configs with the results reported for them, and searches."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen, Label, Short
@@ -38,11 +39,11 @@ class Table(Frozen):
     """Configs that vary one thing."""
 
     number: Annotated[str, Field(pattern=r"^[0-9]+[a-z]*$")]
-    slug: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-    """A short name; the names of its trials start with it."""
     title: Label
+    slug: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    """A short name; the names of its trials start with it. Default: made of the title."""
     varies: Label
-    """What the rows vary: the heading of their column."""
+    """What the rows vary: the heading of their column. Default: the title."""
     rows: tuple[Row, ...]
     note: str = ""
     """Printed under the table."""
@@ -54,6 +55,13 @@ class Table(Frozen):
     """Seeds of each row. Default: as many as the sweep asks for."""
     cpu_epochs: int | None = None
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_title(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(title := given.get("title"), str):
+            return {"slug": re.sub(r"[^a-z0-9]+", "-", title.lower())[:60].strip("-"), "varies": title, **given}
+        return given
 
     @field_validator("rows")
     @classmethod
