@@ -47,6 +47,8 @@ class Claim:
     """The number that decides; a difference is that of the last epoch's test error. Empty where none does."""
     evidence: str
     """What else there is to say."""
+    scope: str = ""
+    """Where the ruling holds; empty where that goes without saying."""
 
 
 def judge_claims(
@@ -74,8 +76,8 @@ def judge_claims(
             "Batch norm lowers the test error (by .0092, one run)",
             _ruling(norm, rises=False),
             _difference(norm),
-            f"This is at a learning rate of {base.lr:g}. {other_rates}".strip()
-            + _of_minima(trainings.get(keys[base]), trainings.get(keys.get(base.change(**BATCH_NORM), ""))),
+            other_rates + _of_minima(trainings.get(keys[base]), trainings.get(keys.get(base.change(**BATCH_NORM), ""))),
+            f"at a learning rate of {base.lr:g}",
         ),
         Claim(
             "Table 4 shows the effect of the penalty against a zero row",

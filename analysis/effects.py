@@ -204,7 +204,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
     """The cells of a table whose header is `HEADER`, with p values after Holm's correction; `-` where there are too few
-    seeds."""
+    seeds. Beside the seeds stands whether the variance is pooled."""
     return [
         [
             effect.name,
@@ -212,7 +212,7 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
             effect.verdict.value,
             p_text(effect.t_holm),
             p_text(effect.equivalence_holm),
-            str(len(effect.differences)),
+            f"{len(effect.differences)}{', pooled' if effect.pooled else ''}",
             effect.against,
         ]
         for effect in effects

@@ -26,3 +26,8 @@ def as_text(values: Sequence[float], digits: str = ".4f") -> str:
     """The mean in that format, as `0.3071 ± 0.0139` where there are values enough for an interval."""
     half = half_width(values)
     return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")
+
+
+def seed_count(count: int) -> str:
+    """As a sentence says it: 1 seed, 2 seeds."""
+    return f"{count} seed{'s' * (count != 1)}"

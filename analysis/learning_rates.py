@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.intervals import as_text
+from analysis.intervals import as_text, seed_count
 from analysis.replicates import Replicates
 from analysis.t_tests import PairedDifference, paired_difference
 from trainable.study import ResolvedTable
@@ -46,7 +46,11 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
     plain, normed = _means(errors)
     best_plain, best_normed = _best(errors)
     best = best_rates_difference(errors)
-    difference = f": a difference of {as_text(best.values, '+.4f')}, paired by seed" if best.values else ""
+    difference = (
+        f": a difference of {as_text(best.values, '+.4f')}, paired over {seed_count(len(best.values))}"
+        if best.values
+        else ""
+    )
     ends = [
         f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried."
         for network, index in (("without", best_plain), ("with", best_normed))

@@ -1,7 +1,8 @@
 """The recorded searches: the definition of each, its trials and what they found."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,18 @@ from optuna.distributions import BaseDistribution
 from analysis.race import Standing
 from analysis.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
 from analysis.search_trials import of_study, search_race, search_trials
+from trainable.config import Config
 from trainable.search_definition import ResolvedSearch
+
+
+class Origin(StrEnum):
+    """Where the config of a search's trial comes from."""
+
+    START_POINT = "start point"
+    """One of the points that a definition of the search tells it to start from."""
+    OTHER_EPOCHS = "other epochs"
+    """A training for another number of epochs: a search starts from the best of these, too."""
+    SAMPLER = "sampler"
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,12 @@ class RecordedSearch:
     raced: tuple[TrialRecord, ...] = ()
     """Complete trials of its configs for further seeds."""
     tested: tuple[TrialRecord, ...] = ()
-    """Trials of the study, by whatever definition of the search, whose test error was read."""
+    """Trials whose test error was read as that of a winner: of this search, by whatever definition, and of others on
+    the same data."""
+    definitions: tuple[ResolvedSearch, ...] = ()
+    """All that sweeps have recorded of this search, oldest first."""
+    of_other_epochs: Mapping[Config, int] = field(default_factory=dict)
+    """When each config was first trained for another number of epochs; it has this search's number in its place."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -54,8 +71,11 @@ class RecordedSearch:
 
     @property
     def earlier_winners(self) -> list[TrialRecord]:
-        """The trials whose test error was read when the search had fewer trials, and that were beaten since."""
-        return [trial for trial in self.tested if self.winner is None or trial.key != self.winner.key]
+        """The other winners, of this search or of another one, that had been searched before this search's last
+        trial: their test errors may have been known."""
+        last = max((trial.start_time for trial in self.trials), default=0)
+        winner = self.winner.key if self.winner else ""
+        return [trial for trial in self.tested if trial.key != winner and trial.start_time < last]
 
     @property
     def reference(self) -> TrialRecord | None:
@@ -87,9 +107,19 @@ class RecordedSearch:
             name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
         }
 
-    def started_from(self, trial: TrialRecord) -> bool:
-        """Whether the trial is one of the search's start points, and not the sampler's suggestion."""
-        return self.search.point(trial.config) in map(self.search.start_values, self.search.start)
+    def is_start_point(self, config: Config) -> bool:
+        """Whether a definition of the search tells it to start from a config."""
+        return any(
+            definition.point(config) in map(definition.start_values, definition.start)
+            for definition in (self.search, *self.definitions)
+        )
+
+    def origin(self, trial: TrialRecord) -> Origin:
+        """Where the config of one of its trials comes from."""
+        if self.is_start_point(trial.config):
+            return Origin.START_POINT
+        was_trained = self.of_other_epochs.get(trial.config, trial.start_time) < trial.start_time
+        return Origin.OTHER_EPOCHS if was_trained else Origin.SAMPLER
 
     def value(self, trial: TrialRecord, name: str) -> Any:
         """The value of a parameter in a trial; None where the parameter does not exist there."""
@@ -113,7 +143,9 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     finished search.
     """
     chosen: dict[str, RecordedSearch] = {}
-    for search in (search for sweep in sweeps for search in sweep.searches):
+    definitions = [search for sweep in sweeps for search in sweep.searches]
+    winners = [trial for trial in trials if WINNER_METRIC in trial.metrics]
+    for search in definitions:
         found = search_trials(search, trials)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].trials):
             of_it = [trial for trial in trials if of_study(search, trial)]
@@ -123,9 +155,21 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
                 left_out=sum(trial not in (*found.own, *found.raced) for trial in of_it),
                 borrowed=found.borrowed,
                 raced=found.raced,
-                tested=tuple(trial for trial in of_it if WINNER_METRIC in trial.metrics),
+                tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
+                definitions=tuple(each for each in definitions if each.study == search.study),
+                of_other_epochs=_for_as_long(search, trials),
             )
     return list(chosen.values())
+
+
+def _for_as_long(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> dict[Config, int]:
+    """See `RecordedSearch.of_other_epochs`."""
+    base, first = search.base, dict[Config, int]()
+    for trial in trials:
+        if trial.complete and trial.config.epochs != base.epochs:
+            config = trial.config.change(epochs=base.epochs, protocol=base.protocol)
+            first[config] = min(first.get(config, trial.start_time), trial.start_time)
+    return first
 
 
 def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.analysis_records import Recorded, page_of, sweep, table, trial
-from tests.test_ui import BROWSER
+from tests.browser import OPTIONS
 from trainable.config import Config
 
 pytestmark = pytest.mark.ui
@@ -18,7 +18,7 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER)
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield browser
         browser.close()
 

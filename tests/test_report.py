@@ -218,7 +218,7 @@ def test_the_claims_stand_before_the_details_with_verdict_and_figure(sign: str, 
     page = page_of(tmp_path, Recorded(trials, sweep(printed.model_copy(update={"rows": rows}))))
     assert page.index("## In short") < page.index("## The course report's claims") < page.index("## Contents")
     figure = rf"\{sign}0.0510 ± 0.0025 \(3 seeds, p <0.001\)"
-    assert re.search(rf"\| Batch norm lowers .* \| {verdict} \| {figure} \|", page), page
+    assert re.search(rf"\| Batch norm lowers .* \| {verdict} at a learning rate of 0.001 \| {figure} \|", page), page
     assert "| There is no serious over-fitting | contradicted | train error 0.1550 ±" in page
 
 

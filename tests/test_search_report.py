@@ -1,5 +1,6 @@
 """The report of a search: its definition, its trials and its pictures, from hand-made trials."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,27 @@ def test_the_page_prints_the_definition_of_a_search(tmp_path: Path) -> None:
         "| seeds | 0, 1 |",
         "| optimizer | adam, adamw | - | - |",
         "Missing: no trial of this search is recorded.",
+    ):
+        assert line in page, line
+
+
+def test_the_page_says_where_the_configurations_of_a_search_come_from(tmp_path: Path) -> None:
+    earlier = search(SPACE, samples=30, start=[{"values": {"lr": 1e-4, "optimizer": "adam"}}])
+    latest = search(SPACE, samples=20, start=[{"values": {"lr": 1e-2, "optimizer": "adamw"}}])
+    longer = search(SPACE, study="longer", epochs=3)
+    before, since = (
+        replace(search_trial(name, longer, {"lr": rate, "optimizer": optimizer}, [0.3, 0.3, 0.3]), start_time=time)
+        for name, rate, optimizer, time in (("before", 1e-3, "adamw", 1), ("since", 2e-3, "adam", 9))
+    )
+    before = replace(before, metrics=before.metrics | {"winner_test_error": 0.25})
+    trials = [replace(each, start_time=5) for each in trials_of(latest)]
+    record = Recorded([before, *trials, since], *(sweep(searches=(each,)) for each in (earlier, latest)))
+    page = page_of(tmp_path, record)
+    for line in (
+        "| trials asked for | 20 (an earlier sweep asked for 30) |",
+        "| their configurations | 2 are start points of this or an earlier definition, 1 the best of trainings for "
+        "other numbers of epochs, 1 suggested by the sampler |",
+        "| test errors of other winners, which may have been known when this search went on | before 0.2500 |",
     ):
         assert line in page, line
 

@@ -38,7 +38,9 @@ def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
         Picture(picture, "The effect of each change."),
         Grid(HEADER, effect_rows(data.effects)),
         Text(
-            f"The p values are those after Holm's correction. {EFFECTS}.csv has all that was computed of each effect."
+            "The p values are those after Holm's correction. Where pooled stands beside the seeds, interval and tests "
+            "rest on the variance of all rows with the same reference; else they rest on that of the row's own "
+            f"differences. {EFFECTS}.csv has all that was computed of each effect."
         ),
         *(Text(_decided(study, family)) for study, family in studies.items()),
     ]

@@ -1,19 +1,21 @@
 """The searches: what each sampled, what it spent and found, and what its parameters did to the error."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.intervals import as_text
+from analysis.intervals import as_text, seed_count
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
-from analysis.recorded import VAL_ERROR, WINNER_METRIC, ranked
+from analysis.race import Racer
+from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
 from analysis.replicates import Replicates
 from analysis.report_data import ReportData
-from analysis.searches import RecordedSearch, training_seconds, undefined_searches, val_errors
+from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
 from trainable.config import Config
-from trainable.search_definition import OPTIONS, ResolvedSearch
+from trainable.search_definition import OPTIONS
 from trainable.search_space import Choice, Range, fields
 
 TITLE = "Hyperparameter search"
@@ -51,7 +53,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     def file(kind: str) -> Path:
         return data.folder / f"{search.study}-{kind}.png"
 
-    blocks: list[Block] = [Grid(("", ""), _definition(search)), Grid(*_space(recorded))]
+    blocks: list[Block] = [Grid(("", ""), _definition(recorded)), Grid(*_space(recorded))]
     blocks += _race(recorded)
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
@@ -112,7 +114,7 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         errors = list(raced.values())
         kept = "lowest mean: wins" if racer is race.winner else "not dropped"
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
-        rows.append((racer.name, as_text(errors) if errors else "-", _listed(tuple(raced)), end))
+        rows.append((_name(recorded, racer), as_text(errors) if errors else "-", _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "
@@ -122,8 +124,15 @@ def _race(recorded: RecordedSearch) -> list[Block]:
     return [Text(about), Grid(("configuration", "validation error in the race", "seeds", "result"), rows)]
 
 
-def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
+def _name(recorded: RecordedSearch, trial: TrialRecord | Racer) -> str:
+    """The name of a trial or a racer, and whether somebody has written its config down."""
+    start = " (a start point)" if recorded.is_start_point(trial.config) else ""
+    return f"{trial.name}{start}"
+
+
+def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, where it starts, and what suggests and stops its trials."""
+    search = recorded.search
     changed = search.base.canonical().keys() - fields(search.space)
     fixed = [name for name in Config.model_fields if name in changed or name in OPTIONS]
     starts = [
@@ -131,6 +140,8 @@ def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
         for point in search.start
     ]
     rungs = ", ".join(map(str, search.rungs))
+    most = max(each.samples for each in (search, *recorded.definitions))
+    before = f" (an earlier sweep asked for {most})" if most > search.samples else ""
     return [
         ("search", search.title),
         ("fixed", f"{_values({name: getattr(search.base, name) for name in fixed})}; else as the baseline"),
@@ -141,7 +152,7 @@ def _definition(search: ResolvedSearch) -> list[tuple[str, str]]:
             f"ASHA: after epochs {rungs} of {search.base.epochs}, one trial in {search.scheduler.reduction} goes on",
         ),
         ("seeds", ", ".join(map(str, search.seeds))),
-        ("trials asked for", str(search.samples)),
+        ("trials asked for", f"{search.samples}{before}"),
     ]
 
 
@@ -166,21 +177,20 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
             "trials",
             f"{total}: {complete} ran to their last epoch, {total - complete} stopped by ASHA{_elsewhere(recorded)}",
         ),
+        ("their configurations", _origins(recorded)),
         ("training", f"{epochs} epochs, {hours:.2f} slot hours"),
     ]
     best = recorded.winner
     if best is None:
         return [*rows, ("best config", "missing: no trial has run to its last epoch")]
-    test_error = best.metrics.get(WINNER_METRIC)
-    start = " (a start point)" if recorded.started_from(best) else ""
     rows += [
-        ("best config", f"{best.name}{start}: {_values(recorded.search.point(best.config))}"),
+        ("best config", f"{_name(recorded, best)}: {_values(recorded.search.point(best.config))}"),
         ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; {_optimism(recorded)}"),
-        ("its test error", f"{test_error:.4f}" if test_error is not None else "missing: not read yet"),
-    ]  # fmt: skip
+        ("its test error", _test_error(data, best)),
+    ]
     if earlier := recorded.earlier_winners:
         errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
-        rows.append(("test errors of earlier winners, known when the search went on", errors))
+        rows.append(("test errors of other winners, which may have been known when this search went on", errors))
     if (reference := recorded.reference) and val_errors(reference):
         epoch, error = val_errors(reference)[-1]
         when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
@@ -195,6 +205,27 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
             )
         )
     return rows
+
+
+def _origins(recorded: RecordedSearch) -> str:
+    """How many of the trials somebody has written down, and how many the sampler suggested."""
+    counts = Counter(map(recorded.origin, recorded.trials))
+    carried = counts[Origin.OTHER_EPOCHS]
+    return (
+        f"{counts[Origin.START_POINT]} are start points of this or an earlier definition, "
+        + (f"{carried} the best of trainings for other numbers of epochs, " if carried else "")
+        + f"{counts[Origin.SAMPLER]} suggested by the sampler"
+    )
+
+
+def _test_error(data: ReportData, best: TrialRecord) -> str:
+    """That of its proof, else what its search has recorded."""
+    for proof in data.proofs:
+        if proof.winner.config == best.config.change(protocol="A"):
+            errors = list(proof.winner.errors.values())
+            return f"{as_text(errors)}, {seed_count(len(errors))}"
+    recorded = best.metrics.get(WINNER_METRIC)
+    return "missing: not read yet" if recorded is None else f"{recorded:.4f}"
 
 
 def _elsewhere(recorded: RecordedSearch) -> str:

@@ -6,7 +6,7 @@ from analysis.arrays import layers_of
 from analysis.config_text import config_text
 from analysis.effect_variances import variances
 from analysis.effects import HEADER, effect_rows, p_text
-from analysis.intervals import as_text
+from analysis.intervals import as_text, seed_count
 from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, File, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
@@ -89,7 +89,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
 
 def _errors_text(errors: Mapping[int, float]) -> str:
     """The mean with its interval and the number of seeds."""
-    seeds = f"{len(errors)} seed{'s' * (len(errors) > 1)}"
+    seeds = seed_count(len(errors))
     return f"{as_text(list(errors.values()))} ({seeds})" if errors else "-"
 
 

@@ -48,7 +48,8 @@ def section(data: ReportData) -> Section:
     if spreads:
         made.blocks.append(
             Text(
-                f"{len(spreads)} pairs of a config and a seed were trained more than once. Their last errors lie "
+                f"{len(spreads)} pairs of a config and a seed were trained more than once, {spreads.count(0)} of them "
+                "with the same last error. Their last errors lie "
                 f"{median(spreads):.4f} apart in the median and {max(spreads):.4f} at most. A seed fixes the random "
                 "numbers of a training; where several seeds train as one program, those of dropout depend on all of "
                 "them. Other processors, GPUs and library versions round otherwise, and the difference grows with each "

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.claims import Ruling, judge_claims
-from analysis.intervals import as_text
+from analysis.intervals import as_text, seed_count
 from analysis.learning_rates import best_rates_difference, errors_by_rate
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
@@ -24,7 +24,10 @@ def section(data: ReportData) -> Section:
     claims = judge_claims(comparable, data.trainings, data.effects, _other_rates(data, comparable))
     if not claims:
         return Section(TITLE, [Text("Missing: the record has no table that can be compared with a printed one.")])
-    rows = [(claim.sentence, claim.ruling, claim.figure or "-", claim.evidence) for claim in claims]
+    rows = [
+        (claim.sentence, f"{claim.ruling} {claim.scope}".strip(), claim.figure or "-", claim.evidence)
+        for claim in claims
+    ]
     is_likely = any(claim.ruling in (Ruling.LIKELY, Ruling.UNLIKELY) for claim in claims)
     return Section(TITLE, [Grid(HEADER, rows), Text(ABOUT + ABOUT_LIKELY * is_likely)])
 
@@ -39,6 +42,7 @@ def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
             if errors and (differences := best_rates_difference(errors).values):
                 difference = as_text(differences, "+.4f")
                 return (
-                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference}."
+                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference} "
+                    f"over {seed_count(len(differences))}."
                 )
     return ""

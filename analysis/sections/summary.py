@@ -9,7 +9,7 @@ from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
 from analysis.effects import ALPHA, Verdict, p_text
 from analysis.envelope import difference, range_text, ranges
-from analysis.intervals import as_text, half_width
+from analysis.intervals import as_text, half_width, seed_count
 from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Section, Text
 from analysis.proof import Proof, Proven
@@ -109,14 +109,13 @@ def _batch_norm(data: ReportData) -> str:
     certainty = "more than chance explains" if effect.established else "too little to exclude chance"
     if effect.verdict is Verdict.NO_EFFECT:
         certainty = f"less than the margin of {data.margin:g}"
-    seeds = len(effect.differences)
     images = ""
     if effect.crossed:
         low, high = effect.crossed
         images = f" Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}."
     return (
         f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {error} after the last epoch by "
-        f"{abs(effect.mean):.4f} in the mean over {seeds} seed{'s' * (seeds > 1)}, which is {certainty}.{images}"
+        f"{abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, which is {certainty}.{images}"
     )
 
 
@@ -138,10 +137,10 @@ def _envelope(data: ReportData) -> str:
     return (
         f"{capital(pair[0].name)} ({comparison.setting}): the largest minus the smallest of the mini-batch losses at "
         f"{len(pair[0].rates)} learning rates, averaged over {range_text(*ranges(pair[0].epochs)[-1])}, is {plain:.2f} "
-        f"without batch norm and {norm:.2f} with it (the difference is {as_text(heights, '+.2f')}). The largest "
-        f"is {times[0]:.2f} and {times[1]:.2f} times the smallest (the difference is {as_text(ratios, '+.2f')}). The "
-        f"training loss {found} on the learning rate with batch norm there."
-        + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
+        f"without batch norm and {norm:.2f} with it (the difference is {as_text(heights, '+.2f')}; "
+        f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest (the "
+        f"difference is {as_text(ratios, '+.2f')}). The training loss {found} on the learning rate with batch norm "
+        "there." + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
     )
 
 
@@ -161,17 +160,18 @@ def _smoothness(data: ReportData) -> str:
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
             before, after = (mean_medians(network.probes.values()) for (network,) in (plain, norm))
             compared.append(
-                f"With {arm.optimizer}, the range of the loss is {before.loss_range:.2g} without batch norm and "
-                f"{after.loss_range:.2g} with it, that of gradient predictiveness {before.predictiveness_range:.2g} "
-                f"and {after.predictiveness_range:.2g}, the largest beta-smoothness {before.largest_beta:.3g} and "
-                f"{after.largest_beta:.3g}, and beta-smoothness at the longest step {before.longest_beta:.3g} and "
-                f"{after.longest_beta:.3g}."
+                f"With {arm.optimizer} ({seed_count(len(plain[0].probes))}), the range of the loss is "
+                f"{before.loss_range:.2g} without batch norm and {after.loss_range:.2g} with it, that of gradient "
+                f"predictiveness {before.predictiveness_range:.2g} and {after.predictiveness_range:.2g}, the largest "
+                f"beta-smoothness {before.largest_beta:.3g} and {after.largest_beta:.3g}, and beta-smoothness at the "
+                f"longest step {before.longest_beta:.3g} and {after.longest_beta:.3g}."
             )
     if not compared:
         return ""
     return (
         "We measured how much the loss and its gradient change along the gradient, over steps of 1/2 to 4 times the "
-        "learning rate. A lower figure is smoother, and the first three are those of Santurkar et al. 2018. "
+        "learning rate. The figures are medians over the measured steps of a training, averaged over the seeds. A "
+        "lower one is smoother, and the first three are those of Santurkar et al. 2018. "
         f"{' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )
@@ -188,13 +188,14 @@ def _search(data: ReportData) -> str:
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     race = recorded.race
-    others = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
+    standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
+    others = [racer.name + " (a start point)" * recorded.is_start_point(racer.config) for racer in standing]
     return (
         f"{recorded.search.title}: the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran to "
         f"their last epoch) is {best.name}"
-        + (", one of the settings that it was told to start from" if recorded.started_from(best) else "")
+        + (", one of the settings that it was told to start from" if recorded.is_start_point(best.config) else "")
         + "."
-        + (f" Its race does not tell it apart from {_listed([racer.name for racer in others])}." if others else "")
+        + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
     )
 
 
@@ -219,7 +220,8 @@ def _proven(proof: Proof) -> str:
     difference = ""
     if paired.values:
         p = "" if paired.p is None else f" (p {p_text(paired.p)})"
-        difference = f" The difference, paired by seed, is {as_text(paired.values, '+.4f')}{p}."
+        seeds = seed_count(len(paired.values))
+        difference = f" The difference, paired over {seeds}, is {as_text(paired.values, '+.4f')}{p}."
     return (
         f"{_subject(proof)}: its winner has {_described(winner)}. The configuration that it is compared with has "
         f"{_described(reference)}.{difference} The two differ in {_listed(_changes_of(winner, reference))}."
@@ -231,8 +233,8 @@ def _described(proven: Proven) -> str:
     errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
     flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
     return (
-        f"a test error of {as_text(errors)}{flipped} after {proven.config.epochs} epochs, over {len(errors)} "
-        f"seed{'s' * (len(errors) > 1)}"
+        f"a test error of {as_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
+        f"{seed_count(len(errors))}"
     )
 
 
