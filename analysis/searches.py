@@ -107,16 +107,18 @@ class RecordedSearch:
             name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
         }
 
-    def is_start_point(self, config: Config) -> bool:
-        """Whether a definition of the search tells it to start from a config."""
-        return any(
-            definition.point(config) in map(definition.start_values, definition.start)
+    @cached_property
+    def start_points(self) -> frozenset[Config]:
+        """The configs that a definition of the search tells it to start from."""
+        return frozenset(
+            definition.config(definition.start_values(point))
             for definition in (self.search, *self.definitions)
+            for point in definition.start
         )
 
     def origin(self, trial: TrialRecord) -> Origin:
         """Where the config of one of its trials comes from."""
-        if self.is_start_point(trial.config):
+        if trial.config in self.start_points:
             return Origin.START_POINT
         was_trained = self.of_other_epochs.get(trial.config, trial.start_time) < trial.start_time
         return Origin.OTHER_EPOCHS if was_trained else Origin.SAMPLER

@@ -21,7 +21,18 @@ from trainable.data import Dataset, load
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
 
-SLOW = ("bn_study", "interruption", "study_file", "calibration", "winner", "sweep", "surroundings", "recorder", "ui")
+SLOW = (
+    "bn_study",
+    "interruption",
+    "study_file",
+    "calibration",
+    "winner",
+    "sweep",
+    "surroundings",
+    "recorder",
+    "claims",
+    "ui",
+)
 """Files that run first, the longest first of all: a process that takes one of them last would run alone."""
 
 Command = Callable[..., subprocess.CompletedProcess]

@@ -126,7 +126,7 @@ def _race(recorded: RecordedSearch) -> list[Block]:
 
 def _name(recorded: RecordedSearch, trial: TrialRecord | Racer) -> str:
     """The name of a trial or a racer, and whether somebody has written its config down."""
-    start = " (a start point)" if recorded.is_start_point(trial.config) else ""
+    start = " (a start point)" if trial.config in recorded.start_points else ""
     return f"{trial.name}{start}"
 
 

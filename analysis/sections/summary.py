@@ -189,11 +189,11 @@ def _search(data: ReportData) -> str:
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     race = recorded.race
     standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
-    others = [racer.name + " (a start point)" * recorded.is_start_point(racer.config) for racer in standing]
+    others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
     return (
         f"{recorded.search.title}: the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran to "
         f"their last epoch) is {best.name}"
-        + (", one of the settings that it was told to start from" if recorded.is_start_point(best.config) else "")
+        + (", one of the settings that it was told to start from" if best.config in recorded.start_points else "")
         + "."
         + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
     )
