@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from analysis.effects import p_text
 from analysis.intervals import as_text, seed_count
 from analysis.replicates import Replicates
-from analysis.t_tests import PairedDifference, paired_difference
+from analysis.t_tests import PairedDifference, paired_difference, t_tests
 from trainable.study import ResolvedTable
 
 
@@ -40,17 +41,13 @@ def errors_by_rate(tables: Sequence[ResolvedTable], trainings: Mapping[str, Repl
     return [each for each in trained if each.plain and each.normed]
 
 
-def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
+def best_rates_text(errors: Sequence[RateErrors], error: str, margin: float) -> str:
     """What batch norm does to the error where each network has its best learning rate, in sentences. `errors` are in
-    the order of the rates."""
+    the order of the rates; for the margin see `best_rates_difference`."""
     plain, normed = _means(errors)
     best_plain, best_normed = _best(errors)
-    best = best_rates_difference(errors)
-    difference = (
-        f": a difference of {as_text(best.values, '+.4f')}, paired over {seed_count(len(best.values))}"
-        if best.values
-        else ""
-    )
+    paired = best_rates_difference(errors, margin)
+    difference = f": a difference of {paired}" if paired else ""
     ends = [
         f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried."
         for network, index in (("without", best_plain), ("with", best_normed))
@@ -63,10 +60,22 @@ def best_rates_text(errors: Sequence[RateErrors], error: str) -> str:
     )
 
 
-def best_rates_difference(errors: Sequence[RateErrors]) -> PairedDifference:
-    """The error with batch norm minus that without, where each network has its best learning rate, paired by seed."""
+def best_rates_difference(errors: Sequence[RateErrors], margin: float) -> str:
+    """The error with batch norm minus that without, where each network has its best learning rate, paired by seed, with
+    the tests of whether there is a difference and of whether it is smaller than the margin. Empty where the two share
+    no seed."""
     plain, normed = _best(errors)
-    return paired_difference(errors[normed].normed, errors[plain].plain)
+    differences = paired_difference(errors[normed].normed, errors[plain].plain).values
+    if not differences:
+        return ""
+    tests = t_tests(differences, margin)
+    p_values = (
+        f" (p {p_text(tests.difference_p)}; that it is smaller than {margin:g}: p {p_text(tests.equivalence_p)}; "
+        "neither is corrected)"
+        if tests
+        else ""
+    )
+    return f"{as_text(differences, '+.4f')}, paired over {seed_count(len(differences))}{p_values}"
 
 
 def spans_text(errors: Sequence[RateErrors], error: str) -> str:

@@ -86,7 +86,7 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
         Text(
             f"The {comparison.error} of the same trainings after the last epoch. The difference is paired by seed; p "
             "is that of the paired t-test of one learning rate, not corrected for their number. "
-            f"{best_rates_text(errors, comparison.error)} {spans_text(errors, comparison.error)}"
+            f"{best_rates_text(errors, comparison.error, data.margin)} {spans_text(errors, comparison.error)}"
         ),
         Grid(("learning rate", plain, normed, "difference", "p", "seeds that both have"), rows),
     ]

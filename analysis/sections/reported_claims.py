@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from analysis.claims import Ruling, judge_claims
-from analysis.intervals import as_text, seed_count
 from analysis.learning_rates import best_rates_difference, errors_by_rate
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
@@ -39,10 +38,8 @@ def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
     for comparison in data.envelopes:
         if baselines & {row.key for row in comparison.tables[0].rows}:
             errors = errors_by_rate(comparison.tables, data.trainings)
-            if errors and (differences := best_rates_difference(errors).values):
-                difference = as_text(differences, "+.4f")
+            if errors and (difference := best_rates_difference(errors, data.margin)):
                 return (
-                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference} "
-                    f"over {seed_count(len(differences))}."
+                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference}."
                 )
     return ""

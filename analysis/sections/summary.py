@@ -140,7 +140,7 @@ def _envelope(data: ReportData) -> str:
         f"without batch norm and {norm:.2f} with it (the difference is {as_text(heights, '+.2f')}; "
         f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest (the "
         f"difference is {as_text(ratios, '+.2f')}). The training loss {found} on the learning rate with batch norm "
-        "there." + (f" {best_rates_text(errors, comparison.error)}" if errors else "")
+        "there." + (f" {best_rates_text(errors, comparison.error, data.margin)}" if errors else "")
     )
 
 
