@@ -125,5 +125,5 @@ def test_a_search_goes_on_to_its_race_and_its_proof_without_a_trial_that_cannot_
     recorded = trials(tmp_path)
     (failed,) = (trial for trial in recorded if trial.status == "FAILED")
     assert failed.config.batch_size == 1294
-    (winner,) = (trial for trial in recorded if "proven_seeds.search" in trial.tags)
+    (winner,) = (trial for trial in recorded if "proven_seeds.batches" in trial.tags)
     assert winner.config.batch_size == 512
