@@ -42,6 +42,8 @@ from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment, named_failures, open_record
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
+from sweeps.running.results import print_place
+from sweeps.screen import output
 from trainable.errors import first_line
 from trainable.measures import EXPORTED_FILES, RUNGS
 
@@ -180,6 +182,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             )
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(uri, name)).write(client)
+        print_place(uri, name, experiment_id, output())
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise SweepError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
 

@@ -164,6 +164,7 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
         done = transfer("import", str(away / "files"), "--experiment", EXPERIMENT, folder=away)
         assert done.returncode == 0, done.stderr
     assert f"0 trials imported, {len(trials)} were there already" in done.stdout
+    assert f"Look at it: mlflow ui --backend-store-uri sqlite:///{away}/mlflow.db\n  and open http" in done.stdout
     there = Record(uri(away), EXPERIMENT)
     ours, theirs = ({t.key: t.histories for t in each.with_histories(each.trials())} for each in (record, there))
     assert ours == theirs

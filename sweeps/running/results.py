@@ -38,13 +38,18 @@ def print_results(
         print_table(console, _rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)
-    console.print(f"\nRecord: experiment {options.experiment!r} in {hide_passwords(options.tracking_uri)}")
-    server = options.tracking_uri
+    print_place(options.tracking_uri, options.experiment, record.experiment_id if record else None, console)
+
+
+def print_place(tracking_uri: str, experiment: str, experiment_id: str | None, console: Console) -> None:
+    """Print where the record is, and how to look at it. The id is None where the experiment does not exist."""
+    console.print(f"\nRecord: experiment {experiment!r} in {hide_passwords(tracking_uri)}")
+    server = tracking_uri
     if database_of(server):
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
-    if record and record.experiment_id and server.startswith("http"):
-        page = f"{hide_passwords(server).rstrip('/')}{link(record.experiment_id, STUDY)}"
+    if experiment_id and server.startswith("http"):
+        page = f"{hide_passwords(server).rstrip('/')}{link(experiment_id, STUDY)}"
         console.print(f"  and open {page}", soft_wrap=True)
 
 
