@@ -36,7 +36,7 @@ fuzz = settings(derandomize=True, deadline=None, max_examples=40, suppress_healt
 
 
 def make_spec(storage_path: Path, **changes: object) -> TrialSpec:
-    return digits_spec(CONFIG, storage_path, **{"report_at": (1, 2)} | changes)
+    return digits_spec(CONFIG, storage_path, **{"name": "baseline", "report_at": (1, 2)} | changes)
 
 
 def storage_of(spec: TrialSpec) -> TrialStorage:

@@ -70,16 +70,16 @@ def test_a_row_is_shown_by_its_name(
 def test_messages_of_a_sweep_show_brackets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`Console` takes them for markup unless it is told not to, also in the tables and the line on the record at the
     end."""
-    from sweeps import full as command
     from sweeps.running.results import print_results
+    from sweeps.screen import output
 
     monkeypatch.chdir(tmp_path)
-    output = command._output()
-    output.file = io.StringIO()
+    console = output()
+    console.file = io.StringIO()
     uri = f"sqlite:///{tmp_path}/[bold]/mlflow.db"
-    print_results(options(experiment="[red]", tracking_uri=uri), [], None, output)
-    assert "'[red]'" in output.file.getvalue()
-    assert "[bold]" in output.file.getvalue()
+    print_results(options(experiment="[red]", tracking_uri=uri), [], None, console)
+    assert "'[red]'" in console.file.getvalue()
+    assert "[bold]" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
