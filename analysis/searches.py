@@ -1,7 +1,7 @@
 """The recorded searches: the definition of each, its trials and what they found."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -43,8 +43,8 @@ class RecordedSearch:
     the same data."""
     definitions: tuple[ResolvedSearch, ...] = ()
     """All that sweeps have recorded of this search, oldest first."""
-    of_other_epochs: Mapping[Config, int] = field(default_factory=dict)
-    """When each config was first trained for another number of epochs; it has this search's number in its place."""
+    others: tuple[TrialRecord, ...] = ()
+    """Complete trials for other numbers of epochs than this search's."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -116,6 +116,15 @@ class RecordedSearch:
             for point in definition.start
         )
 
+    @cached_property
+    def of_other_epochs(self) -> dict[Config, int]:
+        """When each config was first trained for another number of epochs; it has this search's number in its place."""
+        base, first = self.search.base, dict[Config, int]()
+        for trial in self.others:
+            config = trial.config.change(epochs=base.epochs, protocol=base.protocol)
+            first[config] = min(first.get(config, trial.start_time), trial.start_time)
+        return first
+
     def origin(self, trial: TrialRecord) -> Origin:
         """Where the config of one of its trials comes from."""
         if trial.config in self.start_points:
@@ -159,19 +168,9 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
                 raced=found.raced,
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
                 definitions=tuple(each for each in definitions if each.study == search.study),
-                of_other_epochs=_for_as_long(search, trials),
+                others=tuple(t for t in trials if t.complete and t.config.epochs != search.base.epochs),
             )
     return list(chosen.values())
-
-
-def _for_as_long(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> dict[Config, int]:
-    """See `RecordedSearch.of_other_epochs`."""
-    base, first = search.base, dict[Config, int]()
-    for trial in trials:
-        if trial.complete and trial.config.epochs != base.epochs:
-            config = trial.config.change(epochs=base.epochs, protocol=base.protocol)
-            first[config] = min(first.get(config, trial.start_time), trial.start_time)
-    return first
 
 
 def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, int]:

@@ -182,9 +182,9 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
             )
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(uri, name)).write(client)
-        print_place(uri, name, experiment_id, output())
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise SweepError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
+    print_place(uri, name, experiment_id, output())
 
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
@@ -14,8 +15,6 @@ from trainable.model import build
 from trainable.optim import make_loss
 from trainable.storage import entries_under
 from trainable.training import Trainer
-
-SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
@@ -186,3 +185,32 @@ def test_an_averaged_network_is_evaluated_and_recorded_beside_the_plain_one(digi
     assert torch.equal(trainer.kernels[-1], averaged[0].weight)
     held_out = Trainer(Config(**SMALL, protocol="B", ema_decay=0.9, epochs=1), digits).run_epoch()
     assert {"val_error", "raw_val_error"} < set(held_out.metrics)
+
+
+FIRST_LOSSES = {
+    "everything": (2.37294, 2.52894, 2.44869, 2.46268),
+    "everything else": (2.49746, 2.41011, 2.40779, 2.50623),
+}
+"""The losses of seed 5 in the first two steps of the first two epochs, as a CPU computed them."""
+
+
+@pytest.mark.parametrize(("name", "config"), [("everything", EVERYTHING), ("everything else", EVERYTHING_ELSE)])
+def test_a_key_means_the_same_training_in_every_version_of_the_code(name: str, config: Config, digits: Dataset) -> None:
+    """Initial weights, order of the batches, dropout and augmentation included. The rate is so low that no processor's
+    rounding grows. Where this test fails and the change is meant, `RECIPE` must be raised, because the trials in a
+    record are of another training then."""
+    trainer = Trainer(config.change(lr=1e-6), digits, (3, 5))
+    trainer.run_epoch()
+    trainer.run_epoch()
+    epoch_1, epoch_2 = trainer.step_losses()["seed_5"].view(2, -1)
+    assert (*epoch_1[:2].tolist(), *epoch_2[:2].tolist()) == pytest.approx(FIRST_LOSSES[name], rel=1e-4)
+
+
+def test_bf16_rounds_what_fp32_computes(digits: Dataset) -> None:
+    """In training, and in the evaluation of the same network."""
+    fp32, bf16 = (Trainer(Config(**SMALL, precision=precision), digits) for precision in ("fp32", "bf16"))
+    (exact,), (rounded,) = (trainer.run_epoch().metrics["train_loss"] for trainer in (fp32, bf16))
+    assert exact != rounded and rounded == pytest.approx(exact, rel=0.01)
+    bf16.load_state_dict({**fp32.state_dict(), "config": bf16.config.model_dump(mode="json")})
+    exact, rounded = (trainer.predictions()["seed_0/confidences"].float() for trainer in (fp32, bf16))
+    assert not torch.equal(exact, rounded) and torch.allclose(exact, rounded, atol=0.05)
