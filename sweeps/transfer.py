@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +31,13 @@ from analysis.folder import artifacts_folders, read_folder, sweep_folder, write_
 from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import Record
 from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
-from analysis.unreadable import name_once
+from analysis.unreadable import name_once, read_arrays
 from sweeps.commands import run_command
 from sweeps.errors import SweepError, UsageError
 from sweeps.planning.options import check_experiment
 from sweeps.planning.parse import default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
+from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment, named_failures, open_record
@@ -218,6 +219,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         there = client.get_run(known).data.tags.get(FILES, "").split()
         if new := [file for file in files if file.name not in there]:  # an export with more of it than the last one
             log_arrays(client, known, new, there)
+            _draw_kernels(client, known, trial, new)
         return False
     tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run = client.create_run(experiment_id, trial.start_time, tags, trial.name)
@@ -229,8 +231,20 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         client.log_batch(run_id, metrics=metrics)
         if artifacts.is_dir():
             client.log_artifacts(run_id, str(artifacts))
+        _draw_kernels(client, run_id, trial, files)
         client.set_terminated(run_id, trial.status)
     return True
+
+
+def _draw_kernels(client: MlflowClient, run_id: str, trial: TrialRecord, files: Iterable[Path]) -> None:
+    """The pictures that the UI shows of a trial's kernels, where the files have them: those that a sweep logs are not
+    exported. Files of another form are named: they may come from anybody."""
+    for file in files:
+        if file.name in SPLIT:
+            try:
+                log_kernels(client, run_id, read_arrays(file, trial.name), trial.config.epochs)
+            except ValueError as error:
+                name_once({f"kernels/{run_id}": f"the kernels in {file.name} of {trial.name}: {first_line(error)}"})
 
 
 @contextmanager

@@ -13,9 +13,11 @@ import pytest
 import typer
 from filelock import FileLock
 
+from analysis.embedded import uri_of
 from sweeps import full
 from sweeps.commands import run_command
 from sweeps.recording.tracking import ensure_experiment, make_database
+from tests.exports import export_to
 from trainable.data import Dataset, load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +164,20 @@ def empty_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = _shared_folder(tmp_path_factory) / "empty-record" / "mlflow.db"
     make_database(database)
     return database
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    """An exported record."""
+    return export_to(tmp_path / "exported")
+
+
+@pytest.fixture(scope="module")
+def record_uri(tmp_path_factory: pytest.TempPathFactory, empty_record: Path) -> str:
+    """The URI of a record. Each import goes to an experiment of its own."""
+    uri = uri_of(Path(shutil.copy(empty_record, tmp_path_factory.mktemp("record"))))
+    ensure_experiment(uri, "none")
+    return uri
 
 
 @pytest.fixture

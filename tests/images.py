@@ -1,4 +1,4 @@
-"""Images as files: whole ones, odd ones, and the forms that a data set has on disk."""
+"""Images as files: whole ones, odd ones, the forms that a data set has on disk, and the pictures in a record."""
 
 import io
 import struct
@@ -10,6 +10,8 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
+from analysis.record import Record
+from analysis.recorded import TrialRecord
 from trainable.sources import CLASSES
 
 
@@ -50,3 +52,9 @@ def write_class_folders(folder: Path) -> None:
         for name in CLASSES:
             (folder / split / name).mkdir(parents=True)
             (folder / split / name / "0.png").write_bytes(png())
+
+
+def kernel_images(record: Record, trial: TrialRecord) -> list[tuple[str, int]]:
+    """The key and the step of each picture of kernels that the record has of a trial."""
+    names = [Path(file.path) for file in record.client.list_artifacts(trial.run_id, "images")]
+    return sorted((key, int(step)) for key, _, step, *_ in (n.name.split("+") for n in names if n.suffix == ".png"))

@@ -16,6 +16,7 @@ from analysis.folder import read_folder
 from analysis.record import Record
 from sweeps.transfer import app
 from tests.conftest import SWEPT, Command, sweep_command
+from tests.images import kernel_images
 from trainable.config import Config
 from trainable.data import load
 
@@ -120,8 +121,7 @@ def test_weights_traces_and_kernel_images_are_kept(record: Record) -> None:
     correct = load_file(record.client.download_artifacts(trial.run_id, "model/correct.safetensors"))
     wrong = 1 - np.unpackbits(correct[seed], count=359)
     assert wrong.mean() == pytest.approx(trial.metrics["test_error"])
-    images = [file.path for file in record.client.list_artifacts(trial.run_id, "images") if file.path.endswith(".png")]
-    assert sorted(int(path.split("step+")[1].split("+")[0]) for path in images) == [0, 1, 2]
+    assert kernel_images(record, trial) == [("kernels", 0), ("kernels", 1), ("kernels", 2), ("trained_kernels", 0)]
 
 
 def test_the_winners_model_is_served(record: Record, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The MLflow UI over a finished sweep, driven in a real browser: what a person sees without setting anything up."""
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from analysis.record import Record
 from analysis.recorded import TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
 from tests.browser import NARROW, WIDE, chart, open_browser, open_charts
-from tests.conftest import ROOT
 from tests.servers import Server
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
@@ -45,13 +43,6 @@ def ui(swept: Path) -> Iterator[Ui]:
     server = Server(folder, uri, artifacts="mlartifacts")
     yield Ui(server.uri, server.uri + printed[1], Record(uri, "ablations-digits"))
     server.kill()
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshot goes: $UI_SCREENSHOTS, as in UI_SCREENSHOTS=docs/ui, or nowhere that stays."""
-    named = os.environ.get("UI_SCREENSHOTS")
-    return ROOT / named if named else tmp_path_factory.mktemp("screenshots")
 
 
 @pytest.fixture(scope="module")
@@ -143,19 +134,20 @@ def test_a_search_shows_what_its_parameters_do_and_marks_the_winner(ui: Ui, page
     expect(by_parameter.first.locator(".scatterlayer .point")).to_have_count(len(searched))
 
 
-def test_kernels_are_beside_each_other_by_epoch(ui: Ui, page: Page, pictures: Path) -> None:
+def test_kernels_are_beside_each_other_after_the_training_and_by_epoch(ui: Ui, page: Page) -> None:
     open_view(page, ui, "Kernels")
     open_charts(page)
+    trained, by_epoch = (chart(page, title) for title in ("trained_kernels", "kernels"))
     for size in (NARROW, WIDE):
         page.set_viewport_size(size)
-        drawn = page.locator("img[src*='kernels']")
+        drawn = trained.locator("img[src*='kernels']")
         expect(drawn).to_have_count(3)
         boxes = [box for image in drawn.all() if (box := image.bounding_box())]
         assert len({round(box["y"]) for box in boxes}) == 1 and boxes[-1]["x"] + boxes[-1]["width"] < size["width"]
-    names = page.get_by_test_id("experiment-view-compare-runs-card").first.inner_text()
-    assert names.index("baseline") < names.index("batch-norm-yes") < names.index("search-")
-    expect(page.get_by_role("slider").first).to_have_attribute("aria-valuenow", "2")
-    page.screenshot(path=pictures / "kernels.png")
+    names = trained.inner_text()
+    assert names.index("baseline") < names.index("batch-norm-yes") < names.index("search-proof-winner")
+    expect(by_epoch.get_by_role("slider").first).to_have_attribute("aria-valuenow", "0")
+    expect(by_epoch.locator("img[src*='kernels']")).to_have_count(3)
 
 
 def test_cost_shows_time_memory_and_use_of_the_device(ui: Ui, page: Page) -> None:

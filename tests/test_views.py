@@ -43,10 +43,13 @@ class Experiment:
         log_studies(self._client, run, tables, [], None)
         return run
 
-    def trial(self, sweep: str, name: str, config: Config, seed: int, *, complete: bool = True) -> None:
+    def trial(
+        self, sweep: str, name: str, config: Config, seed: int, *, complete: bool = True, files: str = ""
+    ) -> None:
         tags = {
             ROLE: "trial", "key": config.key(FINGERPRINT), "config": json.dumps(config.canonical()),
             "seeds": f"[{seed}]", MLFLOW_PARENT_RUN_ID: sweep, "outcome": "complete" if complete else "failed",
+            "files": files,
         }  # fmt: skip
         run = self._client.create_run(self._id, run_name=name, tags=tags).info.run_id
         self._client.log_batch(run, params=config_params(config))
@@ -62,7 +65,7 @@ class Experiment:
     def shown(self, key: str) -> list[tuple[str, str]]:
         """The line and the seed of each run that a view shows, in its order."""
         view, client = self.view(key), MlflowClient(self._uri)
-        group = view["groupBy"]["groupByKeys"][0]["groupByData"]
+        group = view["groupBy"]["groupByKeys"][0]["groupByData"] if view["groupBy"] else "mlflow.runName"
         runs = client.search_runs([self._id], view["searchFilter"], order_by=[f"{view['orderByKey']} ASC"])
         return sorted(((run.data.tags[group], run.data.tags["seeds"]) for run in runs), key=lambda line: line[1])
 
@@ -94,3 +97,18 @@ def test_a_view_follows_its_table_and_leaves_failed_and_repeated_trials_out(tmp_
     made.trial(again, "t4-SGD", SGD, 0)
     made.show()
     assert made.shown("table-4") == [("norm", "[0]"), ("SGD", "[0]")]
+
+
+def test_kernels_are_those_of_trials_whose_kernels_are_recorded(tmp_path: Path) -> None:
+    """An export has kernels of some of a config's trainings, and a table may have the baseline in another precision."""
+    made = Experiment(tmp_path)
+    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": "predictions"})
+    half = PLAIN.change(precision="bf16")
+    sweep = made.sweep(table("4", {"yes": NORM, "no": PLAIN}), table("12", {"bf16": half}), proof)
+    made.trial(sweep, "first", PLAIN, 0)
+    made.trial(sweep, "losses alone", PLAIN, 0, files="traces.safetensors")
+    made.trial(sweep, "exported", PLAIN, 0, files="traces.safetensors layers.safetensors")
+    for name, config in (("norm", NORM), ("winner", SGD), ("half", half)):
+        made.trial(sweep, name, config, 0, files="weights.safetensors traces.safetensors")
+    made.show()
+    assert [name for name, _ in made.shown("kernels")] == ["winner", "norm", "exported"]

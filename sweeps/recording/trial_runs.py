@@ -19,7 +19,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
-from analysis.plots.kernels import bound_of, kernel_grid
 from analysis.recorded import (
     ARRAYS_FOLDER,
     EPOCH_S,
@@ -33,15 +32,14 @@ from analysis.recorded import (
 )
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
+from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.note import NOTE, trial_note
 from sweeps.recording.writer import Writer
 from trainable.config import Config
 from trainable.measures import TRAINING_FILES
-from trainable.storage import EPOCH_KERNELS, TRACES, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import TRACES, WEIGHTS, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
-KERNELS = "kernels"
-"""Key under which a trial's pictures of its kernels are logged."""
 _STATUS = {
     TrialEnd.COMPLETE: RunStatus.FINISHED,
     TrialEnd.STOPPED: RunStatus.FINISHED,
@@ -155,11 +153,7 @@ class TrialRuns(Observer):
             )
         log_arrays(self._client, trial.run_id, files)
         if (traces := folder / TRACES).exists():
-            kernels = {int(epoch): array for epoch, array in entries_under(EPOCH_KERNELS, load_file(traces)).items()}
-            bound = bound_of(*kernels.values())  # one scale for all epochs, so that the UI shows how they grow
-            for epoch, array in kernels.items():
-                if epoch & (epoch - 1) == 0 or epoch == trial.spec.config.epochs:  # 0, 1, 2, 4, ... and the last
-                    self._client.log_image(trial.run_id, kernel_grid(array, bound), key=KERNELS, step=epoch)
+            log_kernels(self._client, trial.run_id, load_file(traces), trial.spec.config.epochs)
 
 
 @dataclass(frozen=True)

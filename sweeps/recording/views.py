@@ -4,7 +4,7 @@ Each answers a question that a person has; `docs/ui.md` lists them. They are mad
 starts and when it ends, so an experiment that was made before gets them, too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
@@ -12,15 +12,17 @@ from mlflow.entities import RunTag
 
 from analysis.claims import BATCH_NORM
 from analysis.plots.search_parameters import by_importance
+from analysis.proof import proof_tables
 from analysis.record import Record
 from analysis.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
+from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
 from sweeps.recording.tags import delete_tag
-from sweeps.recording.trial_runs import KERNELS
 from sweeps.recording.ui_state import (
     RUN_COLOR,
+    Chart,
     Section,
     View,
     bars,
@@ -76,18 +78,20 @@ def present(record: Record) -> Presentation:
         for found in recorded_searches(sweeps, trials)
         if found.trials
     ]
-    of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables, searches)
+    of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables)
     rows = [row for table in compared for row in table.rows]
     views = [_errors(STUDY, "Study", whole, rows, ())]
     views += [
         _errors(f"table-{table.number}", table.heading, listing, table.rows, _varied(table))
         for table, listing in zip(tables, of_tables, strict=True)
     ]
-    fewest = min((row.config.epochs for row in rows), default=1)
-    views += [*map(_search, searches), _kernel_images(kernels, fewest), _costs(whole)]
-    listings = [*of_tables, whole, kernels]
-    shown = listed(trials)
-    changes = {t.run_id: tags_to_change(t, listings if t.run_id in shown else ()) for t in trials}
+    views += [*map(_search, searches), _kernel_images(kernels), _costs(whole)]
+    of_errors, of_kernels = listed(trials), listed(filter(has_kernels, trials))
+    changes = {}
+    for trial in trials:
+        listings = [*of_tables, whole] if trial.run_id in of_errors else []
+        listings += [kernels] if trial.run_id in of_kernels else []
+        changes[trial.run_id] = tags_to_change(trial, listings)
     for recorded in searches:
         for trial in recorded.trials:
             changes[trial.run_id] |= {RUN_COLOR: _color(recorded, trial.run_id)}
@@ -161,20 +165,19 @@ def _color(recorded: RecordedSearch, run_id: str) -> str:
     return OTHER_COLOR
 
 
-def _kernels(tables: Iterable[ResolvedTable], searches: Iterable[RecordedSearch]) -> Listing:
-    """The winners of the searches, the baseline with batch norm, and the baseline: the UI draws the last one first."""
+def _kernels(tables: Sequence[ResolvedTable]) -> Listing:
+    """The proven winners of the searches, the baseline with batch norm, and the baseline: the UI draws the last one
+    first."""
     rows = [row for table in tables for row in table.rows]
-    names = {recorded.winner.key: "winner" for recorded in searches if recorded.winner}
-    names |= {row.key: "batch norm" for row in rows if row.config.ablation == BATCH_NORM}
-    names |= {row.key: "baseline" for row in rows if row.config.is_baseline}
+    names = {table.rows[1].key: "winner" for table in proof_tables(tables)}
+    for name, ablation in (("batch norm", BATCH_NORM), ("baseline", {})):
+        names |= dict.fromkeys([row.key for row in rows if row.config.ablation == ablation][:1], name)
     return Listing(f"{PREFIX}kernels", names)
 
 
-def _kernel_images(listing: Listing, epochs: int) -> View:
-    """The kernels of the first seed's training by epoch, beside each other.
-
-    It opens on the last epoch of which every training of so many epochs has pictures: a power of two.
-    """
+def _kernel_images(listing: Listing) -> View:
+    """The kernels of the first seed's training, those of all networks beside each other: after the training, and by
+    epoch, from before the training on."""
     return View(
         key="kernels",
         title="Kernels",
@@ -182,15 +185,15 @@ def _kernel_images(listing: Listing, epochs: int) -> View:
         order=tag(listing.order_tag),
         columns=(tag(listing.tag), metric("train_error")),
         sections=(
-            Section(
-                "Kernels of the first layer by epoch",
-                (images(KERNELS, 1 << epochs.bit_length() - 1),),
-                columns=1,
-                height=420,
-            ),
+            _kernel_section("after the training", images(AFTER_TRAINING, 0)),
+            _kernel_section("by epoch", images(BY_EPOCH, 0)),
         ),
         list_hidden=True,
     )
+
+
+def _kernel_section(when: str, chart: Chart) -> Section:
+    return Section(f"Kernels of the first layer {when}", (chart,), columns=1, height=420)
 
 
 def _varied(table: ResolvedTable) -> list[str]:

@@ -1,0 +1,40 @@
+"""Pictures of a trial's first-layer kernels in the MLflow UI: after the training, and by epoch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from mlflow import MlflowClient
+
+from analysis.arrays import LAYERS
+from analysis.plots.kernels import bound_of, kernel_grid
+from analysis.recorded import TrialRecord
+from trainable.storage import EPOCH_KERNELS, TRACES, TRAINED, WEIGHTS, entries_under
+
+BY_EPOCH, AFTER_TRAINING = "kernels", "trained_kernels"
+"""Keys of the pictures: of those of single epochs, whose step is the epoch, and of the last one's, whose step is 0."""
+FIRST_LAYER = f"{TRAINED}conv1.weight"
+
+
+def has_kernels(trial: TrialRecord) -> bool:
+    """Whether the record has kernels of a trial. An export without weights has them in a file of their own, or not."""
+    return trial.has(LAYERS) or (trial.has(TRACES) and trial.has(WEIGHTS))
+
+
+def log_kernels(client: MlflowClient, run_id: str, arrays: Mapping[str, np.ndarray], epochs: int) -> None:
+    """Log pictures of the kernels after 0, 1, 2, 4, ... and all epochs, as far as a trial's arrays have them; none
+    where the arrays have no trained kernels. All are on one scale, which shows how they grow.
+
+    Raises `ValueError` for kernels that are not (N, 3, 3, 3).
+    """
+    if FIRST_LAYER not in arrays:
+        return
+    kernels = {int(epoch): array for epoch, array in entries_under(EPOCH_KERNELS, arrays).items()}
+    kernels[epochs] = arrays[FIRST_LAYER]
+    for epoch, array in kernels.items():
+        if array.shape[1:] != (3, 3, 3):
+            raise ValueError(f"of epoch {epoch}: shape {array.shape}: must be (N, 3, 3, 3)")
+    bound = bound_of(*kernels.values())
+    for epoch, array in sorted(kernels.items()):
+        if epoch & (epoch - 1) == 0 or epoch == epochs:
+            client.log_image(run_id, kernel_grid(array, bound), key=BY_EPOCH, step=epoch)
+    client.log_image(run_id, kernel_grid(kernels[epochs], bound), key=AFTER_TRAINING, step=0)
