@@ -20,6 +20,8 @@ class Text:
     text: str
     details: str = ""
     """The title of the section that says more, if there is one: the paragraph ends with a link to it."""
+    lead: str = ""
+    """A heading in bold, in the paragraph's first line."""
 
     @property
     def anchor(self) -> str:
@@ -130,7 +132,7 @@ def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
         match block:
             case Text():
                 link = f" ([{block.details}](#{block.anchor}))" if block.details else ""
-                lines += [block.text + link, ""]
+                lines += [f"**{block.lead}.** " * bool(block.lead) + block.text + link, ""]
             case Picture():
                 lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
             case File():

@@ -69,9 +69,8 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert "Of 1 printed test errors with ours beside them, 1 are reproduced" in short
     assert "Of 2 changes to the network or its training, 1 (loss: hinge) raises the error after the last epoch" in short
     assert "none lower it, with p below 0.05 after correction within each study; undecided with 3 seeds: 1." in short
-    assert "A search: the best of 1 configurations (1 ran to their last epoch) is search-001." in short
-    assert "It has a test error of 0.2700." in short
-    assert short.count("(#") == 3, "each sentence leads to its details"
+    assert "**A search.** The winner has a test error of 0.2700. The winner is search-001, the best of 1 conf" in short
+    assert short.count("(#") == 3, "each paragraph leads to its details"
     assert "Of 1 printed test errors 1 lie in the prediction interval" in page
     assert "Study tables, 2 of 2 changes tested" in page
     assert "the error is raised by loss: hinge (+0.2033); lowered by none. Without effect beyond 0.01: none." in page

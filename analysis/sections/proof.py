@@ -43,7 +43,7 @@ def section(data: ReportData) -> Section:
 
 def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     pair = (proof.compared, proof.winner)
-    blocks: list[Block] = [Grid(*_errors(proof)), _winner_file(data, proof)]
+    blocks: list[Block] = [Grid(*_errors(proof)), Text(_different(proof)), _winner_file(data, proof)]
     if all(config.plain for config in pair):
         blocks += _predictions(data, proof)
     else:
@@ -55,6 +55,12 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
         else:
             blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
+
+
+def _different(proof: Proof) -> str:
+    """The settings in which the two configs differ, in a sentence."""
+    ours, theirs = (each.config.model_dump() for each in (proof.winner, proof.compared))
+    return f"The two differ in {', '.join(name for name, value in ours.items() if value != theirs[name])}."
 
 
 def _winner_file(data: ReportData, proof: Proof) -> File:

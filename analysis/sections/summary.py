@@ -1,6 +1,6 @@
-"""The report's first section: a few plain sentences, each with one result and a link to its details."""
+"""The report's first section: a short paragraph on each result, with a link to its details."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
@@ -25,7 +25,7 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import mean_medians
-from analysis.tables import BASELINE, HELD_OUT, capital
+from analysis.tables import BASELINE, HELD_OUT
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
@@ -34,61 +34,51 @@ NAMED = 4
 
 
 def section(data: ReportData) -> Section:
-    """At most one paragraph on each subject, with a link to its section. What the record lacks is left out."""
-    subjects: tuple[tuple[Callable[[ReportData], str], str], ...] = (
-        (_reproduction, reproduced_tables.TITLE),
-        (_changes, effects_of_changes.TITLE),
-        (_batch_norm, effects_of_changes.TITLE),
-        (_envelope, loss_envelope.TITLE),
-        (_smoothness, gradient_smoothness.TITLE),
-        (_search, hyperparameter_search.TITLE),
-        (_proof, proof_section.TITLE),
-    )
-    sentences = [Text(sentence, details) for say, details in subjects if (sentence := say(data))]
-    return Section(TITLE, [*sentences] or [Text(NOTHING)])
+    """A short paragraph on each subject, with a link to its section. What the record lacks is left out."""
+    subjects = (_reproduction, _changes, _batch_norm, _learning_rate, _smoothness, _searches)
+    paragraphs = [paragraph for say in subjects for paragraph in say(data)]
+    return Section(TITLE, [*paragraphs] or [Text(NOTHING)])
 
 
-def _reproduction(data: ReportData) -> str:
+def _reproduction(data: ReportData) -> list[Text]:
     compared = agreements(data.reproduced)
     if not compared:
-        return ""
+        return []
     test, _ = compared
     if test.unjudged == test.printed:
-        return (
+        text = (
             f"None of the {test.printed} printed test errors with ours beside them can be judged: that takes two seeds "
             "that learn."
         )
-    return (
-        f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
-        f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
-        + (
-            f" (by chance alone, so many or more with a probability of {p_text(test.chance_p)})"
-            if test.not_reproduced
-            else ""
+    else:
+        text = (
+            f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
+            f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
+            + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
+            + f". {test.shift_text}"
+            + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
         )
-        + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
-        + f". {test.shift_text}"
-        + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
-    )
+    return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
 
 
-def _changes(data: ReportData) -> str:
+def _changes(data: ReportData) -> list[Text]:
     tested = [effect for effect in data.effects if effect.t_holm is not None]
     if not tested:
-        return ""
+        return []
     raised, lowered, without, undecided = (
         [effect.name for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
     counts = sorted({len(effect.differences) for effect in tested if effect.verdict is Verdict.UNDECIDED})
     seeds = " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
-    return (
+    text = (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} raise{_s(raised)} the error "
         f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction "
         "within each study"
         + (f"; {_counted(without)} change{_s(without)} it by less than {data.margin:g}" if without else "")
         + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
     )
+    return [Text(text, effects_of_changes.TITLE, lead="Changes")]
 
 
 def _counted(names: list[str]) -> str:
@@ -99,49 +89,51 @@ def _s(names: list[str]) -> str:
     return "s" if len(names) == 1 else ""
 
 
-def _batch_norm(data: ReportData) -> str:
+def _batch_norm(data: ReportData) -> list[Text]:
+    """At the learning rate of the tables, and at the best of an envelope's."""
+    text, details = [], ""
     effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
-    if not effects:
-        return ""
-    effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision)
-    error = HELD_OUT[effect.config.held_out]
-    verb = "lowers" if effect.mean < 0 else "raises"
-    certainty = "more than chance explains" if effect.established else "too little to exclude chance"
-    if effect.verdict is Verdict.NO_EFFECT:
-        certainty = f"less than the margin of {data.margin:g}"
-    images = ""
-    if effect.crossed:
-        low, high = effect.crossed
-        images = f" Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}."
-    return (
-        f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {error} after the last epoch by "
-        f"{abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, which is {certainty}.{images}"
-    )
+    if effects:
+        effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision)
+        verb = "lowers" if effect.mean < 0 else "raises"
+        certainty = "more than chance explains" if effect.established else "too little to exclude chance"
+        if effect.verdict is Verdict.NO_EFFECT:
+            certainty = f"less than the margin of {data.margin:g}"
+        details = effects_of_changes.TITLE
+        text.append(
+            f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {HELD_OUT[effect.config.held_out]} "
+            f"after the last epoch by {abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, "
+            f"which is {certainty}."
+        )
+    comparison = next((each for each in data.envelopes if each.pair), None)
+    if comparison and (errors := errors_by_rate(comparison.tables, data.trainings)):
+        details = loss_envelope.TITLE
+        text.append(best_rates_text(errors, comparison.error, data.margin))
+    return [Text(" ".join(text), details, lead="Batch norm")] if text else []
 
 
-def _envelope(data: ReportData) -> str:
+def _learning_rate(data: ReportData) -> list[Text]:
     comparison = next((each for each in data.envelopes if each.pair), None)
     if comparison is None or comparison.pair is None:
-        return ""
+        return []
     pair = comparison.pair
     by_network = [each.gaps() for each in pair], [each.ratios() for each in pair]
     (plain, norm), times = ([fmean(values[-1].values()) for values in each] for each in by_network)
     heights, ratios = (list(difference(*each)[-1].values()) for each in by_network)
     if not heights or not np.isfinite([plain, norm]).all():  # a training diverged
-        return ""
-    errors = errors_by_rate(comparison.tables, data.trainings)
+        return []
     signs = {_sign(heights), _sign(ratios)}
     found = "may or may not depend less"
     if len(signs) == 1 and 0 not in signs:
         found = "depends less" if -1 in signs else "depends more"
-    return (
-        f"{capital(pair[0].name)} ({comparison.setting}): the largest minus the smallest of the mini-batch losses at "
-        f"{len(pair[0].rates)} learning rates, averaged over {range_text(*ranges(pair[0].epochs)[-1])}, is {plain:.2f} "
-        f"without batch norm and {norm:.2f} with it (the difference is {as_text(heights, '+.2f')}; "
-        f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest (the "
-        f"difference is {as_text(ratios, '+.2f')}). The training loss {found} on the learning rate with batch norm "
-        "there." + (f" {best_rates_text(errors, comparison.error, data.margin)}" if errors else "")
+    text = (
+        f"With batch norm, the training loss {found} on the learning rate ({comparison.setting}). Over "
+        f"{range_text(*ranges(pair[0].epochs)[-1])}, the mini-batch losses at {len(pair[0].rates)} rates lie "
+        f"{plain:.2f} apart without it and {norm:.2f} with it ({as_text(heights, '+.2f')}; "
+        f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest "
+        f"({as_text(ratios, '+.2f')})."
     )
+    return [Text(text, loss_envelope.TITLE, lead="Learning rate")]
 
 
 def _sign(differences: Sequence[float]) -> int:
@@ -150,7 +142,7 @@ def _sign(differences: Sequence[float]) -> int:
     return int(np.sign(mean)) if half is not None and abs(mean) > half else 0
 
 
-def _smoothness(data: ReportData) -> str:
+def _smoothness(data: ReportData) -> list[Text]:
     compared = []
     for arm in data.smoothness:
         plain, norm = (
@@ -160,30 +152,33 @@ def _smoothness(data: ReportData) -> str:
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
             before, after = (mean_medians(network.probes.values()) for (network,) in (plain, norm))
             compared.append(
-                f"With {arm.optimizer} ({seed_count(len(plain[0].probes))}), the range of the loss is "
-                f"{before.loss_range:.2g} without batch norm and {after.loss_range:.2g} with it, that of gradient "
-                f"predictiveness {before.predictiveness_range:.2g} and {after.predictiveness_range:.2g}, the largest "
-                f"beta-smoothness {before.largest_beta:.3g} and {after.largest_beta:.3g}, and beta-smoothness at the "
-                f"longest step {before.longest_beta:.3g} and {after.longest_beta:.3g}."
+                f"With {arm.optimizer} ({seed_count(len(plain[0].probes))}), the loss varies by "
+                f"{before.loss_range:.2g} without batch norm and {after.loss_range:.2g} with it, the gradient by "
+                f"{before.predictiveness_range:.2g} and {after.predictiveness_range:.2g}; the largest beta-smoothness "
+                f"is {before.largest_beta:.3g} and {after.largest_beta:.3g}."
             )
     if not compared:
-        return ""
-    return (
-        "We measured how much the loss and its gradient change along the gradient, over steps of 1/2 to 4 times the "
-        "learning rate. The figures are medians over the measured steps of a training, averaged over the seeds. A "
-        "lower one is smoother, and the first three are those of Santurkar et al. 2018. "
-        f"{' '.join(compared)}"
+        return []
+    text = (
+        f"Along the gradient, less is smoother (Santurkar et al. 2018). {' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
-    )
+    )  # fmt: skip
+    return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
 
 
-def _search(data: ReportData) -> str:
-    proven = {_subject(proof) for proof in data.proofs}
-    return " ".join(
-        _found(recorded, best) + ("" if recorded.search.title in proven else f" {_error(best)}")
-        for recorded in data.searches
-        if (best := recorded.winner)
-    )
+def _searches(data: ReportData) -> list[Text]:
+    """A paragraph on each search, and on each proof whose search is not recorded."""
+    found = {each.search.title: _found(each, each.winner) for each in data.searches if each.winner}
+    proven = {_subject(proof): _proven(proof) for proof in data.proofs}
+    errors = {each.search.title: _error(each.winner) for each in data.searches if each.winner} | proven
+    return [
+        Text(
+            f"{error} {found.get(title, '')}".rstrip(),
+            proof_section.TITLE if title in proven else hyperparameter_search.TITLE,
+            lead=title,
+        )
+        for title, error in errors.items()
+    ]
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
@@ -191,9 +186,9 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
     return (
-        f"{recorded.search.title}: the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran to "
-        f"their last epoch) is {best.name}"
-        + (", one of the settings that it was told to start from" if best.config in recorded.start_points else "")
+        f"The winner is {best.name}, the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran "
+        "to their last epoch)"
+        + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
         + "."
         + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
     )
@@ -201,12 +196,11 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
 
 def _error(best: TrialRecord) -> str:
     if WINNER_METRIC in best.metrics:
-        return f"It has a test error of {best.metrics[WINNER_METRIC]:.4f}."
-    return f"It has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of many."
-
-
-def _proof(data: ReportData) -> str:
-    return " ".join(map(_proven, data.proofs))
+        return f"The winner has a test error of {best.metrics[WINNER_METRIC]:.4f}."
+    return (
+        f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of "
+        "many."
+    )
 
 
 def _subject(proof: Proof) -> str:
@@ -223,8 +217,8 @@ def _proven(proof: Proof) -> str:
         seeds = seed_count(len(paired.values))
         difference = f" The difference, paired over {seeds}, is {as_text(paired.values, '+.4f')}{p}."
     return (
-        f"{_subject(proof)}: its winner has {_described(winner)}. The configuration that it is compared with has "
-        f"{_described(reference)}.{difference} The two differ in {_listed(_changes_of(winner, reference))}."
+        f"The winner has {_described(winner)}. The configuration that it is compared with has "
+        f"{_described(reference)}.{difference}"
     )
 
 
@@ -236,12 +230,6 @@ def _described(proven: Proven) -> str:
         f"a test error of {as_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
         f"{seed_count(len(errors))}"
     )
-
-
-def _changes_of(winner: Proven, reference: Proven) -> list[str]:
-    """The settings in which two configs differ."""
-    ours, theirs = winner.config.model_dump(), reference.config.model_dump()
-    return [name for name, value in ours.items() if value != theirs[name]]
 
 
 def _listed(names: Sequence[str]) -> str:
