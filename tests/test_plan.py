@@ -5,6 +5,7 @@ import pytest
 from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates, Speedup, Timing, epoch_flops, makespan
 from sweeps.planning.table_plan import TablePlan, plan_tables
+from sweeps.running.specs import TrialContext
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
@@ -46,6 +47,15 @@ def test_trial_names_are_unique_and_order_is_longest_first() -> None:
     forecasts = [config.trial_s for config in made.to_run]
     assert forecasts == sorted(forecasts, reverse=True)
     assert made.to_run[0].name == "size-bigger"
+
+
+def test_the_first_seeds_of_all_rows_of_the_same_length_train_before_the_second_ones() -> None:
+    made = plan(TABLES, only=["2", "3"], seeds=2, fused=False)
+    specs = TrialContext("f", None, "nowhere").specs(made)
+    assert [(spec.name, spec.seeds) for spec in specs] == [
+        ("size-bigger", (0,)), ("size-bigger", (1,)), ("baseline", (0,)), ("loss-hinge", (0,)), ("baseline", (1,)),
+        ("loss-hinge", (1,)), ("size-smaller", (0,)), ("size-smaller", (1,)),
+    ]  # fmt: skip
 
 
 def test_the_record_is_not_run_again_and_seeds_extend() -> None:

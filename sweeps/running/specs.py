@@ -53,9 +53,11 @@ class TrialContext:
         )
 
     def specs(self, tables: TablePlan) -> list[TrialSpec]:
-        """The specs of the trials that a plan has left to run."""
+        """The specs of the trials that a plan has left to run, those of the longest trials first. Of equally long ones
+        the first seeds of all rows come first: a sweep that is stopped half-way has compared all of them."""
+        trials = [(planned, seeds) for planned in tables.to_run for seeds in planned.trial_seeds]
         specs: list[TrialSpec] = []
-        for planned in tables.to_run:
+        for planned, seeds in sorted(trials, key=lambda trial: (-trial[0].trial_s, trial[1])):
             tags = {
                 STUDY: _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
@@ -64,7 +66,7 @@ class TrialContext:
             }
             if planned.probe_every:
                 tags[PROBED] = str(planned.probe_every)
-            specs += [
+            specs.append(
                 self.spec(
                     planned.config,
                     name=planned.name,
@@ -73,8 +75,7 @@ class TrialContext:
                     probe_every=planned.probe_every,
                     predictions=planned.predictions,
                 )
-                for seeds in planned.trial_seeds
-            ]
+            )
         return specs
 
 
