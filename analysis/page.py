@@ -24,6 +24,11 @@ class Text:
     """A heading in bold, in the paragraph's first line."""
 
     @property
+    def markdown(self) -> str:
+        """The paragraph without its link."""
+        return f"**{self.lead}.** {self.text}" if self.lead else self.text
+
+    @property
     def anchor(self) -> str:
         """Where that link leads."""
         return anchor_of(self.details)
@@ -132,7 +137,7 @@ def _markdown_blocks(blocks: Sequence[Block]) -> list[str]:
         match block:
             case Text():
                 link = f" ([{block.details}](#{block.anchor}))" if block.details else ""
-                lines += [f"**{block.lead}.** " * bool(block.lead) + block.text + link, ""]
+                lines += [block.markdown + link, ""]
             case Picture():
                 lines += [f"![{block.caption}]({block.file.name})", "", f"*{block.caption}*", ""]
             case File():

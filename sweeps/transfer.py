@@ -93,14 +93,14 @@ def export(
             try:
                 exported = write_sweep(folder, first, renamed)
                 export_origin(folder / sweep_folder(first), origin)
+                artifacts = artifacts_folders([first], exported)
+                for trial in exported:
+                    if models or trial.key in drawn:
+                        recorded_here = here[trial.run_id]
+                        traces = None if models else selection.files(recorded_here)
+                        _export_artifacts(record.client, recorded_here, folder / artifacts[trial.run_id], traces)
             except OSError as error:
                 raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
-            artifacts = artifacts_folders([first], exported)
-            for trial in exported:
-                if models or trial.key in drawn:
-                    recorded_here = here[trial.run_id]
-                    traces = None if models else selection.files(recorded_here)
-                    _export_artifacts(record.client, recorded_here, folder / artifacts[trial.run_id], traces)
             typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 
@@ -138,14 +138,16 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
     names = [name for name in (*EXPORTED_FILES, LAYERS) if trial.has(name) and (traces or name not in SPLIT)]
     for path in [""] if traces is None else [f"{ARRAYS_FOLDER}/{name}" for name in names]:
         arrays.mkdir(parents=True, exist_ok=True)
-        try:
-            if traces is None:
-                client.download_artifacts(trial.run_id, path, str(target))
+        with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
+            try:
+                here = client.download_artifacts(trial.run_id, path, folder)
+            except (MlflowException, OSError) as error:
+                problems[path or "its artifacts"] = first_line(error)
                 continue
-            with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
-                shutil.copy(client.download_artifacts(trial.run_id, path, folder), arrays)
-        except (MlflowException, OSError) as error:
-            problems[path or "its artifacts"] = first_line(error)
+            if path:
+                shutil.copy(here, arrays)
+            else:
+                shutil.copytree(here, target, dirs_exist_ok=True)
     for file in arrays.glob("*"):
         if problem := damage(file):
             file.unlink()

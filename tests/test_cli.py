@@ -138,6 +138,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial 1.5 must be a fraction below 1 or a whole number"),
         (["--gpus-per-trial", "1"], "without GPUs (--gpus-per-trial 0) the sweep takes about"),
+        (["--studies", "search", "--gpus-per-trial", "1", "--budget", "10", "--prices", "gpu=0.5"], "has no GPU"),
         (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
         (["--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
         (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),
@@ -209,6 +210,14 @@ def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatc
     answer = here("--data", "digits", "--dry-run")
     taken = "error: study own: table number '7' belongs to a table of study tables; give each its own"
     assert answer.stderr.startswith(taken)
+
+
+def test_a_table_with_the_slug_of_another_is_refused(here: Command, tmp_path: Path) -> None:
+    """Pictures and trials are named by it."""
+    (tmp_path / "own.yaml").write_text("tables: [{number: '90', title: Loss, rows: [{name: own}]}]\n")
+    answer = here("--data", "digits", "--studies", "tables", "--study", "own.yaml", "--dry-run")
+    assert answer.stderr.startswith("error: study own, table 90: slug 'loss' belongs to a table of study tables; give")
+    assert answer.returncode == 2
 
 
 OWN = "tables: [{number: '%s', slug: own, title: Own, varies: lr, rows: [{name: own}]}]\n"

@@ -1,5 +1,6 @@
 """CIFAR-10 and the digits are found, split and fingerprinted; what is missing is named."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,27 @@ def test_data_that_is_nowhere_names_every_place(tmp_path: Path, monkeypatch: pyt
         data.load("cifar10")
     for place in ("--data-dir", "$CIFAR10_DIR", str(tmp_path), "download", "--data digits"):
         assert place in str(error.value)
+
+
+@needs_cifar10
+def test_a_download_that_was_interrupted_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    downloads: list[Path] = []
+
+    def download(folder: Path) -> None:
+        downloads.append(folder)
+        (folder / "cifar-10-python.tar.gz").write_bytes(b"a part of it")
+        if len(downloads) == 1:
+            raise KeyboardInterrupt
+        shutil.copytree(SHARED_CIFAR10, folder, dirs_exist_ok=True)
+        (folder / "cifar-10-python.tar.gz").unlink()
+
+    monkeypatch.setattr("trainable.sources.download_cifar10", download)
+    with pytest.raises(KeyboardInterrupt):
+        data.load("cifar10")
+    assert data.describe("cifar10", download=False) is None, "a part of a download is not taken for data"
+    assert len(data.load("cifar10").test.labels) == 10_000
+    assert len(downloads) == 2 and data.describe("cifar10", download=False)
 
 
 def _no_network(*_: object, **__: object) -> None:

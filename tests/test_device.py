@@ -60,14 +60,15 @@ def test_a_surface_is_computed_on_what_it_was_given(
     storage, context = TrialStorage(str(tmp_path), "surface", (0,)), TrialContext(digits.fingerprint, None, "")
 
     def compute() -> np.ndarray:
-        device = Resources(1, gpus).device
-        return compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, device).loss
+        return compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, Resources(2, gpus)).loss
 
     if gpus:
         with pytest.raises(DeviceError, match=USELESS):
             compute()
     else:
         assert compute().shape == (3,)
+        assert torch.get_num_threads() == 2, "as many as the cores that it was given"
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """What an import writes is what was exported, also after it was killed half-way."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +68,20 @@ def test_an_imported_record_is_exported_to_the_same_files(record_uri: str, expor
     export(exported, None, False, record_uri, "again")
     assert sorted(exported.glob("*/trials/*")) == trials
     assert [sweep.run_id for sweep in read_folder(exported)[0]] == ["sweep0"]
+
+
+def test_an_export_onto_a_full_disk_is_refused(
+    record_uri: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays that cannot be written are not taken for arrays that cannot be read."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert import_into(record_uri, exported, "full") == ""
+    monkeypatch.setattr("sweeps.transfer.shutil.copytree", full)
+    with pytest.raises(UsageError, match=r"out: cannot be written: .*No space left on device"):
+        export(tmp_path / "out", None, True, record_uri, "full")
 
 
 def test_a_sweep_that_is_not_there_is_not_exported(record_uri: str, exported: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,11 +18,14 @@ from rich.console import Console
 from safetensors.numpy import load
 
 from analysis.record import Record
+from sweeps.planning.resources import Resources
+from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.display import Display
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import compute_line
+from sweeps.running.surface_tasks import compute_line, compute_surface
+from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import load as load_data
@@ -257,6 +261,13 @@ def test_damaged_weights_are_not_recorded_and_the_next_sweep_makes_them_again(
     assert all(np.array_equal(array, recorded[name]) for name, array in load(expected).items())
 
 
+def test_a_surface_around_lost_weights_is_refused_before_anything_starts() -> None:
+    each = trial("baseline", {0: [0.3]}, CONFIG, tags=TAGS | {"files": WEIGHTS})
+    record: Any = Recorded([each], sweep(table()))
+    with pytest.raises(FileNotFoundError, match=r"weights.safetensors of its run baseline is lost or damaged"):
+        compute_surface(PlannedSurface(each), record, cast(Any, None), Resources(1), cast(Any, None), Console())
+
+
 def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     data = load_data("digits")
     weights = entries_under("seed_0/", {n: t.numpy() for n, t in Trainer(CONFIG, data).weights().items()})
@@ -264,7 +275,7 @@ def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     context = TrialContext(data.fingerprint, None, str(tmp_path))
 
     def line() -> tuple[list[float], str]:
-        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, "cpu")
+        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, Resources(1))
         return [*computed.loss, *computed.error, computed.images.item()], computed.warning
 
     first = line()

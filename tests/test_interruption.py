@@ -1,9 +1,13 @@
 """Drivers stopped and killed, actors killed: no finished work is lost or done twice."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -74,6 +78,27 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
     assert histories(embedded(tmp_path)) == undisturbed()
     assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
     assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}
+
+
+@pytest.mark.reliability
+def test_a_sweep_whose_terminal_is_closed_finishes_its_record(tmp_path: Path) -> None:
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        sweep_command(*ARGUMENTS), cwd=tmp_path, stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(inside)
+    os.set_blocking(terminal, False)
+
+    def checkpoint() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 1 << 20)  # else the driver would wait until somebody reads what it prints
+        return bool(checkpoints(tmp_path))
+
+    wait_for("a checkpoint", checkpoint, 120)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 130
+    assert {run.status for run in (*trials(tmp_path), *embedded(tmp_path).sweeps())} == {"KILLED"}
 
 
 @pytest.mark.reliability

@@ -99,6 +99,23 @@ def test_a_table_runs_what_was_recorded_without_what_it_measures() -> None:
     assert shared.seeds == (0,), "the envelope needs the losses of every step too"
 
 
+def test_a_seed_is_trained_again_for_the_tables_that_ask_for_it_alone() -> None:
+    """The proof asks for three seeds with their predictions, the tables for five seeds with their errors."""
+    proof = Table(
+        number="16", slug="proof", title="x", varies="x", rows=(Row(name="x"),), measure="predictions", seeds=3
+    )
+    key = Config().key("f")
+    made = plan(TABLES, Study(name="p", title="p", tables=(proof,)), seeds=5, only=["3", "16"],
+                recorded={"": {key: {0, 1, 2, 3}}, "predictions": {key: {0}}})  # fmt: skip
+    assert next(config.seeds for config in made.configs if config.key == key) == (1, 2, 4)
+
+
+def test_a_trials_forecast_does_not_depend_on_how_many_seeds_are_left() -> None:
+    keys = [config.key for config in plan(TABLES, only=["3"]).configs]
+    made = plan(TABLES, only=["3"], seeds=5, recorded=errors_of({keys[0]: {0, 1, 2}}), fused=False)
+    assert len({config.trial_s for config in made.configs}) == 1
+
+
 def test_a_proof_trains_again_what_was_recorded_without_its_predictions() -> None:
     rows = (Row(name="reference"), Row(name="winner", change={"batch_norm": True}))
     table = Table(number="16", slug="proof", title="x", varies="x", rows=rows, measure="predictions", seeds=3)

@@ -87,6 +87,7 @@ def test_a_folder_behind_a_uri_is_copied_once_and_anew_when_it_changes(tmp_path:
     (source / "train").mkdir(parents=True)
     (source / "train" / "a.bin").write_bytes(b"first")
     copy = fetch(source.as_uri(), cache, "--data-dir")
+    assert copy.name == "bucket", "the official form is told by its folder's name"
     assert (copy / "train" / "a.bin").read_bytes() == b"first"
     assert fetch(source.as_uri(), cache, "--data-dir") == copy
     (source / "train" / "a.bin").write_bytes(b"changed")

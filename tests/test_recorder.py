@@ -97,6 +97,37 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     assert run.info.status == "FAILED", "what lacks a part of its record did not finish"
 
 
+def test_the_reason_of_a_refusal_outlives_a_later_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.recording.writer.RETRY_S", 0.01)
+    recorder, tries = start_recorder(f"sqlite:///{tmp_path}/mlflow.db"), []
+
+    def fail_once(*_: object) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("the server is away")
+
+    recorder.act(lambda client, run_id: client.log_metric(run_id, "bad*name", 1.0))
+    recorder.act(fail_once)
+    assert not recorder.finish("FINISHED")
+    assert "bad*name" in recorder.problem and len(tries) == 2
+
+
+def test_the_end_of_a_sweep_leaves_what_another_trains_of_the_same_key(tmp_path: Path) -> None:
+    """What this sweep has recorded, another may train again for its predictions."""
+    recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
+    trial = spec(tmp_path, "baseline")
+    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    recorder.trial_reported("1", report(1, 2))
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    assert recorder.flush()
+    assert storage.read(WEIGHTS) is None
+    storage.write(WEIGHTS, b"another sweep's")
+    assert recorder.finish("FINISHED"), recorder.problem
+    assert storage.read(WEIGHTS) == b"another sweep's"
+
+
 def test_two_processes_write_one_record(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     recorder = start_recorder(uri, processes=2)

@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.record import Record
 from analysis.recorded import ROLE
+from sweeps.recording.note import started_note
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import config_params
 from sweeps.recording.ui_state import PREFIX
 from sweeps.recording.views import present
+from tests.analysis_records import search
 from trainable.config import Config
+from trainable.search_definition import ResolvedSearch
+from trainable.search_space import Range
 from trainable.study import ResolvedRow, ResolvedTable
 
 pytestmark = pytest.mark.usefixtures("made_record")
@@ -38,9 +43,9 @@ class Experiment:
         self._uri = f"sqlite:///{folder}/mlflow.db"
         self._client, self._id = ensure_experiment(self._uri, "test")
 
-    def sweep(self, *tables: ResolvedTable) -> str:
+    def sweep(self, *tables: ResolvedTable, searches: Sequence[ResolvedSearch] = ()) -> str:
         run = self._client.create_run(self._id, run_name="sweep", tags={ROLE: "sweep"}).info.run_id
-        log_studies(self._client, run, tables, [], None)
+        log_studies(self._client, run, tables, searches, None)
         return run
 
     def trial(
@@ -53,6 +58,10 @@ class Experiment:
         }  # fmt: skip
         run = self._client.create_run(self._id, run_name=name, tags=tags).info.run_id
         self._client.log_batch(run, params=config_params(config))
+        if config.protocol == "B":
+            self._client.set_tag(run, "study", "search")
+            self._client.set_tag(run, "data_fingerprint", FINGERPRINT)
+            self._client.log_metric(run, "val_error", 0.3, step=config.epochs)
         self._client.set_terminated(run, "FINISHED" if complete else "FAILED")
 
     def show(self) -> None:
@@ -112,3 +121,27 @@ def test_kernels_are_those_of_trials_whose_kernels_are_recorded(tmp_path: Path) 
         made.trial(sweep, name, config, 0, files="weights.safetensors traces.safetensors")
     made.show()
     assert [name for name, _ in made.shown("kernels")] == ["winner", "norm", "exported"]
+
+
+def test_the_view_of_a_search_over_widths_has_the_parameters_that_its_trials_have(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    space = {"channels[0]": Range(low=4, high=64), "dropout": Range(low=0.0, high=0.5)}
+    definition = search(space, fingerprint=FINGERPRINT)
+    sweep = made.sweep(searches=[definition])
+    for number, width in enumerate((8, 16), start=1):
+        values = {"channels[0]": width, "dropout": 0.1 * number}
+        made.trial(sweep, f"search-00{number}", definition.config(values), 0)
+    made.show()
+    view = made.view("search-search")
+    assert {"params.`channels`", "params.`dropout`"} < set(view["selectedColumns"])
+    charts = [chart for chart in view["compareRunCharts"] if chart["type"] in ("PARALLEL", "SCATTER")]
+    assert [chart.get("selectedParams", [chart.get("xaxis", {}).get("key")]) for chart in charts] == [["dropout"]] * 2
+
+
+def test_the_description_of_a_sweep_names_its_tables_beside_its_search() -> None:
+    """A proof has seeds of its own, and tables may have epochs of their own."""
+    short = PLAIN.change(epochs=1)
+    envelope = table("9", {"yes": NORM, "short": short}).model_copy(update={"measure": "losses"})
+    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": "predictions"})
+    note = started_note([envelope, proof], [search({"lr": Range(low=0.1, high=1.0)})], 3)
+    assert "Tables 9 (T): 3 seeds, 1 or 20 epochs on digits; A search: 20 samples" in note

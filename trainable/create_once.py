@@ -27,9 +27,8 @@ def create_once(
     """Return the folder `target`, filled by the first process that finds it missing or not intact.
 
     The others wait for that process. The folder appears under its name only when `fill` has returned, so nobody sees a
-    part of it. An exception from `fill` is passed on and leaves no folder. Creating a folder
-    removes those beside it that were not asked for in the longest time; what a process has mapped of them stays
-    readable to it.
+    part of it. An exception from `fill` is passed on and leaves no folder. Creating a folder removes those beside it
+    that were not asked for in the longest time; what a process has mapped of them stays readable to it.
     """
     if not (target.is_dir() and is_intact(target)):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import assert_never, get_args
 
 import numpy as np
-from filelock import FileLock
 from pydantic import BaseModel
 
 from trainable import sources
@@ -155,8 +154,8 @@ def prepare(name: str, data_dir: str | Path | None = None) -> Path:
         case "digits":
             return _prepare("digits", sources.read_digits)
         case "cifar10":
-            folder = _locate(data_dir)
-            return _download() if folder is None else _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
+            folder = _locate(data_dir) or _download()
+            return _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
         case _:
             raise DataError(f"data {name!r} {unknown(name, NAMES)}")
 
@@ -169,35 +168,41 @@ def cache() -> Path:
 def _locate(data_dir: str | Path | None) -> Path | None:
     """The folder that should hold CIFAR-10, or None where the user names none and the cache has no copy."""
     for setting, folder in (("--data-dir", data_dir), ("$CIFAR10_DIR", os.environ.get("CIFAR10_DIR"))):
-        if folder and "://" in str(folder):
-            return fetch(str(folder), cache() / "fetched", setting)
         if folder:
-            try:
-                path = Path(folder).expanduser().resolve()
-            except (RuntimeError, ValueError) as error:  # the home of a user that is not known, a NUL character
-                raise DataError(f"{setting} {folder}: {error}") from error
-            if not path.is_dir():
-                raise DataError(f"{setting} {folder}: no such folder")
-            if not any(path.iterdir()):
-                raise DataError(f"{setting} {folder}: the folder is empty")
+            path = _source(str(folder), setting)
             return path.parent if path.name == "cifar-10-batches-py" else path
-    cached = cache() / "cifar10"
-    return cached if cached.is_dir() and sources.find_form(cached) else None
+    return _downloaded() if _downloaded().is_dir() else None
+
+
+def _source(folder: str, setting: str) -> Path:
+    """The folder that a setting names; a copy of it where it is in an object store."""
+    if "://" in folder:
+        return fetch(folder, cache() / "fetched", setting)
+    try:
+        path = Path(folder).expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # the home of a user that is not known, a NUL character
+        raise DataError(f"{setting} {folder}: {error}") from error
+    if not path.is_dir():
+        raise DataError(f"{setting} {folder}: no such folder")
+    if not any(path.iterdir()):
+        raise DataError(f"{setting} {folder}: the folder is empty")
+    return path
+
+
+def _downloaded() -> Path:
+    """Where a download of CIFAR-10 is kept. It is there whole or not at all."""
+    return cache() / "downloaded" / "cifar10"
 
 
 def _download() -> Path:
-    """Download CIFAR-10 into the cache, decode it and return the folder of the decoded files."""
-    folder = cache() / "cifar10"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache() / "download.lock"):
-        try:
-            decoded = sources.read_cifar10(folder, download=True)
-        except DataError as error:
-            raise DataError(
-                f"CIFAR-10 was not found: no --data-dir, no $CIFAR10_DIR, none in the cache {folder}, and the download "
-                f"failed ({error}). Name a folder that holds it, or try the embedded data with --data digits"
-            ) from error
-    return _prepare(_source_id(folder), lambda: decoded)
+    """Download CIFAR-10 into the cache, once on each machine, and return the folder that holds it."""
+    try:
+        return create_once(_downloaded(), sources.download_cifar10)
+    except DataError as error:
+        raise DataError(
+            f"CIFAR-10 was not found: no --data-dir, no $CIFAR10_DIR, none in the cache {_downloaded()}, and the "
+            f"download failed ({error}). Name a folder that holds it, or try the embedded data with --data digits"
+        ) from error
 
 
 def _source_id(folder: Path) -> str:

@@ -16,6 +16,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's allocator, from its `malloc.h`."""
 KEPT_BYTES = 1 << 30
 """How much freed memory a process keeps, and the size from which a piece is not kept."""
+OLD_MMAP_THRESHOLD = 32 << 20
+"""The largest such size that older versions of glibc take: `DEFAULT_MMAP_THRESHOLD_MAX` in its `malloc.c`."""
 
 
 class DeviceError(RuntimeError):
@@ -44,8 +46,9 @@ def _keep_freed_memory() -> None:
     back to the system and gets them again page by page, which takes up to a fifth of a step (`man 3 mallopt`)."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        # the first of them that is set fixes both: kept pieces are small where the second one is then refused
+        if mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, OLD_MMAP_THRESHOLD):
+            mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:

@@ -14,8 +14,9 @@ from trainable.sources import DataError
 def fetch(uri: str, cache: Path, setting: str) -> Path:
     """Return a local copy of all files under a URI that pyarrow supports (s3://, gs://, ...).
 
-    The copy is kept in `cache` under a name that changes with the files' sizes and times. Many processes may call this
-    at once: one of them copies. Raises `DataError` where the URI, which `setting` gave, cannot be read or is empty.
+    The copy has the name that the folder has there. It is kept in a folder of `cache` whose name changes with the
+    files' sizes and times. Many processes may call this at once: one of them copies. Raises `DataError` where the URI,
+    which `setting` gave, cannot be read or is empty.
     """
     try:
         filesystem, root = fs.FileSystem.from_uri(uri)
@@ -23,13 +24,15 @@ def fetch(uri: str, cache: Path, setting: str) -> Path:
         files = [info for info in infos if info.type == fs.FileType.File]
         if not files:
             raise DataError(f"{setting} {uri}: no files there")
-        stats = [uri, *((file.path, file.size, file.mtime_ns) for file in sorted(files, key=lambda file: file.path))]
+        own = Path(root).name
+        times = [(file.path, file.size, file.mtime_ns) for file in sorted(files, key=lambda file: file.path)]
+        stats = [uri, own, *times]
         name = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
         def copy(folder: Path) -> None:
             local = fs.LocalFileSystem()
-            fs.copy_files(root, str(folder), source_filesystem=filesystem, destination_filesystem=local)
+            fs.copy_files(root, str(folder / own), source_filesystem=filesystem, destination_filesystem=local)
 
-        return create_once(cache / name, copy)
+        return create_once(cache / name, copy) / own
     except (OSError, ArrowException) as error:
         raise DataError(f"{setting} {uri}: cannot be read: {first_line(error)}") from error

@@ -69,12 +69,20 @@ def list_visible(folder: Path, pattern: str = "*") -> list[Path]:
     ]
 
 
-def read_cifar10(folder: Path, download: bool = False) -> Decoded:
-    """CIFAR-10 from a folder in any of its forms. With `download`, the official form is downloaded into it first.
+def download_cifar10(folder: Path) -> None:
+    """Download CIFAR-10 in its official form into a folder. Raises `DataError` where that fails."""
+    from torchvision.datasets import CIFAR10
 
-    Raises `DataError` where the download fails, or where the folder's content is damaged or is something else.
-    """
-    form: CifarForm | None = "official" if download else find_form(folder)
+    try:
+        CIFAR10(str(folder), download=True)
+    except Exception as error:  # torchvision raises RuntimeError, URLError, EOFError, tarfile's errors, ...
+        raise DataError(f"the official CIFAR-10 batches cannot be fetched: {error}") from error
+
+
+def read_cifar10(folder: Path) -> Decoded:
+    """CIFAR-10 from a folder in any of its forms. Raises `DataError` where the folder's content is damaged or is
+    something else."""
+    form = find_form(folder)
     if form is None:
         raise DataError(
             f"{folder}: no CIFAR-10 here (found {_first_names(folder)}); expected cifar-10-batches-py/ or "
@@ -83,7 +91,7 @@ def read_cifar10(folder: Path, download: bool = False) -> Decoded:
         )
     match form:
         case "official":
-            decoded = _read_official(folder, download)
+            decoded = _read_official(folder)
         case "parquet":
             decoded = _read_encoded(form, folder, _list_parquet)
         case "folders":
@@ -132,7 +140,7 @@ def _read_encoded(
     return Decoded(form, images[: len(train)], train_labels, images[len(train) :], test_labels)
 
 
-def _read_official(folder: Path, download: bool) -> Decoded:
+def _read_official(folder: Path) -> Decoded:
     """CIFAR-10 in its official form, read by torchvision.
 
     torchvision checks the MD5 of every file but does not say which one is wrong, so they are checked here first.
@@ -140,25 +148,24 @@ def _read_official(folder: Path, download: bool) -> Decoded:
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, extract_archive
 
-    if not (download or (folder / CIFAR10.base_folder).is_dir()):
+    if not (folder / CIFAR10.base_folder).is_dir():
         archive = folder / CIFAR10.filename
         if not check_integrity(str(archive), CIFAR10.tgz_md5):
             raise DataError(f"{archive}: the checksum is not that of the official CIFAR-10 archive")
         with tempfile.TemporaryDirectory() as extracted:
             extract_archive(str(archive), extracted)
-            return _read_official(Path(extracted), download=False)
-    if not download:
-        for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
-            file = folder / CIFAR10.base_folder / name
-            if not check_integrity(str(file), md5):
-                problem = "the checksum is not that of the official CIFAR-10 batch" if file.exists() else "no such file"
-                raise DataError(f"{file}: {problem}")
+            return _read_official(Path(extracted))
+    for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
+        file = folder / CIFAR10.base_folder / name
+        if not check_integrity(str(file), md5):
+            problem = "the checksum is not that of the official CIFAR-10 batch" if file.exists() else "no such file"
+            raise DataError(f"{file}: {problem}")
     splits: list[np.ndarray] = []
     for train in (True, False):
         try:
-            split = CIFAR10(str(folder), train=train, download=download)
-        except Exception as error:  # torchvision raises RuntimeError, URLError, EOFError, tarfile's errors, ...
-            raise DataError(f"the official CIFAR-10 batches cannot be fetched: {error}") from error
+            split = CIFAR10(str(folder), train=train)
+        except Exception as error:  # torchvision raises RuntimeError, EOFError, pickle's errors, ...
+            raise DataError(f"{folder}: the official CIFAR-10 batches cannot be read: {error}") from error
         splits += [split.data, np.asarray(split.targets, dtype=np.uint8)]
     return Decoded("official", *splits)
 

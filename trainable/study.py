@@ -12,6 +12,9 @@ from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, MEASURES, Measure, MeasureName
 from trainable.search_definition import SearchDefinition
 
+MOST_SEEDS = 1_000
+"""A config is trained for so many seeds at most."""
+
 
 class Reported(Frozen):
     """A published result of one training: the smallest error of any epoch, and that epoch, counted from 1.
@@ -51,7 +54,7 @@ class Table(Frozen):
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: MeasureName = ""
     """What is measured of its trainings besides their errors: a name in `trainable.measures.MEASURES`."""
-    seeds: int | None = Field(default=None, ge=1, le=1_000)
+    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     """Seeds of each row. Default: as many as the sweep asks for."""
     cpu_epochs: int | None = None
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
@@ -60,7 +63,8 @@ class Table(Frozen):
     @classmethod
     def _named_by_title(cls, given: Any) -> Any:
         if isinstance(given, dict) and isinstance(title := given.get("title"), str):
-            return {"slug": re.sub(r"[^a-z0-9]+", "-", title.lower())[:60].strip("-"), "varies": title, **given}
+            slug = re.sub(r"[^a-z0-9]+", "-", title.lower())[:60].strip("-") or f"table-{given.get('number')}"
+            return {"slug": slug, "varies": title, **given}
         return given
 
     @field_validator("rows")
@@ -76,7 +80,7 @@ class Study(Frozen):
     """Tables, a search or both, which are planned and run together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-    """That of a person's study is shorter: the studies that are made of it have longer ones."""
+    """That of a person's study has at most 60 characters, so that `-calibration` can be added to it."""
     title: Label
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None

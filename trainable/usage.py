@@ -12,8 +12,8 @@ MIB = 2**20
 
 
 class Meter:
-    """Measures the trainings of one trial in this process. Memory of earlier trials
-    does not count; that of the loaded libraries does."""
+    """Measures the trainings of one trial in this process. Memory of earlier trials does not count; that of the loaded
+    libraries does."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None

@@ -30,7 +30,10 @@ def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:
     except NoGpusError as error:
         on_cpus = Resources(options.cpus_per_trial)
         allocation = Allocation(on_cpus, max(count_slots(nodes, on_cpus), 1))
-        forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
+        try:
+            forecast = make_forecast(prepared, plan_sweep(prepared, allocation), allocation)
+        except UsageError:  # what is asked for cannot be planned on CPUs, such as a budget at the price of GPUs
+            raise error from None
         raise UsageError(
             f"{error}; without GPUs (--gpus-per-trial 0) the sweep takes about {duration(forecast.total_s)} on "
             f"{allocation.slots} CPU slot(s)"

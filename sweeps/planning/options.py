@@ -11,14 +11,13 @@ from analysis.prices import NO_PRICES, Prices
 from sweeps.planning.budget import Budget
 from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
-from sweeps.studies.registry import STUDIES, check_numbers
+from sweeps.studies.registry import STUDIES, check_tables
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
 from trainable.frozen import check_short
 from trainable.problem import unknown
-from trainable.study import Study, StudyFile
+from trainable.study import MOST_SEEDS, Study, StudyFile
 
-MOST_SEEDS = 1_000
 SMALLEST_SHARE = 0.001
 """The smallest part of a CPU, of a GPU or of a GB that a trial may ask for."""
 
@@ -97,7 +96,7 @@ class Options(BaseModel):
         for name in self.studies:
             if name not in studies:
                 raise ValueError(f"--studies {name!r} {unknown(name, list(studies))}")
-        check_numbers(studies.values())
+        check_tables(studies.values())
         if self.calibrate and not self.searched_study:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:

@@ -14,7 +14,7 @@ from sweeps.planning.table_plan import TablePlan
 
 POWER = 0.8
 """How often a difference has to be found, to count as one that can be."""
-MOST_SEEDS = 100
+MOST_TRIED = 100
 """Larger numbers of seeds are not looked at."""
 
 
@@ -31,7 +31,7 @@ class PowerForecast(BaseModel):
     seed."""
     margin: float = MARGIN
     seeds_needed: int | None = None
-    """The fewest seeds that find a difference of the margin as often; None where `MOST_SEEDS` are too few."""
+    """The fewest seeds that find a difference of the margin as often; None where `MOST_TRIED` are too few."""
 
 
 def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForecast | None:
@@ -58,7 +58,7 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     rows = len(keys) if pool.equal else 1  # that the report will take a variance from
     found = {
         count: detectable(count, pool.variance, rows * (count - 1), ALPHA / comparisons)
-        for count in {seeds, *range(2, MOST_SEEDS + 1)} - {1}
+        for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}
     }
     return PowerForecast(
         study=study,

@@ -19,6 +19,7 @@ from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
+from sweeps.studies.calibration import calibration_name
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from sweeps.studies.proof import proof_name
 from trainable import data
@@ -82,20 +83,27 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     with tracking.named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
         if options.own_study and record:
-            _refuse_taken_numbers(options.own_study, record.sweeps())
+            _refuse_taken_tables(options.own_study, record.sweeps())
     return Prepared(options, source, record, trials)
 
 
-def _refuse_taken_numbers(study: Study, sweeps: Sequence[SweepRecord]) -> None:
-    """Raises `UsageError` for a table whose number another study has in the record: a report shows one of them. The
-    tables of `--config` share a number; a report shows the last."""
-    taken = {table.number: table.study for sweep in sweeps for table in sweep.tables}
+def _refuse_taken_tables(study: Study, sweeps: Sequence[SweepRecord]) -> None:
+    """Raises `UsageError` for a table whose number or slug another study has in the record: a report shows one of the
+    two. The tables of `--config` share a number; a report shows the last."""
+    own = (study.name, calibration_name(study.name), proof_name(study.name))
+    others = [table for sweep in sweeps for table in sweep.tables if table.study not in own]
+    numbers, slugs = ({getattr(table, name): table.study for table in others} for name in ("number", "slug"))
     for number in study.table_numbers:
-        other = taken.get(number, study.name)
-        if number != CONFIG_NUMBER and other not in (study.name, f"{study.name}-calibration", proof_name(study.name)):
+        if number != CONFIG_NUMBER and number in numbers:
             raise UsageError(
-                f"table number {number!r} belongs to study {other} in this record; give yours another number (a search "
-                "takes its number and the next two)"
+                f"table number {number!r} belongs to study {numbers[number]} in this record; give yours another number "
+                "(a search takes its number and the next two)"
+            )
+    for table in study.tables:
+        if table.number != CONFIG_NUMBER and table.slug in slugs:
+            raise UsageError(
+                f"table {table.number}: slug {table.slug!r} belongs to study {slugs[table.slug]} in this record; give "
+                "yours another slug (a table without one has a slug made of its title)"
             )
 
 

@@ -23,7 +23,7 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
             seeds=standing.to_run[racer.key],
             recorded_seeds=tuple(racer.errors),
             rows=(racer.name,),
-            forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key])),
+            forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key]), fused=fused),
             tables=(table,),
             fused=fused,
         )

@@ -23,6 +23,7 @@ RATES = {"cpu": 60e9, "cuda": 2e12}
 baseline on one core of a 2.3 GHz Xeon (measured), for a GPU a cautious guess (not measured)."""
 
 TRIAL_OVERHEAD_S = 1.0
+"""What a trial takes beside its epochs, about."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,10 @@ class Rates:
             return f"{known} recorded trials on {self.device}"
         return "the rate of one core of a Xeon" if self.device == "cpu" else "a guess: the record has no trial on a GPU"
 
-    def training_s(self, config: Config, seeds: int) -> float:
-        """Slot seconds of a whole training of that many seeds."""
-        if not seeds:
-            return 0.0
-        return TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
+    def training_s(self, config: Config, seeds: int, *, fused: bool = True) -> float:
+        """Slot seconds of training that many seeds to the end: as one trial, or not `fused`, each as a trial."""
+        trials = min(seeds, 1) if fused else seeds
+        return trials * TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
 
     def evaluation_s(self, config: Config, images: int) -> float:
         """Slot seconds of evaluating one network on that many images."""

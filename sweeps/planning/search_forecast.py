@@ -87,7 +87,7 @@ class _Trainings:
     def _networks(self) -> list[Config]:
         """Of each network whose time counts a config: random ones where the space varies the network."""
         search = self._plan.search
-        if not fields(search.space) & {"channels", "hidden"}:
+        if not fields(search.space) & {"network", "channels", "hidden", "batch_norm"}:
             return [search.base]
         return [search.config(values) for values in sample(search.space, DRAWN, SEED)]
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.planning.forecast import Forecast
-from sweeps.planning.power import MOST_SEEDS, POWER, PowerForecast
+from sweeps.planning.power import MOST_TRIED, POWER, PowerForecast
 from sweeps.screen import counted, duration, print_table
 
 
@@ -83,6 +83,6 @@ def power_line(power: PowerForecast) -> str:
         found = f"a difference of {power.difference:.4f} is found in {POWER:.0%} of cases"
     return (
         f"study {power.study}: with {counted(power.seeds, 'seed')} per row, {found}; {power.margin:g} needs "
-        f"{power.seeds_needed or f'more than {MOST_SEEDS}'} seeds (if errors vary as the recorded ones do; Holm's "
+        f"{power.seeds_needed or f'more than {MOST_TRIED}'} seeds (if errors vary as the recorded ones do; Holm's "
         f"correction over {power.comparisons} changes)"
     )

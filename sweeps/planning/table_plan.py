@@ -143,20 +143,21 @@ def plan_tables(
     configs = []
     for key, rows in by_key.items():
         table, row = rows[0]
-        measures = {table.measurement for table, _ in rows}
-        asked = set(range(max(seeds_of[table.number] for table, _ in rows)))
-        done = asked.intersection(*(recorded.get(each.name, {}).get(key, set()) for each in measures))
-        missing = tuple(sorted(asked - done))
-        time_factor = max(measure.time_factor for measure in measures)
+        asked, missing = set[int](), set[int]()
+        for each, _ in rows:
+            seeds_asked = set(range(seeds_of[each.number]))
+            asked |= seeds_asked
+            missing |= seeds_asked - recorded.get(each.measure, {}).get(key, set())
+        time_factor = max(each.measurement.time_factor for each, _ in rows)
         configs.append(
             PlannedConfig(
                 key=key,
                 name="baseline" if key == baseline else f"{table.slug}-{row.name}",
                 config=row.config,
-                seeds=missing,
-                recorded_seeds=tuple(sorted(done)),
+                seeds=tuple(sorted(missing)),
+                recorded_seeds=tuple(sorted(asked - missing)),
                 rows=tuple(f"{table.number}/{row.name}" for table, row in rows),
-                forecast_s=rates.training_s(row.config, len(missing)) * time_factor,
+                forecast_s=rates.training_s(row.config, len(missing), fused=fused) * time_factor,
                 tables=tuple(table for table, _ in rows),
                 fused=fused,
             )

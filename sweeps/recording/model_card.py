@@ -76,8 +76,9 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 | its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
 | difference, paired by seed | {difference} |
 
-Intervals are 95% confidence intervals of the mean over the seeds (Student's t). No training
-read the test split before the search had chosen, but for those of the config that it is compared with.
+Intervals are 95% confidence intervals of the mean over the seeds (Student's t). The trainings of the search and of its
+race did not read the test split. Test errors of other trainings may have been known before: those of the study's
+tables, of the config that it is compared with, and of earlier winners, where the search was continued.
 
 ## Limits
 

@@ -2,15 +2,17 @@
 more; a trial's leads to the report."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from analysis.page import Text
+from analysis.page import HTML, Text
 from analysis.record import Record
 from analysis.recorded import SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
 from sweeps.recording.ui_state import TRAINING
+from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable
 
@@ -20,8 +22,11 @@ FOUND = 3
 """So many results are said at most."""
 LISTED = 6
 """Tables are named by their titles where there are no more than so many."""
-REPORT = "report/index.html"
-"""The report, among a sweep's artifacts."""
+OF_WINNERS = (PREDICTED_CLASSES.name, DIFFERENCES.name)
+"""Measures of the tables that prove a search's winner. They have seeds of their own."""
+REPORT_FOLDER = "report"
+"""Folder of a sweep's artifacts with its report."""
+REPORT = f"{REPORT_FOLDER}/{HTML}"
 
 
 def trial_note(experiment_id: str, sweep_id: str) -> str:
@@ -34,7 +39,7 @@ def sweep_note(data: ReportData, record: Record, sweep_id: str) -> str:
     assert record.experiment_id is not None
     sweeps = record.sweeps()
     sweep = next(each for each in sweeps if each.run_id == sweep_id)
-    found = [block.text for block in summary.section(data).blocks if isinstance(block, Text)][:FOUND]
+    found = [block.markdown for block in summary.section(data).blocks if isinstance(block, Text)][:FOUND]
     links = [_file(record.experiment_id, sweep_id, REPORT, "The report"), *_winners(record, sweep, sweeps)]
     asked = _asked(sweep.tables, sweep.searches, sweep.params.get("seeds", "?"))
     said = "\n".join(("**Found:**\n", *(f"- {line}" for line in found)))
@@ -49,11 +54,11 @@ def started_note(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSea
 def _asked(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], seeds: str) -> str:
     """The tables and the searches of a sweep, with how much is trained of each."""
     asked = []
-    measured = [] if searches else tables  # a search's are its proof, which has seeds of its own
-    if tables := [table for table in tables if table.compares_errors] or measured:
-        (data, epochs), *_ = [(row.config.data, row.config.epochs) for row in tables[0].rows]
+    if tables := [table for table in tables if table.measure not in OF_WINNERS]:
+        configs = [row.config for table in tables for row in table.rows]
+        epochs = " or ".join(map(str, sorted({config.epochs for config in configs})))
         named = [f"{table.number} ({table.title})" if len(tables) <= LISTED else table.number for table in tables]
-        asked.append(f"Tables {', '.join(named)}: {seeds} seeds, {epochs} epochs on {data}")
+        asked.append(f"Tables {', '.join(named)}: {seeds} seeds, {epochs} epochs on {configs[0].data}")
     asked += [
         f"{search.title}: {search.samples} samples, {search.base.epochs} epochs on {search.base.data}"
         for search in searches
@@ -62,20 +67,19 @@ def _asked(tables: Sequence[ResolvedTable], searches: Sequence[ResolvedSearch], 
 
 
 def _winners(record: Record, sweep: SweepRecord, sweeps: list[SweepRecord]) -> list[str]:
-    """Links to the best configuration of each search and to its model: those of the last sweep that recorded them."""
-    links = []
+    """Links to the best configuration of each search and to its model, each in the last sweep that recorded it. One
+    that only proves the same winner for more seeds has no model of its own."""
+    client, links = record.client, list[str]()
     for search in sweep.searches:
-        recorded = [
-            each.run_id for each in reversed(sweeps) if search.winner in (other.winner for other in each.searches)
+        file = f"{search.winner}.yaml"
+        runs = [each.run_id for each in reversed(sweeps) if search.winner in (other.winner for other in each.searches)]
+        having = (run_id for run_id in runs if file in {each.path for each in client.list_artifacts(run_id)})
+        links += [_file(record.experiment_id, run_id, file, "The best configuration") for run_id in islice(having, 1)]
+        versions = (each for run_id in runs for each in client.search_model_versions(f"run_id = '{run_id}'"))
+        links += [
+            f"[Its model, {each.name}, version {each.version}](#/models/{each.name}/versions/{each.version}?{TRAINING})"
+            for each in islice(versions, 1)
         ]
-        for run_id in recorded:
-            if versions := record.client.search_model_versions(f"run_id = '{run_id}'"):
-                name, version = versions[0].name, versions[0].version
-                links += [
-                    _file(record.experiment_id, run_id, f"{search.winner}.yaml", "The best configuration"),
-                    f"[Its model, {name}, version {version}](#/models/{name}/versions/{version}?{TRAINING})",
-                ]
-                break
     return links
 
 

@@ -123,7 +123,7 @@ class RecorderProcess(Observer):
         delivery = self._read().delivery
         if self.died:
             problem = f"a process of the recorder ended with code {self._process.returncode}"
-            return replace(delivery, failing_since=None, refused=delivery.refused + 1, problem=problem)
+            return replace(delivery, failing_since=None, refused=delivery.refused + 1, outage="", refusal=problem)
         return delivery
 
     def _send(self, message: SweepRun | TrialEvent | _Request) -> None:

@@ -15,13 +15,10 @@ from analysis.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.errors import UsageError
-from sweeps.recording.note import NOTE, sweep_note
+from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
 from sweeps.recording.views import present
 
 logger = logging.getLogger(__name__)
-
-REPORT_FOLDER = "report"
-"""Folder of a sweep's artifacts with its report."""
 
 
 def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[MlflowClient, str], None]:

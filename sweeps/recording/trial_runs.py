@@ -67,6 +67,7 @@ class TrialRuns(Observer):
         self._client, self._sweep, self._put = client, sweep, writer.put
         self._trials: dict[str, _TrialRun] = {}
         self._finished: list[TrialStorage] = []
+        """Of trials that may still have files there."""
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
@@ -114,7 +115,7 @@ class TrialRuns(Observer):
             self._client.log_inputs(trial.run_id, datasets=datasets)
 
     def _write_news(self, trial: "_TrialRun") -> None:
-        if trial.news:  # else they went with those of an earlier report
+        if trial.run_id and trial.news:  # else its run was refused, or they went with those of an earlier report
             batch = trial.batch()
             self._client.log_batch(trial.run_id, metrics=batch.metrics, tags=batch.tags)
             trial.written(batch)
@@ -137,11 +138,17 @@ class TrialRuns(Observer):
         self._client.set_terminated(trial.run_id, status)
         if status == RunStatus.FINISHED:
             self._finished.append(trial.storage)
-            self._put(trial.storage.remove)  # a write of its own: what fails half-way must not end the trial anew
+            # a write of its own: what fails half-way must not end the trial anew
+            self._put(lambda: self._remove(trial.storage, end))
         del self._trials[trial.trial_id]
 
+    def _remove(self, storage: TrialStorage, end: TrialEnd) -> None:
+        storage.remove()
+        if end == TrialEnd.COMPLETE:  # the actor of a stopped trial may save once more
+            self._finished.remove(storage)
+
     def _remove_finished(self) -> None:
-        for storage in self._finished:  # an actor may have saved once more as it was stopped
+        for storage in self._finished:
             storage.remove()
 
     def _log_files(self, trial: "_TrialRun", folder: Path) -> None:

@@ -36,6 +36,7 @@ from sweeps.recording.ui_state import (
 )
 from trainable.config import Config
 from trainable.measures import RUNGS
+from trainable.search_space import targets
 from trainable.study import ResolvedRow, ResolvedTable
 
 STUDY = "study"
@@ -142,14 +143,19 @@ def _grouped(key: str, title: str, listing: Listing, columns: tuple[str, ...], *
 def _search(recorded: RecordedSearch) -> View:
     """Each trial of a search, that with the smallest validation error first."""
     search, base = recorded.search, recorded.search.base
-    fields = list(dict.fromkeys(search.space[name].field or name for name in by_importance(recorded)))
+    set_by = targets(search.space)
+    varied = [set_by[name] for name in by_importance(recorded)]
+    fields = list(dict.fromkeys(target.field for target in varied if target.index is None))  # no chart shows a tuple
     return View(
         key=f"search-{search.study}",
         title=f"Search. {search.title}",
         runs=f"{tag('study')} = '{search.study}' and {tag('seeds')} = '{list(search.seeds)}' "
         f"and {param('data')} = '{base.data}' and {param('epochs')} = '{base.epochs}'",
         order=metric(VAL_ERROR),
-        columns=(tag(WINNER), tag(REFERENCE), metric(VAL_ERROR), metric("train_error"), *map(param, fields)),
+        columns=(
+            *(tag(WINNER), tag(REFERENCE), metric(VAL_ERROR), metric("train_error")),
+            *dict.fromkeys(param(target.field) for target in varied),
+        ),
         sections=(
             Section("Parameters and validation error", (parallel(tuple(fields), VAL_ERROR),), columns=1),
             Section("Error by epoch, and by the two most important parameters",

@@ -29,8 +29,15 @@ class Delivery:
     """`time.monotonic()` of the first of the failures in a row, or None while the server answers."""
     refused: int = 0
     """Writes that no repetition would deliver."""
-    problem: str = ""
-    """What the last write that failed said, in one line. Empty once the server answers, if nothing was refused."""
+    refusal: str = ""
+    """What the last refused write said, in one line."""
+    outage: str = ""
+    """What the last write said that is tried again. Empty once the server answers."""
+
+    @property
+    def problem(self) -> str:
+        """Why writes do not arrive, in one line; empty where all do."""
+        return self.outage or self.refusal
 
 
 class Writer:
@@ -73,7 +80,7 @@ class Writer:
             write()
         except DamagedFileError as error:
             logger.error("a trial is not complete, and will be trained again: %s", error)
-            now = replace(now, refused=now.refused + 1, problem=str(error))
+            now = replace(now, refused=now.refused + 1, refusal=str(error))
         except Exception as error:
             problem = first_line(error)
             if _is_outage(error):
@@ -81,11 +88,11 @@ class Writer:
                     place = "storage" if isinstance(error, StorageError) else "record"
                     logger.warning("the %s does not answer, trying again: %s", place, hide_passwords(problem))
                 since = now.failing_since or time.monotonic()
-                self.delivery = replace(now, failing_since=since, problem=problem)
+                self.delivery = replace(now, failing_since=since, outage=problem)
                 return False
             logger.error("the record refused a write\n%s", traceback_of(error))
-            now = replace(now, refused=now.refused + 1, problem=problem)
-        self.delivery = replace(now, failing_since=None, problem=now.problem if now.refused else "")
+            now = replace(now, refused=now.refused + 1, refusal=problem)
+        self.delivery = replace(now, failing_since=None, outage="")
         return True
 
 

@@ -6,8 +6,9 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,12 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0
 SOCKET_BYTES = 107
 """The longest name of a Unix socket."""
-KEPT_BYTES = str(1 << 30)
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    # glibc keeps freed memory for the next step instead of fetching fresh pages, which the kernel fills with zeros
-    "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
-    "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
     # hide the GPUs from work that asks for none: torch's Adam opens a context on any GPU that it sees
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
@@ -79,6 +76,15 @@ def _stop(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def _stop_without(terminals: Iterable[int], *_: Any) -> None:
+    """The same where the terminal was closed: what is still said goes nowhere, because writing to one that is gone
+    fails, and the record would not be finished."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for terminal in terminals:
+        os.dup2(nowhere, terminal)
+    _stop()
+
+
 def _has_token() -> bool:
     return (
         "RAY_AUTH_TOKEN" in os.environ
@@ -124,6 +130,6 @@ def connect(address: str | None) -> list[Resources]:
             raise UsageError(f"{problem}: {first_line(error)}") from error
     signal.signal(signal.SIGTERM, _stop)  # Ray has just made it kill the driver
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
-        signal.signal(signal.SIGHUP, _stop)
+        signal.signal(signal.SIGHUP, partial(_stop_without, [fd for fd in (1, 2) if os.isatty(fd)]))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Resources(node.get("CPU", 0), node.get("GPU", 0), node.get(GPU_MEMORY, 0)) for node in nodes]

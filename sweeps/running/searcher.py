@@ -119,8 +119,8 @@ class TrialSearch(OptunaSearch):
         super().on_trial_result(trial_id, {**result, TRAINING_ITERATION: result["epoch"]})
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial that ends early is pruned to Optuna, which then judges it by its reported steps. Tune passes
-        a trial's last result only here, and not to `on_trial_result`."""
+        """A trial that ends early is pruned to Optuna, which then judges it by its reported steps. Tune passes a
+        trial's last result only here, and not to `on_trial_result`."""
         if result:
             self.on_trial_result(trial_id, result)
         ended = result is not None and result["epoch"] == self._search.base.epochs

@@ -26,7 +26,6 @@ from sweeps.running.specs import TrialContext
 from trainable.config import Config
 from trainable.measures import SURFACE_SEED
 from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under, seed_name
-from trainable.trial import Device
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
@@ -59,11 +58,14 @@ def compute_surface(
     Raises what the first line raises that fails; the lines that have not begun are cancelled.
     """
     task, trial = as_task(compute_line, resources), surface.trial
-    shared = ray.put(entries_under(f"{seed_name(SURFACE_SEED)}/", record.arrays(trial, WEIGHTS)))
+    weights = entries_under(f"{seed_name(SURFACE_SEED)}/", record.arrays(trial, WEIGHTS))
+    if not weights:
+        raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
+    shared = ray.put(weights)
     axis = np.linspace(-REACH, REACH, surface.points)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
     waiting = {
-        task.remote(trial.config, shared, axis, line, storage, context, resources.device): line
+        task.remote(trial.config, shared, axis, line, storage, context, resources): line
         for line in range(surface.points)
     }
     lines: dict[int, Line] = {}
@@ -115,7 +117,7 @@ def compute_line(
     line: int,
     storage: TrialStorage,
     context: TrialContext,
-    device: Device,
+    resources: Resources,
 ) -> Line:
     """One line of the grid, from the storage where it is finished. A damaged one is computed again.
 
@@ -127,19 +129,28 @@ def compute_line(
     except DamagedFileError as error:
         warning = f"a line of a loss surface is computed again: {error}"
     if kept is None:
-        kept = save(_measure(config, weights, axis, line, context, device))
+        kept = save(_measure(config, weights, axis, line, context, resources))
         storage.write(name, kept)
     arrays = load(kept)
     return Line(arrays["loss"], arrays["error"], arrays["images"], warning)
 
 
 def _measure(
-    config: Config, weights: dict[str, np.ndarray], axis: np.ndarray, line: int, context: TrialContext, device: Device
+    config: Config,
+    weights: dict[str, np.ndarray],
+    axis: np.ndarray,
+    line: int,
+    context: TrialContext,
+    resources: Resources,
 ) -> dict[str, np.ndarray]:
+    import torch
+
     from trainable.data import load_same
     from trainable.landscape import Evaluator, directions, moved
 
-    evaluator = Evaluator(config, load_same(config.data, context.data_dir, context.fingerprint), IMAGES, device)
+    torch.set_num_threads(max(1, int(resources.cpus)))
+    data = load_same(config.data, context.data_dir, context.fingerprint)
+    evaluator = Evaluator(config, data, IMAGES, resources.device)
     along = directions(weights, SURFACE_SEED)
     measured = [evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis]
     losses, errors = (np.array(values) for values in zip(*measured, strict=True))

@@ -26,12 +26,18 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
             Row(name=f"config {number}, {name}", change={**change, "epochs": max(1, round(epochs * share))})
             for name, share in SHORTER.items()
         ]
+    name = calibration_name(study.name)
     table = Table(
         number=search.calibration_number,
-        slug=f"{study.name}-calibration",
+        slug=name,
         title=f"Calibration of the search in study {study.name}",
         varies="config",
         rows=tuple(rows),
         measure=RUNGS.name,
     )
-    return Study(name=f"{study.name}-calibration", title=table.title, tables=(table,))
+    return Study(name=name, title=table.title, tables=(table,))
+
+
+def calibration_name(study: str) -> str:
+    """The name of the study that calibrates another study's search."""
+    return f"{study}-calibration"

@@ -1,6 +1,6 @@
 """Every built-in study by name. A new one is a new entry here."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import BATCH_NORM_STUDIES
@@ -10,8 +10,8 @@ from trainable.study import Study
 STUDIES = {study.name: study for study in (TABLES, CORRECTIONS, *BATCH_NORM_STUDIES, SEARCH, SEARCH_LONG, SEARCH_WIDE)}
 
 
-def check_numbers(studies: Iterable[Study]) -> None:
-    """Raise `ValueError` where two tables of these studies have one number."""
+def check_tables(studies: Collection[Study]) -> None:
+    """Raise `ValueError` where two tables of these studies have one number or one slug."""
     owners: dict[str, str] = {}
     for study in studies:
         for number in study.table_numbers:
@@ -21,3 +21,12 @@ def check_numbers(studies: Iterable[Study]) -> None:
                     "give each its own (a search takes its number and the next two)"
                 )
             owners[number] = study.name
+    slugs: dict[str, str] = {}
+    for study in studies:
+        for table in study.tables:
+            if table.slug in slugs:
+                raise ValueError(
+                    f"study {study.name}, table {table.number}: slug {table.slug!r} belongs to a table of study "
+                    f"{slugs[table.slug]}; give each its own (a table without one has a slug made of its title)"
+                )
+            slugs[table.slug] = study.name
