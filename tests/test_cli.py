@@ -44,8 +44,10 @@ def test_a_dry_run_prints_rows_resources_and_forecast(here: Command) -> None:
 
 
 def test_the_total_is_of_the_tables_and_of_all_stages_of_the_search(here: Command) -> None:
-    plan = json.loads(here("--data", "digits", "--studies", "tables,search", "--dry-run", "--json").stdout)
-    parts = [plan["forecast_s"], *(plan["search"][part] for part in ("forecast_s", "race_s", "proof_s"))]
+    asked = ("--data", "digits", "--studies", "tables,search", "--difference-seeds", "2", "--dry-run", "--json")
+    plan = json.loads(here(*asked).stdout)
+    stages = ("forecast_s", "race_s", "proof_s", "differences_s")
+    parts = [plan["forecast_s"], *(plan["search"][stage] for stage in stages)]
     assert min(parts) > 0 and plan["total_s"] == pytest.approx(sum(parts), abs=0.5)
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from analysis.passwords import hide_passwords
 from sweeps.planning.power import PowerForecast, forecast_power
 from sweeps.planning.prepare import Prepared, SweepPlan, rates_on
+from sweeps.planning.race_plan import expected_differences
 from sweeps.planning.rates import cost
 from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
@@ -112,7 +113,14 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         surfaces = SurfacesForecast(to_run=len(plan.surfaces), forecast_s=round(surfaces_s / slots, 1))
         slot_s, wall_s = slot_s + surfaces_s, wall_s + surfaces_s / slots
     if plan.search:
-        search = forecast_search(plan.search, rates, slots, fused=trial.fuses_seeds)
+        differences = expected_differences(options, plan.search)
+        search = forecast_search(
+            plan.search,
+            rates,
+            slots,
+            fused=trial.fuses_seeds,
+            difference_seeds=[options.difference_seeds] * differences,
+        )
         slot_s, wall_s = slot_s + search.slot_s, wall_s + search.wall_s
     prices = options.prices
     to_run = [each.config for each in tables.to_run] + ([plan.search.search.base] if plan.search else [])

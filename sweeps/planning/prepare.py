@@ -126,7 +126,8 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
             proof_seeds=options.proof_seeds,
             given_up=given_up,
         )
-        race, proof = plan_race(search, rates, fused=fused), search_proof(options.search, options, search)
+        race = plan_race(search, rates, fused=fused)
+        proof = search_proof(options.search, options, search.winner.config if search.winner else None)
     tables = plan_tables(
         [*options.chosen_studies, *([proof] if proof else [])],
         base=options.base,

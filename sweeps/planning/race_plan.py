@@ -5,6 +5,7 @@ from sweeps.planning.rates import Rates
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.table_plan import PlannedConfig, TablePlan, make_config
 from sweeps.studies.proof import proof_study
+from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable, Study
 
 
@@ -33,14 +34,24 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
     return TablePlan(tables=(), configs=configs)  # the UI has no view of a race
 
 
-def search_proof(study: Study, options: Options, plan: SearchPlan) -> Study:
+def search_proof(study: Study, options: Options, winner: Config | None) -> Study:
     """The study that proves the winner of a study's search; before there is one, the config alone that it will be
     compared with, so that this is trained beside the tables."""
     compared = make_config(study.required_search.compared_with, options.base, "compared_with")
     return proof_study(
         study,
         compared.change(protocol="A"),
-        plan.winner.config.change(protocol="A") if plan.winner else None,
+        winner.change(protocol="A") if winner else None,
         options.proof_seeds,
         options.difference_seeds,
     )
+
+
+def expected_differences(options: Options, plan: SearchPlan) -> int:
+    """How many differences a search's winner will have about, before it is known: those of the start point that has
+    most. 0 where they are not asked for, or the winner is known: then they are among the tables."""
+    if plan.winner or not options.search or not options.difference_seeds:
+        return 0
+    starts = [plan.search.config(plan.search.start_values(point)) for point in plan.search.start]
+    rows = [search_proof(options.search, options, start).tables[1].rows for start in starts]
+    return max(map(len, rows), default=1) - 1  # the first row is the winner

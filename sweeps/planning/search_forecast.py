@@ -1,6 +1,6 @@
 """How long a search takes: its trials, then its race, then its winner's proof."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from math import ceil, isinf
 from statistics import fmean
@@ -33,22 +33,28 @@ class SearchForecast(BaseModel):
     """The race at most, as though no config were dropped."""
     proof_s: float
     """The winner's training for its proof, before it is known. After that it is among the tables."""
+    differences_s: float
+    """What undoing each of the winner's changes takes, likewise: as many as the start point has that has most."""
     slot_s: float
-    """Slot seconds of all three."""
+    """Slot seconds of all four."""
 
     @property
     def wall_s(self) -> float:
-        """All three, one after the other."""
-        return self.forecast_s + self.race_s + self.proof_s
+        """All four, one after the other."""
+        return self.forecast_s + self.race_s + self.proof_s + self.differences_s
 
 
-def forecast_search(plan: SearchPlan, rates: Rates, slots: int, *, fused: bool) -> SearchForecast:
-    """Forecast a search on that many slots. `fused` trains the seeds of a config as one program."""
+def forecast_search(
+    plan: SearchPlan, rates: Rates, slots: int, *, fused: bool, difference_seeds: Sequence[int] = ()
+) -> SearchForecast:
+    """Forecast a search on that many slots. `fused` trains the seeds of a config as one program. `difference_seeds` are
+    the seeds for which each of the winner's differences will be trained, while it is not known."""
     trainings = _Trainings(plan, rates, fused)
     budget_left = max(0.0, plan.budget_s - plan.spent_s)
     searched = trainings.of_search(budget_left)
     rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
     proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds], protocol="A")
+    differences = trainings.of_seeds(difference_seeds, protocol="A")
     return SearchForecast(
         samples=plan.search.samples,
         recorded=len(plan.finished),
@@ -58,7 +64,8 @@ def forecast_search(plan: SearchPlan, rates: Rates, slots: int, *, fused: bool) 
         forecast_s=round(makespan(searched, slots), 1),
         race_s=round(sum(makespan(each, slots) for each in rounds), 1),
         proof_s=round(makespan(proof, slots), 1),
-        slot_s=round(sum(map(sum, [searched, *rounds, proof])), 1),
+        differences_s=round(makespan(differences, slots), 1),
+        slot_s=round(sum(map(sum, [searched, *rounds, proof, differences])), 1),
     )
 
 

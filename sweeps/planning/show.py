@@ -68,6 +68,7 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             console.print(
                 f"search: the race of its best takes at most {duration(search.race_s)}, the winner's proof "
                 f"{duration(search.proof_s)}"
+                + (f", undoing its changes {duration(search.differences_s)}" if search.differences_s else "")
             )
         if search.outside:
             console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
