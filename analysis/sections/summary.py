@@ -105,6 +105,9 @@ def _batch_norm(data: ReportData) -> list[Text]:
             f"after the last epoch by {abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, "
             f"which is {certainty}."
         )
+        if effect.crossed:
+            low, high = effect.crossed
+            text.append(f"Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}.")
     comparison = next((each for each in data.envelopes if each.pair), None)
     if comparison and (errors := errors_by_rate(comparison.tables, data.trainings)):
         details = loss_envelope.TITLE
@@ -155,12 +158,14 @@ def _smoothness(data: ReportData) -> list[Text]:
                 f"With {arm.optimizer} ({seed_count(len(plain[0].probes))}), the loss varies by "
                 f"{before.loss_range:.2g} without batch norm and {after.loss_range:.2g} with it, the gradient by "
                 f"{before.predictiveness_range:.2g} and {after.predictiveness_range:.2g}; the largest beta-smoothness "
-                f"is {before.largest_beta:.3g} and {after.largest_beta:.3g}."
+                f"is {before.largest_beta:.3g} and {after.largest_beta:.3g}, that of the longest step "
+                f"{before.longest_beta:.3g} and {after.longest_beta:.3g}."
             )
     if not compared:
         return []
     text = (
-        f"Along the gradient, less is smoother (Santurkar et al. 2018). {' '.join(compared)}"
+        "We measured how much the loss and its gradient vary along the gradient, as Santurkar et al. 2018 do: less is "
+        f"smoother. {' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )  # fmt: skip
     return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
@@ -216,9 +221,30 @@ def _proven(proof: Proof) -> str:
         p = "" if paired.p is None else f" (p {p_text(paired.p)})"
         seeds = seed_count(len(paired.values))
         difference = f" The difference, paired over {seeds}, is {as_text(paired.values, '+.4f')}{p}."
+        if winner.config.epochs != reference.config.epochs:
+            difference += " The two were trained for different numbers of epochs."
     return (
         f"The winner has {_described(winner)}. The configuration that it is compared with has "
-        f"{_described(reference)}.{difference}"
+        f"{_described(reference)}.{difference}{_helping(proof)}"
+    )
+
+
+def _helping(proof: Proof) -> str:
+    """Which of the winner's differences help, in a sentence; empty where that is not known."""
+    found = proof.differences
+    if found is None or found.earlier or not found.effects:
+        return ""
+    helping = [
+        f"{effect.name.removeprefix('without ')} ({effect.mean:+.4f})"
+        for effect in found.effects
+        if effect.verdict is Verdict.HIGHER
+    ]
+    counts = sorted({len(effect.differences) for effect in found.effects})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return (
+        f" Of its {len(found.effects)} differences, taken back alone over {seeds} seeds, {len(helping)} help"
+        + (f": {'; '.join(helping)}" if helping else "")
+        + "."
     )
 
 
