@@ -51,6 +51,9 @@ from trainable.measures import EXPORTED_FILES, RUNGS
 ORPHANS = "without-sweep"
 """Name and id of the sweep that an export gives to trials without one."""
 
+IMAGES_FOLDER = "images"
+"""Folder of a run's artifacts in which MLflow keeps logged pictures."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow server or store. Default: as for a sweep.")]
 Experiment = Annotated[str | None, typer.Option(help="MLflow experiment. Default: as for a sweep on cifar10.")]
@@ -233,14 +236,15 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         client.log_batch(run_id, metrics=metrics)
         if artifacts.is_dir():
             client.log_artifacts(run_id, str(artifacts))
-        _draw_kernels(client, run_id, trial, files)
+        if not (artifacts / IMAGES_FOLDER).is_dir():
+            _draw_kernels(client, run_id, trial, files)
         client.set_terminated(run_id, trial.status)
     return True
 
 
 def _draw_kernels(client: MlflowClient, run_id: str, trial: TrialRecord, files: Iterable[Path]) -> None:
-    """The pictures that the UI shows of a trial's kernels, where the files have them: those that a sweep logs are not
-    exported. Files of another form are named: they may come from anybody."""
+    """The pictures that the UI shows of a trial's kernels, where the files have them: those that a sweep logs are
+    exported only with its models. Files of another form are named: they may come from anybody."""
     for file in files:
         if file.name in SPLIT:
             try:

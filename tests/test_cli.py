@@ -140,7 +140,10 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial 1.5 must be a fraction below 1 or a whole number"),
         (["--gpus-per-trial", "1"], "without GPUs (--gpus-per-trial 0) the sweep takes about"),
-        (["--studies", "search", "--gpus-per-trial", "1", "--budget", "10", "--prices", "gpu=0.5"], "has no GPU"),
+        (
+            ["--studies", "search", "--gpus-per-trial", "1", "--budget", "10", "--prices", "gpu=0.5"],
+            "the largest node has 0",
+        ),
         (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
         (["--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
         (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),

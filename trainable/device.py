@@ -46,7 +46,7 @@ def _keep_freed_memory() -> None:
     back to the system and gets them again page by page, which takes up to a fifth of a step (`man 3 mallopt`)."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        # the first of them that is set fixes both: kept pieces are small where the second one is then refused
+        # in this order: once either is set, glibc adapts neither to the program any more
         if mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, OLD_MMAP_THRESHOLD):
             mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
