@@ -58,6 +58,17 @@ def report(*numbers: int) -> TrialReport:
     return TrialReport(epochs=tuple(map(epoch, numbers)), done=2 in numbers)
 
 
+def record_trial(recorder: Recorder, folder: Path, reported: TrialReport) -> TrialStorage:
+    """Record a trial from its start to its end, with weights in the storage that is returned."""
+    trial = spec(folder, "baseline")
+    storage = TrialStorage(str(folder), trial.key, (0, 1))
+    storage.write(WEIGHTS, b"weights")
+    recorder.trial_started("1", trial)
+    recorder.trial_reported("1", reported)
+    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    return storage
+
+
 @pytest.mark.parametrize("processes", [0, 2])
 def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Server, tmp_path: Path) -> None:
     recorder = start_recorder(server.uri, processes)
@@ -115,12 +126,7 @@ def test_the_reason_of_a_refusal_outlives_a_later_outage(tmp_path: Path, monkeyp
 def test_the_end_of_a_sweep_leaves_what_another_trains_of_the_same_key(tmp_path: Path) -> None:
     """What this sweep has recorded, another may train again for its predictions."""
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    trial = spec(tmp_path, "baseline")
-    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
-    storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", report(1, 2))
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    storage = record_trial(recorder, tmp_path, report(1, 2))
     assert recorder.flush()
     assert storage.read(WEIGHTS) is None
     storage.write(WEIGHTS, b"another sweep's")
@@ -269,12 +275,7 @@ def test_a_trial_whose_weights_are_elsewhere_is_not_complete(tmp_path: Path) -> 
 
 def test_a_trial_with_a_hole_in_its_record_is_not_complete(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    trial = spec(tmp_path, "baseline")
-    storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
-    storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", report(2))
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    storage = record_trial(recorder, tmp_path, report(2))
     assert not recorder.finish("FINISHED")
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
     assert not recorded.complete

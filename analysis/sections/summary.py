@@ -7,8 +7,8 @@ import numpy as np
 
 from analysis.agreement import agreements
 from analysis.claims import BATCH_NORM
-from analysis.effects import ALPHA, Verdict, p_text
-from analysis.envelope import difference, range_text, ranges
+from analysis.effects import ALPHA, Effect, Verdict, p_text
+from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
 from analysis.intervals import as_text, half_width, seed_count
 from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Section, Text
@@ -69,8 +69,7 @@ def _changes(data: ReportData) -> list[Text]:
         [effect.name for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
-    counts = sorted({len(effect.differences) for effect in tested if effect.verdict is Verdict.UNDECIDED})
-    seeds = " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
+    seeds = _seeds([effect for effect in tested if effect.verdict is Verdict.UNDECIDED])
     text = (
         f"Of {len(tested)} changes to the network or its training, {_counted(raised)} raise{_s(raised)} the error "
         f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction "
@@ -79,6 +78,12 @@ def _changes(data: ReportData) -> list[Text]:
         + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
+
+
+def _seeds(effects: Sequence[Effect]) -> str:
+    """The smallest and the largest number of seeds, as `3 to 5`; once where they are the same."""
+    counts = sorted(len(effect.differences) for effect in effects)
+    return " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
 
 
 def _counted(names: list[str]) -> str:
@@ -108,15 +113,20 @@ def _batch_norm(data: ReportData) -> list[Text]:
         if effect.crossed:
             low, high = effect.crossed
             text.append(f"Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}.")
-    comparison = next((each for each in data.envelopes if each.pair), None)
+    comparison = _envelope(data)
     if comparison and (errors := errors_by_rate(comparison.tables, data.trainings)):
         details = loss_envelope.TITLE
         text.append(best_rates_text(errors, comparison.error, data.margin))
     return [Text(" ".join(text), details, lead="Batch norm")] if text else []
 
 
+def _envelope(data: ReportData) -> EnvelopeComparison | None:
+    """The first envelope that compares a network without and with batch norm."""
+    return next((each for each in data.envelopes if each.pair), None)
+
+
 def _learning_rate(data: ReportData) -> list[Text]:
-    comparison = next((each for each in data.envelopes if each.pair), None)
+    comparison = _envelope(data)
     if comparison is None or comparison.pair is None:
         return []
     pair = comparison.pair
@@ -239,12 +249,9 @@ def _helping(proof: Proof) -> str:
         for effect in found.effects
         if effect.verdict is Verdict.HIGHER
     ]
-    counts = sorted({len(effect.differences) for effect in found.effects})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
-        f" Of its {len(found.effects)} differences, taken back alone over {seeds} seeds, {len(helping)} help"
-        + (f": {'; '.join(helping)}" if helping else "")
-        + "."
+        f" Of its {len(found.effects)} differences, taken back alone over {_seeds(found.effects)} seeds, "
+        f"{len(helping)} help" + (f": {'; '.join(helping)}" if helping else "") + "."
     )
 
 
