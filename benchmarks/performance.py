@@ -94,7 +94,8 @@ def _trial(figures: Figures) -> list[str]:
         "|---|---|",
         parts,
         f"| **the epoch as it runs** | {_spread(figures['epoch_s'], 2)} |",
-        f"| writing one checkpoint (at most every 2 s, and for 2% of the time) | {figures['checkpoint_s']:.3f} |",
+        "| writing one checkpoint (at most one in 2 s, and at most 2% of a training's time) "
+        f"| {figures['checkpoint_s']:.3f} |",
         f"| serialising one report (at most one a second) | {figures['report_s']:.4f} |",
         f"| floor: {figures['flops'] / 1e12:.2f} TFLOP at {figures['matmul_flops_a_second'] / 1e9:.0f} GFLOP/s of a "
         f"matrix product | {floor['arithmetic']:.2f} |",

@@ -148,9 +148,9 @@ def page(tallies: dict[str, Tally], end: State, total: int, calm: Soak, wild: So
         TERMS,
         "",
         f"{total} trainings of one epoch of a tiny network on digits, on two Ray nodes of one machine, with "
-        f"{sum(tally.tries for tally in tallies.values())} faults at random. The same command was run {wild.starts} "
-        "time(s), again after each end of the driver, until it ended well. Every other driver recorded in a process "
-        "of its own, as on a large cluster.",
+        f"{sum(tally.tries for tally in tallies.values())} faults at random. Whenever the command ended, it was run "
+        f"again, {wild.starts} time(s) in all, until everything was trained. In every second run the recorder was a "
+        "process of its own, as on a large cluster.",
         "",
         f"Of {total} trainings {len(end.complete)} were recorded at the end; {end.doubled} are there twice and "
         f"{end.wrong} have other numbers than in a sweep that nothing disturbed.",
@@ -158,14 +158,17 @@ def page(tallies: dict[str, Tally], end: State, total: int, calm: Soak, wild: So
         f"Of its {wild.starts} runs {killed} ended because a fault killed the driver, {others} for another reason, and "
         "the last one because all was done.",
         "",
-        "Went on: more was recorded after the fault, before the next one came, or all was recorded already. Lost: "
-        "trainings that were recorded before the fault and are missing when the next one comes. Doubled: trainings "
-        "that are recorded twice. Wrong: trainings with other numbers than in a sweep that nothing disturbed. What is "
-        "found lost, doubled or wrong counts for the fault before it. Fails in less than: with a confidence of 95%, "
-        "the share of such faults that lose, double or spoil a training, where none of those tried did.",
+        "The columns say what was found between one fault and the next one:",
         "",
-        "The head node was never killed. A training here is over within a second; that one goes on in its middle is "
-        "tested elsewhere (`python -m pytest -m reliability`).",
+        "- *went on*: more was recorded, or everything was recorded already.",
+        "- *lost*: trainings that were recorded before the fault and are missing now.",
+        "- *doubled*: trainings that are recorded twice.",
+        "- *wrong*: trainings with other numbers than in a sweep that nothing disturbed.",
+        "- *fails in less than*: the upper limit, with a confidence of 95%, of the share of such faults that lose, "
+        "double or spoil a training. It is given where none of those tried did.",
+        "",
+        "The head node was never killed. A training here is over within a second: that a longer one goes on from its "
+        "checkpoint is tested elsewhere (`python -m pytest -m reliability`).",
         "",
         "| fault | tries | went on | lost | doubled | wrong | fails in less than |",
         "|---|---|---|---|---|---|---|",
@@ -177,7 +180,7 @@ def page(tallies: dict[str, Tally], end: State, total: int, calm: Soak, wild: So
     lines += [
         f"| at the end, of {total} trainings | | | {missing} | {end.doubled} | {end.wrong} | |",
         "",
-        "What the driver and the storage took, the most in each fifth of the time. In the disturbed sweep each new "
+        "The most that the driver and the storage took in each fifth of the time. In the disturbed sweep each new "
         "driver reads what those before it recorded.",
         "",
         "| sweep | fifth | open files | memory, MiB | storage, MiB |",
