@@ -80,7 +80,8 @@ def test_the_forecast_of_a_search_counts_whole_trials() -> None:
     assert one.proof_s == pytest.approx(10 * proven, abs=0.1)
     race = plan.search.race
     assert one.race_s == pytest.approx(race.candidates * race.seeds * trial, abs=0.1)
-    assert (many.forecast_s, many.proof_s) == (pytest.approx(trial / 2, abs=0.1), pytest.approx(proven, abs=0.1))
+    assert many.forecast_s == pytest.approx(trial, abs=0.1), "one of them runs to its end"
+    assert many.proof_s == pytest.approx(proven, abs=0.1)
     assert many.race_s == pytest.approx((1 + race.seeds - race.first_test) * trial, abs=0.1), "round after round"
     assert fused.proof_s == pytest.approx(rates.training_s(plan.search.base.change(protocol="A"), 10), abs=0.1)
     assert one.slot_s == many.slot_s

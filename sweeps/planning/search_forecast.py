@@ -52,6 +52,7 @@ def forecast_search(
     trainings = _Trainings(plan, rates, fused)
     budget_left = max(0.0, plan.budget_s - plan.spent_s)
     searched = trainings.of_search(budget_left)
+    to_the_end = trainings.of_seeds([1]) if searched else []
     rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
     proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds], protocol="A")
     differences = trainings.of_seeds(difference_seeds, protocol="A")
@@ -61,7 +62,7 @@ def forecast_search(
         to_run=plan.to_run,
         outside=plan.outside,
         budget_left_s=None if isinf(budget_left) else round(budget_left / slots, 1),
-        forecast_s=round(makespan(searched, slots), 1),
+        forecast_s=round(max(makespan(searched, slots), makespan(to_the_end, slots)), 1),
         race_s=round(sum(makespan(each, slots) for each in rounds), 1),
         proof_s=round(makespan(proof, slots), 1),
         differences_s=round(makespan(differences, slots), 1),
@@ -76,8 +77,8 @@ class _Trainings:
         self._plan, self._rates, self._fused = plan, rates, fused
 
     def of_search(self, budget_left: float) -> list[float]:
-        """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole. A trial that has begun before the
-        budget is spent goes on."""
+        """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole, in the mean. A trial that has begun
+        before the budget is spent goes on."""
         each = ASHA_SHARE * self._training_s(1)
         return [each] * ceil(min(budget_left / each, self._plan.to_run))
 
