@@ -113,7 +113,7 @@ def drawn_layers(tables: Iterable[ResolvedTable]) -> set[str]:
         row.key
         for table in tables
         for row in table.rows
-        if row.config.ablation in ({}, BATCH_NORM) or table.measure == PREDICTED_CLASSES.name
+        if row.config.ablation in ({}, BATCH_NORM) or table.measure == PREDICTED_CLASSES
     }
 
 

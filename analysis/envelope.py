@@ -175,7 +175,7 @@ def compare_envelopes(
 ) -> list[EnvelopeComparison]:
     """The recorded envelopes. Two networks stand together where they differ in batch norm alone."""
     pairs: dict[str, dict[str, list[tuple[Envelope, ResolvedTable]]]] = {}
-    for table in sorted((t for t in tables if t.measure == LOSSES.name), key=lambda t: t.slug.endswith(NORMED)):
+    for table in sorted((t for t in tables if t.measure == LOSSES), key=lambda t: t.slug.endswith(NORMED)):
         if band := table_envelope(source, table, trainings):
             by_setting = pairs.setdefault(table.slug.removesuffix(NORMED), {})
             by_setting.setdefault(setting(table.rows[0].config), []).append((band, table))

@@ -42,7 +42,7 @@ def select_arrays(sweeps: Iterable[SweepRecord], trials: Iterable[TrialRecord]) 
     for trial in sorted(trials, key=lambda trial: trial.seeds):
         if trial.complete and trial.key in kept and (trial.has(TRACES) or trial.has(LAYERS)):
             lowest.setdefault(trial.key, trial.run_id)
-    measured = {row.key for table in tables if TRACES in table.measurement.files for row in table.rows}
+    measured = {row.key for table in tables if TRACES in table.measure.files for row in table.rows}
     return Selection(frozenset(measured), frozenset(lowest.values()))
 
 

@@ -139,7 +139,7 @@ def proofs(
         compared, winner = table.rows[:2]
         if {compared.key, winner.key} <= trainings.keys():
             ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
-            searched = [each for each in tables if each.measure == DIFFERENCES.name and each.study == table.study]
+            searched = [each for each in tables if each.measure == DIFFERENCES and each.study == table.study]
             taken_back = next((each for each in searched if each.reference in trainings), None)
             differences = _differences(taken_back, winner.key, trainings, margin, right) if taken_back else None
             found.append(Proof(table, compared=theirs, winner=ours, differences=differences))
@@ -165,7 +165,7 @@ def _differences(
 def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:
     """The tables that hold a winner beside the config that it is compared with. Before a search has a winner, its table
     holds that config alone."""
-    return [table for table in tables if table.measure == PREDICTED_CLASSES.name and len(table.rows) > 1]
+    return [table for table in tables if table.measure == PREDICTED_CLASSES and len(table.rows) > 1]
 
 
 def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) -> list[McNemar]:

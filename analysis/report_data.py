@@ -70,7 +70,7 @@ class ReportData:
     @cached_property
     def reproduced(self) -> list[ReproducedTable]:
         """The tables with their errors, without those whose measure says that they are not shown."""
-        return reproduce([table for table in self.tables if table.measurement.errors_shown], self.trainings, self.right)
+        return reproduce([table for table in self.tables if table.measure.errors_shown], self.trainings, self.right)
 
     @cached_property
     def effects(self) -> list[Effect]:

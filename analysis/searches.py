@@ -159,11 +159,11 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     for search in definitions:
         found = search_trials(search, trials)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].trials):
-            of_it = [trial for trial in trials if of_study(search, trial)]
+            of_it = {trial.run_id for trial in trials if of_study(search, trial)}
             chosen[search.study] = RecordedSearch(
                 search,
                 found.own,
-                left_out=sum(trial not in (*found.own, *found.raced) for trial in of_it),
+                left_out=len(of_it - {trial.run_id for trial in (*found.own, *found.raced)}),
                 borrowed=found.borrowed,
                 raced=found.raced,
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),

@@ -99,7 +99,7 @@ def smoothness_arms(
     """
     arms = []
     for table in tables:
-        if table.measure != PROBE.name:
+        if table.measure != PROBE:
             continue
         networks: dict[str, list[ProbedNetwork]] = {}
         steps: dict[str, np.ndarray] = {}

@@ -14,8 +14,8 @@ from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 
 NUMBERS = (
-    "row", "seed", "train error", "epoch", "last epoch", "held-out error", "epoch", "last epoch",
-    "reported train error", "reported test error",
+    "row", "seed", "train error", "train epoch", "last train error", "held-out error", "held-out epoch",
+    "last held-out error", "reported train error", "reported test error",
 )  # fmt: skip
 CHANCE = 0.89
 """A training whose error never came below this stayed at chance. One answer for all of ten classes errs about so often:

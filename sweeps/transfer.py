@@ -85,7 +85,7 @@ def export(
         raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     selection = select_arrays(recorded, trials)
-    drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS.name for row in table.rows}
+    drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS for row in table.rows}
     with named_failures(uri):
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)

@@ -56,6 +56,7 @@ def test_key_is_stable_across_versions_of_the_code(change: dict, key: str) -> No
         ({"epochs": 0}, "epochs"),
         ({"lr": float("nan")}, "lr"),
         ({"channels": (16,)}, "channels"),
+        ({"channels": (True, 8)}, "channels"),
         ({"chanels": (16, 32)}, "chanels"),
         ({"bn_momentum": 0.2}, "batch_norm is true"),
         ({"loss": "hinge", "label_smoothing": 0.1}, "loss is cross_entropy"),

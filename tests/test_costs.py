@@ -92,7 +92,7 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     home, uri = tmp_path / "exported", f"sqlite:///{tmp_path}/mlflow.db"
     client, experiment_id = ensure_experiment(uri, "there")
     recorder = Recorder(client, experiment_id, name="s", tags=TAGS, params=SLOTS, tables=[table("digits")])
-    recorder.act(lambda client, run_id: [client.log_text(run_id, t, f"origin/{n}") for n, t in ORIGIN.items()])
+    recorder.act(lambda client: [client.log_text(recorder.run_id, t, f"origin/{n}") for n, t in ORIGIN.items()])
     config = Config(data="digits", epochs=2)
     spec = trial_spec(config, tmp_path / "storage", "abc", name="t", tags={"study": "tables"})
     recorder.trial_started("t", spec)

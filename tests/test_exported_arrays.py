@@ -13,6 +13,7 @@ from analysis.recorded import TrialRecord
 from analysis.replicates import replicates
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from trainable.config import Config
+from trainable.measures import LOSSES
 from trainable.storage import TRACES
 from trainable.study import ResolvedRow
 
@@ -33,7 +34,7 @@ def traced(name: str, config: Config, seed: int) -> TrialRecord:
 def test_losses_go_where_a_table_measures_them_and_layers_with_one_seed() -> None:
     slow = Config(lr=1e-4)
     rows = (ResolvedRow(name="1e-4", key=slow.key("abc"), config=slow),)
-    envelope = table().model_copy(update={"number": "9", "slug": "envelope", "measure": "losses", "rows": rows})
+    envelope = table().model_copy(update={"number": "9", "slug": "envelope", "measure": LOSSES, "rows": rows})
     trials = [traced("baseline", Config(), 2), traced("baseline", Config(), 1), traced("slow", slow, 0)]
     trials += [traced("hinge", Config(loss="hinge"), 0), traced("norm", Config(batch_norm=True), 0)]
     unfinished = replace(traced("baseline", Config(), 0), status="KILLED")

@@ -55,7 +55,7 @@ def test_a_record_that_is_full_takes_the_rest_later(disk: Path, monkeypatch: pyt
     client, experiment_id = ensure_experiment(f"sqlite:///{disk}/mlflow.db", "e")
     recorder = Recorder(client, experiment_id, name="sweep", tags={}, params={})
     other = fill(disk, leave=0)
-    recorder.act(lambda client, run: [client.set_tag(run, f"tag-{index}", "x" * 4000) for index in range(40)])
+    recorder.act(lambda client: [client.set_tag(recorder.run_id, f"tag-{index}", "x" * 4000) for index in range(40)])
     assert not recorder.flush(patience_s=0.5)
     assert "full" in recorder.problem or "disk I/O" in recorder.problem
     other.unlink()

@@ -21,7 +21,7 @@ from tests.test_training import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
 from trainable.landscape import Evaluator, directions, moved
-from trainable.measures import STEP_SIZES
+from trainable.measures import LOSS_SURFACE, STEP_SIZES
 from trainable.model import build
 from trainable.probes import probe
 from trainable.storage import SURFACE, TRACES, WEIGHTS
@@ -203,7 +203,7 @@ def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
     from sweeps.planning.surface_plan import plan_surfaces
 
     config = Config(data="digits")
-    own = table("digits").model_copy(update={"measure": "surface"})
+    own = table("digits").model_copy(update={"measure": LOSS_SURFACE})
     names = ("no weights", "first", "second")
     trials = [trial(name, {0: [0.3]}, config, tags=TAGS | {"files": WEIGHTS * (name != names[0])}) for name in names]
     assert [surface.trial.name for surface in plan_surfaces([own], trials)] == ["first"]

@@ -9,11 +9,13 @@ from sweeps.running.specs import TrialContext
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
+from trainable.measures import ERRORS, LOSSES, PREDICTED_CLASSES, PROBE, Measure
 from trainable.study import Row, Study, Table
 
 
 def plan(*studies: Study, **changes: object) -> TablePlan:
-    arguments = {"base": {}, "fingerprint": "f", "seeds": 1, "recorded": {}, "rates": Rates("cpu")} | changes
+    """Of trials on a GPU, unless other rates are given."""
+    arguments = {"base": {}, "fingerprint": "f", "seeds": 1, "recorded": {}, "rates": Rates("cuda")} | changes
     return plan_tables(list(studies), **arguments)  # type: ignore[arg-type]
 
 
@@ -21,9 +23,9 @@ def trials_of(made: TablePlan) -> int:
     return sum(len(config.trial_seeds) for config in made.to_run)
 
 
-def errors_of(seeds: dict[str, set[int]]) -> dict[str, dict[str, set[int]]]:
+def errors_of(seeds: dict[str, set[int]]) -> dict[Measure, dict[str, set[int]]]:
     """A record with nothing but the errors of these."""
-    return {"": seeds}
+    return {ERRORS: seeds}
 
 
 def test_the_reports_tables_are_24_rows_of_18_configs() -> None:
@@ -50,7 +52,7 @@ def test_trial_names_are_unique_and_order_is_longest_first() -> None:
 
 
 def test_the_first_seeds_of_all_rows_of_the_same_length_train_before_the_second_ones() -> None:
-    made = plan(TABLES, only=["2", "3"], seeds=2, fused=False)
+    made = plan(TABLES, only=["2", "3"], seeds=2, rates=Rates("cpu"))
     specs = TrialContext("f", None, "nowhere").specs(made)
     assert [(spec.name, spec.seeds) for spec in specs] == [
         ("size-bigger", (0,)), ("size-bigger", (1,)), ("baseline", (0,)), ("loss-hinge", (0,)), ("baseline", (1,)),
@@ -71,7 +73,8 @@ def test_the_record_is_not_run_again_and_seeds_extend() -> None:
 
 def test_seeds_that_gain_nothing_from_each_other_fill_more_slots() -> None:
     arguments = {"seeds": 3, "recorded": errors_of({plan(TABLES).configs[0].key: {0}}), "only": ["2"]}
-    together, apart = (plan(TABLES, fused=fused, **arguments) for fused in (True, False))
+    timings = tuple(Timing(Config(), device, seed_epoch_s=1.0) for device in ("cuda", "cpu"))
+    together, apart = (plan(TABLES, rates=Rates(each.device, timings), **arguments) for each in timings)
     assert (trials_of(together), trials_of(apart)) == (3, 8)
     assert together.configs[0].trial_seeds == [(1, 2)]
     assert apart.configs[0].trial_seeds == [(1,), (2,)]
@@ -90,11 +93,11 @@ def test_the_batch_norm_study_shares_its_trainings() -> None:
 def test_a_table_runs_what_was_recorded_without_what_it_measures() -> None:
     keys = [config.key for config in plan(SMOOTHNESS).configs]
     errors = {key: {0} for key in keys}
-    assert len(plan(SMOOTHNESS, recorded={"": errors, "losses": errors}).to_run) == 4
+    assert len(plan(SMOOTHNESS, recorded={ERRORS: errors, LOSSES: errors}).to_run) == 4
     first, *others = keys
-    assert {config.key for config in plan(SMOOTHNESS, recorded={"probe": {first: {0}}}).to_run} == set(others)
-    assert plan(SMOOTHNESS, recorded={"probe": errors}).to_run == []
-    both = plan(SMOOTHNESS, ENVELOPE, recorded={"": errors, "probe": errors})
+    assert {config.key for config in plan(SMOOTHNESS, recorded={PROBE: {first: {0}}}).to_run} == set(others)
+    assert plan(SMOOTHNESS, recorded={PROBE: errors}).to_run == []
+    both = plan(SMOOTHNESS, ENVELOPE, recorded={ERRORS: errors, PROBE: errors})
     shared = next(config for config in both.configs if config.name == "baseline")
     assert shared.seeds == (0,), "the envelope needs the losses of every step too"
 
@@ -106,13 +109,13 @@ def test_a_seed_is_trained_again_for_the_tables_that_ask_for_it_alone() -> None:
     )
     key = Config().key("f")
     made = plan(TABLES, Study(name="p", title="p", tables=(proof,)), seeds=5, only=["3", "16"],
-                recorded={"": {key: {0, 1, 2, 3}}, "predictions": {key: {0}}})  # fmt: skip
+                recorded={ERRORS: {key: {0, 1, 2, 3}}, PREDICTED_CLASSES: {key: {0}}})  # fmt: skip
     assert next(config.seeds for config in made.configs if config.key == key) == (1, 2, 4)
 
 
 def test_a_trials_forecast_does_not_depend_on_how_many_seeds_are_left() -> None:
     keys = [config.key for config in plan(TABLES, only=["3"]).configs]
-    made = plan(TABLES, only=["3"], seeds=5, recorded=errors_of({keys[0]: {0, 1, 2}}), fused=False)
+    made = plan(TABLES, only=["3"], seeds=5, recorded=errors_of({keys[0]: {0, 1, 2}}), rates=Rates("cpu"))
     assert len({config.trial_s for config in made.configs}) == 1
 
 
@@ -121,7 +124,8 @@ def test_a_proof_trains_again_what_was_recorded_without_its_predictions() -> Non
     table = Table(number="16", slug="proof", title="x", varies="x", rows=rows, measure="predictions", seeds=3)
     study = Study(name="proof", title="x", tables=(table,))
     reference, winner = (config.key for config in plan(study).configs)
-    recorded = {"": {reference: {0, 1, 2}, winner: {0, 1, 2}}, "predictions": {reference: {0, 1, 2}, winner: {1}}}
+    both = {reference: {0, 1, 2}, winner: {0, 1, 2}}
+    recorded = {ERRORS: both, PREDICTED_CLASSES: both | {winner: {1}}}
     (again,) = plan(study, TABLES, recorded=recorded, only=["16", "7"]).to_run
     assert (again.key, again.seeds, again.predictions) == (winner, (0, 2), True)
     assert not any(config.predictions for config in plan(TABLES).configs)
@@ -157,7 +161,7 @@ def test_rows_that_are_compared_step_by_step_have_as_many_steps(measure: str) ->
     table = Table(number="90", slug="batch", title="Batch size", varies="batch", rows=rows, measure=measure)
     with pytest.raises(UsageError, match="table 90, row large: batch_size, epochs and protocol must be those of row"):
         plan(Study(name="batch", title="Batch size", tables=(table,)))
-    assert plan(Study(name="batch", title="Batch size", tables=(table.model_copy(update={"measure": ""}),)))
+    assert plan(Study(name="batch", title="Batch size", tables=(table.model_copy(update={"measure": ERRORS}),)))
 
 
 def test_reported_figures_are_the_printed_ones() -> None:

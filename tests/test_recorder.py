@@ -99,8 +99,8 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
 
 def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    recorder.act(lambda client, run_id: client.log_metric(run_id, "bad*name", 1.0))
-    recorder.act(lambda client, run_id: client.log_metric(run_id, "good", 1.0))
+    recorder.act(lambda client: client.log_metric(recorder.run_id, "bad*name", 1.0))
+    recorder.act(lambda client: client.log_metric(recorder.run_id, "good", 1.0))
     assert not recorder.finish("FINISHED")
     assert recorder.refused == 1
     run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(recorder.run_id)
@@ -117,7 +117,7 @@ def test_the_reason_of_a_refusal_outlives_a_later_outage(tmp_path: Path, monkeyp
         if len(tries) == 1:
             raise ConnectionError("the server is away")
 
-    recorder.act(lambda client, run_id: client.log_metric(run_id, "bad*name", 1.0))
+    recorder.act(lambda client: client.log_metric(recorder.run_id, "bad*name", 1.0))
     recorder.act(fail_once)
     assert not recorder.finish("FINISHED")
     assert "bad*name" in recorder.problem and len(tries) == 2
@@ -163,7 +163,7 @@ def test_reports_that_pile_up_are_written_together(tmp_path: Path) -> None:
             batches.append(len(kwargs.get("metrics", ())))
 
     recorder = Recorder(Slow(uri), experiment, name="sweep", tags={}, params={})
-    recorder.act(lambda client, run_id: free.wait())
+    recorder.act(lambda client: free.wait())
     trial = spec(tmp_path, "baseline").model_copy(update={"config": Config(data="digits", epochs=5)})
     recorder.trial_started("1", trial)
     for number in range(1, 5):

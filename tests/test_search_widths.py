@@ -64,18 +64,16 @@ def test_the_forecast_of_a_search_over_networks_is_that_of_random_ones() -> None
     study = Study(name="x", title="x", search=SearchDefinition(space=space))
     wide = plan_search(study, base={}, samples=10, fingerprint="f", trials=())
     narrow = plan_search(SEARCH, base={}, samples=10, fingerprint="f", trials=())
-    wide_s, narrow_s = (forecast_search(plan, rates, 1, fused=False).forecast_s for plan in (wide, narrow))
+    wide_s, narrow_s = (forecast_search(plan, rates, 1).forecast_s for plan in (wide, narrow))
     assert 1.5 < wide_s / narrow_s < 2.5
 
 
 def test_the_forecast_of_a_search_counts_whole_trials() -> None:
-    """More slots than trials bring nothing, and a config's seeds train as one program where they are fused."""
+    """More slots than trials bring nothing, and on a GPU a config's seeds train as one program."""
     plan = plan_search(SEARCH, base={}, samples=20, fingerprint="f", trials=(), proof_seeds=10)
-    rates = Rates("cpu")
+    rates, on_gpu = Rates("cpu"), Rates("cuda")
     trial, proven = (rates.training_s(plan.search.base.change(protocol=each), 1) for each in "BA")
-    one, many, fused = (
-        forecast_search(plan, rates, slots, fused=fuse) for slots, fuse in ((1, False), (640, False), (640, True))
-    )
+    one, many = (forecast_search(plan, rates, slots) for slots in (1, 640))
     assert one.forecast_s == pytest.approx(20 * trial / 2, abs=0.1), "ASHA stops most trials on the way"
     assert one.proof_s == pytest.approx(10 * proven, abs=0.1)
     race = plan.search.race
@@ -83,5 +81,6 @@ def test_the_forecast_of_a_search_counts_whole_trials() -> None:
     assert many.forecast_s == pytest.approx(trial, abs=0.1), "one of them runs to its end"
     assert many.proof_s == pytest.approx(proven, abs=0.1)
     assert many.race_s == pytest.approx((1 + race.seeds - race.first_test) * trial, abs=0.1), "round after round"
-    assert fused.proof_s == pytest.approx(rates.training_s(plan.search.base.change(protocol="A"), 10), abs=0.1)
+    fused_s = on_gpu.training_s(plan.search.base.change(protocol="A"), 10)
+    assert forecast_search(plan, on_gpu, 640).proof_s == pytest.approx(fused_s, abs=0.1)
     assert one.slot_s == many.slot_s

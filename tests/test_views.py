@@ -21,6 +21,7 @@ from sweeps.recording.ui_state import PREFIX
 from sweeps.recording.views import present
 from tests.analysis_records import search
 from trainable.config import Config
+from trainable.measures import LOSSES, PREDICTED_CLASSES
 from trainable.search_definition import ResolvedSearch
 from trainable.search_space import Range
 from trainable.study import ResolvedRow, ResolvedTable
@@ -111,7 +112,7 @@ def test_a_view_follows_its_table_and_leaves_failed_and_repeated_trials_out(tmp_
 def test_kernels_are_those_of_trials_whose_kernels_are_recorded(tmp_path: Path) -> None:
     """An export has kernels of some of a config's trainings, and a table may have the baseline in another precision."""
     made = Experiment(tmp_path)
-    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": "predictions"})
+    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": PREDICTED_CLASSES})
     half = PLAIN.change(precision="bf16")
     sweep = made.sweep(table("4", {"yes": NORM, "no": PLAIN}), table("12", {"bf16": half}), proof)
     made.trial(sweep, "first", PLAIN, 0)
@@ -141,7 +142,7 @@ def test_the_view_of_a_search_over_widths_has_the_parameters_that_its_trials_hav
 def test_the_description_of_a_sweep_names_its_tables_beside_its_search() -> None:
     """A proof has seeds of its own, and tables may have epochs of their own."""
     short = PLAIN.change(epochs=1)
-    envelope = table("9", {"yes": NORM, "short": short}).model_copy(update={"measure": "losses"})
-    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": "predictions"})
+    envelope = table("9", {"yes": NORM, "short": short}).model_copy(update={"measure": LOSSES})
+    proof = table("16", {"reference": NORM, "winner": SGD}).model_copy(update={"measure": PREDICTED_CLASSES})
     note = started_note([envelope, proof], [search({"lr": Range(low=0.1, high=1.0)})], 3)
     assert "Tables 9 (T): 3 seeds, 1 or 20 epochs on digits; A search: 20 samples" in note

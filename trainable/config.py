@@ -97,7 +97,8 @@ class Config(BaseModel):
     def _no_truth_as_number(cls, value: Any, field: ValidationInfo) -> Any:
         """Refuse true and false where pydantic would take them for 1 and 0."""
         is_truth = cls.model_fields[field.field_name or ""].annotation is bool
-        if not is_truth and any(isinstance(part, bool) for part in (value if isinstance(value, list) else (value,))):
+        parts = value if isinstance(value, list | tuple) else (value,)
+        if not is_truth and any(isinstance(part, bool) for part in parts):
             raise ValueError(f"{value!r} should not be true or false")
         return value
 

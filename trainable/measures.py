@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
 from trainable.problem import unknown
 from trainable.storage import CORRECT, PREDICTIONS, SURFACE, TRACES, WEIGHTS
@@ -75,10 +76,13 @@ EXPORTED_FILES = tuple(dict.fromkeys(name for name, _ in _FILES if name != WEIGH
 """The files that every export of the record has: the report is drawn and computed from them."""
 
 
-def _known(name: str) -> str:
-    if name not in MEASURES:
-        raise ValueError(f"{name!r} {unknown(name, list(filter(None, MEASURES)))}")
-    return name
+def _by_name(value: object) -> Measure:
+    if isinstance(value, Measure):
+        return value
+    if not isinstance(value, str) or value not in MEASURES:
+        raise ValueError(f"{value!r} {unknown(str(value), list(filter(None, MEASURES)))}")
+    return MEASURES[value]
 
 
-MeasureName = Annotated[str, AfterValidator(_known)]
+NamedMeasure = Annotated[InstanceOf[Measure], BeforeValidator(_by_name), PlainSerializer(attrgetter("name"))]
+"""A field of a pydantic model that files give, and keep, by the measure's name."""

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen, Label, Short
-from trainable.measures import CORRECT_IMAGES, ERRORS, MEASURES, Measure, MeasureName
+from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
 from trainable.search_definition import SearchDefinition
 
 MOST_SEEDS = 1_000
@@ -52,8 +52,8 @@ class Table(Frozen):
     """Printed under the table."""
     reference: dict[str, Any] = Field(default_factory=dict)
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
-    measure: MeasureName = ""
-    """What is measured of its trainings besides their errors: a name in `trainable.measures.MEASURES`."""
+    measure: NamedMeasure = ERRORS
+    """What is measured of its trainings besides their errors."""
     seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
     """Seeds of each row. Default: as many as the sweep asks for."""
     cpu_epochs: int | None = None
@@ -132,7 +132,7 @@ class ResolvedTable(Frozen):
     note: str = ""
     reference: str = ""
     """The key of the config that the rows are compared with; empty where they are not compared."""
-    measure: MeasureName = ""
+    measure: NamedMeasure = ERRORS
 
     @property
     def heading(self) -> str:
@@ -140,11 +140,6 @@ class ResolvedTable(Frozen):
         return f"Table {self.number}. {self.title}"
 
     @property
-    def measurement(self) -> Measure:
-        """What is measured of its trainings besides their errors."""
-        return MEASURES[self.measure]
-
-    @property
     def compares_errors(self) -> bool:
         """Whether its rows are there for their errors, which a report compares with those of the reference."""
-        return self.measurement in (ERRORS, CORRECT_IMAGES)
+        return self.measure in (ERRORS, CORRECT_IMAGES)

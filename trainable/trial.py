@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
 from trainable.config import Config
+from trainable.frozen import Frozen
 
 Device = Literal["cpu", "cuda"]
 """What a process computes on, as torch names it."""
 
 
-class TrialSpec(BaseModel):
+class TrialSpec(Frozen):
     """Everything that a process on any node needs to run a trial."""
 
     key: str
@@ -34,7 +35,7 @@ class TrialSpec(BaseModel):
     together."""
     report_at: tuple[int, ...] = ()
     """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     """Tags of the trial's run in the record, besides its config."""
 
 
@@ -56,7 +57,7 @@ class Epoch:
         return sum(self.metrics[name]) / len(self.metrics[name])
 
 
-class Environment(BaseModel):
+class Environment(Frozen):
     """The device, host and versions that a trial runs with."""
 
     device: str
@@ -67,7 +68,7 @@ class Environment(BaseModel):
     torch: str
 
 
-class Usage(BaseModel):
+class Usage(Frozen):
     """What one process took for one trial."""
 
     peak_memory_mb: float
@@ -78,7 +79,7 @@ class Usage(BaseModel):
     that feeds it."""
 
 
-class TrialReport(BaseModel):
+class TrialReport(Frozen):
     """What a running trial reports: the epochs since its last report.
 
     A process reports from the first epoch on, so a resumed trial repeats the epochs before its checkpoint.

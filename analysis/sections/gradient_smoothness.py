@@ -27,7 +27,7 @@ NOT_THE_STEP = "With Adam the gradient is not the step that is taken; only the S
 def section(data: ReportData) -> Section:
     """The measurements of each table and optimizer, a subsection each."""
     made = Section(TITLE, [Text(ABOUT), Text(ABOUT_BETA)])
-    tables = [table for table in data.tables if table.measure == PROBE.name]
+    tables = [table for table in data.tables if table.measure == PROBE]
     recorded = {(arm.table.number, network.config) for arm in data.smoothness for network in arm.networks}
     made.blocks += [
         Text(f"Missing: {table.title}, {row.name}; no probed training is recorded.")

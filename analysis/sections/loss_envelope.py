@@ -23,7 +23,7 @@ CSV_HEADER = ("network", "seed", "first epoch", "last epoch", "mean height")
 def section(data: ReportData) -> Section:
     """The bands of networks that were trained alike, a subsection each, and their heights by range of epochs."""
     made = Section(TITLE, [Text(ABOUT)])
-    tables = [table for table in data.tables if table.measure == LOSSES.name]
+    tables = [table for table in data.tables if table.measure == LOSSES]
     recorded = {table.number for comparison in data.envelopes for table in comparison.tables}
     made.blocks += [
         Text(f"Missing: {table.title}; its trainings are not all recorded.")

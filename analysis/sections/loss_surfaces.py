@@ -19,7 +19,7 @@ ABOUT = (
 def section(data: ReportData) -> Section:
     """The surfaces of the networks that each table compares."""
     made = Section(TITLE, [Text(ABOUT)])
-    tables = [table for table in data.tables if table.measure == LOSS_SURFACE.name]
+    tables = [table for table in data.tables if table.measure == LOSS_SURFACE]
     for table in tables:
         recorded = {row.name: loss_surface(data.source, data.trainings.get(row.key)) for row in table.rows}
         surfaces = {name: surface for name, surface in recorded.items() if surface}

@@ -22,7 +22,7 @@ ABOUT = (
 
 def section(data: ReportData) -> Section:
     """The calibrations that are recorded, a subsection each."""
-    tables = [table for table in data.tables if table.measure == RUNGS.name]
+    tables = [table for table in data.tables if table.measure == RUNGS]
     if not tables:
         return Section(TITLE, [Text("Missing: no calibration is recorded (python sweeps/search.py --calibrate N).")])
     return Section(TITLE, [Text(ABOUT)], [_calibration(data, table) for table in tables])

@@ -26,7 +26,7 @@ def section(data: ReportData) -> Section:
         (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()
     ]
-    tables = [table for table in data.tables if table.measure != RUNGS.name]
+    tables = [table for table in data.tables if table.measure != RUNGS]
     changes = [
         (table.number, row.name, ", ".join(f"{name} {_plain(value)}" for name, value in row.config.ablation.items()))
         for table in tables for row in table.rows if not row.config.is_baseline

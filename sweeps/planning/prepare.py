@@ -112,7 +112,6 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
     and are not planned again. Once a search has a winner, its proof is among the tables."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
-    fused = allocation.trial.fuses_seeds
     search = proof = None
     race = TablePlan(tables=(), configs=())
     if options.search:
@@ -126,18 +125,17 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
             proof_seeds=options.proof_seeds,
             given_up=given_up,
         )
-        race = plan_race(search, rates, fused=fused)
+        race = plan_race(search, rates)
         proof = search_proof(options.search, options, search.winner.config if search.winner else None)
     tables = plan_tables(
         [*options.chosen_studies, *([proof] if proof else [])],
         base=options.base,
         fingerprint=prepared.data.fingerprint,
         seeds=options.seeds,
-        recorded={name: recorded_seeds(trials, measure) for name, measure in MEASURES.items()},
+        recorded={measure: recorded_seeds(trials, measure) for measure in MEASURES.values()},
         rates=rates,
         only=(*options.only, *(table.number for table in proof.tables)) if proof and options.only else options.only,
         short=device == "cpu" and not options.epochs_given,
-        fused=fused,
     )
     return SweepPlan(tables, search, race, plan_surfaces(tables.tables, trials))
 

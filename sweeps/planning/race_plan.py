@@ -9,7 +9,7 @@ from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable, Study
 
 
-def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
+def plan_race(plan: SearchPlan, rates: Rates) -> TablePlan:
     """The trainings of the present round of a search's race. Their trials are the search's, for other seeds."""
     standing, study = plan.race, plan.search.study
     rows = tuple(ResolvedRow(name=racer.name, key=racer.key, config=racer.config) for racer in standing.racers)
@@ -24,9 +24,9 @@ def plan_race(plan: SearchPlan, rates: Rates, *, fused: bool) -> TablePlan:
             seeds=standing.to_run[racer.key],
             recorded_seeds=tuple(racer.errors),
             rows=(racer.name,),
-            forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key]), fused=fused),
+            forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key])),
             tables=(table,),
-            fused=fused,
+            fused=rates.fuses_seeds,
         )
         for racer in standing.racers
         if racer.key in standing.to_run

@@ -56,6 +56,12 @@ class Rates:
     """Those of other devices are not used."""
 
     @property
+    def fuses_seeds(self) -> bool:
+        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
+        fill more slots."""
+        return self.device != "cpu"
+
+    @property
     def basis(self) -> str:
         """Where the rates come from, for the person who reads a forecast."""
         known = len(self._on_device)
@@ -63,9 +69,9 @@ class Rates:
             return f"{known} recorded trials on {self.device}"
         return "the rate of one core of a Xeon" if self.device == "cpu" else "a guess: the record has no trial on a GPU"
 
-    def training_s(self, config: Config, seeds: int, *, fused: bool = True) -> float:
-        """Slot seconds of training that many seeds to the end: as one trial, or not `fused`, each as a trial."""
-        trials = min(seeds, 1) if fused else seeds
+    def training_s(self, config: Config, seeds: int) -> float:
+        """Slot seconds of training that many seeds to the end."""
+        trials = min(seeds, 1) if self.fuses_seeds else seeds
         return trials * TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
 
     def evaluation_s(self, config: Config, images: int) -> float:

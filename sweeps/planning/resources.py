@@ -34,12 +34,6 @@ class Resources:
         """What a trial with these resources computes on."""
         return "cuda" if self.gpus else "cpu"
 
-    @property
-    def fuses_seeds(self) -> bool:
-        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
-        fill more slots."""
-        return self.device != "cpu"
-
     def slots(self, trial: "Resources") -> int:
         """How many trials with these resources run on this node at the same time."""
         pairs = ((self.cpus, trial.cpus), (self.gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))

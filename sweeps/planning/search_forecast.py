@@ -45,11 +45,11 @@ class SearchForecast(BaseModel):
 
 
 def forecast_search(
-    plan: SearchPlan, rates: Rates, slots: int, *, fused: bool, difference_seeds: Sequence[int] = ()
+    plan: SearchPlan, rates: Rates, slots: int, *, difference_seeds: Sequence[int] = ()
 ) -> SearchForecast:
-    """Forecast a search on that many slots. `fused` trains the seeds of a config as one program. `difference_seeds` are
-    the seeds for which each of the winner's differences will be trained, while it is not known."""
-    trainings = _Trainings(plan, rates, fused)
+    """Forecast a search on that many slots. `difference_seeds` are the seeds for which each of the winner's differences
+    will be trained, while it is not known."""
+    trainings = _Trainings(plan, rates)
     budget_left = max(0.0, plan.budget_s - plan.spent_s)
     searched = trainings.of_search(budget_left)
     to_the_end = trainings.of_seeds([1]) if searched else []
@@ -73,8 +73,8 @@ def forecast_search(
 class _Trainings:
     """The slot seconds of each trial."""
 
-    def __init__(self, plan: SearchPlan, rates: Rates, fused: bool) -> None:
-        self._plan, self._rates, self._fused = plan, rates, fused
+    def __init__(self, plan: SearchPlan, rates: Rates) -> None:
+        self._plan, self._rates = plan, rates
 
     def of_search(self, budget_left: float) -> list[float]:
         """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole, in the mean. A trial that has begun
@@ -84,7 +84,7 @@ class _Trainings:
 
     def of_seeds(self, seeds: Iterable[int], protocol: Protocol = "B") -> list[float]:
         """For each config the number of seeds that it is trained for."""
-        if self._fused:
+        if self._rates.fuses_seeds:
             return [self._training_s(count, protocol) for count in seeds]
         return [self._training_s(1, protocol)] * sum(seeds)
 

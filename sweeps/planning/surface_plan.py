@@ -38,7 +38,7 @@ class PlannedSurface:
 
 def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> tuple[PlannedSurface, ...]:
     """The surfaces of the tables' trainings that the record lacks, of those whose weights it has."""
-    keys = {row.key for table in tables if table.measurement.after_training for row in table.rows}
+    keys = {row.key for table in tables if table.measure.after_training for row in table.rows}
     trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
     computed = {trial.key for trial in trained if trial.has(SURFACE)}
     first = {trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)}  # the first training counts

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, config_problem
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
-from trainable.measures import DIFFERENCES, MEASURES
+from trainable.measures import DIFFERENCES, Measure
 from trainable.storage import PREDICTIONS, TRACES
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
@@ -35,17 +35,17 @@ class PlannedConfig:
     @property
     def probe_every(self) -> int | None:
         """Steps between probes along the gradient; None where no table asks for probes."""
-        return next((table.measurement.probe_every for table in self.tables if table.measurement.probe_every), None)
+        return next((table.measure.probe_every for table in self.tables if table.measure.probe_every), None)
 
     @property
     def predictions(self) -> bool:
         """Whether a table asks for what its trainings predict."""
-        return any(PREDICTIONS in table.measurement.files for table in self.tables)
+        return any(PREDICTIONS in table.measure.files for table in self.tables)
 
     @property
     def is_difference(self) -> bool:
         """Whether it only says what a difference of a search's winner is worth."""
-        return {table.measurement for table in self.tables} == {DIFFERENCES}
+        return {table.measure for table in self.tables} == {DIFFERENCES}
 
     @property
     def claims(self) -> dict[int, str]:
@@ -113,19 +113,17 @@ def plan_tables(
     base: Mapping[str, Any],
     fingerprint: str,
     seeds: int,
-    recorded: Mapping[str, Mapping[str, set[int]]],
+    recorded: Mapping[Measure, Mapping[str, set[int]]],
     rates: Rates,
     only: Iterable[str] = (),
     short: bool = False,
-    fused: bool = True,
 ) -> TablePlan:
     """Plan `seeds` seeds (0, 1, ...) of every row of the studies, or of the tables numbered in `only`. A table may ask
     for its own number of seeds.
 
-    `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps a measure's name and a key to
-    the seeds whose training the record has with what is measured; where it has only the errors, the seed runs again.
-    `short` lets tables take their `cpu_epochs`. `fused` trains a config's seeds as one program. Raises `UsageError` for
-    a row whose config is not valid.
+    `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps a measure and a key to the
+    seeds whose training the record has with what is measured; where it has only the errors, the seed runs again.
+    `short` lets tables take their `cpu_epochs`. Raises `UsageError` for a row whose config is not valid.
     """
     chosen = set(only)
     tables = tuple(
@@ -148,7 +146,7 @@ def plan_tables(
             seeds_asked = set(range(seeds_of[each.number]))
             asked |= seeds_asked
             missing |= seeds_asked - recorded.get(each.measure, {}).get(key, set())
-        time_factor = max(each.measurement.time_factor for each, _ in rows)
+        time_factor = max(each.measure.time_factor for each, _ in rows)
         configs.append(
             PlannedConfig(
                 key=key,
@@ -157,9 +155,9 @@ def plan_tables(
                 seeds=tuple(sorted(missing)),
                 recorded_seeds=tuple(sorted(asked - missing)),
                 rows=tuple(f"{table.number}/{row.name}" for table, row in rows),
-                forecast_s=rates.training_s(row.config, len(missing), fused=fused) * time_factor,
+                forecast_s=rates.training_s(row.config, len(missing)) * time_factor,
                 tables=tuple(table for table, _ in rows),
-                fused=fused,
+                fused=rates.fuses_seeds,
             )
         )
     return TablePlan(tables=tables, configs=tuple(configs))
@@ -171,10 +169,10 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
     rows: list[ResolvedRow] = []
     for row in table.rows:
         config = make_config(row.change, base, f"table {table.number}, row {row.name}")
-        if TRACES in MEASURES[table.measure].files and rows and _steps(config) != _steps(rows[0].config):
+        if TRACES in table.measure.files and rows and _steps(config) != _steps(rows[0].config):
             raise UsageError(
                 f"table {table.number}, row {row.name}: batch_size, epochs and protocol must be those of row "
-                f"{rows[0].name}: measure {table.measure} compares the rows step by step"
+                f"{rows[0].name}: measure {table.measure.name} compares the rows step by step"
             )
         if rows and config.protocol != rows[0].config.protocol:
             raise UsageError(

@@ -15,7 +15,7 @@ SEED = 0
 """The seed whose weights are the registered model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Winner:
     """The winner of a search and its proof."""
 

@@ -22,7 +22,7 @@ FOUND = 3
 """So many results are said at most."""
 LISTED = 6
 """Tables are named by their titles where there are no more than so many."""
-OF_WINNERS = (PREDICTED_CLASSES.name, DIFFERENCES.name)
+OF_WINNERS = (PREDICTED_CLASSES, DIFFERENCES)
 """Measures of the tables that prove a search's winner. They have seeds of their own."""
 REPORT_FOLDER = "report"
 """Folder of a sweep's artifacts with its report."""

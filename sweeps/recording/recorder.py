@@ -77,10 +77,9 @@ class Recorder(Observer):
     def _of(self, trial_id: str) -> Observer:
         return self._trials[zlib.crc32(trial_id.encode()) % len(self._trials)]
 
-    def act(self, write: Callable[[MlflowClient, str], object]) -> None:
-        """Run any other write: it gets the client and the sweep's run id. Trials that other processes write may not be
-        in the record yet."""
-        self._writer.put(lambda: write(self._client, self.run_id))
+    def act(self, write: Callable[[MlflowClient], object]) -> None:
+        """Run any other write: it gets the client. Trials that other processes write may not be in the record yet."""
+        self._writer.put(lambda: write(self._client))
 
     def flush(self, patience_s: float = 60.0) -> bool:
         """Wait until all that is queued is written; False once the server has been failing for `patience_s`, or where a

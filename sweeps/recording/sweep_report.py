@@ -21,7 +21,7 @@ from sweeps.recording.views import present
 logger = logging.getLogger(__name__)
 
 
-def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[MlflowClient, str], None]:
+def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[MlflowClient], None]:
     """Make the report of a record with money at these prices, the description of a sweep's run and the views of the UI.
 
     Returns what writes them there, in the form that `Recorder.act` takes. It keeps the files until it is done or given
@@ -32,7 +32,7 @@ def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[Mlflo
     write_report(data, embed=True)  # the UI opens the page alone
     note, views = sweep_note(data, record, run_id), present(record)
 
-    def write(client: MlflowClient, run_id: str) -> None:
+    def write(client: MlflowClient) -> None:
         client.log_artifacts(run_id, folder.name, REPORT_FOLDER)
         client.set_tag(run_id, NOTE, note)
         views.write(client)

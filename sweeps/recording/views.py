@@ -58,8 +58,8 @@ class Presentation:
     prefixes: frozenset[str]
     """Those of the metrics' names, each up to the last slash."""
 
-    def write(self, client: MlflowClient, _run_id: str = "") -> None:
-        """Write it, as `Recorder.act` does. Repeating it writes the same."""
+    def write(self, client: MlflowClient) -> None:
+        """Write it. Repeating it writes the same."""
         for run_id, changes in self.tags.items():
             client.log_batch(run_id, tags=[RunTag(name, value) for name, value in changes.items() if value is not None])
             for name in (name for name, value in changes.items() if value is None):
@@ -73,7 +73,7 @@ def present(record: Record) -> Presentation:
     assert record.experiment_id is not None
     sweeps, trials = record.sweeps(), record.trials()
     tables = latest_tables(sweeps, {trial.key for trial in trials if trial.complete})
-    compared = [table for table in tables if table.measure != RUNGS.name]  # a calibration's rows are random configs
+    compared = [table for table in tables if table.measure != RUNGS]  # a calibration's rows are random configs
     searches = [
         replace(found, trials=tuple(record.with_histories(found.trials, (VAL_ERROR,))))
         for found in recorded_searches(sweeps, trials)

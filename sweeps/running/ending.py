@@ -49,7 +49,7 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
         return True
     try:
         with console.status("writing the report of the last sweep"):
-            sweep_report(record, newest.run_id, options.prices)(record.client, newest.run_id)
+            sweep_report(record, newest.run_id, options.prices)(record.client)
     except Exception as error:
         say_failure(console, "no report", error)
         return False

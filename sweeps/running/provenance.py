@@ -61,7 +61,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         study_file=options.study_file,
         processes=processes_for(allocation.slots, len(os.sched_getaffinity(0))),
     )
-    recorder.act(partial(log_origin, origin=_origin()))
+    recorder.act(partial(log_origin, run_id=recorder.run_id, origin=_origin()))
     return recorder
 
 

@@ -30,7 +30,7 @@ def print_results(
     """Print the tables and the search's winner from the record as it is now, and where to look at it."""
     record = open_record(options.tracking_uri, options.experiment)
     trials = record.trials() if record else []
-    tables = [table for table in tables if table.measurement.errors_shown]
+    tables = [table for table in tables if table.measure.errors_shown]
     keys = {row.key for table in tables for row in table.rows}
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
     histories = record.with_histories(complete, CURVES) if record else []

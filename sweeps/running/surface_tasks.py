@@ -102,7 +102,7 @@ def as_task(function: Callable[..., Any], resources: Resources) -> Any:
     return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, resources=custom, max_calls=0)(function)
 
 
-def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient, _: str) -> None:
+def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / SURFACE
         file.write_bytes(content)

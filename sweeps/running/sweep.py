@@ -227,7 +227,8 @@ class _Sweep:
                 self._result.interrupted = True
             return
         self._share_tables("race", lambda plan: plan.race)
-        self._recorder.act(partial(log_tables, tables=self._replan().tables.tables))  # those of the proof are new
+        tables = self._replan().tables.tables  # those of the proof are new
+        self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
         self._share_tables("proof", lambda plan: plan.tables.without_differences)
         if self._flush_and_check():
             self._record_winner(self._replan())

@@ -5,6 +5,7 @@ All of it is one step, repeated whole where it fails, and its last write marks i
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -60,14 +61,14 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     assert searched is not None, "the race is not decided"
     compared_row, winner_row = proof.rows
     winner = Winner(
-        plan.search.winner,
-        plan.search,
-        plan.race,
-        len(plan.judged),
-        winner_row.config,
-        _test_errors(trials, winner_row.key, plan.proof_seeds),
-        compared_row.config,
-        _test_errors(trials, compared_row.key, plan.proof_seeds),
+        name=plan.search.winner,
+        search=plan.search,
+        race=plan.race,
+        tried=len(plan.judged),
+        config=winner_row.config,
+        test_errors=_test_errors(trials, winner_row.key, plan.proof_seeds),
+        compared=compared_row.config,
+        compared_errors=_test_errors(trials, compared_row.key, plan.proof_seeds),
     )
     trained = next(
         (t for t in trials if t.complete and t.key == winner_row.key and SEED in t.seeds and t.has(WEIGHTS)), None
@@ -85,16 +86,25 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
         save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
-    beaten = tuple(t for t in plan.known if t.key != searched.key and _has_won(t, plan.proven_tag))
-    champion = trained.run_id if promotion.moves else None
     former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
-    step = _Step(winner, searched, plan.proven_tag, winner_row.key, model, files, champion, former, beaten, now_ms())
-    recorder.act(step.write)
+    step = _Step(
+        winner=winner,
+        searched=searched,
+        proven_tag=plan.proven_tag,
+        key=winner_row.key,
+        model=model,
+        files=files,
+        champion=trained.run_id if promotion.moves else None,
+        former=former,
+        beaten=tuple(t for t in plan.known if t.key != searched.key and _has_won(t, plan.proven_tag)),
+        now=now_ms(),
+    )
+    recorder.act(partial(step.write, run_id=recorder.run_id))
     recorder.flush()
     return promotion.why
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Step:
     """All that is written of a winner. It writes the same when it is repeated."""
 

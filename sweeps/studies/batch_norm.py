@@ -26,7 +26,7 @@ def _envelope(number: str, slug: str, title: str, change: dict[str, Any], **more
         title=f"Learning rates of the envelope, {title}",
         varies="learning rate",
         rows=rows,
-        measure=LOSSES.name,
+        measure=LOSSES,
         **more,
     )
 
@@ -44,7 +44,7 @@ def _smoothness(number: str, slug: str, title: str, change: dict[str, Any], **mo
         title=f"Smoothness along the gradient, {title}",
         varies="batch norm",
         rows=rows,
-        measure=PROBE.name,
+        measure=PROBE,
         **more,
     )
 
@@ -72,7 +72,7 @@ SURFACE: Study = Study(
             title="Loss surfaces",
             varies="batch norm",
             rows=(Row(name="baseline"), Row(name="batch norm", change=NORM)),
-            measure=LOSS_SURFACE.name,
+            measure=LOSS_SURFACE,
         ),
     ),
 )

@@ -33,7 +33,7 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
         title=f"Calibration of the search in study {study.name}",
         varies="config",
         rows=tuple(rows),
-        measure=RUNGS.name,
+        measure=RUNGS,
     )
     return Study(name=name, title=table.title, tables=(table,))
 

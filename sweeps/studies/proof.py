@@ -39,7 +39,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         varies="config",
         rows=(*rows, Row(name=WINNER, change=_change(winner))) if winner else rows,
         reference=_change(compared),
-        measure=PREDICTED_CLASSES.name,
+        measure=PREDICTED_CLASSES,
         seeds=seeds,
     )
     made = Study(name=proof_name(study.name), title=proof.title, tables=(proof,))
@@ -52,7 +52,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         varies="taken back",
         rows=(Row(name=WINNER, change=_change(winner)), *_taken_back(winner, compared)),
         reference=_change(winner),
-        measure=DIFFERENCES.name,
+        measure=DIFFERENCES,
         seeds=difference_seeds,
     )
     return made.model_copy(update={"tables": (proof, differences)})
