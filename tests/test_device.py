@@ -1,9 +1,13 @@
 """The device of every training and surface is the one that its resources name, whatever torch sees."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,11 +15,16 @@ import ray
 import torch
 from ray.tune import PlacementGroupFactory
 from ray.tune.result import TRIAL_INFO
+from rich.console import Console
+from safetensors.numpy import load as load_arrays
 
 from sweeps.planning.resources import Resources
+from sweeps.planning.surface_plan import PlannedSurface
+from sweeps.running import surface_tasks
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import as_task, compute_line
+from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, compute_line
+from tests.analysis_records import TAGS, trial
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import Dataset
@@ -87,6 +96,24 @@ def test_work_sees_the_gpus_that_it_was_given_and_no_others(ray_with_two_gpus: N
     assert ray.get(seen.remote()) == visible
 
 
-def test_the_lines_of_a_surface_share_a_process_on_a_gpu(ray_with_two_gpus: None) -> None:
-    task = as_task(lambda _: os.getpid(), Resources(1, gpus=1))
-    assert len({ray.get(task.remote(line)) for line in range(3)}) == 1
+@pytest.mark.parametrize("resources", [Resources(1), Resources(1, gpus=1)])
+def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
+    ray_with_two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    """A process keeps the GPU that CUDA first saw, so that each task on GPUs needs a process of its own."""
+
+    def compute_lines(config: Config, weights: dict, axis: np.ndarray, lines: Sequence[int], *_: object) -> list[Line]:
+        time.sleep(0.2)  # so that both slots get some
+        return [Line(np.full(len(axis), line), np.full(len(axis), os.getpid()), np.array(1)) for line in lines]
+
+    monkeypatch.setattr(surface_tasks, "compute_lines", compute_lines)
+    record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
+    written: list[partial] = []
+    recorder = cast(Any, SimpleNamespace(act=written.append))
+    surface = PlannedSurface(trial("baseline", {0: [0.3]}, Config(), tags=TAGS))
+    context = TrialContext("f", None, str(tmp_path))
+    surface_tasks.compute_surface(surface, record, recorder, resources, context, Console(quiet=True))
+    arrays = load_arrays(written[0].args[1])
+    assert arrays["loss"][:, 0].tolist() == list(range(surface.points))
+    processes = Counter(arrays["error"][:, 0].tolist())
+    assert max(processes.values()) <= LINES_ON_A_GPU if resources.gpus else len(processes) <= 2

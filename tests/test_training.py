@@ -124,7 +124,12 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
 @pytest.mark.parametrize("where", ["__init__", "run_epoch"])
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+    ],
 )
 def test_a_training_that_does_not_fit_says_what_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
@@ -138,6 +143,28 @@ def test_a_training_that_does_not_fit_says_what_to_change(
     spec = digits_spec(Config(**SMALL, lr=0.02), tmp_path, seeds=(0, 1))
     with pytest.raises(MemoryError, match=r"out of GPU memory.*'lr': 0.02.*2 seed\(s\).*--gpus-per-trial"):
         Session(spec).advance(1.0)
+
+
+def test_a_training_that_fails_within_an_epoch_goes_on_from_the_epoch_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights and its schedule have moved on, and its epochs have not: this must not become a checkpoint."""
+    config = Config(**SMALL, epochs=3, schedule="one_cycle")
+    expected = Session(digits_spec(config, tmp_path / "whole")).advance(3600.0)
+    spec = digits_spec(config, tmp_path / "failed", report_at=(1,))
+    session = Session(spec)
+    session.advance(3600.0)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Trainer, "evaluate", full)
+        session.advance(3600.0)
+    session.save()  # as Ray Tune does after an error
+    goes_on = Session(spec)
+    epochs = [epoch for _ in range(2) for epoch in goes_on.advance(3600.0).epochs]
+    assert [epoch.metrics for epoch in epochs] == [epoch.metrics for epoch in expected.epochs]
 
 
 def test_a_node_with_other_data_than_the_sweeps_refuses_the_trial(tmp_path: Path) -> None:

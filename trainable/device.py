@@ -34,7 +34,8 @@ def prepare_torch(device: str | torch.device) -> torch.device:
             "python -c 'import torch; torch.cuda.init()' says why there; --gpus-per-trial 0 trains on CPUs"
         )
     torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
-    torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32
+    torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32, whatever the environment says
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     if device.type == "cpu":
         _keep_freed_memory()
@@ -52,11 +53,16 @@ def _keep_freed_memory() -> None:
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """A context in which networks compute in the config's precision."""
+    """A context in which networks compute in the config's precision. Raises `DeviceError` for a GPU that lacks it."""
     match config.precision:
         case "fp32":
             return torch.autocast(device.type, torch.bfloat16, enabled=False)
         case "bf16":
+            if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise DeviceError(
+                    f"{platform.node()}: {torch.cuda.get_device_name(device)} does not compute in bf16; "
+                    "--precision fp32 does without it"
+                )
             return torch.autocast(device.type, torch.bfloat16)
         case unknown:
             assert_never(unknown)

@@ -36,7 +36,8 @@ class GraphedStep:
         if not inputs[0].is_cuda:
             return self._step(*inputs)
         if self._captured is None:
-            self._captured = self._capture(inputs)
+            with torch.cuda.device(inputs[0].device):
+                self._captured = self._capture(inputs)
         graph, buffers, outputs = self._captured
         if [tensor.shape for tensor in inputs] != [buffer.shape for buffer in buffers]:
             return self._step(*inputs)
@@ -48,7 +49,7 @@ class GraphedStep:
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
         buffers = tuple(tensor.clone() for tensor in inputs)
         before = [tensor.clone() for tensor in self._state]
-        generator, stream = torch.cuda.get_rng_state(), _side_stream()
+        generator, stream = torch.cuda.get_rng_state(), _side_stream(inputs[0].device)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_RUNS):
@@ -64,7 +65,7 @@ class GraphedStep:
 
 
 @cache
-def _side_stream() -> torch.cuda.Stream:
-    """The stream of all captures in this process. Each stream that computes a product keeps a workspace for good
-    (pytorch/pytorch#99196)."""
-    return torch.cuda.Stream()
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all captures on a GPU in this process. Each stream that computes a product keeps a workspace for
+    good (pytorch/pytorch#99196)."""
+    return torch.cuda.Stream(device)

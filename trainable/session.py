@@ -44,6 +44,7 @@ class Session:
                 partial(Trainer, spec.config, data, spec.seeds, device, probe_every=spec.probe_every)
             )
         self._meter = Meter(self._trainer.device)
+        self._within_an_epoch = False
         self._reported_epochs = 0
         self._resumed_epochs = self._saved_epochs = len(self._trainer.history)
         self._save_due = time.monotonic() + CHECKPOINT_S
@@ -61,14 +62,17 @@ class Session:
         passed = [at for at in self._spec.report_at if self._reported_epochs < at <= self._resumed_epochs]
         while not trainer.done and not passed:
             with self._meter.running(), _explained(self._spec):
+                self._within_an_epoch = True
                 trainer.run_epoch()
+                self._within_an_epoch = False
             if time.monotonic() > self._save_due and not trainer.done:
                 self.save()
             if time.monotonic() - start > budget_s or len(trainer.history) in self._spec.report_at:
                 break
         end = min(passed, default=len(trainer.history))
         if done := trainer.done and end == len(trainer.history):
-            self._write_results()
+            with _explained(self._spec):
+                self._write_results()
             self.save()
         report = TrialReport(
             epochs=tuple(trainer.history[self._reported_epochs : end]),
@@ -82,8 +86,12 @@ class Session:
         return report
 
     def save(self) -> None:
-        """Write a checkpoint, unless no epoch was trained since the last one. The one before is kept, too."""
-        if self._saved_epochs == len(self._trainer.history):
+        """Write a checkpoint, unless no epoch was trained since the last one. The one before is kept, too.
+
+        After an error within an epoch nothing is written: the training stands between two epochs then, and would go on
+        to other numbers.
+        """
+        if self._within_an_epoch or self._saved_epochs == len(self._trainer.history):
             return
         start, buffer = time.monotonic(), io.BytesIO()
         torch.save(self._trainer.state_dict(), buffer)
@@ -119,6 +127,8 @@ class Session:
             cause = first_line(error)
             if is_out_of_memory(error):
                 raise MemoryError(f"out of memory while {name} was loaded; it is kept: {cause}") from error
+            if isinstance(error, torch.AcceleratorError):  # the GPU is at fault, and not the file
+                raise
             self._warnings.append(f"{name} cannot be used: {cause}; it is kept as {self._storage.set_aside(name)}")
             return None
         return trainer
@@ -135,9 +145,14 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)
 
 
-def is_out_of_gpu_memory(error: Exception) -> bool:
-    """Whether an error says that a GPU's memory ran out. cuBLAS and cuDNN say it in a status of their own."""
-    return isinstance(error, torch.OutOfMemoryError) or "STATUS_ALLOC_FAILED" in str(error)
+def is_out_of_gpu_memory(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that a GPU's memory ran out. The driver, cuBLAS and cuDNN say it in
+    texts of their own."""
+    texts = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
+    if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts):
+        return True
+    former = error.__cause__ or error.__context__
+    return former is not None and is_out_of_gpu_memory(former)
 
 
 @contextmanager

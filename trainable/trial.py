@@ -72,8 +72,8 @@ class Usage(Frozen):
     """What one process took for one trial."""
 
     peak_memory_mb: float
-    """The most MiB that it held at any time: of the GPU's memory where it trains on one, else resident, with its
-    libraries."""
+    """The most MiB that it held at any time. On a GPU this is what torch reserved of the GPU's memory; what CUDA itself
+    takes there, some hundred MiB, comes on top. On a CPU it is the resident memory, with the libraries."""
     cpu_share: float
     """Seconds of processor time by seconds of training: 1 for one core that is always busy. On a GPU this is the core
     that feeds it."""

@@ -36,7 +36,7 @@ class Meter:
 
     def usage(self) -> Usage | None:
         """What was measured so far; None where the system does not tell."""
-        peak = torch.cuda.max_memory_allocated(self._cuda) if self._cuda else _peak_resident()
+        peak = torch.cuda.max_memory_reserved(self._cuda) if self._cuda else _peak_resident()
         if peak is None or not self._wall_s:
             return None
         return Usage(peak_memory_mb=peak / MIB, cpu_share=self._cpu_s / self._wall_s)

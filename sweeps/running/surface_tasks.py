@@ -1,8 +1,8 @@
-"""Loss surfaces as Ray tasks, one for each line of the grid. Finished lines wait in the storage, so that a surface that
-was interrupted goes on."""
+"""Loss surfaces as Ray tasks, each for some lines of the grid. Finished lines wait in the storage, so that a surface
+that was interrupted goes on."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,9 @@ from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, 
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
+LINES_ON_A_GPU = 10
+"""Lines of one task on a GPU. Ray starts a process for each such task, which takes longer than a line: a process that
+was kept would stay on the GPU that it got first. Processes on CPUs are kept, so a task there has one line."""
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,36 @@ def compute_surface(
     context: TrialContext,
     console: Console,
 ) -> None:
-    """Compute a surface on Ray, on `resources` a line, and hand it to the recorder, which adds it to its trial.
+    """Compute a surface on Ray, on `resources` a task, and hand it to the recorder, which adds it to its trial.
 
-    Raises what the first line raises that fails; the lines that have not begun are cancelled.
+    Raises what the first task raises that fails; the tasks that have not begun are cancelled.
     """
-    task, trial = as_task(compute_line, resources), surface.trial
+    task, trial = _as_task(compute_lines, resources), surface.trial
     weights = entries_under(f"{seed_name(SURFACE_SEED)}/", record.arrays(trial, WEIGHTS))
     if not weights:
         raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
     shared = ray.put(weights)
     axis = np.linspace(-REACH, REACH, surface.points)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
-    waiting = {
-        task.remote(trial.config, shared, axis, line, storage, context, resources): line
-        for line in range(surface.points)
-    }
+    every, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
+    parts = [every[first : first + at_once] for first in every[::at_once]]
+    waiting = {task.remote(trial.config, shared, axis, part, storage, context, resources): part for part in parts}
     lines: dict[int, Line] = {}
     with Progress(console=console) as progress:
         bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
         try:
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
-                line = waiting.pop(done)
-                lines[line] = ray.get(done)
-                if lines[line].warning:
-                    progress.console.print(Text(lines[line].warning, "yellow"), soft_wrap=True)
-                progress.advance(bar)
+                part = waiting.pop(done)
+                for number, line in zip(part, ray.get(done), strict=True):
+                    lines[number] = line
+                    if line.warning:
+                        progress.console.print(Text(line.warning, "yellow"), soft_wrap=True)
+                progress.advance(bar, len(part))
         finally:
             for left in waiting:
                 ray.cancel(left)
-    ordered = [lines[line] for line in range(surface.points)]
+    ordered = [lines[number] for number in every]
     content = {
         "alphas": axis,
         "betas": axis,
@@ -93,13 +96,10 @@ def compute_surface(
     recorder.act(partial(_record, trial, save(content), storage))
 
 
-def as_task(function: Callable[..., Any], resources: Resources) -> Any:
-    """A Ray task of a function, on these resources.
-
-    Its processes are kept for the next call also on GPUs, where Ray would start a new one for each.
-    """
+def _as_task(function: Callable[..., Any], resources: Resources) -> Any:
+    """A Ray task of a function, on these resources."""
     custom = {GPU_MEMORY: resources.gpu_memory_gb} if resources.gpu_memory_gb else {}
-    return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, resources=custom, max_calls=0)(function)
+    return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, resources=custom)(function)
 
 
 def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient) -> None:
@@ -108,6 +108,19 @@ def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: M
         file.write_bytes(content)
         log_arrays(client, trial.run_id, [file], trial.files)
     storage.remove()
+
+
+def compute_lines(
+    config: Config,
+    weights: dict[str, np.ndarray],
+    axis: np.ndarray,
+    lines: Sequence[int],
+    storage: TrialStorage,
+    context: TrialContext,
+    resources: Resources,
+) -> list[Line]:
+    """Some lines of the grid, each as by `compute_line`."""
+    return [compute_line(config, weights, axis, line, storage, context, resources) for line in lines]
 
 
 def compute_line(
