@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import CONFIDENCE
+from analysis.intervals import CONFIDENCE, half_width
+from analysis.t_tests import paired_difference
 from analysis.tables import CHANCE, Cell, Judgement, ReproducedRow, ReproducedTable, judge
 
 
@@ -63,6 +64,24 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class ChangeAgreement:
+    """How far what the printed errors say of a change, and what ours say, agree."""
+
+    printed: int
+    """Changes with a printed test error of the row and of its reference, and trainings of ours that all learned."""
+    reproduced: int
+    """Of how many of them one more pair of our runs would differ so with a probability of 95%."""
+
+    @property
+    def as_text(self) -> str:
+        """The counts, in a sentence."""
+        return (
+            f"Of {self.printed} changes of the test error that the printed figures show, {self.reproduced} are "
+            "reproduced."
+        )
+
+
+@dataclass(frozen=True)
 class Disagreement:
     """A printed error that lies outside the prediction interval of one more of our runs."""
 
@@ -91,6 +110,34 @@ def agreements(tables: Sequence[ReproducedTable]) -> list[Agreement]:
     test = [(row.held_out, row.reported.test_error) for row in rows if row.held_out and row.reported]
     train = [(row.train, row.reported.train_error) for row in rows if row.train and row.reported]
     return [_agreement("test", test), _agreement("train", train)] if rows else []
+
+
+def agreement_of_changes(tables: Sequence[ReproducedTable]) -> ChangeAgreement | None:
+    """The agreement of the printed test errors' differences from those of the rows' references with ours, which are
+    paired by seed; None where there is none to compare. Each distinct config counts once."""
+    compared = _comparable_rows(tables)
+    by_key = {row.key: row for _, row in compared}
+    judged = []
+    for table, row in compared:
+        reference = by_key.get(table.table.reference)
+        if reference is None or reference is row or not (interval := _next_change(row, reference)):
+            continue
+        assert row.reported and reference.reported
+        judged.append(interval[0] <= row.reported.test_error - reference.reported.test_error <= interval[1])
+    return ChangeAgreement(len(judged), sum(judged)) if judged else None
+
+
+def _next_change(row: ReproducedRow, reference: ReproducedRow) -> tuple[float, float] | None:
+    """The 95% prediction interval of the difference of one more pair of runs; None for fewer than two seeds that both
+    have, and where a training stayed at chance."""
+    if row.held_out is None or reference.held_out is None or row.held_out.at_chance or reference.held_out.at_chance:
+        return None
+    ours, theirs = (
+        dict(zip(each.seeds, each.held_out.minima, strict=True)) for each in (row, reference) if each.held_out
+    )
+    differences = paired_difference(ours, theirs).values
+    half = half_width(differences, next_run=True)
+    return None if half is None else (mean(differences) - half, mean(differences) + half)
 
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:

@@ -9,18 +9,24 @@ from analysis.pooling import OBJECTS, Pooled
 def variances(family: Sequence[Effect]) -> str:
     """Where the t-tests of a study's effects have their variance from."""
     tested = [effect for effect in family if effect.tests]
-    mixed = [effect.name for effect in tested if effect.at_chance]
-    alone = [effect.name for effect in tested if effect.pool is None and not effect.at_chance]
+    mixed = [effect.name for effect in family if effect.at_chance]
+    following = [effect.name for effect in tested if effect.follows]
+    alone = [effect.name for effect in tested if effect.pool is None and not effect.follows]
     pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
         sentences.append(
             f"{_with_own_variance(alone)}: no other change that learned is compared with the same reference."
         )
+    if following:
+        sentences.append(
+            f"{_with_own_variance(following)}: the change acts on next to nothing, so that each training is nearly "
+            "that of the reference with the same seed."
+        )
     if mixed:
         sentences.append(
-            f"{_with_own_variance(mixed)}, because a training stayed at chance. The effect is then a mean over "
-            "trainings that learn and trainings that do not, and its interval says little."
+            f"{', '.join(mixed)}: not tested, because a training stayed at chance. A mean over trainings that learn "
+            "and trainings that do not is no effect."
         )
     return " ".join(sentences)
 

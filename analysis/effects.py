@@ -1,6 +1,6 @@
 """The effect of each ablation: its error against that of its reference, paired by seed, with intervals and tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.chances import Chance, chance_of_lower
 from analysis.crossed import Right, crossed_half_width, stacked
 from analysis.intervals import EQUAL
-from analysis.pooling import Pooled, pooled_variance
+from analysis.pooling import Pooled, follows_reference, pooled_variance
 from analysis.replicates import Replicates
 from analysis.t_tests import TTests, t_tests
 from analysis.tables import cell_of
@@ -42,6 +42,9 @@ class Verdict(StrEnum):
     """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
     UNDECIDED = "undecided"
     """Neither does, or there are too few seeds for a test."""
+    AT_CHANCE = "a training stayed at chance"
+    """One of the config or of its reference: a mean over trainings that learn and trainings that do not is no effect,
+    and is not tested."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,12 @@ class Effect:
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
     """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
-    with fewer than two seeds, and where one of its trainings or of its reference's stayed at chance: such a mix is no
-    pattern for others."""
+    with fewer than two seeds, where a training stayed at chance, and for a row that `follows` its reference."""
+    follows: bool = False
+    """Whether its trainings hardly differ from its reference's: see `follows_reference`."""
     tests: TTests | None = None
-    """None for fewer than two seeds. Also where all seeds differ by the same, unless the variance is pooled."""
+    """None for fewer than two seeds, and where a training stayed at chance. Also where all seeds differ by the same,
+    unless the variance is pooled."""
     wilcoxon_p: float | None = None
     crossed: tuple[float, float] | None = None
     """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images
@@ -122,6 +127,8 @@ class Effect:
     @property
     def verdict(self) -> Verdict:
         """What the tests say, each after the correction for all effects of the study."""
+        if self.at_chance:
+            return Verdict.AT_CHANCE
         if self.established:
             return Verdict.LOWER if self.mean < 0 else Verdict.HIGHER
         if self.equivalence_holm is not None and self.equivalence_holm < ALPHA:
@@ -171,10 +178,20 @@ def paired_effects(
             blocks.setdefault((table.study, reference), {})[key] = effect
     by_study: dict[str, list[Effect]] = {}
     for (study, reference), effects in blocks.items():
-        like = [key for key, effect in effects.items() if len(effect.differences) > 1 and not effect.at_chance]
-        pools = _pools(reference, like, trainings)
+        like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.at_chance}
+        pool = _pool(reference, like, trainings)
+        following = {
+            key for key, each in like.items() if pool and pool.equal and follows_reference(each.differences, pool)
+        }
+        independent = [key for key in like if key not in following]
+        if following:
+            pool = _pool(reference, independent, trainings)
         tested = [
-            _crossed(_tested(effect, pools.get(key)), right.get(key, {}), right.get(reference, {}))
+            _crossed(
+                _tested(replace(effect, follows=key in following), pool if key in independent else None),
+                right.get(key, {}),
+                right.get(reference, {}),
+            )
             for key, effect in effects.items()
         ]
         by_study.setdefault(study, []).extend(tested)
@@ -249,23 +266,23 @@ def _at_chance(trained: Replicates) -> bool:
     return cell is not None and cell.at_chance
 
 
-def _pools(reference: str, keys: Sequence[str], trainings: Mapping[str, Replicates]) -> dict[str, Pooled | None]:
-    """The pooled variance of a reference and these rows, which are compared with it, for each of the rows. Empty for
-    fewer than two rows.
+def _pool(reference: str, keys: Collection[str], trainings: Mapping[str, Replicates]) -> Pooled | None:
+    """The pooled variance of a reference and these rows, which are compared with it. None for fewer than two rows.
 
     The seeds are those that the reference shares with a row.
     """
     if len(keys) < 2:
-        return {}
+        return None
     base = trainings[reference].last_errors()
     paired = [{s: e for s, e in trainings[key].last_errors().items() if s in base} for key in keys]
     shared = {seed for row in paired for seed in row}
-    pooled = pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
-    return dict.fromkeys(keys, pooled)
+    return pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
 
 
 def _tested(effect: Effect, pool: Pooled | None) -> Effect:
     """The effect with its tests."""
+    if effect.at_chance:
+        return effect
     spread = np.ptp(effect.differences)
     return replace(
         effect,

@@ -49,7 +49,8 @@ def best_rates_text(errors: Sequence[RateErrors], error: str, margin: float) -> 
     paired = best_rates_difference(errors, margin)
     difference = f": a difference of {paired}" if paired else ""
     ends = [
-        f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried."
+        f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried: a "
+        f"{'lower' if index == 0 else 'higher'} one may be better still."
         for network, index in (("without", best_plain), ("with", best_normed))
         if len(errors) > 1 and index in (0, len(errors) - 1)
     ]

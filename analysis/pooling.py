@@ -13,6 +13,9 @@ OBJECTS = 0.2
 """The test of equal variances objects where its p is below this. It is above the usual .05, because the two mistakes
 are not alike: to use one variance where a row varies more makes that row's tests too bold, to use one for each row only
 costs power."""
+FOLLOWS = 1e-4
+"""A row follows its reference where differences that vary so little are rarer than this between trainings of their own:
+rarer by far than any row of a study would show by chance."""
 DRAWS = 4000
 """Simulated studies in which all rows vary alike: a p value of the test is a rank among them."""
 
@@ -60,6 +63,14 @@ def pooled_variance(rows: Sequence[Mapping[int, float]]) -> Pooled | None:
         return None
     rank = int(np.count_nonzero(layout.simulated <= layout.least_tail(residuals)))
     return Pooled(len(rows), float(residuals @ residuals / layout.dof), layout.dof, (rank + 1) / (DRAWS + 1))
+
+
+def follows_reference(differences: Sequence[float], pool: Pooled) -> bool:
+    """Whether a row's differences from its reference (seeds,) vary far less than the trainings of the pool do: the
+    change acts on next to nothing, and each training is nearly that of the reference with the same seed. Such a row
+    says nothing of how trainings vary, and would make the pooled variance too small."""
+    dof = len(differences) - 1
+    return bool(stats.chi2.cdf(dof * np.var(differences, ddof=1) / (2 * pool.variance), dof) < FOLLOWS)
 
 
 class _Layout:

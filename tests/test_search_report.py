@@ -112,7 +112,7 @@ def test_the_page_prints_the_definition_of_a_search(tmp_path: Path) -> None:
         "| fixed | data digits, protocol B, batch_norm True, epochs 20, precision fp32; else as the baseline |",
         "| start points | lr 0.001 (a paper); the baseline's values |",
         "| sampler | a sampler |",
-        "| scheduler | ASHA: after epochs 5, 15 of 20, one trial in 3 goes on |",
+        "| scheduler | ASHA: after epochs 5, 15 of 20 a trial goes on if it is among the best 1 in 3 of ",
         "| seeds | 0, 1 |",
         "| optimizer | adam, adamw | - | - |",
         "Missing: no trial of this search is recorded.",

@@ -54,7 +54,16 @@ def test_rows_of_unequal_variance_are_tested_by_their_own_differences() -> None:
 def test_a_training_that_stayed_at_chance_is_no_part_of_the_pool() -> None:
     *alike, at_chance = effects_of([*ALIKE, [0.45, 0.90, 0.44, 0.46]])
     assert [effect.tests for effect in alike] == [effect.tests for effect in effects_of(ALIKE)]
-    assert at_chance.pool is None and at_chance.tests and at_chance.tests.dof == 3
+    assert at_chance.pool is None and at_chance.tests is None and at_chance.verdict is Verdict.AT_CHANCE
+
+
+def test_a_row_that_hardly_differs_from_its_reference_is_no_part_of_the_pool() -> None:
+    """As one whose change acts on next to nothing: its trainings are the reference's once more."""
+    same = np.add(ALIKE[0], [0, 1e-5, 0, -1e-5])
+    *alike, follows = effects_of([*ALIKE, same.tolist()])
+    assert [effect.tests for effect in alike] == [effect.tests for effect in effects_of(ALIKE)]
+    assert follows.follows and follows.pool is None and follows.tests and follows.tests.dof == 3
+    assert follows.verdict is Verdict.NO_EFFECT
 
 
 def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from analysis.effects import ALPHA, NUMBERS, Effect, Verdict, effect_numbers
 from analysis.plots.style import COLORS, save
 
-FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white"}
+FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}
 """The colours that fill the dots of these verdicts; black fills the others."""
 LINEAR_TO = 0.05
 """Where a difference is larger, the scale is linear up to here and logarithmic beyond. Else all of it is linear."""
@@ -32,14 +32,15 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
             axis.plot(effect.crossed, [index] * 2, color=COLORS[0], linewidth=0.7)
         axis.plot(effect.differences, [index + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
     for mark, face, label in (
-        ("o", COLORS[0], f"mean and its own 95% interval: an effect, p < {ALPHA} after Holm's correction"),
-        ("o", FACES[Verdict.UNDECIDED], "undecided"),
+        ("o", COLORS[0], f"an effect: p < {ALPHA} after Holm's correction"),
+        ("o", FACES[Verdict.UNDECIDED], "undecided; without an interval: not tested"),
         ("o", FACES[Verdict.NO_EFFECT], f"no effect beyond ±{margin:g} (shaded)"),
         ("x", None, "one seed"),
     ):
         axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
     if any(effect.crossed for effect in effects):
-        axis.plot([], [], color=COLORS[0], linewidth=0.7, label="95% interval over new images, too")
+        axis.plot([], [], color=COLORS[0], linewidth=0.7, label="95% interval over new seeds and new images")
+    axis.errorbar([], [], xerr=[], color=COLORS[0], capsize=3, label="95% interval over new seeds, not corrected")
     figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     axis.axvspan(-margin, margin, color="0.9", zorder=0)
     axis.axvline(0, color="grey", linewidth=1)

@@ -92,6 +92,7 @@ def _images(effects: Sequence[Effect]) -> str:
 def _decided(study: str, family: Sequence[Effect]) -> str:
     """The verdicts on a study's effects, and what it would take to establish one."""
     tested = [effect for effect in family if effect.tests]
+    at_chance = [effect for effect in family if effect.at_chance]
     if not tested:
         return (
             f"Study {study}: none of {len(family)} changes can be tested; that takes two seeds or more, which do not "
@@ -107,6 +108,11 @@ def _decided(study: str, family: Sequence[Effect]) -> str:
     decided = (
         f"Study {study}, {len(tested)} of {len(family)} changes tested: the error is raised by {raised}; lowered by "
         f"{lowered}. Without effect beyond {tested[0].margin:g}: {without}."
+        + (
+            f" Not tested, because a training stayed at chance: {', '.join(e.name for e in at_chance)}."
+            if at_chance
+            else ""
+        )
     )
     if not (undecided := len(found[Verdict.UNDECIDED])):
         return decided

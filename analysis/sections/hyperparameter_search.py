@@ -149,7 +149,8 @@ def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
         ("sampler", search.sampler),
         (
             "scheduler",
-            f"ASHA: after epochs {rungs} of {search.base.epochs}, one trial in {search.scheduler.reduction} goes on",
+            f"ASHA: after epochs {rungs} of {search.base.epochs} a trial goes on if it is among the best 1 in "
+            f"{search.scheduler.reduction} of those that have come so far",
         ),
         ("seeds", ", ".join(map(str, search.seeds))),
         ("trials asked for", f"{search.samples}{before}"),

@@ -183,7 +183,10 @@ def _optimizer(proof: Proof, found: Differences) -> str:
     if not back or len(back) == len(configs):
         return ""
     if all(config.weight_decay == compared.weight_decay for config in back):
-        return " The optimizer is taken back with its weight decay."
+        return (
+            " The optimizer is taken back with its weight decay. The reference's learning rate was not tuned for the "
+            "rest of the winner's settings: this row compares two settings, and not two optimizers at their best."
+        )
     return (
         " The row that takes back the optimizer keeps the winner's weight decay, which acts otherwise under "
         f"{compared.optimizer}: it mixes two changes."

@@ -12,7 +12,8 @@ TITLE = "The course report's claims"
 HEADER = ("the course report says", "verdict", "figure", "why")
 ABOUT = (
     "A difference is that of the last epoch's test error, the mean over the seeds and half the width of its 95% "
-    "interval; p is that of the paired t-test after Holm's correction over the whole study."
+    "interval; p is that of the paired t-test after Holm's correction over the "
+    "changes of its study (see Effects of the changes)."
 )
 ABOUT_LIKELY = " Likely and unlikely mean that the interval excludes 0, but that p is not below 0.05."
 

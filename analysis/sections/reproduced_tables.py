@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.agreement import Agreement, InterquartileMean, agreements, disagreements, rows_at_chance
+from analysis.agreement import (
+    Agreement,
+    InterquartileMean,
+    agreement_of_changes,
+    agreements,
+    disagreements,
+    rows_at_chance,
+)
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
 from analysis.effects import p_text
@@ -38,9 +45,13 @@ HOW_TO_JUDGE = (
     "one little. The intervals say what another training would give, on the same test split. Its 10,000 images alone "
     "leave an error of 0.3 uncertain by 0.009."
 )
+ABOUT_CHANGES = (
+    "A change is the error of a row minus that of its reference. It is reproduced where one more pair of our runs "
+    "would differ so with a probability of 95%. Whatever shifts all errors alike does not matter here."
+)
 ABOUT_LOSSY = (
-    "Our images were lossily re-encoded; the course report used the official ones. How much of the differences comes "
-    "from that was not tested."
+    "Our images are lossy copies (JPEG) of the official ones, which the course report used. How much of the "
+    "differences comes from that was not tested."
 )
 
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
@@ -51,6 +62,8 @@ def section(data: ReportData) -> Section:
     blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
+        if changes := agreement_of_changes(data.reproduced):
+            blocks.append(Text(f"{changes.as_text} {ABOUT_CHANGES}"))
         if data.lossy:
             blocks.append(Text(ABOUT_LOSSY))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
@@ -88,9 +101,9 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
         return []
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
-        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one: those with two seeds or more, where "
-        "the record says of at least one which images it classifies correctly, and where none stayed at chance (an "
-        f"error that never fell below {CHANCE})."
+        f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. Rows without it have one seed, a "
+        f"training that stayed at chance (an error that never fell below {CHANCE}), or no record of which images they "
+        "classify correctly."
     ]
 
 
@@ -110,8 +123,9 @@ def _chance(agreement: Agreement) -> str:
     if not agreement.not_reproduced:
         return ""
     return (
-        f" If all trainings behind them were like ours, and rows independent, so many or more would lie outside with a "
-        f"probability of {p_text(agreement.chance_p)}."
+        " If their trainings and ours were alike, and rows independent, so many or more would lie outside with a "
+        f"probability of {p_text(agreement.chance_p)}. One cause that shifts all errors, such as other images, is "
+        "enough for that."
     )
 
 

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from analysis.agreement import agreements
+from analysis.agreement import agreement_of_changes, agreements
 from analysis.claims import BATCH_NORM
 from analysis.effects import ALPHA, Effect, Verdict, p_text
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
@@ -29,6 +29,8 @@ from analysis.tables import BASELINE, HELD_OUT
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
+SMOOTHER = 0.9
+"""The share of the other network's variation below which a network is called smoother."""
 NAMED = 4
 """Changes are listed by name where there are no more than so many."""
 
@@ -56,6 +58,7 @@ def _reproduction(data: ReportData) -> list[Text]:
             f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
             + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
             + f". {test.shift_text}"
+            + (f" {changes.as_text}" if (changes := agreement_of_changes(data.reproduced)) else "")
             + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
         )
     return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
@@ -69,13 +72,15 @@ def _changes(data: ReportData) -> list[Text]:
         [effect.name for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
+    at_chance = [effect.name for effect in data.effects if effect.at_chance]
     seeds = _seeds([effect for effect in tested if effect.verdict is Verdict.UNDECIDED])
     text = (
-        f"Of {len(tested)} changes to the network or its training, {_counted(raised)} raise{_s(raised)} the error "
-        f"after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after correction "
-        "within each study"
+        f"Of {len(tested)} tested changes to the network or its training, {_counted(raised)} raise{_s(raised)} the "
+        f"error after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after "
+        "correction within each study"
         + (f"; {_counted(without)} change{_s(without)} it by less than {data.margin:g}" if without else "")
         + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
+        + (f" Not tested, because a training stayed at chance: {', '.join(at_chance)}." if at_chance else "")
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
 
@@ -164,18 +169,24 @@ def _smoothness(data: ReportData) -> list[Text]:
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
             before, after = (mean_medians(network.probes.values()) for (network,) in (plain, norm))
+            measured = {
+                "the range of the loss": (before.loss_range, after.loss_range),
+                "the range of the gradient's change": (before.predictiveness_range, after.predictiveness_range),
+                "the largest beta-smoothness": (before.largest_beta, after.largest_beta),
+                "that of the longest step": (before.longest_beta, after.longest_beta),
+            }
+            smoother = sum(with_norm < SMOOTHER * without for without, with_norm in measured.values())
+            figures = "; ".join(f"{name} {a:.3g} without it and {b:.3g} with it" for name, (a, b) in measured.items())
             compared.append(
-                f"With {arm.optimizer} ({seed_count(len(plain[0].probes))}), the loss varies by "
-                f"{before.loss_range:.2g} without batch norm and {after.loss_range:.2g} with it, the gradient by "
-                f"{before.predictiveness_range:.2g} and {after.predictiveness_range:.2g}; the largest beta-smoothness "
-                f"is {before.largest_beta:.3g} and {after.largest_beta:.3g}, that of the longest step "
-                f"{before.longest_beta:.3g} and {after.longest_beta:.3g}."
+                f"With {arm.optimizer}, batch norm makes the loss smoother by {smoother} of {len(measured)} measures "
+                f"({seed_count(len(plain[0].probes))}): {figures}."
             )
     if not compared:
         return []
     text = (
-        "We measured how much the loss and its gradient vary along the gradient, as Santurkar et al. 2018 do: less is "
-        f"smoother. {' '.join(compared)}"
+        "We measured how much the loss and its gradient vary along the gradient, as Santurkar et al. 2018 do. Less is "
+        f"smoother; a network counts as smoother where it varies by less than {SMOOTHER:g} of the other's. "
+        f"{' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )  # fmt: skip
     return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
@@ -206,6 +217,12 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
         + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
         + "."
         + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
+        + (
+            f" Test errors of {len(earlier)} earlier winners may have been known before the search ended, so that its "
+            "own may be a little too low."
+            if (earlier := recorded.earlier_winners)
+            else ""
+        )
     )
 
 
@@ -250,8 +267,8 @@ def _helping(proof: Proof) -> str:
         if effect.verdict is Verdict.HIGHER
     ]
     return (
-        f" Of its {len(found.effects)} differences, taken back alone over {_seeds(found.effects)} seeds, "
-        f"{len(helping)} help" + (f": {'; '.join(helping)}" if helping else "") + "."
+        f" Each of its {len(found.effects)} differences was taken back alone over {_seeds(found.effects)} seeds. "
+        f"{len(helping)} of them help" + (f": {'; '.join(helping)}" if helping else "") + "."
     )
 
 
