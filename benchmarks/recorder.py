@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import save as to_safetensors
 
 from benchmarks.overhead import NOWHERE
+from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from trainable.config import Config
 from trainable.storage import TRACES, WEIGHTS, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
@@ -29,10 +30,10 @@ def record(trials: int, processes: int) -> float:
         start = time.perf_counter()
         for index, spec in enumerate(specs):
             name = str(index)
-            recorder.trial_started(name, spec)
+            recorder.tell(TrialStarted(name, spec))
             for epoch in range(1, EPOCHS + 1):
-                recorder.trial_reported(name, _report(epoch))
-            recorder.trial_ended(name, TrialEnd.COMPLETE, "")
+                recorder.tell(TrialReported(name, _report(epoch)))
+            recorder.tell(TrialEnded(name, TrialEnd.COMPLETE))
         assert recorder.flush()
         seconds = time.perf_counter() - start
         assert recorder.finish("FINISHED")

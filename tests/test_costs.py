@@ -13,6 +13,7 @@ from analysis.record import Record
 from analysis.recorded import SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
+from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.transfer import export, import_
@@ -95,10 +96,10 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     recorder.act(lambda client: [client.log_text(recorder.run_id, t, f"origin/{n}") for n, t in ORIGIN.items()])
     config = Config(data="digits", epochs=2)
     spec = trial_spec(config, tmp_path / "storage", "abc", name="t", tags={"study": "tables"})
-    recorder.trial_started("t", spec)
+    recorder.tell(TrialStarted("t", spec))
     epoch = Epoch(1, 7.0, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
-    recorder.trial_reported("t", TrialReport(epochs=(epoch,), done=False))
-    recorder.trial_ended("t", TrialEnd.FAILED, "no reason")
+    recorder.tell(TrialReported("t", TrialReport(epochs=(epoch,), done=False)))
+    recorder.tell(TrialEnded("t", TrialEnd.FAILED, "no reason"))
     assert recorder.finish("FAILED")
     export(home, tracking_uri=uri, experiment="there")
     import_(home, uri, "here")

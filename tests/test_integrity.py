@@ -18,6 +18,7 @@ from rich.console import Console
 from safetensors.numpy import load
 
 from analysis.record import Record
+from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.recording.recorder import Recorder
@@ -241,9 +242,9 @@ def test_damaged_weights_are_not_recorded_and_the_next_sweep_makes_them_again(
 
     def record(report: TrialReport) -> bool:
         recorder = Recorder(client, experiment, name="sweep", tags={}, params={})
-        recorder.trial_started("1", spec)
-        recorder.trial_reported("1", report)
-        recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+        recorder.tell(TrialStarted("1", spec))
+        recorder.tell(TrialReported("1", report))
+        recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
         return recorder.finish("FINISHED")
 
     report = Session(spec).advance(3600.0)

@@ -17,6 +17,7 @@ import requests
 from mlflow import MlflowClient
 
 from analysis.record import Record
+from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import summarise
@@ -63,9 +64,9 @@ def record_trial(recorder: Recorder, folder: Path, reported: TrialReport) -> Tri
     trial = spec(folder, "baseline")
     storage = TrialStorage(str(folder), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", reported)
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    recorder.tell(TrialStarted("1", trial))
+    recorder.tell(TrialReported("1", reported))
+    recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     return storage
 
 
@@ -75,13 +76,13 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
     trial = spec(tmp_path, "baseline")
     storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", report(1))
+    recorder.tell(TrialStarted("1", trial))
+    recorder.tell(TrialReported("1", report(1)))
     assert recorder.flush()
     server.kill()
     start = time.monotonic()
-    recorder.trial_reported("1", report(1, 2))  # with history, as after a resume
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    recorder.tell(TrialReported("1", report(1, 2)))  # with history, as after a resume
+    recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     assert time.monotonic() - start < 1, "a request that fails takes longer"
     assert not recorder.flush(patience_s=3)
     assert storage.read(WEIGHTS), "nothing is removed before the record has it"
@@ -143,9 +144,9 @@ def test_two_processes_write_one_record(tmp_path: Path) -> None:
         assert recorder.flush()
         for name in names[data]:
             trial = spec(tmp_path, name).model_copy(update={"fingerprint": str(data)})
-            recorder.trial_started(name, trial)
-            recorder.trial_reported(name, report(1))
-            recorder.trial_ended(name, TrialEnd.STOPPED, "")
+            recorder.tell(TrialStarted(name, trial))
+            recorder.tell(TrialReported(name, report(1)))
+            recorder.tell(TrialEnded(name, TrialEnd.STOPPED))
     assert recorder.finish("FINISHED"), recorder.problem
     trials = Record(uri, "test").trials()
     assert {trial.name for trial in trials} == {name for pair in names for name in pair}
@@ -165,13 +166,13 @@ def test_reports_that_pile_up_are_written_together(tmp_path: Path) -> None:
     recorder = Recorder(Slow(uri), experiment, name="sweep", tags={}, params={})
     recorder.act(lambda client: free.wait())
     trial = spec(tmp_path, "baseline").model_copy(update={"config": Config(data="digits", epochs=5)})
-    recorder.trial_started("1", trial)
+    recorder.tell(TrialStarted("1", trial))
     for number in range(1, 5):
-        recorder.trial_reported("1", report(number))
+        recorder.tell(TrialReported("1", report(number)))
     free.set()
     assert recorder.flush()
-    recorder.trial_reported("1", report(5))
-    recorder.trial_ended("1", TrialEnd.STOPPED, "")
+    recorder.tell(TrialReported("1", report(5)))
+    recorder.tell(TrialEnded("1", TrialEnd.STOPPED))
     assert recorder.finish("FINISHED")
     assert [size for size in batches if size] == [40, 10, 4]
     (recorded,) = (record := Record(uri, "test")).trials()
@@ -185,13 +186,13 @@ def test_a_recorder_process_that_dies_is_said_and_loses_nothing(tmp_path: Path) 
     trial = spec(tmp_path, "baseline")
     storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
+    recorder.tell(TrialStarted("1", trial))
     assert recorder.flush()
     processes = [each for each in psutil.Process().children() if "recorder_process" in " ".join(each.cmdline())]
     assert len(processes) == 1
     processes[0].kill()
-    recorder.trial_reported("1", report(1, 2))
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    recorder.tell(TrialReported("1", report(1, 2)))
+    recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     assert not recorder.flush()
     assert not recorder.finish("FINISHED")
     assert recorder.problem == "a process of the recorder ended with code -9"
@@ -249,10 +250,10 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
     trial = spec(tmp_path, "baseline")
     storage = TrialStorage(str(tmp_path), trial.key, (0, 1))
     storage.write(WEIGHTS, b"weights")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", report(1))
-    recorder.trial_reported("1", report(1, 2))
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    recorder.tell(TrialStarted("1", trial))
+    recorder.tell(TrialReported("1", report(1)))
+    recorder.tell(TrialReported("1", report(1, 2)))
+    recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     assert recorder.finish("FINISHED")
     assert Lossy.lost == {"metrics", "end"}
     record = Record(uri, "test")
@@ -265,9 +266,9 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
 
 def test_a_trial_whose_weights_are_elsewhere_is_not_complete(tmp_path: Path) -> None:
     recorder = start_recorder(f"sqlite:///{tmp_path}/mlflow.db")
-    recorder.trial_started("1", spec(tmp_path, "baseline"))
-    recorder.trial_reported("1", report(1, 2))
-    recorder.trial_ended("1", TrialEnd.COMPLETE, "")
+    recorder.tell(TrialStarted("1", spec(tmp_path, "baseline")))
+    recorder.tell(TrialReported("1", report(1, 2)))
+    recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     assert not recorder.finish("FINISHED")
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
     assert not recorded.complete
@@ -291,9 +292,9 @@ def test_how_a_trial_ended_is_its_status(end: TrialEnd, status: str, tmp_path: P
     trial = spec(tmp_path, "baseline")
     storage = TrialStorage(str(tmp_path), trial.key, trial.seeds)
     storage.write(CHECKPOINT, b"one epoch")
-    recorder.trial_started("1", trial)
-    recorder.trial_reported("1", report(1))
-    recorder.trial_ended("1", end, "out of memory")
+    recorder.tell(TrialStarted("1", trial))
+    recorder.tell(TrialReported("1", report(1)))
+    recorder.tell(TrialEnded("1", end, "out of memory"))
     assert recorder.finish("FINISHED")
     assert (storage.read(CHECKPOINT) is None) == (end is TrialEnd.STOPPED), "the next sweep goes on from there"
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()

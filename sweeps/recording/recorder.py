@@ -10,13 +10,12 @@ from mlflow.entities import Param
 from pydantic import BaseModel
 
 from analysis.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, RunStatus
-from sweeps.observer import Observer
+from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import Delivery, Writer, wait
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
-from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 
 class Recorder(Observer):
@@ -62,20 +61,9 @@ class Recorder(Observer):
     def _deliveries(self) -> list[Delivery]:
         return [self._writer.delivery, *(each.delivery for each in self._processes)]
 
-    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
+    def tell(self, event: TrialEvent) -> None:
         """See `Observer`."""
-        self._of(trial_id).trial_started(trial_id, spec)
-
-    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
-        """See `Observer`."""
-        self._of(trial_id).trial_reported(trial_id, report)
-
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
-        """See `Observer`."""
-        self._of(trial_id).trial_ended(trial_id, end, error)
-
-    def _of(self, trial_id: str) -> Observer:
-        return self._trials[zlib.crc32(trial_id.encode()) % len(self._trials)]
+        self._trials[zlib.crc32(event.trial_id.encode()) % len(self._trials)].tell(event)
 
     def act(self, write: Callable[[MlflowClient], object]) -> None:
         """Run any other write: it gets the client. Trials that other processes write may not be in the record yet."""

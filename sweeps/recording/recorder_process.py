@@ -17,10 +17,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialStarted, tell
+from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import POLL_S, Delivery, Writer
-from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS_A_PROCESS = 16
@@ -83,17 +82,9 @@ class RecorderProcess(Observer):
         self._sender = Writer()  # the pipe may be full while the process starts
         self._send(sweep)
 
-    def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
+    def tell(self, event: TrialEvent) -> None:
         """See `Observer`."""
-        self._send(TrialStarted(trial_id, spec))
-
-    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
-        """See `Observer`."""
-        self._send(TrialReported(trial_id, report))
-
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
-        """See `Observer`."""
-        self._send(TrialEnded(trial_id, end, error))
+        self._send(event)
 
     def finish(self) -> None:
         """As that of `TrialRuns`; the process ends once all is written."""
@@ -169,7 +160,7 @@ def _serve(connection: Connection) -> None:
                     trials.finish()
                     writer.close()
                 case event:
-                    tell(trials, event)
+                    trials.tell(event)
         state = _State(sum(written() for written in marks), writer.delivery)
         if state.news_since(told):
             connection.send(state)

@@ -18,7 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from analysis.passwords import hide_passwords
 from sweeps.errors import SweepError, last_error
-from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted, tell
+from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
 from trainable.storage import StorageError, tune_folder
@@ -165,7 +165,7 @@ def _storage_fault(error: str) -> str:
 
 
 class _Events(tune.Callback, tune.Stopper):
-    """Tune's callbacks as events, which `tell` takes.
+    """Tune's callbacks as events.
 
     A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
     would fail, too.
@@ -250,7 +250,7 @@ class _Direct:
 
     def __call__(self, event: TrialEvent) -> None:
         for observer in self._observers:
-            tell(observer, event)
+            observer.tell(event)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""
