@@ -28,6 +28,7 @@ from analysis.start import end_with
 from trainable.config import Config
 from trainable.data import class_names
 from trainable.errors import first_line
+from trainable.search_definition import model_name
 from trainable.sources import read_image
 
 
@@ -41,7 +42,7 @@ def main(
     try:
         pixels = np.stack([read_image(str(file), file)[0] for file in images])
         find_embedded(tracking_uri, experiment)
-        champion, names = load_champion(model or f"{experiment}-best-bn", tracking_uri)
+        champion, names = load_champion(model or model_name(experiment), tracking_uri)
     except (ValueError, LookupError) as error:
         print("error:", hide_passwords(first_line(error)), file=sys.stderr)
         raise typer.Exit(2) from error

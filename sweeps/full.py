@@ -202,6 +202,7 @@ def _show_plan(options: Options, as_json: bool) -> None:
 
 def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
+    from analysis.recorded import RunStatus
     from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.recording.tracking import named_failures
@@ -241,10 +242,10 @@ def _sweep(options: Options) -> int:
     if result.interrupted:
         progress.print(STOPPED, GO_ON, soft_wrap=True)
         return 130
-    incomplete = result.failed or result.undelivered or result.broken
-    if incomplete:
-        progress.print(GO_ON)
-    return 1 if incomplete else 0
+    if result.status == RunStatus.FINISHED:
+        return 0
+    progress.print(GO_ON)
+    return 1
 
 
 if __name__ == "__main__":

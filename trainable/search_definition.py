@@ -19,6 +19,8 @@ from trainable.search_space import Choice, Range, Space, Target, active, config_
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
+BEST = "best_bn"
+"""The name of the winner of the study `search`, and in records that do not name theirs."""
 COUNTED = 10_000
 """A space with more configs counts as endless."""
 OPTIONS = ("data", "epochs", "precision", "protocol")
@@ -175,6 +177,21 @@ def _unusual(parameter: Choice | Range, target: Target) -> Any:
     return next((end for end in reversed(parameter.ends) if end != default), parameter.ends[-1])
 
 
+def calibration_name(study: str) -> str:
+    """The name of the study that calibrates another study's search."""
+    return f"{study}-calibration"
+
+
+def proof_name(study: str) -> str:
+    """The name of the study that proves the winner of another study's search. Its first table is the proof."""
+    return f"{study}-proof"
+
+
+def model_name(experiment: str, winner: str = BEST) -> str:
+    """The name under which an experiment registers the model of a search's winner, which has that name."""
+    return f"{experiment}-{winner.replace('_', '-')}"
+
+
 class ResolvedSearch(Frozen):
     """A search as one sweep ran it. The record keeps it."""
 
@@ -194,7 +211,7 @@ class ResolvedSearch(Frozen):
     """The seeds that each config is trained for."""
     samples: int
     """Number of configs to try, including those that are already recorded."""
-    winner: str = "best_bn"
+    winner: str = BEST
     """The name of the winner's files and registered model."""
 
     def point(self, config: Config) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from analysis.page import Grid, Picture, Section, Text
 from analysis.plots.rung_prediction import draw_predictions
 from analysis.report_data import ReportData
 from trainable.measures import RUNGS
-from trainable.search_definition import Scheduler
+from trainable.search_definition import Scheduler, calibration_name
 from trainable.study import ResolvedTable
 
 TITLE = "Calibration of the search"
@@ -34,7 +34,7 @@ def _calibration(data: ReportData, table: ResolvedTable) -> Section:
         return Section(table.title, [Text(f"Missing: fewer than {LEAST_CONFIGS} configurations are trained.")])
     epochs = max(row.config.epochs for row in table.rows)
     rungs = next(
-        (each.search.rungs for each in data.searches if table.study == f"{each.search.study}-calibration"),
+        (each.search.rungs for each in data.searches if table.study == calibration_name(each.search.study)),
         Scheduler().rungs(epochs),
     )
     title = f"{made[-1].configs} configurations on {table.rows[0].config.data}, {epochs} epochs; rungs dotted"

@@ -26,6 +26,7 @@ from analysis.sections import (
 from analysis.sections import proof as proof_section
 from analysis.smoothness import mean_medians
 from analysis.tables import BASELINE, HELD_OUT
+from trainable.search_definition import proof_name
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
@@ -194,17 +195,16 @@ def _smoothness(data: ReportData) -> list[Text]:
 
 def _searches(data: ReportData) -> list[Text]:
     """A paragraph on each search, and on each proof whose search is not recorded."""
-    found = {each.search.title: _found(each, each.winner) for each in data.searches if each.winner}
-    proven = {_subject(proof): _proven(proof) for proof in data.proofs}
-    errors = {each.search.title: _error(each.winner) for each in data.searches if each.winner} | proven
-    return [
-        Text(
-            f"{error} {found.get(title, '')}".rstrip(),
-            proof_section.TITLE if title in proven else hyperparameter_search.TITLE,
-            lead=title,
-        )
-        for title, error in errors.items()
-    ]
+    proofs = {proof.table.study: proof for proof in data.proofs}
+    paragraphs = []
+    for recorded in data.searches:
+        proof, best = proofs.pop(proof_name(recorded.search.study), None), recorded.winner
+        said = [_proven(proof)] if proof else [_error(best)] if best else []
+        said += [_found(recorded, best)] if best else []
+        details = proof_section.TITLE if proof else hyperparameter_search.TITLE
+        paragraphs += [Text(" ".join(said), details, lead=recorded.search.title)] if said else []
+    alone = [Text(_proven(proof), proof_section.TITLE, lead=proof.table.title) for proof in proofs.values()]
+    return paragraphs + alone
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
@@ -233,11 +233,6 @@ def _error(best: TrialRecord) -> str:
         f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of "
         "many."
     )
-
-
-def _subject(proof: Proof) -> str:
-    """The title of the search whose winner is proven."""
-    return proof.table.title.removeprefix("Proof: ")
 
 
 def _proven(proof: Proof) -> str:

@@ -19,12 +19,11 @@ from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
 from sweeps.recording import tracking
-from sweeps.studies.calibration import calibration_name
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
-from sweeps.studies.proof import proof_name
 from trainable import data
 from trainable.data import DataSource
 from trainable.measures import MEASURES
+from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study
 
 

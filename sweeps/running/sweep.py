@@ -35,7 +35,7 @@ from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.stages import remove_stages, stage_name
-from sweeps.studies.proof import proof_name
+from trainable.search_definition import proof_name
 from trainable.storage import check_writable
 
 WAIT_S = 3.0
@@ -57,7 +57,15 @@ class SweepResult:
     undelivered: str = ""
     """Why some of it could not be written to the record; empty where all was."""
     broken: bool = False
-    """Whether something computed from the finished trials failed: a surface, the winner's test, the report."""
+    """Whether something else failed, as what is computed from the finished trials: a surface, the winner's test, the
+    report."""
+
+    @property
+    def status(self) -> RunStatus:
+        """The MLflow status of the sweep's run."""
+        if self.interrupted:
+            return RunStatus.KILLED
+        return RunStatus.FAILED if self.failed or self.broken or self.undelivered else RunStatus.FINISHED
 
     def add(self, count: TrialCount) -> None:
         """Add how some of its trials ended."""
@@ -116,23 +124,22 @@ class _Sweep:
             return result
         self._notifier = notifier_of(self._options, self._name)
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
-        status = RunStatus.FAILED
         with ExitStack() as until_recorded:
             try:
                 self._claimant = until_recorded.enter_context(self._claiming())
                 self._run_stages()
-                failed = result.failed or result.broken or result.undelivered
-                status = RunStatus.KILLED if result.interrupted else RunStatus.FAILED if failed else RunStatus.FINISHED
             except KeyboardInterrupt:
-                status = RunStatus.KILLED
+                result.interrupted = True
+                raise
+            except BaseException:
+                result.broken = True
                 raise
             finally:
                 with self._console.status("finishing the record"):
-                    if not recorder.finish(status):
+                    if not recorder.finish(result.status):
                         result.undelivered = recorder.problem or SILENT
-                        status = RunStatus.FAILED if status == RunStatus.FINISHED else status
                     remove_stages(self._options.storage_path, recorder.run_id)
-                    tell_end(self._notifier, status, self._console)
+                    tell_end(self._notifier, result.status, self._console)
         return result
 
     def _claiming(self) -> AbstractContextManager[Claimant]:

@@ -36,6 +36,7 @@ from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
+from trainable.search_definition import model_name
 from trainable.storage import PREDICTIONS, WEIGHTS
 from trainable.study import ResolvedTable
 
@@ -78,7 +79,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
             f"the record has no weights of the winner {searched.name}: export it with --models where it was trained, "
             "and import that"
         )
-    model = f"{record.experiment}-{winner.name.replace('_', '-')}"
+    model = model_name(record.experiment, winner.name)
     promotion = _promotion(record.client, model, searched.key, trials, plan)
     files = tempfile.TemporaryDirectory()
     (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")

@@ -4,7 +4,7 @@ a third and for half of the epochs. It shows where the rungs of a search should 
 from fractions import Fraction
 
 from trainable.measures import RUNGS
-from trainable.search_definition import PROTOCOL
+from trainable.search_definition import PROTOCOL, calibration_name
 from trainable.search_space import sample
 from trainable.study import Row, Study, Table
 
@@ -36,8 +36,3 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
         measure=RUNGS,
     )
     return Study(name=name, title=table.title, tables=(table,))
-
-
-def calibration_name(study: str) -> str:
-    """The name of the study that calibrates another study's search."""
-    return f"{study}-calibration"

@@ -5,6 +5,7 @@ from typing import Any
 
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
+from trainable.search_definition import proof_name
 from trainable.study import Row, Study, Table
 
 WINNER, REFERENCE = "winner", "reference"
@@ -56,11 +57,6 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         seeds=difference_seeds,
     )
     return made.model_copy(update={"tables": (proof, differences)})
-
-
-def proof_name(study: str) -> str:
-    """The name of the study that proves the winner of another study's search. Its first table is the proof."""
-    return f"{study}-proof"
 
 
 def _taken_back(winner: Config, compared: Config) -> list[Row]:
