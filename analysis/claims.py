@@ -154,6 +154,6 @@ def _over_fitting(baseline: Replicates | None) -> tuple[Ruling, str, str]:
     return (
         Ruling.CONTRADICTED if over_fitted else Ruling.NOT_ESTABLISHED,
         f"train error {as_text(train[:, -1].tolist())}, test error {as_text(test[:, -1].tolist())}",
-        f"The baseline after the last epoch. Its test error is then {rise.mean():+.4f} above its minimum. Serious is a "
-        f"test error more than {OVER_FITTED:g} above the train error, for every seed.",
+        f"We call it serious where the test error is more than {OVER_FITTED:g} above the train error, for every seed. "
+        f"These are the baseline's after the last epoch; its test error is then {rise.mean():+.4f} above its minimum.",
     )

@@ -118,7 +118,8 @@ class ReproducedTable:
 
     def as_text(self) -> list[list[str]]:
         """The table as text cells, the header first. What the record lacks is `missing`."""
-        lines = [["", "train error", HELD_OUT[self.table.rows[0].config.held_out], "last epoch", "seeds"]]
+        error = HELD_OUT[self.table.rows[0].config.held_out]
+        lines = [["", "train error, minimum", f"{error}, minimum", f"{error}, last epoch", "seeds"]]
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
             last = "missing" if row.held_out is None else row.held_out.as_text(row.held_out.finals)

@@ -119,7 +119,7 @@ def test_protocol_b_shows_the_validation_error(tmp_path: Path) -> None:
         rows.append(ResolvedRow(name=name, key=config.key("abc"), config=config))
     own = table().model_copy(update={"rows": tuple(rows), "reference": rows[0].key})
     page = page_of(tmp_path, Recorded(trials, sweep(own)))
-    assert "|  | train error | validation error | last epoch | seeds |" in page
+    assert "|  | train error, minimum | validation error, minimum | validation error, last epoch | seeds |" in page
     assert "| hinge | 0.3000 @2 | 0.3000 @2 | 0.3000 | 0 |" in page
 
 

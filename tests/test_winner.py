@@ -28,6 +28,7 @@ from tests.options import options
 from trainable.config import Config
 from trainable.data import load
 from trainable.evaluate import load_model
+from trainable.measures import PREDICTED_CLASSES
 from trainable.sources import read_image
 
 EXPERIMENT = "ablations-digits"
@@ -89,7 +90,7 @@ def record_again(folder: Path, plan: SweepPlan, refused: int = -1) -> tuple[Refu
     client.writes.clear()
     client.refused = refused
     assert plan.search is not None
-    (proof,) = (table for table in plan.tables.tables if table.measure == "predictions")
+    (proof,) = (table for table in plan.tables.tables if table.measure == PREDICTED_CLASSES)
     line = record_winner(plan.search, proof, record, recorder)
     writes = list(client.writes)
     client.refused = -1
@@ -124,7 +125,10 @@ def test_the_winner_is_proven_and_all_of_it_is_recorded(folder: Path) -> None:
 class Late:
     """A recorder that makes a write when nobody waits for it any more."""
 
-    def act(self, write: Callable[[MlflowClient, str], object]) -> None:
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def act(self, write: Callable[[MlflowClient], object]) -> None:
         self.write = write
 
     def flush(self) -> bool:
@@ -132,15 +136,15 @@ class Late:
 
 
 def test_a_winner_that_is_written_late_is_written_whole(folder: Path) -> None:
-    record, plan, late = record_of(folder), plan_of(folder), Late()
+    record, plan = record_of(folder), plan_of(folder)
     assert plan.search is not None and record.experiment_id is not None
-    (proof,) = (table for table in plan.tables.tables if table.measure == "predictions")
+    late = Late(record.client.create_run(record.experiment_id).info.run_id)
+    (proof,) = (table for table in plan.tables.tables if table.measure == PREDICTED_CLASSES)
     record_winner(plan.search, proof, record, cast(Recorder, late))
-    run_id = record.client.create_run(record.experiment_id).info.run_id
-    late.write(record.client, run_id)
-    files = {file.path for file in record.client.list_artifacts(run_id)}
+    late.write(record.client)
+    files = {file.path for file in record.client.list_artifacts(late.run_id)}
     assert files == {"best_bn.yaml", "best_bn_card.md", "best_bn_model"}
-    record.client.delete_run(run_id)
+    record.client.delete_run(late.run_id)
 
 
 def test_the_proof_keeps_what_its_networks_predict(folder: Path) -> None:

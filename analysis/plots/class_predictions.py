@@ -61,7 +61,7 @@ def draw_reliability(configs: Mapping[str, Mapping[int, Predicted]], file: Path)
                   label=name, **line_style(index + 1))  # fmt: skip
         rows += [(name, each.confidence, each.accuracy, each.count) for each in bins]
     axis.set_xlabel("mean confidence of the bin")
-    axis.set_ylabel("share of it that is right")
+    axis.set_ylabel("share of these predictions that is right")
     axis.legend(fontsize=8, loc="upper left")
     axis.grid(alpha=0.3)
     return save(figure, file, ("config", "confidence", "accuracy", "count"), rows)

@@ -46,7 +46,10 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.axvline(0, color="grey", linewidth=1)
     usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
     other = any(effect.against != usual for effect in effects)
-    labels = [each.name if each.against == usual else f"{each.name}, against {each.against}" for each in effects]
+    labels = [
+        f"{each.name}{'' if each.against == usual else f', against {each.against}'} ({len(each.seeds)})"
+        for each in effects
+    ]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
     axis.invert_yaxis()
     wide = max(abs(end) for each in effects for end in (*each.differences, *(each.interval or ()))) > LINEAR_TO
@@ -55,10 +58,9 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         axis.xaxis.set_major_locator(FixedLocator([-0.1, -0.04, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5]))
         axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:g}")
-    seeds = max((len(effect.differences) for effect in effects), default=0)
     axis.set_xlabel(
         f"{error} after the last epoch,\nminus the {usual}'s{' (or of what is named)' * other},\n"
-        f"paired by seed, up to {seeds} seed(s){f', logarithmic beyond ±{LINEAR_TO}' * wide}"
+        f"paired by seed (number of seeds in brackets){f', logarithmic beyond ±{LINEAR_TO}' * wide}"
     )
     axis.grid(axis="x", alpha=0.3)
     return save(figure, file, NUMBERS, effect_numbers(effects))

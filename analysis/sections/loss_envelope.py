@@ -88,5 +88,5 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
             "is that of the paired t-test of one learning rate, not corrected for their number. "
             f"{best_rates_text(errors, comparison.error, data.margin)} {spans_text(errors, comparison.error)}"
         ),
-        Grid(("learning rate", plain, normed, "difference", "p", "seeds that both have"), rows),
+        Grid(("learning rate", plain, normed, "difference", "p, not corrected", "seeds that both have"), rows),
     ]

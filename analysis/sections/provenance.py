@@ -28,7 +28,8 @@ def section(data: ReportData) -> Section:
         ("data", f"{values('data')}, form {values(DATA_FORM)}, fingerprint {values(FINGERPRINT)}"),
         (
             "trials",
-            f"{len(trials)} behind the tables and the searches; seeds {', '.join(map(str, seeds))}; epochs "
+            f"{len(trials)} behind the tables and the searches, without those that were interrupted, repeated or not "
+            f"used (What it took counts them all); seeds {', '.join(map(str, seeds))}; epochs "
             f"{', '.join(map(str, epochs))}; {hours:.1f} slot hours (each trial takes one slot of a machine)",
         ),
         ("precision", ", ".join(sorted({trial.config.precision for trial in trials}))),
