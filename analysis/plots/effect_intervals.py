@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -12,6 +13,8 @@ from analysis.plots.style import COLORS, save
 
 FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}
 """The colours that fill the dots of these verdicts; black fills the others."""
+WRAP = 50
+"""Characters in a line of a row's label, of which it may have two."""
 LINEAR_TO = 0.05
 """Where a difference is larger, the scale is linear up to here and logarithmic beyond. Else all of it is linear."""
 
@@ -47,7 +50,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
     other = any(effect.against != usual for effect in effects)
     labels = [
-        f"{each.name}{'' if each.against == usual else f', against {each.against}'} ({len(each.seeds)})"
+        fill(f"{each.name}{'' if each.against == usual else f', against {each.against}'} ({len(each.seeds)})", WRAP)
         for each in effects
     ]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
@@ -60,7 +63,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlabel(
         f"{error} after the last epoch,\nminus the {usual}'s{' (or of what is named)' * other},\n"
-        f"paired by seed (number of seeds in brackets){f', logarithmic beyond ±{LINEAR_TO}' * wide}"
+        "paired by seed (their number is in brackets)" + f",\nlogarithmic beyond ±{LINEAR_TO}" * wide
     )
     axis.grid(axis="x", alpha=0.3)
     return save(figure, file, NUMBERS, effect_numbers(effects))

@@ -18,7 +18,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     printed error as a hollow diamond where it may be compared."""
     heights = [len(table.rows) for table in tables]
     figure, axes = pyplot.subplots(
-        len(tables), 1, sharex=True, figsize=(8, 0.27 * sum(heights) + 0.62 * len(tables)), squeeze=False,
+        len(tables), 1, sharex=True, figsize=(8, 0.3 * sum(heights) + 0.62 * len(tables)), squeeze=False,
         gridspec_kw={"height_ratios": heights}, layout="constrained",
     )  # fmt: skip
     for axis, table in zip(axes[:, 0], tables, strict=True):
@@ -27,7 +27,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
                 half = row.held_out.half_width or 0.0
                 axis.errorbar(row.held_out.mean, index, xerr=half, fmt="o", color=COLORS[1], capsize=3,
                               label="mean and its 95% interval")  # fmt: skip
-                axis.plot(row.held_out.minima, [index] * len(row.seeds), "|", color=COLORS[0], markersize=6, zorder=3,
+                axis.plot(row.held_out.minima, [index + 0.28] * len(row.seeds), "x", color=COLORS[0], markersize=3.5,
                           label="one seed")  # fmt: skip
                 if interval := row.held_out.next_run():
                     axis.hlines(index, *interval, color=COLORS[1], linewidth=0.8, alpha=0.6, zorder=1,
