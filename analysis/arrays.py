@@ -9,8 +9,8 @@ from analysis.claims import BATCH_NORM
 from analysis.recorded import PROBED, Source
 from analysis.replicates import Replicates
 from analysis.tables import setting
+from trainable.files import CORRECT, EPOCH_KERNELS, SURFACE, TRACES, TRAINED, entries_under, seed_name
 from trainable.measures import PREDICTED_CLASSES
-from trainable.storage import CORRECT, EPOCH_KERNELS, SURFACE, TRACES, TRAINED, entries_under, seed_name
 from trainable.study import ResolvedTable
 
 BN_EPS = 1e-5

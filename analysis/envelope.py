@@ -14,8 +14,8 @@ from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import HELD_OUT, network_name, setting
+from trainable.files import STEP_LOSSES
 from trainable.measures import LOSSES
-from trainable.storage import STEP_LOSSES
 from trainable.study import ResolvedTable
 
 RANGE_STARTS = (1, 2, 6, 11, 21, 51)

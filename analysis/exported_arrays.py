@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from analysis.arrays import LAYERS, START, drawn_layers
 from analysis.recorded import SweepRecord, TrialRecord
-from trainable.storage import PROBES, STEP_LOSSES, TRACES, TRAINED
+from trainable.files import PROBES, STEP_LOSSES, TRACES, TRAINED
 
 SPLIT = {TRACES: (STEP_LOSSES, PROBES), LAYERS: (START, TRAINED)}
 """How the names of the arrays in each exported file begin."""

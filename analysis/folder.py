@@ -20,8 +20,8 @@ from analysis.exported import SweepFile, TrialFile, read_checked, refuse_links
 from analysis.origin import exported_origin
 from analysis.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
 from analysis.unreadable import name_once, read_arrays
+from trainable.files import format_seeds
 from trainable.problem import first_problem
-from trainable.storage import format_seeds
 
 
 class Folder:

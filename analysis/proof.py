@@ -14,8 +14,8 @@ from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
+from trainable.files import PREDICTIONS, entries_under, seed_name
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.storage import PREDICTIONS, entries_under, seed_name
 from trainable.study import ResolvedTable
 
 BINS = 15

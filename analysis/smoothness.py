@@ -16,8 +16,8 @@ from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import capital, cell_of, network_name, setting
 from trainable.config import Config
+from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE
-from trainable.storage import PROBES, STEP_LOSSES
 from trainable.study import ResolvedTable
 
 SUMMARY_HEADER = (

@@ -21,7 +21,8 @@ from benchmarks.machine import alone, save, spread
 from benchmarks.timed import run_command, run_recorded
 from sweeps.planning.resources import Resources
 from trainable.config import Config
-from trainable.storage import WEIGHTS, TrialStorage
+from trainable.files import WEIGHTS
+from trainable.storage import TrialStorage
 from trainable.trial import Environment, Epoch, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_result
 

@@ -10,7 +10,8 @@ from safetensors.numpy import save as to_safetensors
 from benchmarks.overhead import NOWHERE
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from trainable.config import Config
-from trainable.storage import TRACES, WEIGHTS, TrialStorage
+from trainable.files import TRACES, WEIGHTS
+from trainable.storage import TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 EPOCHS = 20

@@ -17,8 +17,8 @@ from analysis.recorded import TrialRecord
 from analysis.report import make_report
 from sweeps.transfer import app
 from tests.conftest import ROOT, Command
+from trainable.files import SURFACE, TRACES
 from trainable.measures import STEP_SIZES
-from trainable.storage import SURFACE, TRACES
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for two sweeps
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]

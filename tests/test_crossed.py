@@ -14,7 +14,7 @@ from analysis.intervals import half_width
 from analysis.replicates import replicates
 from tests.analysis_records import Recorded, page_of, sweep, table, trial
 from trainable.config import Config
-from trainable.storage import CORRECT
+from trainable.files import CORRECT
 
 HINGE = Config(loss="hinge")
 

@@ -13,8 +13,8 @@ from analysis.recorded import TrialRecord
 from analysis.replicates import replicates
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from trainable.config import Config
+from trainable.files import TRACES
 from trainable.measures import LOSSES
-from trainable.storage import TRACES
 from trainable.study import ResolvedRow
 
 ARRAYS = {

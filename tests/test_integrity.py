@@ -30,8 +30,9 @@ from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import load as load_data
+from trainable.files import WEIGHTS, entries_under
 from trainable.session import Session
-from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, WEIGHTS, DamagedFileError, TrialStorage, entries_under
+from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer, train
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import report_of, tune_result

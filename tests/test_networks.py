@@ -20,11 +20,11 @@ from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
+from trainable.files import SURFACE, TRACES, WEIGHTS
 from trainable.landscape import Evaluator, directions, moved
 from trainable.measures import LOSS_SURFACE, STEP_SIZES
 from trainable.model import build
 from trainable.probes import probe
-from trainable.storage import SURFACE, TRACES, WEIGHTS
 from trainable.study import ResolvedRow, ResolvedTable
 from trainable.training import Trainer
 

@@ -16,7 +16,7 @@ from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, trial
 from trainable.config import Config
-from trainable.storage import PREDICTIONS
+from trainable.files import PREDICTIONS
 
 LABELS = np.arange(20) % 10
 REFERENCE = Config(data="digits", batch_norm=True, epochs=2)

@@ -10,10 +10,10 @@ from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset
+from trainable.files import entries_under
 from trainable.learner import Learner
 from trainable.model import build
 from trainable.optim import make_loss
-from trainable.storage import entries_under
 from trainable.training import Trainer
 
 

@@ -25,7 +25,8 @@ from tests.clusters import wait_for
 from tests.servers import Server
 from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.storage import CHECKPOINT, WEIGHTS, TrialStorage
+from trainable.files import WEIGHTS
+from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 pytestmark = pytest.mark.usefixtures("made_record")

@@ -16,11 +16,12 @@ from tests.specs import digits_spec, trial_spec
 from trainable.batches import Batches
 from trainable.config import Config, Protocol
 from trainable.data import Dataset
+from trainable.files import CORRECT, PREDICTIONS, WEIGHTS, entries_under
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
 from trainable.sources import DataError
-from trainable.storage import CORRECT, PREDICTIONS, WEIGHTS, TrialStorage, entries_under
+from trainable.storage import TrialStorage
 from trainable.training import Trainer, train
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}

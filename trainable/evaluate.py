@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from trainable.batches import Batches
 from trainable.config import Config
+from trainable.files import entries_under, seed_name
 from trainable.model import build
-from trainable.storage import entries_under, seed_name
 
 
 def load_model(config: Config, weights: Path, seed: int = 0) -> nn.Sequential:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
+from trainable.files import CORRECT, PREDICTIONS, SURFACE, TRACES, WEIGHTS
 from trainable.problem import unknown
-from trainable.storage import CORRECT, PREDICTIONS, SURFACE, TRACES, WEIGHTS
 
 STEP_SIZES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Step sizes of a probe along the gradient, in learning rates (Santurkar et al. 2018, arXiv 1805.11604, appendix A)."""

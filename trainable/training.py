@@ -22,9 +22,7 @@ from trainable.config import Config
 from trainable.data import Dataset
 from trainable.device import prepare_torch
 from trainable.evaluate import error_rates
-from trainable.fused import separate
-from trainable.learner import Learner
-from trainable.storage import (
+from trainable.files import (
     CORRECT,
     EPOCH_KERNELS,
     PREDICTIONS,
@@ -36,6 +34,8 @@ from trainable.storage import (
     entries_under,
     seed_name,
 )
+from trainable.fused import separate
+from trainable.learner import Learner
 from trainable.trial import Epoch
 
 
@@ -138,7 +138,7 @@ class Trainer:
         return {seed_name(seed): packed_b for seed, packed_b in zip(self.seeds, packed_sb.contiguous(), strict=True)}
 
     def predictions(self) -> dict[str, Tensor]:
-        """What each seed's network predicts for the held-out images now: see `storage.PREDICTIONS`."""
+        """What each seed's network predicts for the held-out images now: see `trainable.files.PREDICTIONS`."""
         (batches,) = (batches for name, batches in self._batches.items() if name != "train")
         by_name = {"labels": torch.cat([labels_n for _, labels_n in batches.in_order()]).to("cpu", torch.uint8)}
         for learner in self._learners:

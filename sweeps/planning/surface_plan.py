@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from analysis.recorded import TrialRecord
 from sweeps.planning.rates import Rates
+from trainable.files import SURFACE, WEIGHTS
 from trainable.measures import SURFACE_SEED
-from trainable.storage import SURFACE, WEIGHTS
 from trainable.study import ResolvedTable
 
 IMAGES = 2000

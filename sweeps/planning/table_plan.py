@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from sweeps.errors import UsageError, config_problem
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
+from trainable.files import PREDICTIONS, TRACES
 from trainable.measures import DIFFERENCES, Measure
-from trainable.storage import PREDICTIONS, TRACES
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from analysis.arrays import LAYERS
 from analysis.plots.kernels import bound_of, kernel_grid
 from analysis.recorded import TrialRecord
-from trainable.storage import EPOCH_KERNELS, TRACES, TRAINED, WEIGHTS, entries_under
+from trainable.files import EPOCH_KERNELS, TRACES, TRAINED, WEIGHTS, entries_under
 
 BY_EPOCH, AFTER_TRAINING = "kernels", "trained_kernels"
 """Keys of the pictures: of those of single epochs, whose step is the epoch, and of the last one's, whose step is 0."""

@@ -36,8 +36,9 @@ from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.note import NOTE, trial_note
 from sweeps.recording.writer import Writer
 from trainable.config import Config
+from trainable.files import TRACES, WEIGHTS
 from trainable.measures import TRAINING_FILES
-from trainable.storage import TRACES, WEIGHTS, TrialStorage
+from trainable.storage import TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 _STATUS = {

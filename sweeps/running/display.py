@@ -13,7 +13,7 @@ from sweeps.errors import last_error
 from sweeps.observer import Observer
 from sweeps.screen import duration
 from trainable.config import Config
-from trainable.storage import format_seeds
+from trainable.files import format_seeds
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 LINE_EVERY_S = 30.0

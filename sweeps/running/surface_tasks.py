@@ -24,8 +24,9 @@ from sweeps.recording.recorder import Recorder
 from sweeps.recording.trial_runs import log_arrays
 from sweeps.running.specs import TrialContext
 from trainable.config import Config
+from trainable.files import SURFACE, WEIGHTS, entries_under, seed_name
 from trainable.measures import SURFACE_SEED
-from trainable.storage import SURFACE, WEIGHTS, DamagedFileError, TrialStorage, entries_under, seed_name
+from trainable.storage import DamagedFileError, TrialStorage
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""

@@ -36,8 +36,8 @@ from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
+from trainable.files import PREDICTIONS, WEIGHTS
 from trainable.search_definition import model_name
-from trainable.storage import PREDICTIONS, WEIGHTS
 from trainable.study import ResolvedTable
 
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
