@@ -1,6 +1,8 @@
 """The device of every training and surface is the one that its resources name, whatever torch sees."""
 
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,10 +27,11 @@ from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, compute_line
 from tests.analysis_records import TAGS, trial
+from tests.conftest import ROOT
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import Dataset
-from trainable.device import DeviceError
+from trainable.device import DeviceError, autocast
 from trainable.model import build
 from trainable.storage import TrialStorage
 from trainable.tune_trainable import TuneTrainable, report_of, tune_config
@@ -78,6 +81,25 @@ def test_a_surface_is_computed_on_what_it_was_given(
         assert compute().shape == (3,)
         assert torch.get_num_threads() == 2, "as many as the cores that it was given"
         torch.set_num_threads(1)
+
+
+def test_a_gpu_without_bf16_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch would emulate it, and cuDNN would find no kernel."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with pytest.raises(DeviceError, match=r"Tesla T4 does not compute in bf16; --precision fp32 does without it"):
+        autocast(Config(precision="bf16"), torch.device("cuda"))
+
+
+def test_fp32_is_not_tf32_where_the_environment_asks_for_it() -> None:
+    code = (
+        "import torch; from trainable.device import prepare_torch; before = torch.backends.cuda.matmul.allow_tf32; "
+        "prepare_torch('cpu'); print(before, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)"
+    )
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "False", "False"]
 
 
 @pytest.fixture(scope="module")

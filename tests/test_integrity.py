@@ -188,6 +188,17 @@ def test_too_little_memory_is_not_taken_for_a_bad_checkpoint(
     assert Session(spec).advance(3600.0).epochs[-1].number == 3
 
 
+def test_a_fault_of_the_gpu_is_not_taken_for_a_bad_checkpoint(spec: TrialSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    before = stored(spec, CHECKPOINT).read_bytes()
+    monkeypatch.setattr(Trainer, "load_state_dict", fail)
+    with pytest.raises(torch.AcceleratorError):
+        Session(spec)
+    assert stored(spec, CHECKPOINT).read_bytes() == before
+
+
 class Payload:
     """Pickled code that makes a file when it is loaded."""
 
