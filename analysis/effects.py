@@ -55,6 +55,7 @@ class Effect:
     study: str
     """The first study that the config is a row of."""
     name: str
+    """The name of its row, with what varies there and the table's number where there are several tables."""
     against: str
     """The reference: `baseline`, or the name of another row."""
     config: Config
@@ -157,9 +158,9 @@ def paired_effects(
     for table in tables:
         for row in table.rows:
             rows.setdefault(row.key, (table, row))
-    names = {key: f"{table.slug}: {row.name}" for key, (table, row) in rows.items()} | dict.fromkeys(
-        compared_baselines(tables), BASELINE
-    )
+    several = len(tables) > 1
+    names = {key: _name(table, row) if several else row.name for key, (table, row) in rows.items()}
+    names |= dict.fromkeys(compared_baselines(tables), BASELINE)
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
     for key, (table, row) in rows.items():
         reference = table.reference
@@ -253,6 +254,10 @@ def p_text(p: float | None) -> str:
     if p is None:
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _name(table: ResolvedTable, row: ResolvedRow) -> str:
+    return f"{table.varies}: {row.name} (table {table.number})"
 
 
 def _judged_on(config: Config) -> tuple[str, str]:

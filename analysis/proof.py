@@ -1,7 +1,7 @@
 """The proof of a search's winner: its errors and predictions beside those of the config that it is compared with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -157,7 +157,7 @@ def _differences(
     return Differences(
         winner=trainings[table.reference].last_errors(),
         earlier=table.reference != winner,
-        effects=tuple(sorted(map(_named_by_row, effects), key=lambda effect: -effect.mean)),
+        effects=tuple(sorted(effects, key=lambda effect: -effect.mean)),
         missing=tuple(row.name for row in table.rows if row.key not in trainings),
     )
 
@@ -202,12 +202,6 @@ def calibration_error(predicted: Predicted) -> float:
     the bins, weighted by their counts."""
     bins = reliability([predicted])
     return sum(each.count * abs(each.accuracy - each.confidence) for each in bins) / sum(each.count for each in bins)
-
-
-def _named_by_row(effect: Effect) -> Effect:
-    """The effect without its table's name, which is the same for all of them."""
-    name, against = (each.rpartition(": ")[2] for each in (effect.name, effect.against))
-    return replace(effect, name=name, against=against)
 
 
 def _proven(source: Source, name: str, trained: Replicates) -> Proven:

@@ -38,9 +38,11 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
         update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
     )
     by_name = {effect.name: effect for effect in paired_effects([table(), penalties], trainings)}
-    assert by_name.keys() == {"loss: hinge", "penalty: 0.01"}
-    assert (by_name["loss: hinge"].against, by_name["penalty: 0.01"].against) == ("baseline", "loss: hinge")
-    assert by_name["penalty: 0.01"].differences == pytest.approx((0.05, 0.02))
+    assert by_name.keys() == {"loss: hinge (table 3)", "loss: 0.01 (table 4)"}
+    assert by_name["loss: hinge (table 3)"].against == "baseline"
+    effect = by_name["loss: 0.01 (table 4)"]
+    assert effect.against == "loss: hinge (table 3)"
+    assert effect.differences == pytest.approx((0.05, 0.02))
 
 
 def test_a_baseline_in_another_precision_is_an_effect() -> None:
@@ -49,7 +51,7 @@ def test_a_baseline_in_another_precision_is_an_effect() -> None:
     rows = tuple(ResolvedRow(name=c.precision, key=c.key("abc"), config=c) for c in (Config(), bf16))
     precisions = table().model_copy(update={"number": "60", "slug": "precision", "rows": rows})
     (effect,) = paired_effects([precisions], trainings)
-    assert (effect.name, effect.against) == ("precision: bf16", "baseline")
+    assert (effect.name, effect.against) == ("bf16", "baseline")
     assert effect.mean == pytest.approx(0.01)
 
 

@@ -13,7 +13,7 @@ from analysis.plots.style import COLORS, save
 
 FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}
 """The colours that fill the dots of these verdicts; black fills the others."""
-WRAP = 50
+WRAP = 54
 """Characters in a line of a row's label, of which it may have two."""
 LINEAR_TO = 0.05
 """Where a difference is larger, the scale is linear up to here and logarithmic beyond. Else all of it is linear."""
@@ -49,10 +49,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.axvline(0, color="grey", linewidth=1)
     usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
     other = any(effect.against != usual for effect in effects)
-    labels = [
-        fill(f"{each.name}{'' if each.against == usual else f', against {each.against}'} ({len(each.seeds)})", WRAP)
-        for each in effects
-    ]
+    labels = [fill(_label(each, usual), WRAP) for each in effects]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
     axis.invert_yaxis()
     wide = max(abs(end) for each in effects for end in (*each.differences, *(each.interval or ()))) > LINEAR_TO
@@ -63,7 +60,12 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlabel(
         f"{error} after the last epoch,\nminus the {usual}'s{' (or of what is named)' * other},\n"
-        "paired by seed (their number is in brackets)" + f",\nlogarithmic beyond ±{LINEAR_TO}" * wide
+        "paired by n seeds" + f",\nlogarithmic beyond ±{LINEAR_TO}" * wide
     )
     axis.grid(axis="x", alpha=0.3)
     return save(figure, file, NUMBERS, effect_numbers(effects))
+
+
+def _label(effect: Effect, usual: str) -> str:
+    against = "" if effect.against == usual else f", against {effect.against}"
+    return f"{effect.name}{against}, " + f"n = {len(effect.seeds)}".replace(" ", "\N{NO-BREAK SPACE}")
