@@ -46,8 +46,9 @@ HOW_TO_JUDGE = (
     "leave an error of 0.3 uncertain by 0.009."
 )
 ABOUT_CHANGES = (
-    "A change is the error of a row minus that of its reference. It is reproduced where one more pair of our runs "
-    "would differ so with a probability of 95%. Whatever shifts all errors alike does not matter here."
+    "A change is the error of a row minus that of its reference. A printed one counts as reproduced where it lies in "
+    "the range in which that of one more pair of our runs, of the same seed, would fall with a probability of 95%. "
+    "Whatever shifts all errors alike does not matter here."
 )
 ABOUT_LOSSY = (
     "Our images are lossy copies (JPEG) of the official ones, which the course report used. How much of the "

@@ -155,7 +155,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
 
 def _same_trainings(table: ResolvedTable) -> list[SameTraining]:
     rows: dict[str, list[str]] = {}
-    for row in table.rows if table.measure is not RUNGS else ():  # shortened trainings may be equally short
+    for row in table.rows if table.measure != RUNGS else ():  # shortened trainings may be equally short
         rows.setdefault(row.key, []).append(row.name)
     return [SameTraining(table=table.number, rows=names) for names in rows.values() if len(names) > 1]
 

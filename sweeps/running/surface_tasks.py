@@ -68,8 +68,8 @@ def compute_surface(
     shared = ray.put(weights)
     axis = np.linspace(-REACH, REACH, surface.points)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
-    every, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
-    parts = [every[first : first + at_once] for first in every[::at_once]]
+    numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
+    parts = [numbers[first : first + at_once] for first in numbers[::at_once]]
     waiting = {task.remote(trial.config, shared, axis, part, storage, context, resources): part for part in parts}
     lines: dict[int, Line] = {}
     with Progress(console=console) as progress:
@@ -86,7 +86,7 @@ def compute_surface(
         finally:
             for left in waiting:
                 ray.cancel(left)
-    ordered = [lines[number] for number in every]
+    ordered = [lines[number] for number in numbers]
     content = {
         "alphas": axis,
         "betas": axis,
