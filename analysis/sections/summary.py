@@ -54,12 +54,13 @@ def _reproduction(data: ReportData) -> list[Text]:
             "that learn."
         )
     else:
+        changes = agreement_of_changes(data.reproduced)
         text = (
-            f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they lie "
-            f"where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
+            (f"{changes.as_text} " if changes else "")
+            + f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they "
+            f"lie where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
             + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
             + f". {test.shift_text}"
-            + (f" {changes.as_text}" if (changes := agreement_of_changes(data.reproduced)) else "")
             + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
         )
     return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
