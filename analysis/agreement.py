@@ -119,23 +119,24 @@ def agreement_of_changes(tables: Sequence[ReproducedTable]) -> ChangeAgreement |
     by_key = {row.key: row for _, row in compared}
     judged = []
     for table, row in compared:
-        reference = by_key.get(table.table.reference)
-        if reference is None or reference is row or not (interval := _next_change(row, reference)):
-            continue
-        assert row.reported and reference.reported
-        judged.append(interval[0] <= row.reported.test_error - reference.reported.test_error <= interval[1])
+        reference = by_key.get(table.table.reference, row)
+        if reference is not row and (interval := _next_change(row, reference)):
+            assert row.reported and reference.reported
+            judged.append(interval[0] <= row.reported.test_error - reference.reported.test_error <= interval[1])
     return ChangeAgreement(len(judged), sum(judged)) if judged else None
 
 
 def _next_change(row: ReproducedRow, reference: ReproducedRow) -> tuple[float, float] | None:
     """The 95% prediction interval of the difference of one more pair of runs; None for fewer than two seeds that both
     have, and where a training stayed at chance."""
-    if row.held_out is None or reference.held_out is None or row.held_out.at_chance or reference.held_out.at_chance:
+    assert row.held_out and reference.held_out
+    if row.held_out.at_chance or reference.held_out.at_chance:
         return None
-    ours, theirs = (
-        dict(zip(each.seeds, each.held_out.minima, strict=True)) for each in (row, reference) if each.held_out
+    minima, reference_minima = (
+        dict(zip(seeds, cell.minima, strict=True))
+        for seeds, cell in ((row.seeds, row.held_out), (reference.seeds, reference.held_out))
     )
-    differences = paired_difference(ours, theirs).values
+    differences = paired_difference(minima, reference_minima).values
     half = half_width(differences, next_run=True)
     return None if half is None else (mean(differences) - half, mean(differences) + half)
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.effects import Effect, Verdict, p_text
+from analysis.effects import Effect, Verdict
 from analysis.intervals import as_text
 from analysis.replicates import Replicates
-from analysis.t_tests import paired_difference
+from analysis.t_tests import p_text, paired_difference
 from trainable.study import ResolvedTable
 
 BATCH_NORM = {"batch_norm": True}

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from analysis.effects import Effect, p_text
+from analysis.effects import Effect
 from analysis.pooling import OBJECTS, Pooled
+from analysis.t_tests import p_text
 
 
 def variances(family: Sequence[Effect]) -> str:

@@ -23,13 +23,6 @@ ALPHA = 0.05
 """A test decides where its p is below this after Holm's correction."""
 MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
-HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
-NUMBERS = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images",
-    "seeds of the images", "verdict", "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm",
-    "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low",
-    "chance, high",
-)  # fmt: skip
 
 
 class Verdict(StrEnum):
@@ -179,23 +172,9 @@ def paired_effects(
             blocks.setdefault((table.study, reference), {})[key] = effect
     by_study: dict[str, list[Effect]] = {}
     for (study, reference), effects in blocks.items():
-        like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.at_chance}
-        pool = _pool(reference, like, trainings)
-        following = {
-            key for key, each in like.items() if pool and pool.equal and follows_reference(each.differences, pool)
-        }
-        independent = [key for key in like if key not in following]
-        if following:
-            pool = _pool(reference, independent, trainings)
-        tested = [
-            _crossed(
-                _tested(replace(effect, follows=key in following), pool if key in independent else None),
-                right.get(key, {}),
-                right.get(reference, {}),
-            )
-            for key, effect in effects.items()
-        ]
-        by_study.setdefault(study, []).extend(tested)
+        family = by_study.setdefault(study, [])
+        for key, effect in _with_variances(effects, reference, trainings).items():
+            family.append(_crossed(_tested(effect), right.get(key, {}), right.get(reference, {})))
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
 
@@ -218,42 +197,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(known) - rank) * p))
         adjusted[index] = largest
     return adjusted
-
-
-def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
-    """The cells of a table whose header is `HEADER`, with p values after Holm's correction; `-` where there are too few
-    seeds. Beside the seeds stands whether the variance is pooled."""
-    return [
-        [
-            effect.name,
-            effect.as_text,
-            effect.verdict.value,
-            p_text(effect.t_holm),
-            p_text(effect.equivalence_holm),
-            f"{len(effect.differences)}{', pooled' if effect.pooled else ''}",
-            effect.against,
-        ]
-        for effect in effects
-    ]
-
-
-def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
-    """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
-    return [
-        (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         *(each.crossed or (None, None)), each.image_seeds, each.verdict.value,
-         each.pool.rows if each.pool and each.pooled else None, each.tests.dof if each.tests else None,
-         each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm, each.wilcoxon_p, each.wilcoxon_holm,
-         *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))
-        for each in effects
-    ]  # fmt: skip
-
-
-def p_text(p: float | None) -> str:
-    """A p value to three decimals, `<0.001` below that, `-` for None."""
-    if p is None:
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _name(table: ResolvedTable, row: ResolvedRow) -> str:
@@ -284,15 +227,31 @@ def _pool(reference: str, keys: Collection[str], trainings: Mapping[str, Replica
     return pooled_variance([{seed: error for seed, error in base.items() if seed in shared}, *paired])
 
 
-def _tested(effect: Effect, pool: Pooled | None) -> Effect:
+def _with_variances(
+    effects: Mapping[str, Effect], reference: str, trainings: Mapping[str, Replicates]
+) -> dict[str, Effect]:
+    """The effects of rows with one reference, by key, each with the variance that it shares with the others, if any. A
+    row that follows the reference has no part in it: see `follows_reference`."""
+    like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.at_chance}
+    pool = _pool(reference, like, trainings)
+    follow = {key for key, each in like.items() if pool and pool.equal and follows_reference(each.differences, pool)}
+    sharing = [key for key in like if key not in follow]
+    if follow:
+        pool = _pool(reference, sharing, trainings)
+    return {
+        key: replace(effect, pool=pool if key in sharing else None, follows=key in follow)
+        for key, effect in effects.items()
+    }
+
+
+def _tested(effect: Effect) -> Effect:
     """The effect with its tests."""
     if effect.at_chance:
         return effect
     spread = np.ptp(effect.differences)
     return replace(
         effect,
-        pool=pool,
-        tests=t_tests(effect.differences, effect.margin, pool),
+        tests=t_tests(effect.differences, effect.margin, effect.pool),
         wilcoxon_p=None if spread < EQUAL else float(stats.wilcoxon(effect.differences).pvalue),
     )
 

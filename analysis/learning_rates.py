@@ -1,72 +1,85 @@
 """The errors of a network without and with batch norm at several learning rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.effects import p_text
 from analysis.intervals import as_text, seed_count
 from analysis.replicates import Replicates
-from analysis.t_tests import PairedDifference, paired_difference, t_tests
+from analysis.t_tests import PairedDifference, p_text, paired_difference, t_tests
+from trainable.config import Config
 from trainable.study import ResolvedTable
+
+ByRate = dict[float, dict[int, float]]
+"""Errors by learning rate, in ascending order, and by seed. Each rate has a seed or more."""
 
 
 @dataclass(frozen=True)
 class RateErrors:
-    """The held-out errors after the last epoch at one learning rate, by seed."""
+    """The held-out errors after the last epoch of a network without and with batch norm."""
 
-    rate: str
-    plain: dict[int, float]
-    normed: dict[int, float]
+    plain: ByRate
+    normed: ByRate
 
     @property
-    def difference(self) -> PairedDifference:
-        """That with batch norm minus that without, paired by seed."""
-        return paired_difference(self.normed, self.plain)
+    def rates(self) -> list[float]:
+        """The learning rates at which either network was trained, ascending."""
+        return sorted(self.plain.keys() | self.normed.keys())
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """The learning rates with the lowest mean error, without and with batch norm."""
+        return _best(self.plain), _best(self.normed)
+
+    def difference(self, plain_rate: float, normed_rate: float) -> PairedDifference:
+        """The error with batch norm at a learning rate minus that without at another, paired by seed."""
+        return paired_difference(self.normed.get(normed_rate, {}), self.plain.get(plain_rate, {}))
 
 
-def errors_by_rate(tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]) -> list[RateErrors]:
-    """The errors at each learning rate that both tables, that without and that with batch norm, have a trained row of,
-    in the order of the rates. Empty where there are not two tables."""
-    if len(tables) != 2:
-        return []
-    plain, normed = tables
-    keys = {row.name: row.key for row in normed.rows}
-    both = [(row.config.lr, row.name, row.key, keys[row.name]) for row in plain.rows if row.name in keys]
-    trained = [
-        RateErrors(name, trainings[key].last_errors(), trainings[normed_key].last_errors())
-        for _, name, key, normed_key in sorted(both)
-        if {key, normed_key} <= trainings.keys()
-    ]
-    return [each for each in trained if each.plain and each.normed]
+def errors_by_rate(
+    pair: Sequence[ResolvedTable], tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates]
+) -> RateErrors | None:
+    """The errors of the networks of two tables, the second with batch norm, at every learning rate of which any table
+    has a trained row that is like them in all else. None where the two are not two, or where one has no training."""
+    if len(pair) != 2:
+        return None
+    trained = [(row.config, trainings[row.key]) for table in tables for row in table.rows if row.key in trainings]
+    plain, normed = (_by_rate(table.rows[0].config, trained) for table in pair)
+    return RateErrors(plain, normed) if plain and normed else None
 
 
-def best_rates_text(errors: Sequence[RateErrors], error: str, margin: float) -> str:
-    """What batch norm does to the error where each network has its best learning rate, in sentences. `errors` are in
-    the order of the rates; for the margin see `best_rates_difference`."""
-    plain, normed = _means(errors)
-    best_plain, best_normed = _best(errors)
+def best_rates_text(errors: RateErrors, error: str, margin: float) -> str:
+    """What batch norm does to the error where each network has its best learning rate, in sentences. For the margin see
+    `best_rates_difference`."""
+    plain, normed = errors.best
     paired = best_rates_difference(errors, margin)
     difference = f": a difference of {paired}" if paired else ""
     ends = [
-        f" The best rate {network} batch norm is the {'lowest' if index == 0 else 'highest'} that was tried: a "
-        f"{'lower' if index == 0 else 'higher'} one may be better still."
-        for network, index in (("without", best_plain), ("with", best_normed))
-        if len(errors) > 1 and index in (0, len(errors) - 1)
+        f" The best rate {network} batch norm is the {'lowest' if best == min(tried) else 'highest'} that was tried: a "
+        f"{'lower' if best == min(tried) else 'higher'} one may be better still."
+        for network, best, tried in (("without", plain, errors.plain), ("with", normed, errors.normed))
+        if len(tried) > 1 and best in (min(tried), max(tried))
     ]
     return (
-        f"At the best of {len(errors)} learning rates for each network, the {error} is {min(plain):.4f} without batch "
-        f"norm ({errors[best_plain].rate}) and {min(normed):.4f} with it ({errors[best_normed].rate}){difference}. The "
-        f"rates are chosen by these errors, which makes both a little too low.{''.join(ends)}"
+        f"At {best_rates(errors)}, the {error} is {_mean(errors.plain, plain):.4f} without batch norm ({plain:g}) and "
+        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. The rates are chosen by these errors, "
+        f"which makes both a little too low.{''.join(ends)}"
     )
 
 
-def best_rates_difference(errors: Sequence[RateErrors], margin: float) -> str:
+def best_rates(errors: RateErrors) -> str:
+    """The learning rates of `best`, in words."""
+    plain, normed = len(errors.plain), len(errors.normed)
+    if errors.plain.keys() == errors.normed.keys():
+        return f"the best of {plain} learning rates for each network"
+    return f"the best learning rate for each network, of {plain} without batch norm and {normed} with it"
+
+
+def best_rates_difference(errors: RateErrors, margin: float) -> str:
     """The error with batch norm minus that without, where each network has its best learning rate, paired by seed, with
     the tests of whether there is a difference and of whether it is smaller than the margin. Empty where the two share
     no seed."""
-    plain, normed = _best(errors)
-    differences = paired_difference(errors[normed].normed, errors[plain].plain).values
+    differences = errors.difference(*errors.best).values
     if not differences:
         return ""
     tests = t_tests(differences, margin)
@@ -79,21 +92,29 @@ def best_rates_difference(errors: Sequence[RateErrors], margin: float) -> str:
     return f"{as_text(differences, '+.4f')}, paired over {seed_count(len(differences))}{p_values}"
 
 
-def spans_text(errors: Sequence[RateErrors], error: str) -> str:
-    """How far the errors at the rates lie apart, in a sentence."""
-    plain, normed = (max(means) - min(means) for means in _means(errors))
+def spans_text(errors: RateErrors, error: str) -> str:
+    """How far the errors at the learning rates lie apart, in a sentence."""
+    plain, normed = (
+        max(means) - min(means)
+        for means in ([_mean(each, rate) for rate in each] for each in (errors.plain, errors.normed))
+    )
     return (
         f"Between the best and the worst of the rates the {error} differs by {plain:.4f} without batch norm and by "
         f"{normed:.4f} with it."
     )
 
 
-def _means(errors: Sequence[RateErrors]) -> tuple[list[float], list[float]]:
-    """The means over the seeds at each rate, without and with batch norm."""
-    return [fmean(each.plain.values()) for each in errors], [fmean(each.normed.values()) for each in errors]
+def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> ByRate:
+    errors = {
+        config.lr: training.last_errors() for config, training in trained if config.change(lr=network.lr) == network
+    }
+    return {rate: errors[rate] for rate in sorted(errors) if errors[rate]}
 
 
-def _best(errors: Sequence[RateErrors]) -> tuple[int, int]:
-    """Where the lowest of these means are, without and with batch norm."""
-    plain, normed = _means(errors)
-    return plain.index(min(plain)), normed.index(min(normed))
+def _best(errors: ByRate) -> float:
+    return min(errors, key=lambda rate: _mean(errors, rate))
+
+
+def _mean(errors: ByRate, rate: float) -> float:
+    """The mean over the seeds."""
+    return fmean(errors[rate].values())

@@ -73,3 +73,10 @@ def t_tests(differences: Sequence[float], margin: float, pool: Pooled | None = N
         difference_p=float(2 * stdtr(dof, -abs(mean) / error)),
         equivalence_p=float(stdtr(dof, (abs(mean) - margin) / error)),
     )
+
+
+def p_text(p: float | None) -> str:
+    """A p value to three decimals, `<0.001` below that, `-` for None."""
+    if p is None:
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

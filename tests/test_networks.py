@@ -254,3 +254,26 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
     )
     assert page.count(best) == 2, "in short, and in its section"
     assert f"| 0.1 | {as_text([0.40, 0.42])} | {as_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
+
+
+def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> None:
+    record = envelopes({False: {0.1: [0.40], 0.2: [0.30]}, True: {0.1: [0.25], 0.2: [0.35]}}, {False: 3, True: 3})
+    files = record.files
+    better = Config(data="digits", epochs=3, lr=0.3)
+    others = [better, better.change(lr=0.4, dropout=0.2), better.change(lr=0.5, epochs=5)]
+    rows = tuple(ResolvedRow(name=config.key("abc"), key=config.key("abc"), config=config) for config in others)
+    more = ResolvedTable(study="s", number="61", slug="rates", title="Rates", varies="lr", rows=rows)
+    trials = [
+        trial("better", {0: [0.5, 0.4, 0.28]}, better),
+        *(trial(f"other-{index}", {0: [0.1]}, config) for index, config in enumerate(others[1:])),
+    ]
+    record = Recorded([*record.histories(), *trials], *record.sweeps(), sweep(more))
+    record.files = files
+    page = page_of(tmp_path, record)
+    assert (
+        "At the best learning rate for each network, of 3 without batch norm and 2 with it, the test error is 0.2800 "
+        "without batch norm (0.3) and 0.2500 with it (0.1): a difference of -0.0300, paired over 1 seed. The rates are "
+        "chosen by these errors, which makes both a little too low. The best rate without batch norm is the highest "
+        "that was tried: a higher one may be better still. The best rate with batch norm is the lowest"
+    ) in page
+    assert "| 0.3 | 0.2800 | - | - | - | 0 |" in page

@@ -8,7 +8,8 @@ from textwrap import fill
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.effects import ALPHA, NUMBERS, Effect, Verdict, effect_numbers
+from analysis.effect_rows import NUMBERS, effect_numbers
+from analysis.effects import ALPHA, Effect, Verdict
 from analysis.plots.style import COLORS, save
 
 FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}

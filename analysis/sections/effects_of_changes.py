@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
+from analysis.effect_rows import HEADER, effect_rows
 from analysis.effect_variances import variances
-from analysis.effects import ALPHA, HEADER, Effect, Verdict, effect_rows
+from analysis.effects import ALPHA, Effect, Verdict
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData

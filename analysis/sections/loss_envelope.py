@@ -1,13 +1,15 @@
 """The loss envelope: how much the loss depends on the learning rate, without and with batch norm (1.3.2, 2)."""
 
+from collections.abc import Sequence
+
 from analysis.csv_file import write_csv
-from analysis.effects import p_text
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
 from analysis.intervals import as_text
 from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
+from analysis.t_tests import p_text
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"
@@ -66,27 +68,32 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
 
 
 def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
-    """The last errors of the same trainings, without and with batch norm; empty where one of the two is missing."""
-    errors = errors_by_rate(comparison.tables, data.trainings)
-    if not errors:
+    """The last errors at each learning rate, without and with batch norm; empty where one of the two is missing."""
+    errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
+    if errors is None:
         return []
     plain, normed = (band.name for band in comparison.envelopes)
     rows = [
         (
-            each.rate,
-            as_text(list(each.plain.values())),
-            as_text(list(each.normed.values())),
-            as_text(each.difference.values, "+.4f") if each.difference.values else "-",
-            p_text(each.difference.p),
-            str(len(each.difference.values)),
+            f"{rate:g}",
+            *(_text(list(each.get(rate, {}).values())) for each in (errors.plain, errors.normed)),
+            _text(difference.values, "+.4f"),
+            p_text(difference.p),
+            str(len(difference.values)),
         )
-        for each in errors
+        for rate in errors.rates
+        for difference in [errors.difference(rate, rate)]
     ]
     return [
         Text(
-            f"The {comparison.error} of the same trainings after the last epoch. The difference is paired by seed; p "
-            "is that of the paired t-test of one learning rate, not corrected for their number. "
+            f"The {comparison.error} after the last epoch, of these trainings and of those in other tables that differ "
+            "from them in the learning rate alone. The difference is paired by seed; p is that of the paired t-test "
+            "of one learning rate, not corrected for their number. "
             f"{best_rates_text(errors, comparison.error, data.margin)} {spans_text(errors, comparison.error)}"
         ),
         Grid(("learning rate", plain, normed, "difference", "p, not corrected", "seeds that both have"), rows),
     ]
+
+
+def _text(errors: Sequence[float], digits: str = ".4f") -> str:
+    return as_text(errors, digits) if errors else "-"

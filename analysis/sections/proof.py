@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from analysis.arrays import layers_of
 from analysis.config_text import config_text
+from analysis.effect_rows import HEADER, effect_rows
 from analysis.effect_variances import variances
-from analysis.effects import HEADER, effect_rows, p_text
 from analysis.intervals import as_text, seed_count
 from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, File, Grid, Picture, Section, Text
@@ -13,6 +13,7 @@ from analysis.plots.class_predictions import draw_class_errors, draw_confusion, 
 from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Differences, Predicted, Proof, calibration_error, mcnemar, proof_tables
 from analysis.report_data import ReportData
+from analysis.t_tests import p_text
 from analysis.tables import HELD_OUT, setting
 from trainable.data import class_names
 

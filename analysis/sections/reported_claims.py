@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.claims import Ruling, judge_claims
-from analysis.learning_rates import best_rates_difference, errors_by_rate
+from analysis.learning_rates import best_rates, best_rates_difference, errors_by_rate
 from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
 from trainable.study import ResolvedTable
@@ -38,9 +38,7 @@ def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
     baselines = {row.key for table in tables for row in table.rows if row.config.is_baseline}
     for comparison in data.envelopes:
         if baselines & {row.key for row in comparison.tables[0].rows}:
-            errors = errors_by_rate(comparison.tables, data.trainings)
+            errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
             if errors and (difference := best_rates_difference(errors, data.margin)):
-                return (
-                    f"Where each network has the best of {len(errors)} learning rates, the difference is {difference}."
-                )
+                return f"At {best_rates(errors)}, the difference is {difference}."
     return ""

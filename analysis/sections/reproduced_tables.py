@@ -13,10 +13,10 @@ from analysis.agreement import (
 )
 from analysis.claims import BATCH_NORM, BIGGER, SMALLER
 from analysis.csv_file import write_csv
-from analysis.effects import p_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
+from analysis.t_tests import p_text
 from analysis.tables import CHANCE, NUMBERS, ReproducedTable
 from trainable.architecture import parameters
 from trainable.config import Config

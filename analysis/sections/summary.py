@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.agreement import agreement_of_changes, agreements
 from analysis.claims import BATCH_NORM
-from analysis.effects import ALPHA, Effect, Verdict, p_text
+from analysis.effects import ALPHA, Effect, Verdict
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
 from analysis.intervals import as_text, half_width, seed_count
 from analysis.learning_rates import best_rates_text, errors_by_rate
@@ -25,6 +25,7 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import mean_medians
+from analysis.t_tests import p_text
 from analysis.tables import BASELINE, HELD_OUT
 from trainable.search_definition import proof_name
 
@@ -102,7 +103,7 @@ def _s(names: list[str]) -> str:
 
 
 def _batch_norm(data: ReportData) -> list[Text]:
-    """At the learning rate of the tables, and at the best of an envelope's."""
+    """At the learning rate of the tables, and at the best of each network."""
     text, details = [], ""
     effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
     if effects:
@@ -121,7 +122,7 @@ def _batch_norm(data: ReportData) -> list[Text]:
             low, high = effect.crossed
             text.append(f"Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}.")
     comparison = _envelope(data)
-    if comparison and (errors := errors_by_rate(comparison.tables, data.trainings)):
+    if comparison and (errors := errors_by_rate(comparison.tables, data.tables, data.trainings)):
         details = loss_envelope.TITLE
         text.append(best_rates_text(errors, comparison.error, data.margin))
     return [Text(" ".join(text), details, lead="Batch norm")] if text else []

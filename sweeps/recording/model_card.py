@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.config_text import config_text
-from analysis.effects import p_text
 from analysis.intervals import as_text
 from analysis.race import Standing
-from analysis.t_tests import paired_difference
+from analysis.t_tests import p_text, paired_difference
 from trainable.config import Config
 from trainable.search_definition import ResolvedSearch
 
