@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
     start()
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,17 +20,19 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
-from analysis.passwords import hide_passwords
+from analysis.commands import command_line, run_command
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.recorded import CHAMPION
-from analysis.start import end_with
 from trainable.config import Config
 from trainable.data import class_names
-from trainable.errors import first_line
+from trainable.errors import UsageError, first_line
 from trainable.search_definition import model_name
 from trainable.sources import read_image
 
+app = command_line()
 
+
+@app.command()
 def main(
     images: Annotated[list[Path], typer.Argument(help="Pictures of 32 by 32 pixels and 8 bits a channel.")],
     model: Annotated[str | None, typer.Option(help="Registered model. Default: EXPERIMENT-best-bn.")] = None,
@@ -44,8 +45,7 @@ def main(
         find_embedded(tracking_uri, experiment)
         champion, names = load_champion(model or model_name(experiment), tracking_uri)
     except (ValueError, LookupError) as error:
-        print("error:", hide_passwords(first_line(error)), file=sys.stderr)
-        raise typer.Exit(2) from error
+        raise UsageError(first_line(error)) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):
         print(f"{file}: {names[probabilities_k.argmax()]} {probabilities_k.max():.3f}")
@@ -66,4 +66,4 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str
 
 
 if __name__ == "__main__":
-    end_with(lambda: typer.run(main))
+    run_command(app)

@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
     start()
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +19,11 @@ from typing import Annotated
 import typer
 from mlflow.exceptions import MlflowException
 
+from analysis.commands import command_line, run_command
 from analysis.effects import MARGIN
 from analysis.folder import Folder
 from analysis.latex import LATEX, write_latex
 from analysis.page import HTML, Section, write_page
-from analysis.passwords import hide_passwords
 from analysis.prices import parse_prices
 from analysis.record import Record
 from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
@@ -48,8 +47,9 @@ from analysis.sections import (
     summary,
     trained_kernels,
 )
-from analysis.start import end_with
-from trainable.errors import first_line
+from trainable.errors import UsageError, first_line
+
+app = command_line()
 
 OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
 """The sections that the page begins with, before its contents."""
@@ -84,6 +84,7 @@ def write_report(data: ReportData, *, embed: bool = False) -> Path:
     return data.folder / HTML
 
 
+@app.command()
 def main(
     out: Path,
     folder: Annotated[Path | None, typer.Option(help="An exported record, in place of a server.")] = None,
@@ -104,8 +105,7 @@ def main(
         priced = parse_prices(prices)
         source = _source(folder, tracking_uri, experiment)
     except (LookupError, ValueError, MlflowException) as error:
-        print("error:", hide_passwords(first_line(error)), file=sys.stderr)
-        raise typer.Exit(2) from error
+        raise UsageError(first_line(error)) from error
     print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 
@@ -125,4 +125,4 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
 
 
 if __name__ == "__main__":
-    end_with(lambda: typer.run(main))
+    run_command(app)

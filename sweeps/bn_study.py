@@ -15,10 +15,9 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 
     start()
 
-from sweeps.commands import run_studies
-from sweeps.full import app
+from sweeps.full import run_studies
 from sweeps.studies.batch_norm import BATCH_NORM_STUDIES
 
 if __name__ == "__main__":
     names = (study.name for study in BATCH_NORM_STUDIES)
-    run_studies(app, names, "Study batch norm: its loss envelope, its smoothness, its loss surface, and VGG-A.")
+    run_studies(names, "Study batch norm: its loss envelope, its smoothness, its loss surface, and VGG-A.")

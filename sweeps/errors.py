@@ -5,6 +5,7 @@ import re
 from pydantic import ValidationError
 
 from trainable.config import Config
+from trainable.errors import CommandError
 from trainable.problem import first_problem
 
 ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)(: |$)")
@@ -13,12 +14,8 @@ FAILURE = "Failure # "
 """What Tune writes above each error of a trial."""
 
 
-class UsageError(ValueError):
-    """Bad input: the message names the field, the value and what is allowed; the command exits with code 2."""
-
-
-class SweepError(RuntimeError):
-    """What ended a sweep that had begun: the message names the place and what to do; the command exits with code 1."""
+class SweepError(CommandError, RuntimeError):
+    """What ended a sweep that had begun: the message names the place and what to do."""
 
 
 def last_error(text: str) -> str:

@@ -6,8 +6,9 @@ It plans the chosen studies, runs what the record lacks and reports. Running it 
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -17,10 +18,9 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 
 import typer
 
+from analysis.commands import command_line, run_command
 from analysis.passwords import hide_passwords
 from analysis.start import interrupt_once
-from sweeps.commands import run_command
-from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.parse import DEFAULT_STUDIES, DEFAULTS, QUICK, parse
 from sweeps.running.cluster import check_address
@@ -28,11 +28,12 @@ from sweeps.screen import output
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
 from trainable.data import NAMES
+from trainable.errors import UsageError
 
 STOPPED = "Stopped. What is finished is recorded, what is not goes on from its last checkpoint."
 GO_ON = "To go on, run the same command again."
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_line()
 
 
 def _default(name: str) -> str:
@@ -246,6 +247,15 @@ def _sweep(options: Options) -> int:
         return 0
     progress.print(GO_ON)
     return 1
+
+
+def run_studies(names: Iterable[str], about: str) -> NoReturn:
+    """Run the command with these studies, where its arguments name neither a study nor a config to train alone. `about`
+    is what `--help` says of it."""
+    app.registered_commands[0].help = about
+    if not any(argument.startswith(("--studies", "--study", "--config")) for argument in sys.argv[1:]):
+        sys.argv[1:1] = ["--studies", ",".join(names)]
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from pydantic import BaseModel, SecretStr
 
 from analysis.passwords import hide_passwords
 from analysis.recorded import RunStatus
-from sweeps.errors import UsageError, last_error
+from sweeps.errors import last_error
 from sweeps.observer import Observer
+from trainable.errors import UsageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
 POST_S = 5.0

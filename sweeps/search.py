@@ -16,9 +16,8 @@ if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packag
 
     start()
 
-from sweeps.commands import run_studies
-from sweeps.full import app
+from sweeps.full import run_studies
 from sweeps.studies.search import SEARCH
 
 if __name__ == "__main__":
-    run_studies(app, [SEARCH.name], "Search for the best batch-norm configuration, prove it, and report.")
+    run_studies([SEARCH.name], "Search for the best batch-norm configuration, prove it, and report.")

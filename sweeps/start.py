@@ -6,7 +6,7 @@ from analysis.start import start
 def main() -> None:
     """The console script `ablation-sweeps`: the same as `python sweeps/full.py`."""
     start()
-    from sweeps.commands import run_command
+    from analysis.commands import run_command
     from sweeps.full import app
 
     run_command(app)

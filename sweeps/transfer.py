@@ -25,17 +25,17 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.arrays import LAYERS
+from analysis.commands import command_line, run_command
 from analysis.exported import ORIGIN, damage
 from analysis.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.folder import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.origin import export_origin, exported_origin, log_origin
 from analysis.record import Record
+from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
 from analysis.unreadable import name_once, read_arrays
-from sweeps.commands import run_command
-from sweeps.errors import SweepError, UsageError
+from sweeps.errors import SweepError
 from sweeps.planning.options import check_experiment
-from sweeps.planning.parse import default_experiment, default_tracking_uri
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.listing import without_listings
@@ -45,7 +45,7 @@ from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from sweeps.running.results import print_place
 from sweeps.screen import output
-from trainable.errors import first_line
+from trainable.errors import UsageError, first_line
 from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORPHANS = "without-sweep"
@@ -54,9 +54,7 @@ ORPHANS = "without-sweep"
 IMAGES_FOLDER = "images"
 """Folder of a run's artifacts in which MLflow keeps logged pictures."""
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow server or store. Default: as for a sweep.")]
-Experiment = Annotated[str | None, typer.Option(help="MLflow experiment. Default: as for a sweep on cifar10.")]
+app = command_line(__doc__)
 
 
 @app.command("export")
@@ -64,21 +62,20 @@ def export(
     folder: Path,
     sweep: Annotated[list[str] | None, typer.Option(help="Only the sweep of this name. Default: all.")] = None,
     models: Annotated[bool, typer.Option("--models", help="Also the trials' weights and images.")] = False,
-    tracking_uri: TrackingUri = None,
-    experiment: Experiment = None,
+    tracking_uri: TrackingUri = TRACKING_URI,
+    experiment: Experiment = EXPERIMENT,
 ) -> None:
     """Write sweeps and their trials that have ended to a folder, with what the pictures of a report need.
 
     The pictures of searches and calibrations need errors alone, so their trials are written without arrays.
     """
-    uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
-    record = open_record(uri, name)
-    with named_failures(uri):
+    record = open_record(tracking_uri, experiment)
+    with named_failures(tracking_uri):
         recorded, trials = _with_orphans(record) if record else ([], [])
     if record is None or not recorded:
-        raise UsageError(f"--experiment {name}: no sweep in {uri}")
+        raise UsageError(f"--experiment {experiment}: no sweep in {tracking_uri}")
     if unknown := set(sweep or ()) - {each.name for each in recorded}:
-        raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {name} of {uri}")
+        raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {experiment} of {tracking_uri}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,7 +83,7 @@ def export(
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS for row in table.rows}
-    with named_failures(uri):
+    with named_failures(tracking_uri):
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
             origin = record.origin(chosen) if chosen.run_id != ORPHANS else {}
@@ -161,22 +158,21 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
 
 
 @app.command("import")
-def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experiment = None) -> None:
+def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: Experiment = EXPERIMENT) -> None:
     """Write a folder's sweeps into a tracking server or store."""
-    uri, name = tracking_uri or default_tracking_uri(), experiment or default_experiment("cifar10")
     try:
-        check_experiment(name)
+        check_experiment(experiment)
     except ValueError as error:
-        raise UsageError(f"--experiment {name}: {error}") from error
+        raise UsageError(f"--experiment {experiment}: {error}") from error
     try:
         sweeps, trials = read_folder(folder)
         artifacts = _artifacts(folder, sweeps, trials)
         origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in sweeps}
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
-    open_record(uri, name)
+    open_record(tracking_uri, experiment)
     try:
-        client, experiment_id = ensure_experiment(uri, name)
+        client, experiment_id = ensure_experiment(tracking_uri, experiment)
         for sweep in sweeps:
             parent = _import_sweep(client, experiment_id, sweep, origins[sweep.run_id])
             exported = [
@@ -187,10 +183,10 @@ def import_(folder: Path, tracking_uri: TrackingUri = None, experiment: Experime
                 _import_trial(client, experiment_id, trial, parent, artifacts[trial.run_id]) for trial in exported
             )
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
-        present(Record(uri, name)).write(client)
+        present(Record(tracking_uri, experiment)).write(client)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise SweepError(f"{uri}: the import stopped: {first_line(error)}; run it again to go on") from error
-    print_place(uri, name, experiment_id, output())
+        raise SweepError(f"{tracking_uri}: the import stopped: {first_line(error)}; run it again to go on") from error
+    print_place(tracking_uri, experiment, experiment_id, output())
 
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:

@@ -13,9 +13,9 @@ import pytest
 import typer
 from filelock import FileLock
 
+from analysis.commands import run_command
 from analysis.embedded import uri_of
 from sweeps import full
-from sweeps.commands import run_command
 from sweeps.recording.tracking import ensure_experiment, make_database
 from tests.exports import export_to
 from trainable.data import Dataset, load

@@ -11,11 +11,11 @@ from safetensors.numpy import save_file
 from analysis.folder import artifacts_folders, write_sweep
 from analysis.record import Record
 from analysis.recorded import SweepRecord, TrialRecord
-from sweeps.errors import UsageError
 from sweeps.planning.prepare import rates_on
 from sweeps.transfer import import_
 from tests.analysis_records import table
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.study import StudyFile
 
 ARRAYS = "traces.safetensors"

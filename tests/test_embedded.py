@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from analysis.embedded import uri_of
 from analysis.record import Record
 from analysis.record_options import find_embedded
-from sweeps.errors import UsageError
 from sweeps.planning.parse import default_tracking_uri
 from sweeps.recording.tracking import ensure_experiment, open_record
 from tests.conftest import ROOT
+from trainable.errors import UsageError
 
 NAME = "test"
 MAKE = (

@@ -13,11 +13,11 @@ from safetensors.numpy import save_file
 from analysis.arrays import LAYERS
 from analysis.folder import read_folder
 from analysis.record import Record
-from sweeps.errors import UsageError
 from sweeps.transfer import export
 from tests.conftest import ROOT
 from tests.exports import ARRAYS, assert_usable, import_into
 from tests.images import kernel_images
+from trainable.errors import UsageError
 
 
 def test_what_was_exported_is_imported_whole(record_uri: str, exported: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.errors import UsageError
 from sweeps.full import full
 from sweeps.studies.study_file import read_study
 from sweeps.transfer import import_
 from tests.options import options
+from trainable.errors import UsageError
 
 STUDY = """
 title: "{title}"

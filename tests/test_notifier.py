@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from sweeps import notifier
-from sweeps.errors import UsageError
 from sweeps.notifier import Notifier, check_url
 from tests.options import options
 from tests.specs import trial_spec
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.trial import Epoch, TrialEnd, TrialReport
 
 TOKEN = "T0KEN"

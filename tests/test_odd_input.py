@@ -10,7 +10,6 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate_dry
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import plan_sweep, prepare
@@ -18,6 +17,7 @@ from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.options import options
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.search_definition import SearchDefinition
 from trainable.sources import DataError
 from trainable.study import Row, Study, Table

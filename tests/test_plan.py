@@ -2,13 +2,13 @@
 
 import pytest
 
-from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates, Speedup, Timing, epoch_flops, makespan
 from sweeps.planning.table_plan import TablePlan, plan_tables
 from sweeps.running.specs import TrialContext
 from sweeps.studies.ablations import CORRECTIONS, TABLES
 from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.measures import ERRORS, LOSSES, PREDICTED_CLASSES, PROBE, Measure
 from trainable.study import Row, Study, Table
 

@@ -11,18 +11,17 @@ import numpy as np
 import pytest
 import requests
 import torch
-import typer
 import uvicorn
 from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 from safetensors.torch import save_file
 
-from analysis.predict import load_champion, main
+from analysis.predict import app, load_champion
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.winner import save_model
 from tests.clusters import free_port, wait_for
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 from trainable.batches import normalise
 from trainable.config import Config
 from trainable.evaluate import load_model
@@ -97,14 +96,11 @@ def test_the_model_returns_probabilities(store: Path) -> None:
     assert probabilities == pytest.approx(expected(store, images))
 
 
-def refused(file: Path, folder: Path, capsys: pytest.CaptureFixture[str], model: str | None = None) -> str:
+def refused(here: Command, file: Path, folder: Path, *options: str) -> str:
     """The one line in which the command refuses a file or a model."""
-    with pytest.raises(typer.Exit) as end:
-        main([file], model, uri(folder), EXPERIMENT)
-    assert end.value.exit_code == 2
-    output, error = capsys.readouterr()
-    (line,) = error.splitlines()
-    assert output == ""
+    done = here(str(file), *options, "--tracking-uri", uri(folder), app=app)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
     return line
 
 
@@ -119,25 +115,22 @@ def refused(file: Path, folder: Path, capsys: pytest.CaptureFixture[str], model:
     ],
 )  # fmt: skip
 def test_a_bad_image_is_one_line(
-    name: str, write: Callable[[Path], object], problem: str, store: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    name: str, write: Callable[[Path], object], problem: str, store: Path, tmp_path: Path, here: Command
+) -> None:
     write(tmp_path / name)
-    assert refused(tmp_path / name, store, capsys).startswith(f"error: {tmp_path / name}: {problem}")
+    assert refused(here, tmp_path / name, store).startswith(f"error: {tmp_path / name}: {problem}")
 
 
 @pytest.mark.parametrize("name", ["unheard-of", "unproven"])
-def test_a_missing_model_or_alias_is_one_line(
-    name: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_model_or_alias_is_one_line(name: str, store: Path, tmp_path: Path, here: Command) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
     wanted = f"error: --model {name}: no champion in {uri(store)}: "
-    assert refused(tmp_path / "black.png", store, capsys, model=name).startswith(wanted)
+    assert refused(here, tmp_path / "black.png", store, "--model", name).startswith(wanted)
 
 
-def test_a_missing_record_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_record_is_not_made(tmp_path: Path, here: Command) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "black.png")
-    assert refused(tmp_path / "black.png", tmp_path, capsys) == f"error: no record at {uri(tmp_path)}"
+    assert refused(here, tmp_path / "black.png", tmp_path) == f"error: no record at {uri(tmp_path)}"
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -147,8 +140,8 @@ def server(store: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name, "true")  # as it does itself, for good
         port = free_port()
-        app = scoring_server.init(load_champion(MODEL, uri(store))[0])
-        serving = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+        service = scoring_server.init(load_champion(MODEL, uri(store))[0])
+        serving = uvicorn.Server(uvicorn.Config(service, port=port, log_level="error"))
         thread = threading.Thread(target=serving.run)
         thread.start()
         wait_for("the server", lambda: serving.started)

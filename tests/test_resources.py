@@ -4,9 +4,9 @@ import pytest
 
 from analysis.prices import Prices
 from benchmarks.simulation import Costs, simulate
-from sweeps.errors import UsageError
 from sweeps.planning.rates import cost
 from sweeps.planning.resources import Resources, count_slots, trial_resources
+from trainable.errors import UsageError
 
 HEAD = Resources(0)
 A10G = Resources(4, 1, 24)

@@ -8,13 +8,13 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError
 from sweeps.planning.search_plan import plan_search
 from sweeps.running.searcher import TrialSearch
 from sweeps.running.specs import TrialContext
 from tests.analysis_records import trial
 from tests.searches import STUDY, result, search
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.search_definition import Scheduler, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study

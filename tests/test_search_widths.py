@@ -5,11 +5,11 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError
 from sweeps.planning.rates import Rates
 from sweeps.planning.search_forecast import forecast_search
 from sweeps.planning.search_plan import plan_search
 from sweeps.studies.search import SEARCH, SEARCH_WIDE
+from trainable.errors import UsageError
 from trainable.search_definition import SearchDefinition
 from trainable.search_space import Range, sample
 from trainable.study import Study

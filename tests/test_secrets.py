@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rich.console import Console
 
+from analysis.commands import run_command
 from analysis.passwords import hide_passwords
-from sweeps.commands import run_command
-from sweeps.errors import UsageError
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.tracking import open_record
 from sweeps.running.results import print_results
 from tests.conftest import Command
 from tests.options import options
 from trainable.config import Config
+from trainable.errors import UsageError
 
 
 @pytest.mark.parametrize(

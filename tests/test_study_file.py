@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from analysis.record import Record
-from sweeps.errors import UsageError
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
+from trainable.errors import UsageError
 
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
 ROW = "tables:\n- number: '44'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"

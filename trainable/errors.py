@@ -1,4 +1,16 @@
-"""The text of an error, for a message of one line."""
+"""Errors whose message a person reads in one line, and the line that says what any other error is."""
+
+
+class CommandError(Exception):
+    """Ends a command with its message and this exit code."""
+
+    exit_code = 1
+
+
+class UsageError(CommandError, ValueError):
+    """Bad input: the message names the field, the value and what is allowed."""
+
+    exit_code = 2
 
 
 def first_cause(error: BaseException) -> BaseException:

@@ -10,6 +10,8 @@ from typing import Literal, assert_never
 import numpy as np
 from PIL import Image
 
+from trainable.errors import UsageError
+
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
 """CIFAR-10's images of each class, by split."""
@@ -43,7 +45,7 @@ class Decoded:
     test_labels: np.ndarray
 
 
-class DataError(ValueError):
+class DataError(UsageError):
     """The data is missing or is not what it should be. The message names the file and the problem."""
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeps.errors import UsageError
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.options import Options
 from sweeps.planning.prepare import Prepared, plan_sweep
@@ -17,6 +16,7 @@ from sweeps.planning.resources import (
     trial_resources,
 )
 from sweeps.screen import duration
+from trainable.errors import UsageError
 
 
 def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:

@@ -5,9 +5,9 @@ import re
 from pydantic import Field
 
 from analysis.prices import Prices
-from sweeps.errors import UsageError
 from sweeps.planning.rates import hourly_price
 from sweeps.planning.resources import Allocation
+from trainable.errors import UsageError
 from trainable.frozen import Frozen
 
 UNITS = {"h": 3600, "m": 60, "s": 1}

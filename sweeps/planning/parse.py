@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from analysis.embedded import uri_of
 from analysis.prices import parse_prices
-from sweeps.errors import UsageError
 from sweeps.notifier import check_url
 from sweeps.planning.budget import parse_budget
 from sweeps.planning.options import Options
 from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
+from trainable.errors import UsageError
 from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
 

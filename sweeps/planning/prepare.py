@@ -10,7 +10,6 @@ from math import inf
 
 from analysis.record import Record
 from analysis.recorded import DEVICE, DEVICE_NAME, SEED_EPOCH_S, SweepRecord, TrialRecord, recorded_seeds
-from sweeps.errors import UsageError
 from sweeps.planning.options import Options
 from sweeps.planning.race_plan import plan_race, search_proof
 from sweeps.planning.rates import Rates, Timing
@@ -22,6 +21,7 @@ from sweeps.recording import tracking
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
+from trainable.errors import UsageError
 from trainable.measures import MEASURES
 from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study

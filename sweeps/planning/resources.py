@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from sweeps.errors import UsageError
+from trainable.errors import UsageError
 from trainable.trial import Device
 
 GPU_MEMORY = "gpu_memory_gb"

@@ -14,8 +14,8 @@ from typing import Any
 from analysis.race import Standing
 from analysis.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
 from analysis.search_trials import of_study, owned, search_race, search_trials
-from sweeps.errors import UsageError
 from sweeps.planning.table_plan import make_config
+from trainable.errors import UsageError
 from trainable.search_definition import PROTOCOL, ResolvedSearch
 from trainable.search_space import fields
 from trainable.study import Study

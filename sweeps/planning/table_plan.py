@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError, config_problem
+from sweeps.errors import config_problem
 from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
 from trainable.measures import DIFFERENCES, Measure
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table

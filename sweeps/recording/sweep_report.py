@@ -14,9 +14,9 @@ from analysis.record import Record
 from analysis.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
-from sweeps.errors import UsageError
 from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
 from sweeps.recording.views import present
+from trainable.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -26,9 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
 from analysis.record import Record
 from analysis.recorded import ROLE, RunStatus
-from sweeps.errors import SweepError, UsageError
+from sweeps.errors import SweepError
 from sweeps.stages import remove_stages
-from trainable.errors import first_cause, first_line
+from trainable.errors import UsageError, first_cause, first_line
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from analysis.record import Record
 from analysis.recorded import VAL_ERROR, RunStatus
-from sweeps.errors import UsageError
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
@@ -35,6 +34,7 @@ from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.stages import remove_stages, stage_name
+from trainable.errors import UsageError
 from trainable.search_definition import proof_name
 from trainable.storage import check_writable
 

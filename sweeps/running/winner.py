@@ -28,7 +28,6 @@ from analysis.recorded import (
     TrialRecord,
     errors_by_seed,
 )
-from sweeps.errors import UsageError
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import SEED, Winner
 from sweeps.recording.recorder import Recorder
@@ -36,6 +35,7 @@ from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, WEIGHTS
 from trainable.search_definition import model_name
 from trainable.study import ResolvedTable

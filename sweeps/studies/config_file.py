@@ -5,8 +5,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError, config_problem
+from sweeps.errors import config_problem
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.problem import first_problem
 from trainable.study import Row, Study, Table
 

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sweeps.errors import UsageError
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.problem import Location, Problem, first_problem
 from trainable.study import Study
 
