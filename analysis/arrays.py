@@ -49,6 +49,16 @@ class LossSurface:
     images: int
     """The number of images that loss and error are means over."""
 
+    @property
+    def loss_along(self) -> np.ndarray:
+        """The loss along the first direction, (A,)."""
+        return self.loss[len(self.betas) // 2]
+
+    @property
+    def error_along(self) -> np.ndarray:
+        """The error along the first direction, (A,)."""
+        return self.error[len(self.betas) // 2]
+
 
 def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, np.ndarray]:
     """The traces of one kind (`STEP_LOSSES` or `PROBES`) by seed; empty where there are none.

@@ -39,12 +39,11 @@ def _draw_lines(surfaces: Mapping[str, LossSurface], data: str, file: Path) -> P
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     rows = []
     for index, (name, each) in enumerate(surfaces.items()):
-        middle = len(each.betas) // 2
-        for axis, values in zip(axes, (each.loss, each.error), strict=True):
-            axis.plot(each.alphas, values[middle], label=name, **line_style(index))
+        for axis, values in zip(axes, (each.loss_along, each.error_along), strict=True):
+            axis.plot(each.alphas, values, label=name, **line_style(index))
         rows += [
             (name, float(a), 0.0, float(loss), float(error))
-            for a, loss, error in zip(each.alphas, each.loss[middle], each.error[middle], strict=True)
+            for a, loss, error in zip(each.alphas, each.loss_along, each.error_along, strict=True)
         ]
     axes[0].set(yscale="log", ylabel="loss")
     axes[1].set(ylabel="error", ylim=(0, 1))

@@ -6,10 +6,11 @@ from scipy import stats
 
 from analysis.effect_rows import HEADER, effect_rows
 from analysis.effect_variances import variances
-from analysis.effects import ALPHA, Effect, Verdict
+from analysis.effects import ALPHA, Effect, Verdict, holm
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData
+from analysis.t_tests import p_text
 from analysis.tables import HELD_OUT
 
 TITLE = "Effects of the changes"
@@ -58,11 +59,28 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
             "go below p = 0.25 with three seeds, or 0.06 with five."
         ),
         *(Text(f"Study {study}: {said}") for study, family in studies.items() if (said := variances(family))),
+        *(Text(said) for said in _as_one_family(data.effects)),
         Text(_images(data.effects)),
         Text(
             f"{EFFECTS}.csv also counts the seeds whose error is lower with the change, and gives the 95% interval of "
             "the chance that one new training has the lower error."
         ),
+    ]
+
+
+def _as_one_family(effects: Sequence[Effect]) -> list[str]:
+    """What the verdicts would be if the changes of all studies were corrected together; empty for one study."""
+    if len({effect.study for effect in effects}) < 2:
+        return []
+    together = zip(effects, holm([effect.t_p for effect in effects]), strict=True)
+    lost = [f"{effect.name} (p {p_text(p)})" for effect, p in together if effect.established and p and p >= ALPHA]
+    return [
+        "With Holm's correction over the changes of all studies together, "
+        + (
+            f"these would no longer be found to change the error: {', '.join(lost)}."
+            if lost
+            else "each change that is found to raise or lower the error still would be."
+        )
     ]
 
 

@@ -1,7 +1,11 @@
 """The loss around the trained weights, without and with batch norm (the course report's section 1.3.2)."""
 
-from analysis.arrays import loss_surface
-from analysis.page import Picture, Section, Text
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis.arrays import LossSurface, loss_surface
+from analysis.page import Grid, Picture, Section, Text
 from analysis.plots.loss_grid import draw_surfaces
 from analysis.report_data import ReportData
 from trainable.measures import LOSS_SURFACE, SURFACE_SEED
@@ -13,6 +17,13 @@ ABOUT = (
     "norm stay as they are. The networks share the seed of the directions and the axes. The running statistics of "
     "batch norm stay those of the trained weights, which no longer fit elsewhere: this causes some of the rise with "
     "batch norm."
+)
+DISTANCES = (0.0, 0.2, 0.4, 1.0)
+"""From the trained weights, in filter norms: where the table has loss and error."""
+ABOUT_HEIGHTS = (
+    "Loss, and error in brackets, by distance from the trained weights along the first direction: the mean of both "
+    "sides. There is one training and one direction of each network: this describes the pictures, and other trainings "
+    "may differ."
 )
 
 
@@ -33,9 +44,19 @@ def section(data: ReportData) -> Section:
                 Picture(file, f"The loss around the trained weights along {kind}: {what} for training and directions.")
                 for file, kind in zip(files, along, strict=True)
             ]
+            made.blocks += [Text(ABOUT_HEIGHTS), _heights(surfaces)]
         made.blocks += [
             Text(f"Missing: the surface of {name} is not recorded.") for name in recorded if name not in surfaces
         ]
     if not tables:
         made.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return made
+
+
+def _heights(surfaces: Mapping[str, LossSurface]) -> Grid:
+    rows = []
+    for name, each in surfaces.items():
+        points = [[-distance, distance] for distance in DISTANCES]
+        loss, error = (np.interp(points, each.alphas, along).mean(1) for along in (each.loss_along, each.error_along))
+        rows.append((name, *(f"{a:.2f} ({b:.3f})" for a, b in zip(loss, error, strict=True))))
+    return Grid(("network", *(f"{distance:g} away" if distance else "at the weights" for distance in DISTANCES)), rows)

@@ -1,11 +1,15 @@
 """The convolution kernels of the trained networks (the course report's section 1.3.1)."""
 
-from analysis.arrays import first_layers
+import numpy as np
+
+from analysis.arrays import FirstLayers, first_layers
 from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Section, Text
 from analysis.report_data import ReportData
 
 TITLE = "Kernels"
+DEAD = 0.1
+"""A kernel has died where its norm is a smaller share of the largest."""
 ABOUT = (
     "The first layer is drawn twice: on one scale for all kernels, where a kernel that has died is grey, and with each "
     "kernel on its own scale, which shows the shape of weak ones. With batch norm the kernels' scale is arbitrary; "
@@ -22,5 +26,18 @@ def section(data: ReportData) -> Section:
         if layers is None:
             made.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
         else:
-            made.blocks += kernel_pictures(layers, name, data.folder)
+            made.blocks += [*kernel_pictures(layers, name, data.folder), Text(_norms(name, layers))]
     return made
+
+
+def _norms(name: str, layers: FirstLayers) -> str:
+    """How long the first layer's kernels are, and how many have died."""
+    start, trained = (
+        np.linalg.norm(each.reshape(len(each), -1), axis=1) for each in (layers.start, layers.trained["conv1.weight"])
+    )
+    dead = int((trained < DEAD * trained.max()).sum())
+    return (
+        f"The median norm of the {len(trained)} first-layer kernels of the {name} network is {np.median(start):.2f} "
+        f"before training and {np.median(trained):.2f} after it; {dead} of them are shorter than {DEAD:g} of the "
+        "longest."
+    )

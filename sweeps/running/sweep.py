@@ -1,7 +1,6 @@
 """One sweep, run: what the record lacks of the chosen studies is trained on Ray and recorded."""
 
-import time
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from sweeps.running.display import Display
 from sweeps.running.ending import notifier_of, settle, sweep_name, tell_end
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
+from sweeps.running.shared_work import SharedWork
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import TrialCount, run_search, run_trials
@@ -38,8 +38,6 @@ from trainable.errors import UsageError
 from trainable.search_definition import proof_name
 from trainable.storage import check_writable
 
-WAIT_S = 3.0
-"""Seconds between two looks at what other sweeps do."""
 SILENT = "it did not answer for a while"
 """Why the record is incomplete, where it has come back before anybody could ask."""
 
@@ -113,9 +111,6 @@ class _Sweep:
         self._result = SweepResult(plan)
         self._failed_samples = 0
         """Trials of the search that failed. They are left to the next sweep."""
-        self._failed_claims = set[str]()
-        """Claims of what this sweep tried in vain. They are left to the next sweep."""
-        self._waited_for = set[str]()
 
     def run(self) -> SweepResult:
         result = self._result
@@ -126,7 +121,8 @@ class _Sweep:
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
         with ExitStack() as until_recorded:
             try:
-                self._claimant = until_recorded.enter_context(self._claiming())
+                claimant = until_recorded.enter_context(self._claiming())
+                self._shared = SharedWork(claimant, self._replan, self._flush_and_check, self._console)
                 self._run_stages()
             except KeyboardInterrupt:
                 result.interrupted = True
@@ -151,9 +147,9 @@ class _Sweep:
         self._show()
         self._share_tables("ablations", lambda plan: plan.tables.without_differences)
         if self._plan.search:
-            self._share(lambda plan: plan.search_claims, self._run_search)
+            self._shared.run(lambda plan: plan.search_claims, self._run_search)
             self._share_tables("differences", lambda plan: plan.tables)
-        self._share(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
+        self._shared.run(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
         if self._flush_and_check():
             self._result.plan = self._replan()
             self._write_report()
@@ -165,37 +161,12 @@ class _Sweep:
             self._result.undelivered = self._recorder.problem or SILENT
         return not (self._result.interrupted or self._result.undelivered)
 
-    def _share(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
-        """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
-        waited for, and done here if that one dies."""
-        mine: Set[str] = set()
-        tried: Set[str] = set()
-        while self._flush_and_check():
-            still_left = set(left(self._replan()))
-            self._failed_claims |= tried & still_left
-            self._claimant.release(mine)
-            if not (waiting := still_left - self._failed_claims):
-                return
-            mine, tried = self._claimant.take(waiting), set()
-            if not mine:
-                self._wait_for(waiting)
-                continue
-            plan = self._replan()  # another sweep may have done some of it before it was claimed here
-            if tried := mine & set(left(plan)):
-                do(plan, tried)
-
     def _share_tables(self, title: str, of: Callable[[SweepPlan], TablePlan]) -> None:
-        """Train these tables of a plan, shared in the same way."""
-        self._share(
+        """Train these tables of a plan, as far as no other sweep does."""
+        self._shared.run(
             lambda plan: of(plan).claims,
             lambda plan, claims: self._run_tables(of(plan).limited_to(claims), title),
         )
-
-    def _wait_for(self, claims: Collection[str]) -> None:
-        for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
-            self._waited_for.add(name)
-            self._console.print(f"waiting for the sweep {name}, which is at work on the same")
-        time.sleep(WAIT_S)
 
     def _replan(self) -> SweepPlan:
         """What the record lacks now."""
