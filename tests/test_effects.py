@@ -1,11 +1,13 @@
 """The effects of the ablations and their tests, against hand-made cases and SciPy."""
 
+from pathlib import Path
+
 import pytest
 from scipy import stats
 
 from analysis.effects import holm, paired_effects
 from analysis.replicates import replicates
-from tests.analysis_records import table, trial
+from tests.analysis_records import Recorded, page_of, sweep, table, trial
 from trainable.config import Config
 from trainable.study import ResolvedRow
 
@@ -105,3 +107,29 @@ def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_the_report_says_which_verdicts_hang_on_the_correction_within_a_study(tmp_path: Path) -> None:
+    effects = {"hinge": [0.010, 0.012, 0.0185], "tanh": [0.001, 0.002, 0.0018]}
+    p_values = {name: stats.ttest_1samp(differences, 0).pvalue for name, differences in effects.items()}
+    assert p_values["hinge"] < 0.05 < 2 * p_values["hinge"] and p_values["tanh"] < 0.05
+    configs = {"hinge": Config(loss="hinge"), "tanh": Config(activation="tanh")}
+    base = {0: [0.30], 1: [0.31], 2: [0.32]}
+    changed = {
+        name: {seed: [base[seed][0] + difference] for seed, difference in enumerate(differences)}
+        for name, differences in effects.items()
+    }
+    trials = [trial("baseline", base, Config()), *(trial(name, changed[name], configs[name]) for name in effects)]
+    tables = [
+        table().model_copy(
+            update={
+                "study": name, "number": str(number), "slug": name,
+                "rows": (ResolvedRow(name=name, key=config.key("abc"), config=config),),
+            }
+        )
+        for number, (name, config) in enumerate(configs.items(), start=70)
+    ]  # fmt: skip
+    together = "With Holm's correction over the changes of all studies together, "
+    page = page_of(tmp_path, Recorded(trials, sweep(*tables)))
+    assert f"{together}these would no longer be found to change the error: " in page
+    assert together not in page_of(tmp_path, Recorded(trials, sweep(tables[0]))), "one study is its own family"

@@ -186,10 +186,12 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
             "step_losses/seed_0": np.ones(3 * 12, np.float32),
         }
         record.files[each.run_id, SURFACE] = {
-            "alphas": axis, "betas": axis, "loss": np.arange(1.0, 10.0).reshape(3, 3), "error": np.ones((3, 3)),
+            "alphas": axis, "betas": axis, "loss": np.arange(9.0).reshape(3, 3) ** 2, "error": np.ones((3, 3)),
             "images": np.array(2000),
         }  # fmt: skip
     first = record.files[trials[0].run_id, TRACES]
+    kernels = first["kernels/epoch_0"]
+    first["trained/conv1.weight"] = 2 * kernels * (np.arange(len(kernels)) > 0)[:, None, None, None]
     record.files[again.run_id, TRACES] = {**first, "probes/seed_0": 5 * first["probes/seed_0"]}
     page = page_of(tmp_path, record)
     medians = (tmp_path / "probe-sgd-0.1-medians.csv").read_text()
@@ -197,6 +199,8 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd-0.1", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
+    assert "| plain, SGD 0.1 | 16.00 (1.000) | 16.20 (1.000) | 16.40 (1.000) | 17.00 (1.000) |" in page
+    assert page.count("Shorter than 0.1 of the longest: 1.") == page.count("Shorter than 0.1 of the longest: 0.") == 1
 
 
 def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:

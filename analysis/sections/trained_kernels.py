@@ -38,6 +38,5 @@ def _norms(name: str, layers: FirstLayers) -> str:
     dead = int((trained < DEAD * trained.max()).sum())
     return (
         f"The median norm of the {len(trained)} first-layer kernels of the {name} network is {np.median(start):.2f} "
-        f"before training and {np.median(trained):.2f} after it; {dead} of them are shorter than {DEAD:g} of the "
-        "longest."
+        f"before training and {np.median(trained):.2f} after it. Shorter than {DEAD:g} of the longest: {dead}."
     )
