@@ -21,7 +21,7 @@ SPLIT = {TRACES: (STEP_LOSSES, PROBES), LAYERS: (START, TRAINED)}
 
 @dataclass(frozen=True)
 class Selection:
-    """Of which trials a report reads what."""
+    """The trials whose arrays a report reads."""
 
     measured: frozenset[str]
     """Keys of the rows whose losses or probes a table measures."""
@@ -29,7 +29,7 @@ class Selection:
     """Run ids of the trials whose layers are drawn."""
 
     def files(self, trial: TrialRecord) -> tuple[str, ...]:
-        """The files that an export makes of what the record has of the trial in `TRACES` or `LAYERS`."""
+        """The files of arrays that an export writes for the trial."""
         traces = (TRACES,) if trial.key in self.measured else ()
         return (*traces, LAYERS) if trial.run_id in self.drawn else traces
 

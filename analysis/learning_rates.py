@@ -40,7 +40,7 @@ def errors_by_rate(
     pair: Sequence[ResolvedTable], tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> RateErrors | None:
     """The errors of the networks of two tables, the second with batch norm, at every learning rate of which any table
-    has a trained row that is like them in all else. None where the two are not two, or where one has no training."""
+    has a trained row that is like them in all else. None unless `pair` has two tables, each with a training."""
     if len(pair) != 2:
         return None
     trained = [(row.config, trainings[row.key]) for table in tables for row in table.rows if row.key in trainings]

@@ -185,9 +185,8 @@ class Source(Protocol):
 
 
 def ranked(searched: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """The configs of a search that ran to their last epoch, each as one trial, that with the lowest validation error
-    there first. Where a config was trained more than once, its first complete trial counts, as in
-    `Replicates.by_seed`."""
+    """One trial for each config of a search that ran to its last epoch, the lowest validation error first. If a config
+    was trained more than once, its first complete trial counts, as in `Replicates.by_seed`."""
     complete: dict[str, TrialRecord] = {}
     for trial in sorted(searched, key=lambda trial: trial.start_time):
         if trial.complete and VAL_ERROR in trial.metrics:

@@ -150,8 +150,8 @@ class RecordedSearch:
 def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
     """The searches that sweeps (oldest first) have recorded, with their finished trials.
 
-    Of a study's definitions that counts which has the most trials, the latest of these: a short try must not hide a
-    finished search.
+    If a study has several definitions, the one with the most trials is used, and among equals the latest: a short try
+    must not hide a finished search.
     """
     chosen: dict[str, RecordedSearch] = {}
     definitions = [search for sweep in sweeps for search in sweep.searches]

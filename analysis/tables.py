@@ -171,8 +171,8 @@ def network_name(table: ResolvedTable) -> str:
 def latest_tables(sweeps: Sequence[SweepRecord], trainings: Collection[str]) -> list[ResolvedTable]:
     """Every table once, in the order of the numbers.
 
-    Sweeps resolve a table for their own data and epochs. Of these forms the one counts of which the record has the most
-    rows, and the latest of equals: a short trial run must not hide finished results. `trainings` are the keys of the
+    The record may have several versions of a table, for other data or epochs. The one with the most recorded rows is
+    used, and among equals the latest: a short trial run must not hide finished results. `trainings` are the keys of the
     complete trainings.
     """
     chosen: dict[str, ResolvedTable] = {}

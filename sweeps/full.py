@@ -207,7 +207,7 @@ def _sweep(options: Options) -> int:
     from sweeps.planning.allocate import expected_allocation
     from sweeps.planning.prepare import plan_sweep, prepare
     from sweeps.recording.tracking import named_failures
-    from sweeps.running.ending import settle
+    from sweeps.running.ending import end_complete_sweep
     from sweeps.running.results import print_results
 
     check_address(options.address)
@@ -218,7 +218,7 @@ def _sweep(options: Options) -> int:
     if plan.complete and prepared.record:
         progress.print("Nothing to do: the record has it all.")
         with named_failures(options.tracking_uri):
-            well = settle(options, prepared.record, progress)
+            well = end_complete_sweep(options, prepared.record, progress)
             print_results(options, plan.tables.tables, plan.search, output())
         return 0 if well else 1
     from sweeps.running.sweep import run

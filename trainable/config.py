@@ -105,23 +105,24 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _no_idle_fields(self) -> "Config":
         """Refuse a field that the rest of the config switches off: it would give one training two keys."""
-        idle = {
-            "bn_momentum": not self.batch_norm and "batch_norm is true",
-            "label_smoothing": self.loss != "cross_entropy" and "loss is cross_entropy",
-            "momentum": self.optimizer != "momentum" and "optimizer is momentum",
-            "nesterov": not (self.optimizer == "momentum" and self.momentum)
-            and "optimizer is momentum and momentum is above 0",
-            "decay_norm_and_bias": not self.weight_decay and "weight_decay is above 0",
-            "bn_bias_lr_factor": not self.batch_norm and "batch_norm is true",
-            "warmup": self.schedule != "one_cycle" and "schedule is one_cycle",
-            "flip_mode": not self.flip and "flip is true",
-            "channels": self.network != "cnn" and "network is cnn",
-            "hidden": self.network != "cnn" and "network is cnn",
+        with_momentum = self.optimizer == "momentum" and self.momentum > 0
+        one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
+        acts = {  # whether a field acts, and where
+            "bn_momentum": (self.batch_norm, "batch_norm is true"),
+            "label_smoothing": (self.loss == "cross_entropy", "loss is cross_entropy"),
+            "momentum": (self.optimizer == "momentum", "optimizer is momentum"),
+            "nesterov": (with_momentum, "optimizer is momentum and momentum is above 0"),
+            "decay_norm_and_bias": (self.weight_decay > 0, "weight_decay is above 0"),
+            "bn_bias_lr_factor": (self.batch_norm, "batch_norm is true"),
+            "warmup": (one_cycle, "schedule is one_cycle"),
+            "flip_mode": (self.flip, "flip is true"),
+            "channels": (is_cnn, "network is cnn"),
+            "hidden": (is_cnn, "network is cnn"),
         }
-        for field, needs in idle.items():
+        for field, (does_act, where) in acts.items():
             value = getattr(self, field)
-            if needs and value != type(self).model_fields[field].default:
-                raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {needs}")
+            if not does_act and value != type(self).model_fields[field].default:
+                raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {where}")
         return self
 
     def canonical(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ T = TypeVar("T")
 
 WEIGHTS = "weights.safetensors"
 """Every seed's parameters and buffers after the last epoch, as `seed_0/conv1.weight`."""
+SERVED_SEED = 0
+"""The seed of a search's winner whose weights are its registered model."""
 TRACES = "traces.safetensors"
 """What pictures of a training are made from: the arrays whose names begin with the next four."""
 STEP_LOSSES = "step_losses/"

@@ -35,7 +35,8 @@ class StartPoint(Frozen):
     source: str = ""
     """Where the suggestion comes from."""
     reference: bool = False
-    """Whether the winner is compared with this config, which is trained on the same terms."""
+    """Whether the report and the UI show the validation error of this config's trial beside the winner's. The proof
+    compares the winner with `compared_with`, whatever is set here."""
 
 
 class Scheduler(Frozen):

@@ -52,8 +52,8 @@ class Session:
             logger.warning("%s: %s", spec.name, warning)
 
     def advance(self, budget_s: float) -> TrialReport:
-        """Train and report. A report ends after `budget_s` seconds, or at an epoch of the spec's `report_at`, also at
-        one that an earlier process had trained. It has at least one epoch, unless all are reported.
+        """Train at least one epoch, until `budget_s` seconds have passed or an epoch of the spec's `report_at` is
+        reached, and report. Epochs that an earlier process had trained are reported first, and end at the same epochs.
 
         After the last epoch the trial's results are written. Raises `MemoryError`, saying what to change, where the
         training does not fit in the GPU's memory.

@@ -80,7 +80,7 @@ class Study(Frozen):
     """Tables, a search or both, which are planned and run together."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
-    """That of a person's study has at most 60 characters, so that `-calibration` can be added to it."""
+    """A study from a file may use at most 60 characters, so that `-calibration` can be added."""
     title: Label
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None

@@ -26,7 +26,9 @@ def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:
     """
     options = prepared.options
     try:
-        trial = trial_resources(nodes, options.requested, options.gpus_per_trial is None, options.slots is not None)
+        trial = trial_resources(
+            nodes, options.requested, default_gpus=options.gpus_per_trial is None, grows=options.slots is not None
+        )
     except NoGpusError as error:
         on_cpus = Resources(options.cpus_per_trial)
         allocation = Allocation(on_cpus, max(count_slots(nodes, on_cpus), 1))
@@ -41,19 +43,16 @@ def allocate(prepared: Prepared, nodes: Sequence[Resources]) -> Allocation:
     return Allocation(trial, options.slots or count_slots(nodes, trial))
 
 
-def allocate_dry(prepared: Prepared) -> Allocation:
-    """The same without joining a cluster, whose nodes are therefore not known: it counts as `--slots`, or one slot."""
-    options = prepared.options
-    if options.address or options.slots:
-        return replace(_on_a_cluster(options), slots=options.slots or 1)
-    return allocate(prepared, [local_resources()])
-
-
 def expected_allocation(prepared: Prepared) -> Allocation:
-    """The allocation as far as it is known before a cluster is joined."""
-    if prepared.options.address is None:
-        return allocate(prepared, [local_resources()])
-    return _on_a_cluster(prepared.options)
+    """The allocation as far as it is known before a cluster is joined. With `--slots` it is that of a cluster, too."""
+    options = prepared.options
+    return _on_a_cluster(options) if options.address or options.slots else allocate(prepared, [local_resources()])
+
+
+def allocate_dry(prepared: Prepared) -> Allocation:
+    """The expected allocation, with at least one slot so that its time can be forecast."""
+    expected = expected_allocation(prepared)
+    return replace(expected, slots=expected.slots or 1)
 
 
 def _on_a_cluster(options: Options) -> Allocation:

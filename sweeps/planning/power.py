@@ -13,7 +13,7 @@ from analysis.tables import CHANCE
 from sweeps.planning.table_plan import TablePlan
 
 POWER = 0.8
-"""How often a difference has to be found, to count as one that can be."""
+"""The probability with which a difference has to be found."""
 MOST_TRIED = 100
 """Larger numbers of seeds are not looked at."""
 
@@ -27,8 +27,8 @@ class PowerForecast(BaseModel):
     seeds: int
     """Planned for each row."""
     difference: float | None = None
-    """Of the error: a row's test finds it with the power `POWER`, even as the first in Holm's order. None for one
-    seed."""
+    """The smallest difference of the error that a row's test finds with probability `POWER`, even at Holm's strictest
+    level, ALPHA / comparisons. None for one seed."""
     margin: float = MARGIN
     seeds_needed: int | None = None
     """The fewest seeds that find a difference of the margin as often; None where `MOST_TRIED` are too few."""

@@ -96,14 +96,15 @@ class Rates:
         """How many times as fast trainings in bf16 are as the same network's in fp32: the median over the networks of
         which the record has both on one model of the device. It is the model that trained last, of those that have such
         a pair; None where none has."""
-        pairs: dict[str, dict[tuple, dict[str, list[float]]]] = {}
-        for timing in self._on_device:
-            *network, precision = _network(timing.config)
-            networks = pairs.pop(timing.device_name, {})
-            networks.setdefault(tuple(network), {}).setdefault(precision, []).append(timing.seed_epoch_s)
-            pairs[timing.device_name] = networks  # the last one to train is the last one here
-        for device_name, networks in reversed(pairs.items()):
-            ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in networks.values() if len(pair) == 2]
+        by_model: dict[str, list[Timing]] = {}
+        for timing in reversed(self._on_device):  # the model that trained last comes first
+            by_model.setdefault(timing.device_name, []).append(timing)
+        for device_name, timings in by_model.items():
+            seconds: dict[tuple, dict[str, list[float]]] = {}
+            for timing in timings:
+                *network, precision = _network(timing.config)
+                seconds.setdefault(tuple(network), {}).setdefault(precision, []).append(timing.seed_epoch_s)
+            ratios = [median(pair["fp32"]) / median(pair["bf16"]) for pair in seconds.values() if len(pair) == 2]
             if ratios:
                 return Speedup(median(ratios), device_name)
         return None

@@ -81,7 +81,7 @@ def _is_gpu(entry: str) -> bool:
 
 
 def trial_resources(
-    nodes: Sequence[Resources], requested: Resources, default_gpus: bool, grows: bool = False
+    nodes: Sequence[Resources], requested: Resources, *, default_gpus: bool, grows: bool = False
 ) -> Resources:
     """What a trial gets on these nodes: what was requested, and with `default_gpus` a share of a GPU where a node has
     one.

@@ -8,10 +8,8 @@ from analysis.intervals import as_text
 from analysis.race import Standing
 from analysis.t_tests import p_text, paired_difference
 from trainable.config import Config
+from trainable.files import SERVED_SEED
 from trainable.search_definition import ResolvedSearch
-
-SEED = 0
-"""The seed whose weights are the registered model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 | | |
 |---|---|
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
-| training | the whole train split, {trained.epochs} epochs, {trained.precision}; these weights are of seed {SEED} |
+| training | the whole train split, {trained.epochs} epochs, {trained.precision}; weights of seed {SERVED_SEED} |
 | choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
 | validation error in the race | {as_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
 | test error after the last epoch | {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |

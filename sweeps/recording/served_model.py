@@ -10,15 +10,16 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedModel(PythonModel):
-    """Predicts with the winner's first seed."""
+    """Predicts with one seed of the winner, `SERVED_SEED`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the config and the weights."""
         from trainable.config import Config
         from trainable.evaluate import load_model
+        from trainable.files import SERVED_SEED
 
         config = Config(**json.loads(Path(context.artifacts["config"]).read_text()))
-        self._model = load_model(config, Path(context.artifacts["weights"]))
+        self._model = load_model(config, Path(context.artifacts["weights"]), SERVED_SEED)
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None

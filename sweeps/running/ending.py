@@ -1,4 +1,4 @@
-"""How a sweep ends: somebody is told, and where nothing is to train, what dead sweeps left undone is done."""
+"""The end of a sweep: it is told to `--notify`, and a sweep with nothing to train finishes what dead sweeps left."""
 
 from datetime import datetime
 
@@ -28,8 +28,8 @@ def tell_end(notifier: Notifier, status: RunStatus, console: Console) -> None:
         console.print(not_told, style="yellow", soft_wrap=True)
 
 
-def settle(options: Options, record: Record, console: Console) -> bool:
-    """End a sweep whose trainings the record has. Returns False, and says why, where its report cannot be made."""
+def end_complete_sweep(options: Options, record: Record, console: Console) -> bool:
+    """End a sweep for which nothing is left to train. Returns False, and says why, where its report cannot be made."""
     notifier = notifier_of(options, sweep_name(options))
     well = _finish_dead_sweeps(record, options, console)
     tell_end(notifier, RunStatus.FINISHED if well else RunStatus.FAILED, console)

@@ -13,27 +13,31 @@ WAIT_S = 3.0
 
 
 class SharedWork:
-    """The part of one sweep in it."""
+    """One sweep's share of the work."""
 
     def __init__(
         self, claimant: Claimant, plan: Callable[[], SweepPlan], can_go_on: Callable[[], bool], console: Console
     ) -> None:
-        """`plan` says what the record lacks now, once `can_go_on` has said that the record has all that ended."""
+        """`plan` returns what the record lacks now. `can_go_on` waits until the record has all that has ended, and
+        returns False where the sweep is to end."""
         self._claimant, self._plan, self._can_go_on, self._console = claimant, plan, can_go_on, console
-        self._in_vain = set[str]()
-        """What this sweep tried in vain, by its claims. It is left to the next sweep."""
+        self._failed = set[str]()
+        """Claims of work that this sweep tried and did not finish. It is left to the next sweep."""
         self._waited_for = set[str]()
 
     def run(self, left: Callable[[SweepPlan], Collection[str]], do: Callable[[SweepPlan, Set[str]], None]) -> None:
-        """Do what is `left` of a plan, named by its claims, as far as no other sweep does it. What another does is
-        waited for, and done here if that one dies."""
+        """Do the work that is `left` of a plan, which names it by its claims.
+
+        Each round claims what is left, plans again, because another sweep may have done some of it, and calls `do` with
+        the rest. Work that another sweep holds is waited for, and taken over if that sweep dies.
+        """
         mine: Set[str] = set()
         tried: Set[str] = set()
         while self._can_go_on():
             still_left = set(left(self._plan()))
-            self._in_vain |= tried & still_left
+            self._failed |= tried & still_left
             self._claimant.release(mine)
-            if not (waiting := still_left - self._in_vain):
+            if not (waiting := still_left - self._failed):
                 return
             mine, tried = self._claimant.take(waiting), set()
             if not mine:

@@ -25,7 +25,7 @@ from sweeps.recording.tracking import named_failures
 from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.display import Display
-from sweeps.running.ending import notifier_of, settle, sweep_name, tell_end
+from sweeps.running.ending import end_complete_sweep, notifier_of, sweep_name, tell_end
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
@@ -115,7 +115,7 @@ class _Sweep:
     def run(self) -> SweepResult:
         result = self._result
         if self._plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
-            result.broken = not settle(self._options, self._read_record(), self._console)
+            result.broken = not end_complete_sweep(self._options, self._read_record(), self._console)
             return result
         self._notifier = notifier_of(self._options, self._name)
         self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
@@ -200,9 +200,10 @@ class _Sweep:
             self._run_search_trials(plan.search)
         if not self._flush_and_check():
             return
-        if (plan := self._replan()).search and plan.search.to_run:
-            if not self._recorder.refused:  # then Ctrl-C came between two trials
-                self._result.interrupted = True
+        plan = self._replan()
+        assert plan.search is not None
+        if plan.search.to_run:  # cut short: by Ctrl-C between two trials, unless the record refused one
+            self._result.interrupted |= not self._recorder.refused
             return
         self._share_tables("race", lambda plan: plan.race)
         tables = self._replan().tables.tables  # those of the proof are new

@@ -29,14 +29,14 @@ from analysis.recorded import (
     errors_by_seed,
 )
 from sweeps.planning.search_plan import SearchPlan
-from sweeps.recording.model_card import SEED, Winner
+from sweeps.recording.model_card import Winner
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
 from sweeps.running.cluster import ROOT
 from trainable.config import Config
 from trainable.errors import UsageError
-from trainable.files import PREDICTIONS, WEIGHTS
+from trainable.files import PREDICTIONS, SERVED_SEED, WEIGHTS
 from trainable.search_definition import model_name
 from trainable.study import ResolvedTable
 
@@ -71,9 +71,8 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         compared=compared_row.config,
         compared_errors=_test_errors(trials, compared_row.key, plan.proof_seeds),
     )
-    trained = next(
-        (t for t in trials if t.complete and t.key == winner_row.key and SEED in t.seeds and t.has(WEIGHTS)), None
-    )
+    proven = (trial for trial in trials if trial.complete and trial.key == winner_row.key)
+    trained = next((trial for trial in proven if SERVED_SEED in trial.seeds and trial.has(WEIGHTS)), None)
     if trained is None:
         raise UsageError(
             f"the record has no weights of the winner {searched.name}: export it with --models where it was trained, "
