@@ -16,6 +16,7 @@ from analysis.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
 from trainable.files import PREDICTIONS, entries_under, seed_name
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
+from trainable.search_definition import COMPARED_ROW, WINNER_ROW
 from trainable.study import ResolvedTable
 
 BINS = 15
@@ -136,13 +137,13 @@ def proofs(
     """
     found = []
     for table in proof_tables(tables):
-        compared, winner = table.rows[:2]
-        if {compared.key, winner.key} <= trainings.keys():
-            ours, theirs = (_proven(source, row.name, trainings[row.key]) for row in (winner, compared))
+        rows = [table.row(name) for name in (WINNER_ROW, COMPARED_ROW)]
+        if all(row.key in trainings for row in rows):
+            winner, compared = (_proven(source, row.name, trainings[row.key]) for row in rows)
             searched = [each for each in tables if each.measure == DIFFERENCES and each.study == table.study]
             taken_back = next((each for each in searched if each.reference in trainings), None)
             differences = _differences(taken_back, winner.key, trainings, margin, right) if taken_back else None
-            found.append(Proof(table, compared=theirs, winner=ours, differences=differences))
+            found.append(Proof(table, compared=compared, winner=winner, differences=differences))
     return found
 
 

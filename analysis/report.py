@@ -68,11 +68,6 @@ SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
 """The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
 
 
-def make_report(source: Source, folder: Path) -> Path:
-    """Write the report into a folder, which is made if needed. Returns the HTML page."""
-    return write_report(ReportData(source, folder))
-
-
 def write_report(data: ReportData, *, embed: bool = False) -> Path:
     """Write the report of data that may be in use elsewhere, too. Returns the HTML page, which holds its pictures with
     `embed`, and else links to them."""

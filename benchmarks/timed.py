@@ -51,7 +51,7 @@ def run_recorded(
     """
     from sweeps.recording.recorder import Recorder
     from sweeps.recording.tracking import ensure_experiment
-    from sweeps.running.trials import run_trials
+    from sweeps.running.trials import Stage, run_trials
 
     with tempfile.TemporaryDirectory() as folder:
         client, experiment_id = ensure_experiment(f"sqlite:///{folder}/mlflow.db", "benchmark")
@@ -60,14 +60,8 @@ def run_recorded(
         made = specs(storage)
         assert recorder.flush()
         memory, cpu, start = _resident_mib(), time.process_time(), time.perf_counter()
-        outcome = run_trials(
-            made,
-            resources=resources,
-            observers=[recorder],
-            storage_path=storage,
-            name="benchmark",
-            trainable=trainable,
-        )
+        stage = Stage(name="benchmark", resources=resources, observers=[recorder], storage_path=storage)
+        outcome = run_trials(made, stage, trainable)
         trials_s = time.perf_counter() - start
         assert recorder.finish("FINISHED")
         rest_s, cpu_s = time.perf_counter() - start - trials_s, time.process_time() - cpu

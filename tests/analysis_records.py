@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from analysis.recorded import Series, SweepRecord, TrialRecord
-from analysis.report import make_report
+from analysis.report import write_report
+from analysis.report_data import ReportData
 from trainable.config import Config
 from trainable.search_definition import ResolvedSearch, Scheduler
 from trainable.search_space import Choice, Range
@@ -100,5 +101,5 @@ class Recorded:
 
 def page_of(folder: Path, record: Recorded) -> str:
     """The record's report as Markdown, written to the folder."""
-    make_report(record, folder)
+    write_report(ReportData(record, folder))
     return (folder / "README.md").read_text()

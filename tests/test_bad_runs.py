@@ -14,7 +14,8 @@ from analysis.embedded import uri_of
 from analysis.folder import read_folder
 from analysis.record import Record
 from analysis.recorded import ARRAYS_FOLDER, PLAN_FILE
-from analysis.report import make_report
+from analysis.report import write_report
+from analysis.report_data import ReportData
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import log_arrays
@@ -152,7 +153,7 @@ def test_a_damaged_file_of_arrays_blocks_neither_report_nor_export(
     arrays = {trial.run_id: record.arrays(trial, ARRAYS) for trial in record.trials()}
     assert arrays[written.bad] == {} and arrays[written.good]
     assert f"{ARRAYS} of {written.bad}" in caplog.text
-    make_report(record, tmp_path / "report")
+    write_report(ReportData(record, tmp_path / "report"))
     export(tmp_path / "out", models=True, tracking_uri=uri, experiment=damage)
     assert {trial.run_id for trial in read_folder(tmp_path / "out")[1]} == {written.good, written.bad}
     assert len(list((tmp_path / "out").rglob(ARRAYS))) == 1

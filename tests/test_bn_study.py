@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 from analysis.folder import Folder
 from analysis.record import Record
 from analysis.recorded import TrialRecord
-from analysis.report import make_report
+from analysis.report import write_report
+from analysis.report_data import ReportData
 from sweeps.transfer import app
 from tests.conftest import ROOT, Command
 from trainable.files import SURFACE, TRACES
@@ -111,7 +112,7 @@ def test_the_pictures_travel_with_the_record(
 ) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
-    make_report(Folder(tmp_path / "files"), tmp_path / "report")
+    write_report(ReportData(Folder(tmp_path / "files"), tmp_path / "report"))
     for picture in (
         "smoothness-cnn-sgd-0.1",
         "smoothness-cnn-adam-0.001",

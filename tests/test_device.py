@@ -25,7 +25,7 @@ from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.running import surface_tasks
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, compute_line
+from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, SurfaceGrid, compute_lines
 from tests.analysis_records import TAGS, trial
 from tests.conftest import ROOT
 from tests.specs import digits_spec
@@ -72,7 +72,9 @@ def test_a_surface_is_computed_on_what_it_was_given(
     storage, context = TrialStorage(str(tmp_path), "surface", (0,)), TrialContext(digits.fingerprint, None, "")
 
     def compute() -> np.ndarray:
-        return compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, Resources(2, gpus)).loss
+        grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), storage, context, Resources(2, gpus))
+        (line,) = compute_lines(grid, weights, [0])
+        return line.loss
 
     if gpus:
         with pytest.raises(DeviceError, match=USELESS):
@@ -124,11 +126,12 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
 ) -> None:
     """A process keeps the GPU that CUDA first saw, so that each task on GPUs needs a process of its own."""
 
-    def compute_lines(config: Config, weights: dict, axis: np.ndarray, lines: Sequence[int], *_: object) -> list[Line]:
+    def compute(grid: SurfaceGrid, weights: dict, numbers: Sequence[int]) -> list[Line]:
         time.sleep(0.2)  # so that both slots get some
-        return [Line(np.full(len(axis), line), np.full(len(axis), os.getpid()), np.array(1)) for line in lines]
+        points = len(grid.axis)
+        return [Line(np.full(points, number), np.full(points, os.getpid()), np.array(1)) for number in numbers]
 
-    monkeypatch.setattr(surface_tasks, "compute_lines", compute_lines)
+    monkeypatch.setattr(surface_tasks, "compute_lines", compute)
     record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
     written: list[partial] = []
     recorder = cast(Any, SimpleNamespace(act=written.append))

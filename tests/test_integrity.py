@@ -25,7 +25,7 @@ from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.display import Display
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import compute_line, compute_surface
+from sweeps.running.surface_tasks import SurfaceGrid, compute_lines, compute_surface
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from tests.specs import digits_spec
 from trainable.config import Config
@@ -286,9 +286,10 @@ def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     weights = entries_under("seed_0/", {n: t.numpy() for n, t in Trainer(CONFIG, data).weights().items()})
     storage = TrialStorage(str(tmp_path), "surface", (0,))
     context = TrialContext(data.fingerprint, None, str(tmp_path))
+    grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), storage, context, Resources(1))
 
     def line() -> tuple[list[float], str]:
-        computed = compute_line(CONFIG, weights, np.linspace(-1, 1, 3), 0, storage, context, Resources(1))
+        (computed,) = compute_lines(grid, weights, [0])
         return [*computed.loss, *computed.error, computed.images.item()], computed.warning
 
     first = line()

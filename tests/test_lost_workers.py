@@ -17,7 +17,7 @@ from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.running import cluster, trials
-from sweeps.running.trials import run_trials
+from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
 from trainable.storage import StorageError
@@ -116,9 +116,8 @@ def story_of(trainable: type[Counting], folder: Path, trials: int = 1, story: St
     spec = trial_spec(Config(data="digits", epochs=EPOCHS), folder)
     story = story or Story()
     one = Resources(cpus=1, gpus=0, gpu_memory_gb=0)
-    run_trials(
-        [spec] * trials, resources=one, observers=[story], storage_path=str(folder), name="t", trainable=trainable
-    )
+    stage = Stage(name="t", resources=one, observers=[story], storage_path=str(folder))
+    run_trials([spec] * trials, stage, trainable)
     return story
 
 

@@ -13,17 +13,16 @@ The paper trains with plain SGD. With Adam the training does not step along the 
 be labelled.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from trainable.graphs import Step
 from trainable.measures import STEP_SIZES
 
 QUANTITIES = ("loss", "predictiveness", "smoothness")
 """What a probe measures at each step size."""
-
-Step = Callable[..., tuple[Tensor, ...]]
 
 
 @torch.no_grad()
@@ -44,7 +43,7 @@ def probe(
     """
     buffers = list(buffers)
     saved = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]
-    origin, gradient_sp = [tensor.clone() for tensor in parameters], _rows_by_seed(gradients, seeds)
+    origin, gradient_sp = [value for _, value in saved[: len(parameters)]], _rows_by_seed(gradients, seeds)
     measured_sm = []
     with torch.random.fork_rng(devices=[gradient_sp.device] if gradient_sp.is_cuda else []):
         for step_size in STEP_SIZES:

@@ -21,6 +21,8 @@ PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
 BEST = "best_bn"
 """The name of the winner of the study `search`, and in records that do not name theirs."""
+WINNER_ROW, COMPARED_ROW = "winner", "reference"
+"""The names of the rows in a proof's table: the winner, and the config that it is compared with."""
 COUNTED = 10_000
 """A space with more configs counts as endless."""
 OPTIONS = ("data", "epochs", "precision", "protocol")

@@ -134,6 +134,10 @@ class ResolvedTable(Frozen):
     """The key of the config that the rows are compared with; empty where they are not compared."""
     measure: NamedMeasure = ERRORS
 
+    def row(self, name: str) -> ResolvedRow:
+        """The row of that name. Raises `KeyError` where there is none."""
+        return {row.name: row for row in self.rows}[name]
+
     @property
     def heading(self) -> str:
         """Its number and its title."""

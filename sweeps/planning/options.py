@@ -97,7 +97,7 @@ class Options(BaseModel):
             if name not in studies:
                 raise ValueError(f"--studies {name!r} {unknown(name, list(studies))}")
         check_tables(studies.values())
-        if self.calibrate and not self.searched_study:
+        if self.calibrate and not self.study_with_search:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
@@ -143,15 +143,15 @@ class Options(BaseModel):
         return STUDIES | ({self.own_study.name: self.own_study} if self.own_study else {})
 
     @property
-    def search(self) -> Study | None:
-        """The study whose search is to run: none where its calibration stands in its place."""
-        return None if self.calibrate else self.searched_study
-
-    @property
-    def searched_study(self) -> Study | None:
-        """The one of the named studies that has a search, also where its calibration stands in its place."""
+    def study_with_search(self) -> Study | None:
+        """The chosen study that has a search, if any."""
         named = (self._known_studies[name] for name in self.studies)
         return next((study for study in named if study.search), None)
+
+    @property
+    def study_to_search(self) -> Study | None:
+        """The same; None with `calibrate`, which runs in place of the search."""
+        return None if self.calibrate else self.study_with_search
 
     @property
     def requested(self) -> Resources:

@@ -94,7 +94,7 @@ def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:
     if options.data != "cifar10" and given.get("data_dir"):
         raise UsageError(f"--data-dir {given['data_dir']}: only cifar10 is read from a folder, not {options.data}")
     for name in ("samples", "budget", "proof_seeds", "difference_seeds"):
-        if given.get(name) and not options.search:
+        if given.get(name) and not options.study_to_search:
             why = "--calibrate runs in place of the search" if options.calibrate else "no chosen study has a search"
             raise UsageError(f"{_option(name)} {given[name]}: {why}")
 

@@ -69,7 +69,7 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     `SweepError` for a record that cannot be read to its end.
     """
     make_config({}, options.base, "--set")
-    if study := options.searched_study:  # a bad search is refused before the data is fetched
+    if study := options.study_with_search:  # a bad search is refused before the data is fetched
         plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
         compared_with = study.required_search.compared_with
         make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
@@ -113,9 +113,9 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
     rates = rates_on(device, trials)
     search = proof = None
     race = TablePlan(tables=(), configs=())
-    if options.search:
+    if options.study_to_search:
         search = plan_search(
-            options.search,
+            options.study_to_search,
             base=options.base,
             samples=options.samples,
             fingerprint=prepared.data.fingerprint,
@@ -125,7 +125,7 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0)
             given_up=given_up,
         )
         race = plan_race(search, rates)
-        proof = search_proof(options.search, options, search.winner.config if search.winner else None)
+        proof = search_proof(options.study_to_search, options, search.winner.config if search.winner else None)
     tables = plan_tables(
         [*options.chosen_studies, *([proof] if proof else [])],
         base=options.base,

@@ -6,6 +6,7 @@ from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.table_plan import PlannedConfig, TablePlan, make_config
 from sweeps.studies.proof import proof_study
 from trainable.config import Config
+from trainable.search_definition import WINNER_ROW
 from trainable.study import ResolvedRow, ResolvedTable, Study
 
 
@@ -50,8 +51,8 @@ def search_proof(study: Study, options: Options, winner: Config | None) -> Study
 def expected_differences(options: Options, plan: SearchPlan) -> int:
     """How many differences a search's winner will have about, before it is known: those of the start point that has
     most. 0 where they are not asked for, or the winner is known: then they are among the tables."""
-    if plan.winner or not options.search or not options.difference_seeds:
+    if plan.winner or not options.study_to_search or not options.difference_seeds:
         return 0
     starts = [plan.search.config(plan.search.start_values(point)) for point in plan.search.start]
-    rows = [search_proof(options.search, options, start).tables[1].rows for start in starts]
-    return max(map(len, rows), default=1) - 1  # the first row is the winner
+    tables = [search_proof(options.study_to_search, options, start).tables[1] for start in starts]
+    return max((sum(row.name != WINNER_ROW for row in table.rows) for table in tables), default=0)

@@ -36,6 +36,19 @@ was kept would stay on the GPU that it got first. Processes on CPUs are kept, so
 
 
 @dataclass(frozen=True)
+class SurfaceGrid:
+    """What a process needs to compute lines of one surface, besides the weights."""
+
+    config: Config
+    axis: np.ndarray
+    """The points of a line, (points,)."""
+    storage: TrialStorage
+    """Of finished lines."""
+    context: TrialContext
+    resources: Resources
+
+
+@dataclass(frozen=True)
 class Line:
     """One line of the grid."""
 
@@ -66,11 +79,11 @@ def compute_surface(
     if not weights:
         raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
     shared = ray.put(weights)
-    axis = np.linspace(-REACH, REACH, surface.points)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
+    grid = SurfaceGrid(trial.config, np.linspace(-REACH, REACH, surface.points), storage, context, resources)
     numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
     parts = [numbers[first : first + at_once] for first in numbers[::at_once]]
-    waiting = {task.remote(trial.config, shared, axis, part, storage, context, resources): part for part in parts}
+    waiting = {task.remote(grid, shared, part): part for part in parts}
     lines: dict[int, Line] = {}
     with Progress(console=console) as progress:
         bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
@@ -88,8 +101,8 @@ def compute_surface(
                 ray.cancel(left)
     ordered = [lines[number] for number in numbers]
     content = {
-        "alphas": axis,
-        "betas": axis,
+        "alphas": grid.axis,
+        "betas": grid.axis,
         "loss": np.stack([line.loss for line in ordered]),
         "error": np.stack([line.error for line in ordered]),
         "images": ordered[0].images,
@@ -111,61 +124,44 @@ def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: M
     storage.remove()
 
 
-def compute_lines(
-    config: Config,
-    weights: dict[str, np.ndarray],
-    axis: np.ndarray,
-    lines: Sequence[int],
-    storage: TrialStorage,
-    context: TrialContext,
-    resources: Resources,
-) -> list[Line]:
-    """Some lines of the grid, each as by `compute_line`."""
-    return [compute_line(config, weights, axis, line, storage, context, resources) for line in lines]
-
-
-def compute_line(
-    config: Config,
-    weights: dict[str, np.ndarray],
-    axis: np.ndarray,
-    line: int,
-    storage: TrialStorage,
-    context: TrialContext,
-    resources: Resources,
-) -> Line:
-    """One line of the grid, from the storage where it is finished. A damaged one is computed again.
+def compute_lines(grid: SurfaceGrid, weights: dict[str, np.ndarray], numbers: Sequence[int]) -> list[Line]:
+    """Some lines of the grid, each from the storage where it is finished. A damaged one is computed again.
 
     Raises `DeviceError` for a GPU that torch cannot use.
     """
-    name, kept, warning = f"grid-line-{line}", None, ""
-    try:
-        kept = storage.read(name)
-    except DamagedFileError as error:
-        warning = f"a line of a loss surface is computed again: {error}"
-    if kept is None:
-        kept = save(_measure(config, weights, axis, line, context, resources))
-        storage.write(name, kept)
-    arrays = load(kept)
-    return Line(arrays["loss"], arrays["error"], arrays["images"], warning)
+    measure: Callable[[int], dict[str, np.ndarray]] | None = None
+    lines = []
+    for number in numbers:
+        name, kept, warning = f"grid-line-{number}", None, ""
+        try:
+            kept = grid.storage.read(name)
+        except DamagedFileError as error:
+            warning = f"a line of a loss surface is computed again: {error}"
+        if kept is None:
+            measure = measure or _measurement(grid, weights)
+            kept = save(measure(number))
+            grid.storage.write(name, kept)
+        arrays = load(kept)
+        lines.append(Line(arrays["loss"], arrays["error"], arrays["images"], warning))
+    return lines
 
 
-def _measure(
-    config: Config,
-    weights: dict[str, np.ndarray],
-    axis: np.ndarray,
-    line: int,
-    context: TrialContext,
-    resources: Resources,
-) -> dict[str, np.ndarray]:
+def _measurement(grid: SurfaceGrid, weights: dict[str, np.ndarray]) -> Callable[[int], dict[str, np.ndarray]]:
+    """What measures a line of the grid."""
     import torch
 
     from trainable.data import load_same
     from trainable.landscape import Evaluator, directions, moved
 
-    torch.set_num_threads(max(1, int(resources.cpus)))
-    data = load_same(config.data, context.data_dir, context.fingerprint)
-    evaluator = Evaluator(config, data, IMAGES, resources.device)
+    torch.set_num_threads(max(1, int(grid.resources.cpus)))
+    data = load_same(grid.config.data, grid.context.data_dir, grid.context.fingerprint)
+    evaluator = Evaluator(grid.config, data, IMAGES, grid.resources.device)
     along = directions(weights, SURFACE_SEED)
-    measured = [evaluator.loss_and_error(moved(weights, along, (alpha, axis[line]))) for alpha in axis]
-    losses, errors = (np.array(values) for values in zip(*measured, strict=True))
-    return {"loss": losses, "error": errors, "images": np.array(evaluator.images)}
+
+    def measure(number: int) -> dict[str, np.ndarray]:
+        points = [(alpha, grid.axis[number]) for alpha in grid.axis]
+        measured = [evaluator.loss_and_error(moved(weights, along, point)) for point in points]
+        losses, errors = (np.array(values) for values in zip(*measured, strict=True))
+        return {"loss": losses, "error": errors, "images": np.array(evaluator.images)}
+
+    return measure

@@ -31,7 +31,7 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_surface
-from sweeps.running.trials import TrialCount, run_search, run_trials
+from sweeps.running.trials import Stage, TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.stages import remove_stages, stage_name
 from trainable.errors import UsageError
@@ -184,14 +184,16 @@ class _Sweep:
             total_s=tables.slot_s,
         )
         with display:
-            count = run_trials(
-                specs,
-                resources=self._allocation.trial,
-                observers=[self._recorder, self._notifier, display],
-                storage_path=self._options.storage_path,
-                name=stage_name(self._name, title, self._recorder.run_id),
-            )
+            count = run_trials(specs, self._stage(title, display))
         self._result.add(count)
+
+    def _stage(self, title: str, display: Display) -> Stage:
+        return Stage(
+            name=stage_name(self._name, title, self._recorder.run_id),
+            resources=self._allocation.trial,
+            observers=[self._recorder, self._notifier, display],
+            storage_path=self._options.storage_path,
+        )
 
     def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:
         """Search, race the best configs, prove the winner: each stage as far as the record lacks it."""
@@ -225,10 +227,7 @@ class _Sweep:
                 TrialSearch(plan, self._context),
                 make_scheduler(plan),
                 plan.to_run,
-                resources=self._allocation.trial,
-                observers=[self._recorder, self._notifier, display],
-                storage_path=self._options.storage_path,
-                name=stage_name(self._name, "search", self._recorder.run_id),
+                self._stage("search", display),
             )
         self._result.add(count)
         self._failed_samples += count.failed

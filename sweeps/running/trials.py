@@ -68,52 +68,40 @@ class TrialCount(Observer):
         return self.cut or self.ended < self.expected
 
 
-def run_trials(
-    specs: Sequence[TrialSpec],
-    *,
-    resources: Resources,
-    observers: Sequence[Observer],
-    storage_path: str,
-    name: str,
-    trainable: type[TuneTrainable] = TuneTrainable,
-) -> TrialCount:
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One run of Ray Tune, a part of a sweep."""
+
+    name: str
+    resources: Resources
+    """Of each trial."""
+    observers: Sequence[Observer]
+    """They are told what the trials report."""
+    storage_path: str
+
+
+def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTrainable] = TuneTrainable) -> TrialCount:
     """Run every spec to its last epoch, in the order given. Raises `SweepError` where the storage fails."""
     # a grid of specs would do the same, but Tune copies a grid whole for every trial in it: 5,000 take hours
     in_order = BasicVariantGenerator(points_to_evaluate=[tune_config(spec) for spec in specs])
     config = tune.TuneConfig(search_alg=in_order, num_samples=len(specs))
-    return _fit(trainable, {SPEC: ""}, config, len(specs), resources, observers, storage_path, name)
+    return _fit(stage, trainable, config, {SPEC: ""}, TrialCount(expected=len(specs)))
 
 
-def run_search(
-    searcher: Searcher,
-    scheduler: TrialScheduler,
-    samples: int,
-    *,
-    resources: Resources,
-    observers: Sequence[Observer],
-    storage_path: str,
-    name: str,
-) -> TrialCount:
+def run_search(searcher: Searcher, scheduler: TrialScheduler, samples: int, stage: Stage) -> TrialCount:
     """Run that many of a searcher's suggestions, or all of them if they are fewer, under a scheduler that may stop them
     early. Raises `SweepError` where the storage fails."""
     config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
-    return _fit(TuneTrainable, {}, config, 0, resources, observers, storage_path, name)
+    return _fit(stage, TuneTrainable, config, {}, TrialCount())
 
 
 def _fit(
-    trainable: type[TuneTrainable],
-    space: dict[str, Any],
-    config: tune.TuneConfig,
-    trials: int,
-    resources: Resources,
-    observers: Sequence[Observer],
-    storage_path: str,
-    name: str,
+    stage: Stage, trainable: type[TuneTrainable], config: tune.TuneConfig, space: dict[str, Any], count: TrialCount
 ) -> TrialCount:
+    """Run Tune to its end. Returns `count`, which has followed it."""
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = _id_of
-    count = TrialCount(expected=trials)
-    listeners = [count, *observers]
+    resources, listeners = stage.resources, [count, *stage.observers]
     queue = Queue() if ray.util.client.ray.is_connected() else None
     events = _Events(_Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
@@ -125,8 +113,8 @@ def _fit(
             param_space=space,
             tune_config=config,
             run_config=tune.RunConfig(
-                name=name,
-                storage_path=tune_folder(storage_path),
+                name=stage.name,
+                storage_path=tune_folder(stage.storage_path),
                 stop=events,
                 callbacks=[events],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trainable keeps its own
@@ -140,11 +128,11 @@ def _fit(
         raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
-        raise _storage_error(storage_path, reason) from error
+        raise _storage_error(stage.storage_path, reason) from error
     finally:
         signal.signal(signal.SIGINT, interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
     if count.storage_fault:
-        raise _storage_error(storage_path, count.storage_fault)
+        raise _storage_error(stage.storage_path, count.storage_fault)
     return count
 
 

@@ -37,7 +37,7 @@ from sweeps.running.cluster import ROOT
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, SERVED_SEED, WEIGHTS
-from trainable.search_definition import model_name
+from trainable.search_definition import COMPARED_ROW, WINNER_ROW, model_name
 from trainable.study import ResolvedTable
 
 REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
@@ -60,7 +60,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     """
     trials, searched = record.trials(), plan.winner
     assert searched is not None, "the race is not decided"
-    compared_row, winner_row = proof.rows
+    compared_row, winner_row = proof.row(COMPARED_ROW), proof.row(WINNER_ROW)
     winner = Winner(
         name=plan.search.winner,
         search=plan.search,

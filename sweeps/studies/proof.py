@@ -5,11 +5,9 @@ from typing import Any
 
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.search_definition import proof_name
+from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
 from trainable.study import Row, Study, Table
 
-WINNER, REFERENCE = "winner", "reference"
-"""The names of the two rows of a proof."""
 RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
 TOGETHER = (RATE, DECAY, ("schedule", "warmup"), ("flip", "flip_mode"))
 """Fields that are taken back together, because one of them alone means something else or nothing. All other fields are
@@ -32,13 +30,13 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
     are a table of their own.
     """
     search = study.required_search
-    rows = (Row(name=REFERENCE, change=_change(compared)),)
+    rows = (Row(name=COMPARED_ROW, change=_change(compared)),)
     proof = Table(
         number=search.proof_number,
         slug=f"{study.name}-proof",
         title=f"Proof: {study.title}",
         varies="config",
-        rows=(*rows, Row(name=WINNER, change=_change(winner))) if winner else rows,
+        rows=(*rows, Row(name=WINNER_ROW, change=_change(winner))) if winner else rows,
         reference=_change(compared),
         measure=PREDICTED_CLASSES,
         seeds=seeds,
@@ -51,7 +49,7 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
         slug=f"{study.name}-differences",
         title=f"What the gain is made of: {study.title}",
         varies="taken back",
-        rows=(Row(name=WINNER, change=_change(winner)), *_taken_back(winner, compared)),
+        rows=(Row(name=WINNER_ROW, change=_change(winner)), *_taken_back(winner, compared)),
         reference=_change(winner),
         measure=DIFFERENCES,
         seeds=difference_seeds,
