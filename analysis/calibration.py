@@ -8,6 +8,7 @@ import numpy as np
 from analysis.intervals import CONFIDENCE
 from analysis.recorded import VAL_ERROR
 from analysis.replicates import Replicates
+from trainable.config import Config
 from trainable.study import ResolvedTable
 
 RAW = f"raw_{VAL_ERROR}"
@@ -16,11 +17,16 @@ LEAST_CONFIGS = 4
 RESAMPLES = 2000
 
 
+SHORTER = "last error of a shorter training"
+"""The signal of trainings for fewer epochs, each with a whole schedule of its own."""
+
+
 @dataclass(frozen=True)
-class Prediction:
+class RankAgreement:
     """How well one signal orders configs as the end of their trainings does."""
 
     signal: str
+    """`error`, `error of the moving average` or `SHORTER`."""
     epochs: int
     """Epochs of training until the signal is known."""
     tau: float
@@ -31,30 +37,30 @@ class Prediction:
     configs: int
 
 
-def predictions(table: ResolvedTable, trainings: Mapping[str, Replicates]) -> list[Prediction]:
+def rank_agreements(table: ResolvedTable, trainings: Mapping[str, Replicates]) -> list[RankAgreement]:
     """The signals of a calibration table by signal and epoch, for the configs whose signal and end are recorded.
 
     Signals are the error after each epoch, where configs train with one also the error of the moving average of their
     weights, and the last error of a shorter training with a schedule of its own. Fewer than `LEAST_CONFIGS` configs
-    predict nothing.
+    say nothing.
     """
-    ends: dict[str, float] = {}
-    signals: dict[tuple[str, int], dict[str, float]] = {}
+    ends: dict[Config, float] = {}
+    signals: dict[tuple[str, int], dict[Config, float]] = {}
+    whole = max(row.config.epochs for row in table.rows)
     for row in table.rows:
-        config, _, share = row.name.partition(", ")
-        trained = trainings.get(row.key)
+        config, trained = row.config.change(epochs=whole), trainings.get(row.key)
         if trained is None or row.config.held_out != VAL_ERROR:
             continue
         averaged, raw = _mean_by_epoch(trained, VAL_ERROR), _mean_by_epoch(trained, RAW)
-        if share:
-            signals.setdefault((f"last error of {share} of the epochs", row.config.epochs), {})[config] = averaged[-1]
+        if row.config.epochs < whole:
+            signals.setdefault((SHORTER, row.config.epochs), {})[config] = averaged[-1]
             continue
         ends[config] = averaged[-1]
         by_signal = {"error": raw, "error of the moving average": averaged} if raw else {"error": averaged}
         for signal, errors in by_signal.items():
             for epoch, error in enumerate(errors[:-1], start=1):
                 signals.setdefault((signal, epoch), {})[config] = error
-    made = [_prediction(signal, epochs, values, ends) for (signal, epochs), values in signals.items()]
+    made = [_agreement(signal, epochs, values, ends) for (signal, epochs), values in signals.items()]
     return [each for each in made if each is not None]
 
 
@@ -63,7 +69,9 @@ def _mean_by_epoch(trained: Replicates, metric: str) -> list[float]:
     return curves.mean(0).tolist() if curves.size else []
 
 
-def _prediction(signal: str, epochs: int, values: Mapping[str, float], ends: Mapping[str, float]) -> Prediction | None:
+def _agreement(
+    signal: str, epochs: int, values: Mapping[Config, float], ends: Mapping[Config, float]
+) -> RankAgreement | None:
     configs = [config for config in values if config in ends]
     if len(configs) < LEAST_CONFIGS:
         return None
@@ -73,7 +81,7 @@ def _prediction(signal: str, epochs: int, values: Mapping[str, float], ends: Map
     outside = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(_taus(early, last, drawn), [outside, 100 - outside])
     (tau,) = _taus(early, last, np.ones((1, len(configs))))
-    return Prediction(signal, epochs, float(tau), float(low), float(high), len(configs))
+    return RankAgreement(signal, epochs, float(tau), float(low), float(high), len(configs))
 
 
 def _taus(early: np.ndarray, last: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from analysis.intervals import as_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import HELD_OUT, network_name, setting
+from trainable.config import Config
 from trainable.files import STEP_LOSSES
 from trainable.measures import LOSSES
 from trainable.study import ResolvedTable
@@ -22,8 +23,6 @@ RANGE_STARTS = (1, 2, 6, 11, 21, 51)
 """The first epochs of the ranges over which a band's height is averaged."""
 LEAST = 1e-4
 """A smaller mini-batch loss counts as this in ratios."""
-NORMED = "-batch-norm"
-"""The slug of a pair's second table is that of the first with this at its end."""
 ByRange = list[dict[int, float]]
 """A value by seed for each of a training's `ranges`."""
 
@@ -173,17 +172,18 @@ class EnvelopeComparison:
 def compare_envelopes(
     source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> list[EnvelopeComparison]:
-    """The recorded envelopes. Two networks stand together where they differ in batch norm alone."""
-    pairs: dict[str, dict[str, list[tuple[Envelope, ResolvedTable]]]] = {}
-    for table in sorted((t for t in tables if t.measure == LOSSES), key=lambda t: t.slug.endswith(NORMED)):
+    """The recorded envelopes. Two networks stand together where their trainings differ in batch norm alone, the one
+    without it first."""
+    alike: dict[frozenset[Config], dict[bool, tuple[Envelope, ResolvedTable]]] = {}
+    for table in (table for table in tables if table.measure == LOSSES):
         if band := table_envelope(source, table, trainings):
-            by_setting = pairs.setdefault(table.slug.removesuffix(NORMED), {})
-            by_setting.setdefault(setting(table.rows[0].config), []).append((band, table))
-    return [
-        EnvelopeComparison(slug if index == 1 else f"{slug}-{index}", alike, *zip(*found, strict=True))
-        for slug, by_setting in pairs.items()
-        for index, (alike, found) in enumerate(by_setting.items(), start=1)
-    ]
+            without = frozenset(row.config.model_copy(update={"batch_norm": False}) for row in table.rows)
+            alike.setdefault(without, {}).setdefault(table.rows[0].config.batch_norm, (band, table))
+    comparisons = []
+    for by_batch_norm in alike.values():
+        bands, compared = zip(*(by_batch_norm[has] for has in sorted(by_batch_norm)), strict=True)
+        comparisons.append(EnvelopeComparison(compared[0].slug, setting(compared[0].rows[0].config), bands, compared))
+    return comparisons
 
 
 def table_envelope(source: Source, table: ResolvedTable, trainings: Mapping[str, Replicates]) -> Envelope | None:

@@ -25,6 +25,8 @@ SUMMARY_HEADER = (
     "beta-smoothness at the longest step",
 )  # fmt: skip
 AT_CHANCE = " (at chance)"
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+"""Names that are not the config's with a capital."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class ProbedNetwork:
     """A network of an arm."""
 
     name: str
-    """As in the table; where a training stayed at chance, that is said: its probes say nothing of one that learns."""
+    """As in the table, without the optimizer. It says where a training stayed at chance, because the probes of such a
+    training say nothing of one that learns."""
     config: Config
     probes: dict[int, np.ndarray]
     """By seed."""
@@ -93,10 +96,7 @@ class SmoothnessArm:
 def smoothness_arms(
     source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> list[SmoothnessArm]:
-    """The recorded arms of each probed table; a row whose probes are not recorded is left out.
-
-    A row's name is `NETWORK, OPTIMIZER`.
-    """
+    """The recorded arms of each probed table; a row whose probes are not recorded is left out."""
     arms = []
     for table in tables:
         if table.measure != PROBE:
@@ -104,21 +104,26 @@ def smoothness_arms(
         networks: dict[str, list[ProbedNetwork]] = {}
         steps: dict[str, np.ndarray] = {}
         for row in table.rows:
-            name, _, optimizer = row.name.partition(", ")
-            optimizer = optimizer or row.config.optimizer
+            optimizer = _optimizer(row.config)
             if not (training := trainings.get(row.key)):
                 continue
             probes, losses = (traced(source, training, name) for name in (PROBES, STEP_LOSSES))
             if probes and losses and (every := probe_interval(training)):
                 errors = cell_of(training.by_seed(row.config.held_out))
                 at_chance = errors is not None and errors.at_chance
-                network = ProbedNetwork(name + AT_CHANCE * at_chance, row.config, probes, at_chance)
+                name = row.name.removesuffix(f", {optimizer}") + AT_CHANCE * at_chance
+                network = ProbedNetwork(name, row.config, probes, at_chance)
                 networks.setdefault(optimizer, []).append(network)
                 epochs = training.config.epochs
                 steps_an_epoch = len(next(iter(losses.values()))) // epochs
                 steps[optimizer] = probe_steps(every, steps_an_epoch, epochs)
         arms += [SmoothnessArm(table, arm, tuple(each), steps[arm]) for arm, each in networks.items()]
     return arms
+
+
+def _optimizer(config: Config) -> str:
+    """Its name and learning rate, as `SGD 0.1`."""
+    return f"{OPTIMIZERS.get(config.optimizer, config.optimizer.capitalize())} {config.lr:g}"
 
 
 def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from analysis.calibration import predictions
+from analysis.calibration import rank_agreements
 from analysis.record import Record
 from analysis.replicates import replicates
 from sweeps.planning.table_plan import resolve_table
@@ -43,21 +43,21 @@ def test_taus_are_scipys() -> None:
         if "third" not in row.name:
             histories["raw_val_error/seed_0"] = [(1, EARLY[number]), (2, ENDS[number] + 0.01)]
         trials.append(trial(row.name, {}, row.config, seeds=(0,), histories=histories))
-    made = {(each.signal, each.epochs): each for each in predictions(resolved, replicates(trials))}
+    made = {(each.signal, each.epochs): each for each in rank_agreements(resolved, replicates(trials))}
     expected = {
         ("error", 1): EARLY,
         ("error of the moving average", 1): AVERAGED,
-        ("last error of a third of the epochs", 2): THIRDS,
+        ("last error of a shorter training", 2): THIRDS,
     }
     assert made.keys() == expected.keys()
     for signal, early in expected.items():
         assert made[signal].tau == pytest.approx(stats.kendalltau(early, ENDS).statistic)
         assert made[signal].low <= made[signal].tau <= made[signal].high
         assert made[signal].configs == 5
-    assert predictions(resolved, replicates(trials[:6])) == [], "three configs are too few"
+    assert rank_agreements(resolved, replicates(trials[:6])) == [], "three configs are too few"
     on_test = trial("config 1", {0: [0.5]}, Config(data="digits", epochs=6))
     judged_elsewhere = resolved.rows[0].model_copy(update={"key": on_test.key, "config": on_test.config})
-    assert predictions(resolved.model_copy(update={"rows": (judged_elsewhere,)}), replicates([on_test])) == []
+    assert rank_agreements(resolved.model_copy(update={"rows": (judged_elsewhere,)}), replicates([on_test])) == []
 
 
 @pytest.mark.usefixtures("made_record")
@@ -72,6 +72,6 @@ def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here
     report = Path(record.client.download_artifacts(record.sweeps()[-1].run_id, "report"))
     page = (report / "README.md").read_text()
     assert "### Calibration of the search in study search" in page
-    assert "| last error of a third of the epochs | 1 |" in page
+    assert "| last error of a shorter training | 1 |" in page
     assert "# Table 15" not in page, "its rows are random configs, which no table of errors should list"
     assert (report / "search-calibration.png").exists()

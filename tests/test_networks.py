@@ -169,7 +169,7 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     trials = [trial.__class__(**{**vars(trial), "tags": {**trial.tags, "probe_every": "50"}}) for trial in trials]
     rows = tuple(
         ResolvedRow(name=name, key=config.key("abc"), config=config)
-        for name, config in zip(("plain, SGD 0.1", "batch norm, SGD 0.1"), configs, strict=True)
+        for name, config in zip(("plain, Adam 0.001", "batch norm, Adam 0.001"), configs, strict=True)
     )
     tables = [
         ResolvedTable(study="s", number=number, slug=measure, title=measure, varies="x", rows=rows, measure=measure)
@@ -194,12 +194,12 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
     first["trained/conv1.weight"] = 2 * kernels * (np.arange(len(kernels)) > 0)[:, None, None, None]
     record.files[again.run_id, TRACES] = {**first, "probes/seed_0": 5 * first["probes/seed_0"]}
     page = page_of(tmp_path, record)
-    medians = (tmp_path / "probe-sgd-0.1-medians.csv").read_text()
+    medians = (tmp_path / "probe-adam-0.001-medians.csv").read_text()
     assert "plain,0,0,0,1,1" in medians, "of a seed trained again the first training counts"
-    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-sgd-0.1", "surface-2d"):
+    for picture in ("kernels-1-batch-norm", "kernels-2-baseline", "probe-adam-0.001", "surface-2d"):
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
-    assert "| plain, SGD 0.1 | 16.00 (1.000) | 16.20 (1.000) | 16.40 (1.000) | 17.00 (1.000) |" in page
+    assert "| plain, Adam 0.001 | 16.00 (1.000) | 16.20 (1.000) | 16.40 (1.000) | 17.00 (1.000) |" in page
     assert page.count("Shorter than 0.1 of the longest: 1.") == page.count("Shorter than 0.1 of the longest: 0.") == 1
 
 
@@ -241,7 +241,7 @@ def envelopes(errors: dict[bool, dict[float, list[float]]], epochs: dict[bool, i
 def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -> None:
     same = {0.1: [0.3], 0.2: [0.3]}
     page = page_of(tmp_path, envelopes({False: same, True: same}, {False: 3, True: 5}))
-    assert "(envelope-x.png)" in page and "(envelope-x-2.png)" in page
+    assert "(envelope-x.png)" in page and "(envelope-x-batch-norm.png)" in page
     assert "difference, paired by seed" not in page and "At the best of" not in page
     assert "| envelope-x | mean height | 1 | 0.1000 | 0.1000 |" in page
 

@@ -6,22 +6,22 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
-from analysis.calibration import Prediction
+from analysis.calibration import SHORTER, RankAgreement
 from analysis.plots.style import line_style, save
 
 HEADER = ("signal", "epochs", "tau", "low", "high", "configs")
 
 
-def draw_predictions(predictions: Sequence[Prediction], rungs: Sequence[int], title: str, file: Path) -> Path:
-    """Kendall's tau by epoch with its 95% interval, a line for each signal, a mark for a shorter training. Dotted lines
+def draw_rank_agreements(agreements: Sequence[RankAgreement], rungs: Sequence[int], title: str, file: Path) -> Path:
+    """Kendall's tau by epoch with its 95% interval, a line for each signal, marks for shorter trainings. Dotted lines
     are the search's rungs."""
     figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
-    for index, signal in enumerate(dict.fromkeys(each.signal for each in predictions)):
-        own = [each for each in predictions if each.signal == signal]
+    for index, signal in enumerate(dict.fromkeys(each.signal for each in agreements)):
+        own = [each for each in agreements if each.signal == signal]
         epochs, taus = [each.epochs for each in own], [each.tau for each in own]
         style = line_style(index)
-        if len(own) == 1:
-            reach = [[own[0].tau - own[0].low], [own[0].high - own[0].tau]]
+        if signal == SHORTER:
+            reach = [[each.tau - each.low for each in own], [each.high - each.tau for each in own]]
             axis.errorbar(epochs, taus, yerr=reach, fmt="D", color=style["color"], capsize=3, label=signal)
             continue
         axis.plot(epochs, taus, marker="o", markersize=3, label=signal, **style)
@@ -35,5 +35,5 @@ def draw_predictions(predictions: Sequence[Prediction], rungs: Sequence[int], ti
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
     axis.set_title(title, fontsize=10)
-    rows = [(each.signal, each.epochs, each.tau, each.low, each.high, each.configs) for each in predictions]
+    rows = [(each.signal, each.epochs, each.tau, each.low, each.high, each.configs) for each in agreements]
     return save(figure, file, HEADER, rows)

@@ -1,8 +1,8 @@
 """How early the end of a training can be foretold, which decides where a search compares its trials."""
 
-from analysis.calibration import LEAST_CONFIGS, predictions
+from analysis.calibration import LEAST_CONFIGS, SHORTER, rank_agreements
 from analysis.page import Grid, Picture, Section, Text
-from analysis.plots.rung_prediction import draw_predictions
+from analysis.plots.rung_prediction import draw_rank_agreements
 from analysis.report_data import ReportData
 from trainable.measures import RUNGS
 from trainable.search_definition import Scheduler, calibration_name
@@ -29,7 +29,7 @@ def section(data: ReportData) -> Section:
 
 
 def _calibration(data: ReportData, table: ResolvedTable) -> Section:
-    made = predictions(table, data.trainings)
+    made = rank_agreements(table, data.trainings)
     if not made:
         return Section(table.title, [Text(f"Missing: fewer than {LEAST_CONFIGS} configurations are trained.")])
     epochs = max(row.config.epochs for row in table.rows)
@@ -38,8 +38,8 @@ def _calibration(data: ReportData, table: ResolvedTable) -> Section:
         Scheduler().rungs(epochs),
     )
     title = f"{made[-1].configs} configurations on {table.rows[0].config.data}, {epochs} epochs; rungs dotted"
-    picture = draw_predictions(made, rungs, title, data.folder / f"{table.slug}.png")
-    shown = [each for each in made if each.epochs in rungs or each.signal.startswith("last")]
+    picture = draw_rank_agreements(made, rungs, title, data.folder / f"{table.slug}.png")
+    shown = [each for each in made if each.epochs in rungs or each.signal == SHORTER]
     rows = [
         (each.signal, str(each.epochs), f"{each.tau:.2f}", f"{each.low:.2f} to {each.high:.2f}", str(each.configs))
         for each in shown
