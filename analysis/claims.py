@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.effects import Effect, Verdict
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.replicates import Replicates
 from analysis.t_tests import p_text, paired_difference
 from trainable.study import ResolvedTable
@@ -140,7 +140,7 @@ def _of_minima(plain: Replicates | None, norm: Replicates | None) -> str:
         return ""
     return (
         " Between the minima over the epochs, which the course report compares, it is "
-        f"{as_text(minima.values, '+.4f')} (p {p_text(minima.p)}, not corrected)."
+        f"{mean_text(minima.values, '+.4f')} (p {p_text(minima.p)}, not corrected)."
     )
 
 
@@ -153,7 +153,7 @@ def _over_fitting(baseline: Replicates | None) -> tuple[Ruling, str, str]:
     over_fitted = (test[:, -1] - train[:, -1] > OVER_FITTED).all()
     return (
         Ruling.CONTRADICTED if over_fitted else Ruling.NOT_ESTABLISHED,
-        f"train error {as_text(train[:, -1].tolist())}, test error {as_text(test[:, -1].tolist())}",
+        f"train error {mean_text(train[:, -1].tolist())}, test error {mean_text(test[:, -1].tolist())}",
         f"We call it serious where the test error is more than {OVER_FITTED:g} above the train error, for every seed. "
         f"These are the baseline's after the last epoch; its test error is then {rise.mean():+.4f} above its minimum.",
     )

@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from analysis.intervals import CONFIDENCE
 
-Right = Mapping[int, np.ndarray]
+CorrectImages = Mapping[int, np.ndarray]
 """By seed, which of the N held-out images the last epoch classifies correctly, bool (N,)."""
 
 
@@ -27,6 +27,6 @@ def crossed_half_width(right_sn: np.ndarray, seeds_half: float) -> float:
     return hypot(seeds_half, float(stdtrit(images - 1, (1 + CONFIDENCE) / 2) * of_images))
 
 
-def stacked(right: Right, seeds: Sequence[int]) -> np.ndarray:
+def stacked(correct: CorrectImages, seeds: Sequence[int]) -> np.ndarray:
     """The values of these seeds, (S, N). Each must have some."""
-    return np.stack([right[seed] for seed in seeds]).astype(float)
+    return np.stack([correct[seed] for seed in seeds]).astype(float)

@@ -35,7 +35,7 @@ def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
     """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
     return [
         (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         *(each.crossed or (None, None)), each.image_seeds, each.verdict.value,
+         *(each.new_images_interval or (None, None)), each.image_seeds, each.verdict.value,
          each.pool.rows if each.pool and each.pooled else None, each.tests.dof if each.tests else None,
          each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm, each.wilcoxon_p, each.wilcoxon_holm,
          *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))

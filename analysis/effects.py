@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.chances import Chance, chance_of_lower
-from analysis.crossed import Right, crossed_half_width, stacked
+from analysis.crossed import CorrectImages, crossed_half_width, stacked
 from analysis.intervals import EQUAL
 from analysis.pooling import Pooled, follows_reference, pooled_variance
 from analysis.replicates import Replicates
@@ -67,7 +67,7 @@ class Effect:
     """None for fewer than two seeds, and where a training stayed at chance. Also where all seeds differ by the same,
     unless the variance is pooled."""
     wilcoxon_p: float | None = None
-    crossed: tuple[float, float] | None = None
+    new_images_interval: tuple[float, float] | None = None
     """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images
     the seeds get right."""
     image_seeds: int = 0
@@ -134,7 +134,7 @@ def paired_effects(
     tables: Sequence[ResolvedTable],
     trainings: Mapping[str, Replicates],
     margin: float = MARGIN,
-    right: Mapping[str, Right] = MappingProxyType({}),
+    correct: Mapping[str, CorrectImages] = MappingProxyType({}),
 ) -> list[Effect]:
     """The effect of each distinct config on the held-out error after the last epoch, the largest gain first.
 
@@ -145,7 +145,7 @@ def paired_effects(
     The tests are the paired t-test of a difference, the equivalence test against a difference of `margin`, and
     Wilcoxon's signed-rank test. The first two take the variance from all rows of a study with the same reference where
     the test of equal variances does not object (see `pooled_variance`). Holm's correction is over the effects of one
-    study, for each test apart. `right` has the images that each seed of a key gets right, where they are known.
+    study, for each test apart. `correct` has the images that each seed of a key gets right, where they are known.
     """
     rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
@@ -174,7 +174,7 @@ def paired_effects(
     for (study, reference), effects in blocks.items():
         family = by_study.setdefault(study, [])
         for key, effect in _with_variances(effects, reference, trainings).items():
-            family.append(_crossed(_tested(effect), right.get(key, {}), right.get(reference, {})))
+            family.append(_crossed(_tested(effect), correct.get(key, {}), correct.get(reference, {})))
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
 
@@ -256,13 +256,13 @@ def _tested(effect: Effect) -> Effect:
     )
 
 
-def _crossed(effect: Effect, right: Right, reference: Right) -> Effect:
+def _crossed(effect: Effect, correct: CorrectImages, reference: CorrectImages) -> Effect:
     """The effect with its interval over new seeds and new images, where the images of a seed are known."""
-    known = [seed for seed in effect.seeds if seed in right and seed in reference]
+    known = [seed for seed in effect.seeds if seed in correct and seed in reference]
     if effect.interval is None or not known:
         return effect
-    half = crossed_half_width(stacked(right, known) - stacked(reference, known), effect.interval[1] - effect.mean)
-    return replace(effect, crossed=(effect.mean - half, effect.mean + half), image_seeds=len(known))
+    half = crossed_half_width(stacked(correct, known) - stacked(reference, known), effect.interval[1] - effect.mean)
+    return replace(effect, new_images_interval=(effect.mean - half, effect.mean + half), image_seeds=len(known))
 
 
 def _corrected(family: Sequence[Effect]) -> list[Effect]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.arrays import traced
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import HELD_OUT, network_name, setting
@@ -142,7 +142,7 @@ def _compared_rows(envelopes: Sequence[Envelope], band: str, values: Sequence[By
 
 
 def _gap_row(name: str, band: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:
-    texts = [as_text(list(by_seed.values()), digits) if by_seed else "-" for by_seed in gaps]
+    texts = [mean_text(list(by_seed.values()), digits) if by_seed else "-" for by_seed in gaps]
     return [name, band, str(len(gaps[0])), *texts]
 
 

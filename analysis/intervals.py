@@ -22,7 +22,7 @@ def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) * sqrt(factor))
 
 
-def as_text(values: Sequence[float], digits: str = ".4f") -> str:
+def mean_text(values: Sequence[float], digits: str = ".4f") -> str:
     """The mean in that format, as `0.3071 ± 0.0139` where there are values enough for an interval."""
     half = half_width(values)
     return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")

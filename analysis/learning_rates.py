@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.intervals import as_text, seed_count
+from analysis.intervals import mean_text, seed_count
 from analysis.replicates import Replicates
 from analysis.t_tests import PairedDifference, p_text, paired_difference, t_tests
 from trainable.config import Config
@@ -89,7 +89,7 @@ def best_rates_difference(errors: RateErrors, margin: float) -> str:
         if tests
         else ""
     )
-    return f"{as_text(differences, '+.4f')}, paired over {seed_count(len(differences))}{p_values}"
+    return f"{mean_text(differences, '+.4f')}, paired over {seed_count(len(differences))}{p_values}"
 
 
 def spans_text(errors: RateErrors, error: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from analysis.crossed import Right
+from analysis.crossed import CorrectImages
 from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.recorded import Source
 from analysis.replicates import Replicates
@@ -35,14 +35,14 @@ class Predicted:
     """The probabilities that the network gives them, (N,)."""
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Which images are classified correctly, bool (N,)."""
         return self.classes == self.labels
 
     @property
     def error(self) -> float:
         """The error rate."""
-        return float(1 - self.right.mean())
+        return float(1 - self.correct.mean())
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Proven:
 
 
 @dataclass(frozen=True)
-class Differences:
+class WinnerAblation:
     """What each difference of a winner from the config that it is compared with is worth."""
 
     winner: dict[int, float]
@@ -87,7 +87,7 @@ class Proof:
     table: ResolvedTable
     compared: Proven
     winner: Proven
-    differences: Differences | None
+    ablation: WinnerAblation | None
     """None where none are asked for."""
 
     @property
@@ -129,11 +129,11 @@ def proofs(
     tables: Sequence[ResolvedTable],
     trainings: Mapping[str, Replicates],
     margin: float = MARGIN,
-    right: Mapping[str, Right] = MappingProxyType({}),
+    correct: Mapping[str, CorrectImages] = MappingProxyType({}),
 ) -> list[Proof]:
     """The proofs among a record's tables whose two configs are trained.
 
-    `margin` and `right` are those of `paired_effects`.
+    `margin` and `correct` are those of `paired_effects`.
     """
     found = []
     for table in proof_tables(tables):
@@ -142,20 +142,20 @@ def proofs(
             winner, compared = (_proven(source, row.name, trainings[row.key]) for row in rows)
             searched = [each for each in tables if each.measure == DIFFERENCES and each.study == table.study]
             taken_back = next((each for each in searched if each.reference in trainings), None)
-            differences = _differences(taken_back, winner.key, trainings, margin, right) if taken_back else None
-            found.append(Proof(table, compared=compared, winner=winner, differences=differences))
+            ablation = _ablation(taken_back, winner.key, trainings, margin, correct) if taken_back else None
+            found.append(Proof(table, compared=compared, winner=winner, ablation=ablation))
     return found
 
 
-def _differences(
+def _ablation(
     table: ResolvedTable,
     winner: str,
     trainings: Mapping[str, Replicates],
     margin: float,
-    right: Mapping[str, Right],
-) -> Differences:
-    effects = paired_effects([table], trainings, margin, right)
-    return Differences(
+    correct: Mapping[str, CorrectImages],
+) -> WinnerAblation:
+    effects = paired_effects([table], trainings, margin, correct)
+    return WinnerAblation(
         winner=trainings[table.reference].last_errors(),
         earlier=table.reference != winner,
         effects=tuple(sorted(effects, key=lambda effect: -effect.mean)),
@@ -173,7 +173,7 @@ def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) 
     """The test for each seed that both have."""
     tests = []
     for seed in sorted(winner.keys() & compared.keys()):
-        ours, theirs = winner[seed].right, compared[seed].right
+        ours, theirs = winner[seed].correct, compared[seed].correct
         only_winner, only_compared = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
         discordant = only_winner + only_compared
         p = float(stats.binomtest(only_winner, discordant).pvalue) if discordant else 1.0
@@ -190,10 +190,12 @@ def confusion(predicted: Mapping[int, Predicted]) -> np.ndarray:
 def reliability(predicted: Sequence[Predicted]) -> list[ReliabilityBin]:
     """The predictions by confidence, in `BINS` bins of equal width, without empty ones."""
     confidences = np.concatenate([each.confidences for each in predicted]).astype(np.float64)
-    right = np.concatenate([each.right for each in predicted])
+    correct = np.concatenate([each.correct for each in predicted])
     index = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
     return [
-        ReliabilityBin(float(confidences[index == b].mean()), float(right[index == b].mean()), int((index == b).sum()))
+        ReliabilityBin(
+            float(confidences[index == b].mean()), float(correct[index == b].mean()), int((index == b).sum())
+        )
         for b in np.unique(index)
     ]
 

@@ -60,7 +60,7 @@ class ReportData:
         return latest_tables(self.sweeps, self.trainings)
 
     @cached_property
-    def right(self) -> dict[str, dict[int, np.ndarray]]:
+    def correct(self) -> dict[str, dict[int, np.ndarray]]:
         """Which held-out images the tables' trainings classify correctly, by key and seed: see `correct_images`."""
         keys = dict.fromkeys(
             key for table in self.tables for key in (*(row.key for row in table.rows), table.reference)
@@ -70,13 +70,13 @@ class ReportData:
     @cached_property
     def reproduced(self) -> list[ReproducedTable]:
         """The tables with their errors, without those whose measure says that they are not shown."""
-        return reproduce([table for table in self.tables if table.measure.errors_shown], self.trainings, self.right)
+        return reproduce([table for table in self.tables if table.measure.errors_shown], self.trainings, self.correct)
 
     @cached_property
     def effects(self) -> list[Effect]:
         """The effect of each ablation on the held-out error, the largest gain first."""
         return paired_effects(
-            [table for table in self.tables if table.compares_errors], self.trainings, self.margin, self.right
+            [table for table in self.tables if table.compares_errors], self.trainings, self.margin, self.correct
         )
 
     @cached_property
@@ -97,7 +97,7 @@ class ReportData:
     @cached_property
     def proofs(self) -> list[Proof]:
         """The proofs of the searches' winners."""
-        return proofs(self.source, self.tables, self.trainings, self.margin, self.right)
+        return proofs(self.source, self.tables, self.trainings, self.margin, self.correct)
 
     @cached_property
     def shown_trainings(self) -> dict[str, Replicates]:

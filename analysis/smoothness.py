@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from analysis.arrays import probe_interval, traced
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.recorded import Source
 from analysis.replicates import Replicates
 from analysis.tables import capital, cell_of, network_name, setting
@@ -137,7 +137,7 @@ def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
     rows = []
     for name, by_seed in probes.items():
         values = [astuple(medians(measured)) for measured in by_seed.values()]
-        rows.append([name, str(len(by_seed)), *(as_text(each, ".4g") for each in zip(*values, strict=True))])
+        rows.append([name, str(len(by_seed)), *(mean_text(each, ".4g") for each in zip(*values, strict=True))])
     return rows
 
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 from statistics import mean
 from types import MappingProxyType
 
-from analysis.crossed import Right, crossed_half_width, stacked
-from analysis.intervals import as_text, half_width
+from analysis.crossed import CorrectImages, crossed_half_width, stacked
+from analysis.intervals import half_width, mean_text
 from analysis.recorded import Series, SweepRecord
 from analysis.replicates import Replicates
 from trainable.config import Config
@@ -72,7 +72,7 @@ class Cell:
     def as_text(self, values: Sequence[float]) -> str:
         """The mean of the minima or of the finals with its interval; each seed's value where a training stayed at
         chance."""
-        return ", ".join(f"{value:.4f}" for value in values) if self.at_chance else as_text(values)
+        return ", ".join(f"{value:.4f}" for value in values) if self.at_chance else mean_text(values)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ReproducedRow:
     train: Cell | None
     held_out: Cell | None
     """The test error; under protocol B, which leaves the test split alone, the validation error."""
-    crossed: float | None = None
+    new_images_half_width: float | None = None
     """Half the 95% interval of the mean error after the last epoch over new seeds and new images. None for one seed,
     where a training stayed at chance, and where the record lacks which images the seeds get right."""
 
@@ -116,15 +116,15 @@ class ReproducedTable:
         """Whether printed figures stand beside ours."""
         return any(row.reported for row in self.rows)
 
-    def as_text(self) -> list[list[str]]:
-        """The table as text cells, the header first. What the record lacks is `missing`."""
+    def text_cells(self) -> list[list[str]]:
+        """The table as text, the header first. What the record lacks is `missing`."""
         error = HELD_OUT[self.table.rows[0].config.held_out]
         lines = [["", "train error, minimum", f"{error}, minimum", f"{error}, last epoch", "seeds"]]
         for row in self.rows:
             seeds = ", ".join(map(str, row.seeds)) or "-"
             last = "missing" if row.held_out is None else row.held_out.as_text(row.held_out.finals)
-            if row.crossed is not None:
-                last += f" ({row.crossed:.4f} with new images)"
+            if row.new_images_half_width is not None:
+                last += f" ({row.new_images_half_width:.4f} with new images)"
             lines.append([row.name, _text(row.train), _text(row.held_out), last, seeds])
         if self.comparable:
             lines[0] += ["reported train", "reported test", "reproduced: train, test"]
@@ -190,9 +190,9 @@ def _recorded_rows(table: ResolvedTable, trainings: Collection[str]) -> int:
 def reproduce(
     tables: Sequence[ResolvedTable],
     trainings: Mapping[str, Replicates],
-    right: Mapping[str, Right] = MappingProxyType({}),
+    correct: Mapping[str, CorrectImages] = MappingProxyType({}),
 ) -> list[ReproducedTable]:
-    """The tables with the errors of the trainings. `right` has the images that each seed of a key gets right, where
+    """The tables with the errors of the trainings. `correct` has the images that each seed of a key gets right, where
     they are known.
 
     The printed figures stand beside a table whose baseline is the course report's own, on CIFAR-10. Other data, epochs
@@ -205,16 +205,16 @@ def reproduce(
             metrics = ("train_error", row.config.held_out)
             train, held_out = (trainings[row.key].by_seed(each) if row.key in trainings else {} for each in metrics)
             reported = row.reported if reports_own else None
-            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, right.get(row.key, {}))
+            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, correct.get(row.key, {}))
             rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), *cells, half))
         reproduced.append(ReproducedTable(table, tuple(rows)))
     return reproduced
 
 
-def _crossed(by_seed: Mapping[int, Series], right: Right) -> float | None:
-    cell, known = cell_of(by_seed), [seed for seed in by_seed if seed in right]
+def _crossed(by_seed: Mapping[int, Series], correct: CorrectImages) -> float | None:
+    cell, known = cell_of(by_seed), [seed for seed in by_seed if seed in correct]
     half = half_width(cell.finals) if cell and not cell.at_chance else None
-    return crossed_half_width(stacked(right, known), half) if half is not None and known else None
+    return crossed_half_width(stacked(correct, known), half) if half is not None and known else None
 
 
 def judge(cell: Cell, printed: float) -> Judgement:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from benchmarks.machine import RESULTS, ROOT, TERMS, measured_on
 from benchmarks.sweep import TRIED_EPOCHS
 from trainable.config import Config
@@ -183,7 +183,7 @@ def _precision(figures: Figures) -> list[str]:
     for name in ("baseline", "batch_norm"):
         final, speed_up = figures[name]["final_test_error"], figures[name]["bf16_speed_up"]
         differences = [low - full for low, full in zip(final["bf16"], final["fp32"], strict=True)]
-        lines.append(f"| {name} | {as_text(differences, '+.4f')} | {_spread(speed_up, 2)} |")
+        lines.append(f"| {name} | {mean_text(differences, '+.4f')} | {_spread(speed_up, 2)} |")
     return [
         *lines,
         "",

@@ -66,11 +66,11 @@ def record(known: Callable[[Config, int], bool], images: int = 359) -> Recorded:
     trials, generator, files = [], np.random.default_rng(0), {}
     for config in (Config(), HINGE):
         for seed in range(3):
-            right = generator.random(images) < 0.7
+            correct = generator.random(images) < 0.7
             name = f"{config.loss}-{seed}"
-            trials.append(trial(name, {seed: [0.5, 1 - float(right.mean())]}, config))
+            trials.append(trial(name, {seed: [0.5, 1 - float(correct.mean())]}, config))
             if known(config, seed):
-                files[name, CORRECT] = {f"seed_{seed}": np.packbits(right)}
+                files[name, CORRECT] = {f"seed_{seed}": np.packbits(correct)}
     made = Recorded(trials, sweep(table()))
     made.files |= files
     return made
@@ -79,13 +79,13 @@ def record(known: Callable[[Config, int], bool], images: int = 359) -> Recorded:
 def test_a_difference_is_crossed_over_the_images_of_the_same_seeds(tmp_path: Path) -> None:
     source = record(lambda config, seed: True)
     trainings = replicates(source.histories())
-    right = {key: correct_images(source, training) for key, training in trainings.items()}
-    base, hinge = (np.stack(list(right[config.key("abc")].values())).astype(float) for config in (Config(), HINGE))
+    correct = {key: correct_images(source, training) for key, training in trainings.items()}
+    base, hinge = (np.stack(list(correct[config.key("abc")].values())).astype(float) for config in (Config(), HINGE))
     assert base.shape == (3, 359), "the bits that fill the last byte are no images"
-    (effect,) = paired_effects([table()], trainings, right=right)
+    (effect,) = paired_effects([table()], trainings, correct=correct)
     assert effect.differences == pytest.approx((base - hinge).mean(1))
     half = half_of(base - hinge)
-    assert effect.crossed == pytest.approx((effect.mean - half, effect.mean + half))
+    assert effect.new_images_interval == pytest.approx((effect.mean - half, effect.mean + half))
     page = page_of(tmp_path, source)
     assert "2 of 2 distinct rows have one" in page and "for 1 of 1 tested changes" in page
     assert f"± {half_width((1 - base.mean(1)).tolist()):.4f} ({half_of(base):.4f} with new images)" in page
@@ -102,11 +102,11 @@ def test_the_images_of_some_seeds_do_for_all_and_that_is_said(tmp_path: Path) ->
     assert "2 of 2 distinct rows have one" in page and "for 1 of 1 tested changes" in page
     assert "Where the record has these images of some seeds only" in page
     trainings = replicates(source.histories())
-    right = {key: correct_images(source, training) for key, training in trainings.items()}
-    (effect,) = paired_effects([table()], trainings, right=right)
+    correct = {key: correct_images(source, training) for key, training in trainings.items()}
+    (effect,) = paired_effects([table()], trainings, correct=correct)
     assert (len(effect.seeds), effect.image_seeds) == (3, 2)
-    assert effect.interval and effect.crossed
-    assert effect.crossed[0] < effect.interval[0] and effect.interval[1] < effect.crossed[1]
+    assert effect.interval and effect.new_images_interval
+    assert effect.new_images_interval[0] < effect.interval[0] and effect.interval[1] < effect.new_images_interval[1]
 
 
 def test_it_covers_where_the_images_of_two_of_six_seeds_are_known() -> None:

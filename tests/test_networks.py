@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis.arrays import LossSurface, fold_batch_norm
 from analysis.envelope import LEAST, Envelope, envelope, gap_rows, gaps_header, ranges
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.plots.kernels import own_scale, shared_scale
@@ -257,7 +257,7 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
         "corrected)."
     )
     assert page.count(best) == 2, "in short, and in its section"
-    assert f"| 0.1 | {as_text([0.40, 0.42])} | {as_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
+    assert f"| 0.1 | {mean_text([0.40, 0.42])} | {mean_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
 
 
 def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> None:

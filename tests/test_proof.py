@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.proof import Predicted, calibration_error, confusion, mcnemar, reliability
 from analysis.t_tests import paired_difference
 from sweeps.planning.rates import Rates
@@ -44,7 +44,7 @@ def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> N
     assert calibration_error(predicted(wrong=5, confidence=0.75)) == pytest.approx(0, abs=1e-3)
     assert calibration_error(predicted(wrong=10, confidence=0.75)) == pytest.approx(0.25, abs=1e-3)
     half = predicted(wrong=10, confidence=0.75)
-    sure = replace(half, confidences=np.where(half.right, 1.0, 0.5))
+    sure = replace(half, confidences=np.where(half.correct, 1.0, 0.5))
     assert [(each.confidence, each.accuracy, each.count) for each in reliability([sure])] == [(0.5, 0, 10), (1, 1, 10)]
     assert calibration_error(sure) == pytest.approx(0.25), "half of the images at a distance of .5"
 
@@ -155,10 +155,10 @@ def test_the_page_shows_both_errors_their_difference_and_what_it_is_made_of(tmp_
 def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
     page = page_of(tmp_path, recorded(predictions=False, differences=False))
     reference, winner = ([error + seed / 1000 for seed, error in enumerate(errors)] for errors in ERRORS.values())
-    assert f"| reference (digits, 2 epochs, fp32) | {as_text(reference)} (3 seeds) | - |" in page
-    assert f"| winner (digits, 2 epochs, fp32) | {as_text(winner)} (3 seeds) | - |" in page
+    assert f"| reference (digits, 2 epochs, fp32) | {mean_text(reference)} (3 seeds) | - |" in page
+    assert f"| winner (digits, 2 epochs, fp32) | {mean_text(winner)} (3 seeds) | - |" in page
     differences = [ours - theirs for ours, theirs in zip(winner, reference, strict=True)]
-    assert f"| winner minus reference | {as_text(differences, '+.4f')} |" in page
+    assert f"| winner minus reference | {mean_text(differences, '+.4f')} |" in page
     assert "Missing: what the trainings predict" in page
     assert "Missing: what each of its differences is worth (--difference-seeds 5)." in page
     assert "Missing: no winner of a search is proven" in page_of(tmp_path / "none", Recorded([], sweep()))

@@ -32,8 +32,8 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
             effect.mean, index, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
             markerfacecolor=FACES.get(effect.verdict, COLORS[0]),
         )  # fmt: skip
-        if effect.crossed:
-            axis.plot(effect.crossed, [index] * 2, color=COLORS[0], linewidth=0.7)
+        if effect.new_images_interval:
+            axis.plot(effect.new_images_interval, [index] * 2, color=COLORS[0], linewidth=0.7)
         axis.plot(effect.differences, [index + 0.25] * len(effect.differences), "x", color=COLORS[2], markersize=4)
     for mark, face, label in (
         ("o", COLORS[0], f"an effect: p < {ALPHA} after Holm's correction"),
@@ -42,7 +42,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         ("x", None, "one seed"),
     ):
         axis.plot([], [], mark, color=COLORS[0] if face else COLORS[2], markerfacecolor=face, markersize=5, label=label)
-    if any(effect.crossed for effect in effects):
+    if any(effect.new_images_interval for effect in effects):
         axis.plot([], [], color=COLORS[0], linewidth=0.7, label="95% interval over new seeds and new images")
     axis.errorbar([], [], xerr=[], color=COLORS[0], capsize=3, label="95% interval over new seeds, not corrected")
     figure.legend(fontsize=8, loc="outside upper center", ncols=2)

@@ -87,7 +87,7 @@ def _as_one_family(effects: Sequence[Effect]) -> list[str]:
 def _images(effects: Sequence[Effect]) -> str:
     """What the intervals say of other images."""
     tested = [each for each in effects if each.tests]
-    crossed = [each for each in tested if each.crossed]
+    crossed = [each for each in tested if each.new_images_interval]
     said = (
         "The intervals and the verdicts speak of new seeds on the same images. A second interval, of new seeds "
         f"and new images, stands in {EFFECTS}.csv for {len(crossed)} of {len(tested)} tested changes"
@@ -99,7 +99,11 @@ def _images(effects: Sequence[Effect]) -> str:
             "these seeds, which makes it wider than it need be."
         )
     if found := [each for each in crossed if each.established]:
-        lost = [each.name for each in found if each.crossed and each.crossed[0] <= 0 <= each.crossed[1]]
+        lost = [
+            each.name
+            for each in found
+            if each.new_images_interval and each.new_images_interval[0] <= 0 <= each.new_images_interval[1]
+        ]
         said += (
             f" Of the {len(found)} changes among them that are found to raise or lower the error, "
             f"{len(found) - len(lost)} do so over new images as well: the second interval, which is not corrected for "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.intervals import as_text, seed_count
+from analysis.intervals import mean_text, seed_count
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
@@ -114,7 +114,7 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         errors = list(raced.values())
         kept = "lowest mean: wins" if racer is race.winner else "not dropped"
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
-        rows.append((_name(recorded, racer), as_text(errors) if errors else "-", _listed(tuple(raced)), end))
+        rows.append((_name(recorded, racer), mean_text(errors) if errors else "-", _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "
@@ -201,7 +201,7 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
         rows.append(
             (
                 f"the course report's batch-norm config{_in_table(data, published)}",
-                f"test error after the last epoch {as_text(finals)}, seeds {_listed(published.seeds)}, trained "
+                f"test error after the last epoch {mean_text(finals)}, seeds {_listed(published.seeds)}, trained "
                 "on the whole train split",
             )
         )
@@ -224,7 +224,7 @@ def _test_error(data: ReportData, best: TrialRecord) -> str:
     for proof in data.proofs:
         if proof.winner.config == best.config.change(protocol="A"):
             errors = list(proof.winner.errors.values())
-            return f"{as_text(errors)}, {seed_count(len(errors))}"
+            return f"{mean_text(errors)}, {seed_count(len(errors))}"
     recorded = best.metrics.get(WINNER_METRIC)
     return "missing: not read yet" if recorded is None else f"{recorded:.4f}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.csv_file import write_csv
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
 from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
@@ -96,4 +96,4 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
 
 
 def _text(errors: Sequence[float], digits: str = ".4f") -> str:
-    return as_text(errors, digits) if errors else "-"
+    return mean_text(errors, digits) if errors else "-"

@@ -6,12 +6,12 @@ from analysis.arrays import layers_of
 from analysis.config_text import config_text
 from analysis.effect_rows import HEADER, effect_rows
 from analysis.effect_variances import variances
-from analysis.intervals import as_text, seed_count
+from analysis.intervals import mean_text, seed_count
 from analysis.kernel_pictures import kernel_pictures
 from analysis.page import Block, File, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
-from analysis.proof import BINS, Differences, Predicted, Proof, calibration_error, mcnemar, proof_tables
+from analysis.proof import BINS, Predicted, Proof, WinnerAblation, calibration_error, mcnemar, proof_tables
 from analysis.report_data import ReportData
 from analysis.t_tests import p_text
 from analysis.tables import HELD_OUT, setting
@@ -87,7 +87,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         ),
         (
             "winner minus reference",
-            *(as_text(each.values, "+.4f") if each.values else "-" for each in (plain, flipped)),
+            *(mean_text(each.values, "+.4f") if each.values else "-" for each in (plain, flipped)),
         ),
         ("paired t-test, p", p_text(plain.p), p_text(flipped.p)),
     ]
@@ -97,7 +97,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
 def _errors_text(errors: Mapping[int, float]) -> str:
     """The mean with its interval and the number of seeds."""
     seeds = seed_count(len(errors))
-    return f"{as_text(list(errors.values()))} ({seeds})" if errors else "-"
+    return f"{mean_text(list(errors.values()))} ({seeds})" if errors else "-"
 
 
 def _predictions(data: ReportData, proof: Proof) -> list[Block]:
@@ -138,12 +138,12 @@ def _predictions(data: ReportData, proof: Proof) -> list[Block]:
 
 
 def _calibration(predicted: Mapping[int, Predicted]) -> str:
-    return as_text([calibration_error(each) for each in predicted.values()])
+    return mean_text([calibration_error(each) for each in predicted.values()])
 
 
 def _differences(data: ReportData, proof: Proof) -> list[Block]:
     """What each difference of the winner is worth."""
-    found = proof.differences
+    found = proof.ablation
     blocks: list[Block] = []
     if found is None or found.earlier:
         blocks.append(Text("Missing: what each of its differences is worth (--difference-seeds 5)."))
@@ -153,7 +153,7 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         blocks.append(
             Text(
                 "The next picture and table are of an earlier winner, whose test error is "
-                f"{as_text(list(found.winner.values()))}."
+                f"{mean_text(list(found.winner.values()))}."
             )
         )
     if found.missing:
@@ -176,7 +176,7 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
     ]
 
 
-def _optimizer(proof: Proof, found: Differences) -> str:
+def _optimizer(proof: Proof, found: WinnerAblation) -> str:
     """What is taken back with the optimizer; empty where no row takes it back."""
     compared = proof.compared.config
     configs = [effect.config for effect in found.effects]

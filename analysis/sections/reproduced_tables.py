@@ -97,7 +97,7 @@ def section(data: ReportData) -> Section:
 
 def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
     """Which rows have an interval that speaks of new images, too."""
-    rows = {row.key: row.crossed is not None for table in tables for row in table.rows if row.held_out}
+    rows = {row.key: row.new_images_half_width is not None for table in tables for row in table.rows if row.held_out}
     if not any(rows.values()):
         return []
     return [
@@ -146,7 +146,7 @@ def _parameter_counts() -> Section:
 
 def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     table = reproduced.table
-    header, *rows = reproduced.as_text()
+    header, *rows = reproduced.text_cells()
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
     measured = "" if table.compares_errors else MEASURED
     note = [Text(said) for said in (measured, table.note) if said]

@@ -9,7 +9,7 @@ from analysis.agreement import agreement_of_changes, agreements
 from analysis.claims import BATCH_NORM
 from analysis.effects import ALPHA, Effect, Verdict
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
-from analysis.intervals import as_text, half_width, seed_count
+from analysis.intervals import half_width, mean_text, seed_count
 from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.page import Section, Text
 from analysis.proof import Proof, Proven
@@ -118,8 +118,8 @@ def _batch_norm(data: ReportData) -> list[Text]:
             f"after the last epoch by {abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, "
             f"which is {certainty}."
         )
-        if effect.crossed:
-            low, high = effect.crossed
+        if effect.new_images_interval:
+            low, high = effect.new_images_interval
             text.append(f"Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}.")
     comparison = _envelope(data)
     if comparison and (errors := errors_by_rate(comparison.tables, data.tables, data.trainings)):
@@ -150,9 +150,9 @@ def _learning_rate(data: ReportData) -> list[Text]:
     text = (
         f"With batch norm, the training loss {found} on the learning rate ({comparison.setting}). Over "
         f"{range_text(*ranges(pair[0].epochs)[-1])}, the mini-batch losses at {len(pair[0].rates)} rates lie "
-        f"{plain:.2f} apart without it and {norm:.2f} with it ({as_text(heights, '+.2f')}; "
+        f"{plain:.2f} apart without it and {norm:.2f} with it ({mean_text(heights, '+.2f')}; "
         f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest "
-        f"({as_text(ratios, '+.2f')})."
+        f"({mean_text(ratios, '+.2f')})."
     )
     return [Text(text, loss_envelope.TITLE, lead="Learning rate")]
 
@@ -244,7 +244,7 @@ def _proven(proof: Proof) -> str:
     if paired.values:
         p = "" if paired.p is None else f" (p {p_text(paired.p)})"
         seeds = seed_count(len(paired.values))
-        difference = f" The difference, paired over {seeds}, is {as_text(paired.values, '+.4f')}{p}."
+        difference = f" The difference, paired over {seeds}, is {mean_text(paired.values, '+.4f')}{p}."
         if winner.config.epochs != reference.config.epochs:
             difference += " The two were trained for different numbers of epochs."
     return (
@@ -255,7 +255,7 @@ def _proven(proof: Proof) -> str:
 
 def _helping(proof: Proof) -> str:
     """Which of the winner's differences help, in a sentence; empty where that is not known."""
-    found = proof.differences
+    found = proof.ablation
     if found is None or found.earlier or not found.effects:
         return ""
     helping = [
@@ -274,7 +274,7 @@ def _described(proven: Proven) -> str:
     errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
     flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
     return (
-        f"a test error of {as_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
+        f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
         f"{seed_count(len(errors))}"
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.config_text import config_text
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.race import Standing
 from analysis.t_tests import p_text, paired_difference
 from trainable.config import Config
@@ -45,7 +45,7 @@ class Winner:
         """The config as a file that trains it again."""
         about = (
             f"The winner of the search {self.search.study!r} on {self.config.data}.\n"
-            f"Test error {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)}.\n"
+            f"Test error {mean_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)}.\n"
             f"Train it again: python sweeps/full.py --config {self.file} --seeds {len(self.test_errors)}"
         )
         return config_text(self.name, self.config, about)
@@ -53,7 +53,7 @@ class Winner:
     def as_card(self) -> str:
         """The model card, in Markdown."""
         paired = paired_difference(self.test_errors, self.compared_errors)
-        difference = as_text(paired.values, "+.4f") if paired.values else "missing: no seed in common"
+        difference = mean_text(paired.values, "+.4f") if paired.values else "missing: no seed in common"
         if paired.p is not None:
             difference += f", paired t-test p {p_text(paired.p)}"
         trained = self.config
@@ -67,10 +67,10 @@ images (N, 32, 32, 3) and returns class probabilities (N, 10).
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
 | training | the whole train split, {trained.epochs} epochs, {trained.precision}; weights of seed {SERVED_SEED} |
 | choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
-| validation error in the race | {as_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
-| test error after the last epoch | {as_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
+| validation error in the race | {mean_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
+| test error after the last epoch | {mean_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
 | the config that it is compared with | {_described(self.compared)} |
-| its test error | {as_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
+| its test error | {mean_text(list(self.compared_errors.values()))}, seeds {_listed(self.compared_errors)} |
 | difference, paired by seed | {difference} |
 
 Intervals are 95% confidence intervals of the mean over the seeds (Student's t). The trainings of the search and of its

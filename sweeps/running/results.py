@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.embedded import database_of
-from analysis.intervals import as_text
+from analysis.intervals import mean_text
 from analysis.passwords import hide_passwords
 from analysis.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.replicates import replicates
@@ -54,7 +54,7 @@ def print_place(tracking_uri: str, experiment: str, experiment_id: str | None, c
 
 
 def _rendered(reproduced: ReproducedTable) -> Table:
-    header, *rows = reproduced.as_text()
+    header, *rows = reproduced.text_cells()
     title = f"\n{reproduced.table.heading} ({reproduced.data})"
     table = Table(*header, title=title, title_justify="left", box=None, header_style="bold")
     for row in rows:
@@ -73,7 +73,7 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
     if winner:
-        errors = as_text(race.winning_errors)
+        errors = mean_text(race.winning_errors)
         console.print(f"  validation error in the race of the best {len(race.racers)}: {errors}")
     if winner and plan.winner_recorded:
         test_error = winner.metrics[WINNER_METRIC]
