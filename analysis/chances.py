@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from analysis.intervals import CONFIDENCE, EQUAL
+from analysis.intervals import CONFIDENCE, TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Chance:
 
 def chance_of_lower(differences: Sequence[float]) -> Chance | None:
     """The chance that a difference is below 0; None where no seed differs."""
-    differing = [each for each in differences if abs(each) >= EQUAL]
+    differing = [each for each in differences if abs(each) >= TOLERANCE]
     if not differing:
         return None
     lower = sum(each < 0 for each in differing)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.effects import Effect
-from analysis.pooling import OBJECTS, Pooled
+from analysis.pooling import EQUAL_VARIANCES_ALPHA, Pooled
 from analysis.t_tests import p_text
 
 
@@ -11,17 +11,17 @@ def variances(family: Sequence[Effect]) -> str:
     """Where the t-tests of a study's effects have their variance from."""
     tested = [effect for effect in family if effect.tests]
     mixed = [effect.name for effect in family if effect.at_chance]
-    following = [effect.name for effect in tested if effect.follows]
-    alone = [effect.name for effect in tested if effect.pool is None and not effect.follows]
+    near_copies = [effect.name for effect in tested if effect.near_copy]
+    alone = [effect.name for effect in tested if effect.pool is None and not effect.near_copy]
     pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
         sentences.append(
             f"{_with_own_variance(alone)}: no other change that learned is compared with the same reference."
         )
-    if following:
+    if near_copies:
         sentences.append(
-            f"{_with_own_variance(following)}: the change acts on next to nothing, so that each training is nearly "
+            f"{_with_own_variance(near_copies)}: the change acts on next to nothing, so that each training is nearly "
             "that of the reference with the same seed."
         )
     if mixed:
@@ -39,13 +39,13 @@ def _with_own_variance(names: Sequence[str]) -> str:
 
 def _pool(against: str, pool: Pooled) -> str:
     compared = f"{pool.rows - 1} changes are compared with {against}"
-    if pool.equal:
+    if pool.equal_variances:
         return (
             f"{compared}, and share one variance with {pool.dof} degrees of freedom: Cochran's test does not object to "
             f"it (p {p_text(pool.equal_p)})."
         )
     return (
         f"{compared}, each with a variance of its own: by Cochran's test one of them may vary more than the others "
-        f"(p {p_text(pool.equal_p)}). They share one only where p is {OBJECTS:g} or more, a limit that is high on "
-        "purpose."
+        f"(p {p_text(pool.equal_p)}). They share one only where p is {EQUAL_VARIANCES_ALPHA:g} or more, a limit that "
+        "is high on purpose."
     )

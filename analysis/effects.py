@@ -10,8 +10,8 @@ from scipy import stats
 
 from analysis.chances import Chance, chance_of_lower
 from analysis.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.intervals import EQUAL
-from analysis.pooling import Pooled, follows_reference, pooled_variance
+from analysis.intervals import TOLERANCE
+from analysis.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.replicates import Replicates
 from analysis.t_tests import TTests, t_tests
 from analysis.tables import cell_of
@@ -60,9 +60,9 @@ class Effect:
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
     """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
-    with fewer than two seeds, where a training stayed at chance, and for a row that `follows` its reference."""
-    follows: bool = False
-    """Whether its trainings hardly differ from its reference's: see `follows_reference`."""
+    with fewer than two seeds, where a training stayed at chance, and for a `near_copy`."""
+    near_copy: bool = False
+    """Whether its trainings hardly differ from its reference's: see `is_near_copy`."""
     tests: TTests | None = None
     """None for fewer than two seeds, and where a training stayed at chance. Also where all seeds differ by the same,
     unless the variance is pooled."""
@@ -111,7 +111,7 @@ class Effect:
     @property
     def pooled(self) -> bool:
         """Whether the interval and the tests rest on the pooled variance. Else they rest on that of the differences."""
-        return self.pool is not None and self.pool.equal
+        return self.pool is not None and self.pool.equal_variances
 
     @property
     def established(self) -> bool:
@@ -231,15 +231,17 @@ def _with_variances(
     effects: Mapping[str, Effect], reference: str, trainings: Mapping[str, Replicates]
 ) -> dict[str, Effect]:
     """The effects of rows with one reference, by key, each with the variance that it shares with the others, if any. A
-    row that follows the reference has no part in it: see `follows_reference`."""
+    near copy of the reference has no part in it: see `is_near_copy`."""
     like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.at_chance}
     pool = _pool(reference, like, trainings)
-    follow = {key for key, each in like.items() if pool and pool.equal and follows_reference(each.differences, pool)}
-    sharing = [key for key in like if key not in follow]
-    if follow:
+    near_copies = set[str]()
+    if pool and pool.equal_variances:
+        near_copies = {key for key, each in like.items() if is_near_copy(each.differences, pool)}
+    sharing = [key for key in like if key not in near_copies]
+    if near_copies:
         pool = _pool(reference, sharing, trainings)
     return {
-        key: replace(effect, pool=pool if key in sharing else None, follows=key in follow)
+        key: replace(effect, pool=pool if key in sharing else None, near_copy=key in near_copies)
         for key, effect in effects.items()
     }
 
@@ -252,7 +254,7 @@ def _tested(effect: Effect) -> Effect:
     return replace(
         effect,
         tests=t_tests(effect.differences, effect.margin, effect.pool),
-        wilcoxon_p=None if spread < EQUAL else float(stats.wilcoxon(effect.differences).pvalue),
+        wilcoxon_p=None if spread < TOLERANCE else float(stats.wilcoxon(effect.differences).pvalue),
     )
 
 

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from scipy import stats
 
 CONFIDENCE = 0.95
-EQUAL = 1e-9
+TOLERANCE = 1e-9
 """Differences this close are equal: a split has far fewer images."""
 
 

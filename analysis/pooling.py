@@ -7,15 +7,15 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import EQUAL
+from analysis.intervals import TOLERANCE
 
-OBJECTS = 0.2
+EQUAL_VARIANCES_ALPHA = 0.2
 """The test of equal variances objects where its p is below this. It is above the usual .05, because the two mistakes
 are not alike: to use one variance where a row varies more makes that row's tests too bold, to use one for each row only
 costs power."""
-FOLLOWS = 1e-4
-"""A row follows its reference where differences that vary so little are rarer than this between trainings of their own:
-rarer by far than any row of a study would show by chance."""
+NEAR_COPY_ALPHA = 1e-4
+"""A row is a near copy of its reference if independent trainings would differ so little with a probability below
+this."""
 DRAWS = 4000
 """Simulated studies in which all rows vary alike: a p value of the test is a rank among them."""
 
@@ -34,9 +34,9 @@ class Pooled:
     """Of the test that no row varies more than the others."""
 
     @property
-    def equal(self) -> bool:
+    def equal_variances(self) -> bool:
         """Whether the test does not object, so that the variance counts for each row."""
-        return self.equal_p >= OBJECTS
+        return self.equal_p >= EQUAL_VARIANCES_ALPHA
 
 
 def pooled_variance(rows: Sequence[Mapping[int, float]]) -> Pooled | None:
@@ -59,18 +59,18 @@ def pooled_variance(rows: Sequence[Mapping[int, float]]) -> Pooled | None:
         return None
     layout = _layout(tuple(tuple(row) for row in rows))
     residuals = layout.residuals(np.array([error for row in rows for error in row.values()]))
-    if not layout.dof or np.ptp(residuals) < EQUAL:
+    if not layout.dof or np.ptp(residuals) < TOLERANCE:
         return None
-    rank = int(np.count_nonzero(layout.simulated <= layout.least_tail(residuals)))
+    rank = int(np.count_nonzero(layout.simulated <= layout.smallest_tail(residuals)))
     return Pooled(len(rows), float(residuals @ residuals / layout.dof), layout.dof, (rank + 1) / (DRAWS + 1))
 
 
-def follows_reference(differences: Sequence[float], pool: Pooled) -> bool:
+def is_near_copy(differences: Sequence[float], pool: Pooled) -> bool:
     """Whether a row's differences from its reference (seeds,) vary far less than the trainings of the pool do: the
     change acts on next to nothing, and each training is nearly that of the reference with the same seed. Such a row
     says nothing of how trainings vary, and would make the pooled variance too small."""
     dof = len(differences) - 1
-    return bool(stats.chi2.cdf(dof * np.var(differences, ddof=1) / (2 * pool.variance), dof) < FOLLOWS)
+    return bool(stats.chi2.cdf(dof * np.var(differences, ddof=1) / (2 * pool.variance), dof) < NEAR_COPY_ALPHA)
 
 
 class _Layout:
@@ -90,11 +90,11 @@ class _Layout:
         """What row and seed leave of the errors, (..., cells)."""
         return errors @ self._project
 
-    def least_tail(self, residuals: np.ndarray) -> np.ndarray:
+    def smallest_tail(self, residuals: np.ndarray) -> np.ndarray:
         """The smallest of the rows' tails: how rarely a row has so large a share of the squared residuals, (...)."""
         squares = np.add.reduceat(residuals**2, self._starts, axis=-1)
         freedom = np.add.reduceat(self._project.diagonal(), self._starts)
-        free = freedom > EQUAL  # a row that the model fits exactly says nothing
+        free = freedom > TOLERANCE  # a row that the model fits exactly says nothing
         share = squares[..., free] / squares.sum(-1, keepdims=True) * self.dof
         return stats.chi2.sf(share, freedom[free]).min(-1)
 
@@ -102,7 +102,7 @@ class _Layout:
     def simulated(self) -> np.ndarray:
         """The smallest tail of each of `DRAWS` studies in which all rows vary alike."""
         drawn = np.random.default_rng(0).normal(size=(DRAWS, len(self._project)))
-        return self.least_tail(self.residuals(drawn))
+        return self.smallest_tail(self.residuals(drawn))
 
 
 _layout = lru_cache(maxsize=64)(_Layout)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from analysis.intervals import CONFIDENCE, EQUAL
+from analysis.intervals import CONFIDENCE, TOLERANCE
 from analysis.pooling import Pooled
 
 
@@ -44,7 +44,7 @@ def paired_difference(errors: Mapping[int, float], reference: Mapping[int, float
 def paired_t_p(differences: Sequence[float], alternative: Literal["two-sided", "greater"]) -> float | None:
     """The p value of the paired t-test with the differences' own variance; None for fewer than two seeds, and where all
     seeds differ by the same."""
-    if len(differences) < 2 or np.ptp(differences) < EQUAL:
+    if len(differences) < 2 or np.ptp(differences) < TOLERANCE:
         return None
     return float(stats.ttest_1samp(differences, 0.0, alternative=alternative).pvalue)
 
@@ -59,9 +59,9 @@ def t_tests(differences: Sequence[float], margin: float, pool: Pooled | None = N
     seeds = len(differences)
     if seeds < 2:
         return None
-    if pool and pool.equal:
+    if pool and pool.equal_variances:
         variance, dof = 2 * pool.variance, pool.dof
-    elif np.ptp(differences) < EQUAL:
+    elif np.ptp(differences) < TOLERANCE:
         return None
     else:
         variance, dof = float(np.var(differences, ddof=1)), seeds - 1

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.effects import ALPHA, MARGIN, Effect, Verdict, holm, paired_effects
-from analysis.pooling import OBJECTS, Pooled, pooled_variance
+from analysis.pooling import EQUAL_VARIANCES_ALPHA, Pooled, pooled_variance
 from analysis.replicates import replicates
 from analysis.t_tests import t_tests
 from tests.analysis_records import table, trial
@@ -60,10 +60,10 @@ def test_a_training_that_stayed_at_chance_is_no_part_of_the_pool() -> None:
 def test_a_row_that_hardly_differs_from_its_reference_is_no_part_of_the_pool() -> None:
     """As one whose change acts on next to nothing: its trainings are the reference's once more."""
     same = np.add(ALIKE[0], [0, 1e-5, 0, -1e-5])
-    *alike, follows = effects_of([*ALIKE, same.tolist()])
+    *alike, copy = effects_of([*ALIKE, same.tolist()])
     assert [effect.tests for effect in alike] == [effect.tests for effect in effects_of(ALIKE)]
-    assert follows.follows and follows.pool is None and follows.tests and follows.tests.dof == 3
-    assert follows.verdict is Verdict.NO_EFFECT
+    assert copy.near_copy and copy.pool is None and copy.tests and copy.tests.dof == 3
+    assert copy.verdict is Verdict.NO_EFFECT
 
 
 def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:
@@ -125,15 +125,17 @@ def test_a_study_has_a_false_verdict_in_one_of_twenty_at_most(effect: float, p_o
 
 def test_one_row_that_varies_more_is_mostly_noticed() -> None:
     generator = np.random.default_rng(0)
-    alike, wild = (np.mean([pool_of(simulated(generator, wild=w)).equal for _ in range(400)]) for w in (1.0, 4.0))
-    assert alike == pytest.approx(1 - OBJECTS, abs=0.07) and wild < 0.12
+    alike, wild = (
+        np.mean([pool_of(simulated(generator, wild=w)).equal_variances for _ in range(400)]) for w in (1.0, 4.0)
+    )
+    assert alike == pytest.approx(1 - EQUAL_VARIANCES_ALPHA, abs=0.07) and wild < 0.12
 
 
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_rows_of_few_seeds_that_vary_alike_are_as_rarely_objected_to(seeds: int) -> None:
     generator = np.random.default_rng(1)
-    equal = [pool_of(list(generator.normal(size=(8, seeds)))).equal for _ in range(400)]
-    assert np.mean(equal) == pytest.approx(1 - OBJECTS, abs=0.06)
+    equal = [pool_of(list(generator.normal(size=(8, seeds)))).equal_variances for _ in range(400)]
+    assert np.mean(equal) == pytest.approx(1 - EQUAL_VARIANCES_ALPHA, abs=0.06)
 
 
 def test_a_row_that_varies_three_times_as_much_doubles_the_false_verdicts_at_most() -> None:

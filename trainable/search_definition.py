@@ -19,13 +19,13 @@ from trainable.search_space import Choice, Range, Space, Target, active, config_
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
-BEST = "best_bn"
+DEFAULT_WINNER = "best_bn"
 """The name of the winner of the study `search`, and in records that do not name theirs."""
 WINNER_ROW, COMPARED_ROW = "winner", "reference"
 """The names of the rows in a proof's table: the winner, and the config that it is compared with."""
-COUNTED = 10_000
-"""A space with more configs counts as endless."""
-OPTIONS = ("data", "epochs", "precision", "protocol")
+MOST_POINTS = 10_000
+"""A space with more points is not enumerated."""
+NOT_SEARCHABLE = ("data", "epochs", "precision", "protocol")
 """Fields of `Config` that no search may set: the sweep's options or `PROTOCOL` decide them."""
 
 
@@ -104,32 +104,46 @@ class SearchDefinition(Frozen):
     """The name of the winner's files and registered model. Default: `best_` and the study's name."""
 
     @model_validator(mode="after")
-    def _fields_exist(self) -> "SearchDefinition":
+    def _names_are_fields(self) -> "SearchDefinition":
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
-        for name in self.compared_with:
-            if name not in Config.model_fields:
-                raise ValueError(f"compared_with, {name} {unknown(name, list(Config.model_fields))}")
         searched = fields(self.space)
+        for where, names in (("compared_with, ", self.compared_with), ("", (*searched, *self.fixed))):
+            for name in names:
+                if name not in Config.model_fields:
+                    raise ValueError(f"{where}{name} {unknown(name, list(Config.model_fields))}")
         for name in (*searched, *self.fixed):
-            if name not in Config.model_fields:
-                raise ValueError(f"{name} {unknown(name, list(Config.model_fields))}")
-            if name in OPTIONS:
+            if name in NOT_SEARCHABLE:
                 raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
         if both := searched & self.fixed.keys():
             raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_name_earlier_choices(self) -> "SearchDefinition":
         before: dict[str, Choice] = {}
         for name, parameter in self.space.items():
             for condition, values in parameter.when.items():
                 if condition not in before or set(values) - set(before[condition].choices):
-                    raise ValueError(f"{name}: when {condition} is {', '.join(map(str, values))}: must be choices of a "
-                                     "parameter that stands before it")  # fmt: skip
+                    raise ValueError(
+                        f"{name}: when {condition} is {', '.join(map(str, values))}: must be choices of a parameter "
+                        "that stands before it"
+                    )
             if isinstance(parameter, Choice):
                 before[name] = parameter
+        return self
+
+    @model_validator(mode="after")
+    def _one_parameter_sets_a_field(self) -> "SearchDefinition":
+        """Refuse two parameters of one field that can exist at the same point."""
         for point in self._points_to_check():
             set_by: dict[Target, str] = {}
             for name, target in targets(self.space).items():
                 if name in point and (other := set_by.setdefault(target, name)) != name:
                     raise ValueError(f"{name}: it sets the same as {other}, and nothing keeps them apart")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_in_space(self) -> "SearchDefinition":
         for start in self.start:
             if missing := start.values.keys() - self.space.keys():
                 raise ValueError(f"start: {min(missing)} is not in the space")
@@ -190,7 +204,7 @@ def proof_name(study: str) -> str:
     return f"{study}-proof"
 
 
-def model_name(experiment: str, winner: str = BEST) -> str:
+def model_name(experiment: str, winner: str = DEFAULT_WINNER) -> str:
     """The name under which an experiment registers the model of a search's winner, which has that name."""
     return f"{experiment}-{winner.replace('_', '-')}"
 
@@ -214,7 +228,7 @@ class ResolvedSearch(Frozen):
     """The seeds that each config is trained for."""
     samples: int
     """Number of configs to try, including those that are already recorded."""
-    winner: str = BEST
+    winner: str = DEFAULT_WINNER
     """The name of the winner's files and registered model."""
 
     def point(self, config: Config) -> dict[str, Any]:
@@ -242,14 +256,15 @@ class ResolvedSearch(Frozen):
         return all(self.space[name].contains(value) for name, value in self.point(config).items())
 
     def points(self) -> list[dict[str, Any]] | None:
-        """All values that the parameters can have together; None for more than `COUNTED`, or a continuous parameter."""
+        """All values that the parameters can have together; None for more than `MOST_POINTS`, and where one is
+        continuous."""
         points: list[dict[str, Any]] = [{}]
         for name, parameter in self.space.items():
             extended = []
             for point in points:
                 if name not in active(self.space, point):
                     extended.append(point)
-                elif parameter.values is None or len(extended) + len(parameter.values) > COUNTED:
+                elif parameter.values is None or len(extended) + len(parameter.values) > MOST_POINTS:
                     return None
                 else:
                     extended += [{**point, name: value} for value in parameter.values]

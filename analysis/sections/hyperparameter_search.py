@@ -15,7 +15,7 @@ from analysis.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
 from trainable.config import Config
-from trainable.search_definition import OPTIONS
+from trainable.search_definition import NOT_SEARCHABLE
 from trainable.search_space import Choice, Range, fields
 
 TITLE = "Hyperparameter search"
@@ -134,7 +134,7 @@ def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, where it starts, and what suggests and stops its trials."""
     search = recorded.search
     changed = search.base.canonical().keys() - fields(search.space)
-    fixed = [name for name in Config.model_fields if name in changed or name in OPTIONS]
+    fixed = [name for name in Config.model_fields if name in changed or name in NOT_SEARCHABLE]
     starts = [
         f"{_values(point.values) or BASELINE_VALUES}" + (f" ({point.source})" if point.source else "")
         for point in search.start

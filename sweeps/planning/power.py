@@ -55,7 +55,7 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
         return None
     comparisons = sum(len(each) for (of, _), each in blocks.items() if of == study)
     seeds = min(len(each.seeds) + len(each.recorded_seeds) for each in plan.configs if each.key in keys)
-    rows = len(keys) if pool.equal else 1  # that the report will take a variance from
+    rows = len(keys) if pool.equal_variances else 1  # that the report will take a variance from
     found = {
         count: detectable(count, pool.variance, rows * (count - 1), ALPHA / comparisons)
         for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}

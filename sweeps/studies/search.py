@@ -6,7 +6,7 @@ shorter race. Nothing in their space changes the network and its 285,770 paramet
 widths.
 """
 
-from trainable.search_definition import BEST, Race, Scheduler, SearchDefinition, StartPoint
+from trainable.search_definition import DEFAULT_WINNER, Race, Scheduler, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study
 
@@ -22,7 +22,7 @@ SEARCH = Study(
     name="search",
     title="The search for the best batch-norm configuration",
     search=SearchDefinition(
-        winner=BEST,
+        winner=DEFAULT_WINNER,
         number=15,
         compared_with={"batch_norm": True},
         fixed={"batch_norm": True, "schedule": "one_cycle"},
