@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.prices import Prices
-from analysis.recorded import EPOCH_S, OUTCOME, RunStatus, SweepRecord, TrialRecord
+from analysis.record.recorded import EPOCH_S, OUTCOME, RunStatus, SweepRecord, TrialRecord
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
 

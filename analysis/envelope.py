@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.arrays import traced
-from analysis.intervals import mean_text
-from analysis.recorded import Source
-from analysis.replicates import Replicates
+from analysis.record.arrays import traced
+from analysis.record.recorded import Source
+from analysis.record.replicates import Replicates
+from analysis.statistics.intervals import mean_text
 from analysis.tables import HELD_OUT, network_name, setting
 from trainable.config import Config
 from trainable.files import STEP_LOSSES

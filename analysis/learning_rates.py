@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.intervals import mean_text, seed_count
-from analysis.replicates import Replicates
-from analysis.t_tests import PairedDifference, p_text, paired_difference, t_tests
+from analysis.record.replicates import Replicates
+from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.t_tests import PairedDifference, p_text, paired_difference, t_tests
 from trainable.config import Config
 from trainable.study import ResolvedTable
 

@@ -6,7 +6,7 @@ It prints a line for each image: the file, the class and its probability.
 """
 
 if __name__ == "__main__":
-    from analysis.start import start
+    from analysis.commandline.start import start
 
     start()
 
@@ -20,9 +20,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
-from analysis.commands import command_line, run_command
-from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
-from analysis.recorded import CHAMPION
+from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
+from analysis.record.recorded import CHAMPION
 from trainable.config import Config
 from trainable.data import class_names
 from trainable.errors import UsageError, first_line

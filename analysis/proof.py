@@ -8,11 +8,11 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from analysis.crossed import CorrectImages
-from analysis.effects import MARGIN, Effect, paired_effects
-from analysis.recorded import Source
-from analysis.replicates import Replicates
-from analysis.t_tests import PairedDifference, paired_difference
+from analysis.record.recorded import Source
+from analysis.record.replicates import Replicates
+from analysis.statistics.crossed import CorrectImages
+from analysis.statistics.effects import MARGIN, Effect, paired_effects
+from analysis.statistics.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
 from trainable.files import PREDICTIONS, entries_under, seed_name
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES

@@ -8,7 +8,7 @@ What the record lacks is named as missing.
 """
 
 if __name__ == "__main__":
-    from analysis.start import start
+    from analysis.commandline.start import start
 
     start()
 
@@ -19,15 +19,12 @@ from typing import Annotated
 import typer
 from mlflow.exceptions import MlflowException
 
-from analysis.commands import command_line, run_command
-from analysis.effects import MARGIN
-from analysis.folder import Folder
-from analysis.latex import LATEX, write_latex
-from analysis.page import HTML, Section, write_page
+from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
 from analysis.prices import parse_prices
-from analysis.record import Record
-from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
-from analysis.recorded import Source
+from analysis.record.exported_record import Folder
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import Source
 from analysis.report_data import ReportData
 from analysis.sections import (
     costs,
@@ -47,6 +44,9 @@ from analysis.sections import (
     summary,
     trained_kernels,
 )
+from analysis.statistics.effects import MARGIN
+from analysis.writing.latex import LATEX, write_latex
+from analysis.writing.page import HTML, Section, write_page
 from trainable.errors import UsageError, first_line
 
 app = command_line()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.arrays import correct_images
-from analysis.effects import MARGIN, Effect, paired_effects
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.prices import NO_PRICES, Prices
 from analysis.proof import Proof, proofs
-from analysis.recorded import DATA_FORM, RunStatus, Source, SweepRecord, TrialRecord
-from analysis.replicates import Replicates, replicates
+from analysis.record.arrays import correct_images
+from analysis.record.recorded import DATA_FORM, RunStatus, Source, SweepRecord, TrialRecord
+from analysis.record.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
+from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.study import ResolvedTable
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.race import Standing, race_standing
-from analysis.recorded import TrialRecord, ranked
+from analysis.record.recorded import TrialRecord, ranked
+from analysis.statistics.race import Standing, race_standing
 from trainable.search_definition import ResolvedSearch
 
 

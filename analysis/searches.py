@@ -8,9 +8,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from analysis.race import Standing
-from analysis.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
+from analysis.record.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
 from analysis.search_trials import of_study, search_race, search_trials
+from analysis.statistics.race import Standing
 from trainable.config import Config
 from trainable.search_definition import ResolvedSearch
 

@@ -10,10 +10,10 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from analysis.arrays import probe_interval, traced
-from analysis.intervals import mean_text
-from analysis.recorded import Source
-from analysis.replicates import Replicates
+from analysis.record.arrays import probe_interval, traced
+from analysis.record.recorded import Source
+from analysis.record.replicates import Replicates
+from analysis.statistics.intervals import mean_text
 from analysis.tables import capital, cell_of, network_name, setting
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES

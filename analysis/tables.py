@@ -6,10 +6,10 @@ from enum import StrEnum
 from statistics import mean
 from types import MappingProxyType
 
-from analysis.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.intervals import half_width, mean_text
-from analysis.recorded import Series, SweepRecord
-from analysis.replicates import Replicates
+from analysis.record.recorded import Series, SweepRecord
+from analysis.record.replicates import Replicates
+from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
+from analysis.statistics.intervals import half_width, mean_text
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from analysis.intervals import mean_text
+from analysis.statistics.intervals import mean_text
 from benchmarks.machine import RESULTS, ROOT, TERMS, measured_on
 from benchmarks.sweep import TRIED_EPOCHS
 from trainable.config import Config

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.recorded import TrialRecord
+from analysis.record.recorded import TrialRecord
 from benchmarks.machine import ROOT, TERMS, describe, measured_on
 from benchmarks.soak import FAULTS, KILL_DRIVER, Soak, disk, study
 from tests.clusters import cluster

@@ -25,7 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis.plots.style import line_style, save
-from analysis.recorded import VAL_ERROR
+from analysis.record.recorded import VAL_ERROR
 from benchmarks.machine import ROOT, describe, measured_on
 from sweeps.planning.search_plan import SEED, SearchPlan, plan_search
 from sweeps.running.searcher import STARTUP_TRIALS, TrialSearch, make_scheduler, tpe

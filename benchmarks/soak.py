@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import yaml
 
-from analysis.record import Record
-from analysis.recorded import TrialRecord
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TrialRecord
 from tests.clusters import RAY, STORE, Cluster
 from tests.conftest import sweep_command
 

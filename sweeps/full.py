@@ -12,15 +12,15 @@ from typing import Annotated, NoReturn
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from analysis.start import start
+    from analysis.commandline.start import start
 
     start()
 
 import typer
 
-from analysis.commands import command_line, run_command
-from analysis.passwords import hide_passwords
-from analysis.start import interrupt_once
+from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.passwords import hide_passwords
+from analysis.commandline.start import interrupt_once
 from sweeps.planning.options import Options
 from sweeps.planning.parse import DEFAULT_STUDIES, DEFAULTS, QUICK, parse
 from sweeps.running.cluster import check_address
@@ -188,8 +188,9 @@ def full(
 def _show_plan(options: Options, as_json: bool) -> None:
     from sweeps.planning.allocate import allocate_dry
     from sweeps.planning.forecast import make_forecast
-    from sweeps.planning.prepare import plan_sweep, prepare
+    from sweeps.planning.prepare import prepare
     from sweeps.planning.show import print_plan
+    from sweeps.planning.sweep_plan import plan_sweep
 
     check_address(options.address)
     prepared = prepare(options, dry=True)
@@ -203,9 +204,10 @@ def _show_plan(options: Options, as_json: bool) -> None:
 
 def _sweep(options: Options) -> int:
     """Run and report; returns the exit code: 130 after Ctrl-C, 1 where something failed or the record is incomplete."""
-    from analysis.recorded import RunStatus
+    from analysis.record.recorded import RunStatus
     from sweeps.planning.allocate import expected_allocation
-    from sweeps.planning.prepare import plan_sweep, prepare
+    from sweeps.planning.prepare import prepare
+    from sweeps.planning.sweep_plan import plan_sweep
     from sweeps.recording.tracking import named_failures
     from sweeps.running.ending import end_complete_sweep
     from sweeps.running.results import print_results

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import requests
 from pydantic import BaseModel, SecretStr
 
-from analysis.passwords import hide_passwords
-from analysis.recorded import RunStatus
+from analysis.commandline.passwords import hide_passwords
+from analysis.record.recorded import RunStatus
 from sweeps.errors import last_error
 from sweeps.observer import Observer
 from trainable.errors import UsageError

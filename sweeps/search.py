@@ -12,7 +12,7 @@ from pathlib import Path
 
 if __name__ == "__main__":  # run by its path, as Ray jobs do: import the packages beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from analysis.start import start
+    from analysis.commandline.start import start
 
     start()
 

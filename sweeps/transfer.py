@@ -5,7 +5,7 @@ python -m sweeps.transfer import record --tracking-uri http://server:5000
 """
 
 if __name__ == "__main__":
-    from analysis.start import start
+    from analysis.commandline.start import start
 
     start()
 
@@ -24,16 +24,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.arrays import LAYERS
-from analysis.commands import command_line, run_command
-from analysis.exported import ORIGIN, damage
-from analysis.exported_arrays import SPLIT, select_arrays, split_traces
-from analysis.folder import artifacts_folders, read_folder, sweep_folder, write_sweep
-from analysis.origin import export_origin, exported_origin, log_origin
-from analysis.record import Record
-from analysis.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
-from analysis.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
-from analysis.unreadable import name_once, read_arrays
+from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
+from analysis.record.arrays import LAYERS
+from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
+from analysis.record.exported_files import ORIGIN, damage
+from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
+from analysis.record.mlflow_record import Record
+from analysis.record.origin import export_origin, exported_origin, log_origin
+from analysis.record.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
+from analysis.record.unreadable import name_once, read_arrays
 from sweeps.errors import SweepError
 from sweeps.planning.options import check_experiment
 from sweeps.recording.datasets import dataset_inputs

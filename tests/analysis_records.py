@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.recorded import Series, SweepRecord, TrialRecord
+from analysis.record.recorded import Series, SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from trainable.config import Config

@@ -13,8 +13,8 @@ import pytest
 import typer
 from filelock import FileLock
 
-from analysis.commands import run_command
-from analysis.embedded import uri_of
+from analysis.commandline.commands import run_command
+from analysis.record.embedded import uri_of
 from sweeps import full
 from sweeps.recording.tracking import ensure_experiment, make_database
 from tests.exports import export_to

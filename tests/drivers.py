@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from tests.conftest import sweep_command
 from trainable.config import Config
 from trainable.data import load

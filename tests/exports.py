@@ -8,10 +8,10 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import save_file
 
-from analysis.folder import artifacts_folders, write_sweep
-from analysis.record import Record
-from analysis.recorded import SweepRecord, TrialRecord
-from sweeps.planning.prepare import rates_on
+from analysis.record.exported_record import artifacts_folders, write_sweep
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import SweepRecord, TrialRecord
+from sweeps.planning.sweep_plan import rates_on
 from sweeps.transfer import import_
 from tests.analysis_records import table
 from trainable.config import Config

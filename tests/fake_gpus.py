@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis.commands import run_command
+from analysis.commandline.commands import run_command
 from sweeps.full import app
 from sweeps.running import sweep
 from sweeps.running.trials import run_trials

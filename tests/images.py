@@ -10,8 +10,8 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import parquet
 
-from analysis.record import Record
-from analysis.recorded import TrialRecord
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TrialRecord
 from trainable.sources import CLASSES
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.folder import read_folder, write_sweep
 from analysis.plots.kernels import PIXEL, kernel_grid
 from analysis.plots.table_overview import draw_tables
-from analysis.replicates import replicates
+from analysis.record.exported_record import read_folder, write_sweep
+from analysis.record.replicates import replicates
 from analysis.tables import latest_tables, reproduce
 from tests.analysis_records import TAGS, sweep, table, trial
 from trainable.config import Config

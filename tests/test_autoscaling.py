@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from tests.clusters import Cluster, cluster, free_port, kill_where, wait_for
 
 pytestmark = pytest.mark.cluster

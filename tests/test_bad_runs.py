@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import save_file
 
-from analysis.embedded import uri_of
-from analysis.folder import read_folder
-from analysis.record import Record
-from analysis.recorded import ARRAYS_FOLDER, PLAN_FILE
+from analysis.record.embedded import uri_of
+from analysis.record.exported_record import read_folder
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import ARRAYS_FOLDER, PLAN_FILE
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.recording.recorder import log_tables

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from analysis.folder import Folder
-from analysis.record import Record
-from analysis.recorded import TrialRecord
+from analysis.record.exported_record import Folder
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.transfer import app

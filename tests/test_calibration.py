@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from analysis.calibration import rank_agreements
-from analysis.record import Record
-from analysis.replicates import replicates
+from analysis.record.mlflow_record import Record
+from analysis.record.replicates import replicates
+from analysis.statistics.rank_agreement import rank_agreements
 from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.agreement import interquartile_mean
-from analysis.chances import chance_of_lower
+from analysis.statistics.agreement import interquartile_mean
+from analysis.statistics.chances import chance_of_lower
 
 
 def test_the_chance_is_of_seeds_that_differ() -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from mlflow import MlflowClient
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.errors import SweepError
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant, claiming

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from tests.clusters import RAY, Cluster, cluster, free_port, wait_for
 from tests.conftest import ROOT, sweep_command
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from analysis.costs import spent
-from analysis.folder import Folder, sweep_folder
-from analysis.origin import CHANGES, PACKAGES
 from analysis.prices import Prices, parse_prices
-from analysis.record import Record
-from analysis.recorded import SweepRecord, TrialRecord
+from analysis.record.exported_record import Folder, sweep_folder
+from analysis.record.mlflow_record import Record
+from analysis.record.origin import CHANGES, PACKAGES
+from analysis.record.recorded import SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.arrays import correct_images
-from analysis.crossed import crossed_half_width
-from analysis.effects import paired_effects
-from analysis.intervals import half_width
-from analysis.replicates import replicates
+from analysis.record.arrays import correct_images
+from analysis.record.replicates import replicates
+from analysis.statistics.crossed import crossed_half_width
+from analysis.statistics.effects import paired_effects
+from analysis.statistics.intervals import half_width
 from tests.analysis_records import Recorded, page_of, sweep, table, trial
 from trainable.config import Config
 from trainable.files import CORRECT

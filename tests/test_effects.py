@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from analysis.effects import holm, paired_effects
-from analysis.replicates import replicates
+from analysis.record.replicates import replicates
+from analysis.statistics.effects import holm, paired_effects
 from tests.analysis_records import Recorded, page_of, sweep, table, trial
 from trainable.config import Config
 from trainable.study import ResolvedRow

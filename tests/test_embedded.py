@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from analysis.embedded import uri_of
-from analysis.record import Record
-from analysis.record_options import find_embedded
+from analysis.commandline.record_options import find_embedded
+from analysis.record.embedded import uri_of
+from analysis.record.mlflow_record import Record
 from sweeps.planning.parse import default_tracking_uri
 from sweeps.recording.tracking import ensure_experiment, open_record
 from tests.conftest import ROOT

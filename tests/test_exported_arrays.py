@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis.arrays import LAYERS, layers_of
-from analysis.exported_arrays import select_arrays, split_traces
-from analysis.recorded import TrialRecord
-from analysis.replicates import replicates
+from analysis.record.arrays import LAYERS, layers_of
+from analysis.record.exported_arrays import select_arrays, split_traces
+from analysis.record.recorded import TrialRecord
+from analysis.record.replicates import replicates
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from trainable.config import Config
 from trainable.files import TRACES

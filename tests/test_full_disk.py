@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from trainable.storage import StorageError, TrialStorage

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.arrays import LAYERS
-from analysis.folder import read_folder
-from analysis.record import Record
+from analysis.record.arrays import LAYERS
+from analysis.record.exported_record import read_folder
+from analysis.record.mlflow_record import Record
 from sweeps.transfer import export
 from tests.conftest import ROOT
 from tests.exports import ARRAYS, assert_usable, import_into

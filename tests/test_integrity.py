@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.numpy import load
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import PlannedSurface

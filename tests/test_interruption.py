@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.recorded import EPOCH_S, REPORTED, TrialRecord
+from analysis.record.recorded import EPOCH_S, REPORTED, TrialRecord
 from sweeps.recording.note import NOTE
 from tests.clusters import wait_for
 from tests.conftest import Command, sweep_command

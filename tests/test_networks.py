@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from analysis.arrays import LossSurface, fold_batch_norm
 from analysis.envelope import LEAST, Envelope, envelope, gap_rows, gaps_header, ranges
-from analysis.intervals import mean_text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.plots.kernels import own_scale, shared_scale
 from analysis.plots.loss_grid import draw_surfaces
-from analysis.recorded import TrialRecord
+from analysis.record.arrays import LossSurface, fold_batch_norm
+from analysis.record.recorded import TrialRecord
 from analysis.smoothness import probe_steps, summary
+from analysis.statistics.intervals import mean_text
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from tests.test_training import EVERYTHING
 from trainable.config import Config

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from tests.clusters import RAY, STORE, kill_where, wait_for
 from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10, sweep_command
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sweeps.planning.allocate import allocate_dry
 from sweeps.planning.forecast import make_forecast
-from sweeps.planning.prepare import plan_sweep, prepare
+from sweeps.planning.prepare import prepare
+from sweeps.planning.sweep_plan import plan_sweep
 from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.options import options

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.recorded import TrialRecord
+from analysis.record.recorded import TrialRecord
 from sweeps.planning.power import PowerForecast, detectable, forecast_power
 from sweeps.planning.rates import Rates
 from sweeps.planning.show import power_line

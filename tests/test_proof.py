@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.intervals import mean_text
 from analysis.proof import Predicted, calibration_error, confusion, mcnemar, reliability
-from analysis.t_tests import paired_difference
+from analysis.statistics.intervals import mean_text
+from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.rates import Rates
 from sweeps.planning.table_plan import plan_tables, resolve_table
 from sweeps.studies.config_file import read_config

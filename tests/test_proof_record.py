@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot
 
-from analysis.effects import paired_effects
 from analysis.plots.effect_intervals import draw_effects
-from analysis.replicates import replicates
-from analysis.t_tests import paired_difference
+from analysis.record.replicates import replicates
+from analysis.statistics.effects import paired_effects
+from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH

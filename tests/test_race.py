@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from analysis.race import race_standing
-from analysis.recorded import TrialRecord, ranked
+from analysis.record.recorded import TrialRecord, ranked
+from analysis.statistics.race import race_standing
 from tests.analysis_records import search, search_trial
 from trainable.search_definition import Race
 from trainable.search_space import Range

@@ -16,7 +16,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment

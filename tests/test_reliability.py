@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.recorded import TrialRecord, per_seed
+from analysis.record.recorded import TrialRecord, per_seed
 from benchmarks.reliability import State, Tally, main, numbers
 from tests.analysis_records import trial
 from trainable.config import Config

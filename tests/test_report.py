@@ -17,10 +17,10 @@ import pytest
 from scipy import stats
 
 from analysis import report, sections
-from analysis.page import Section, anchor_of
-from analysis.replicates import replicates
+from analysis.record.replicates import replicates
 from analysis.report_data import ReportData
 from analysis.tables import reproduce
+from analysis.writing.page import Section, anchor_of
 from tests.analysis_records import TAGS, Recorded, page_of, search, search_trial, sweep, table, trial
 from trainable.config import Config
 from trainable.search_space import Range

@@ -8,7 +8,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
-from analysis.recorded import TrialRecord
+from analysis.record.recorded import TrialRecord
 from analysis.searches import RecordedSearch, recorded_searches
 from tests.analysis_records import Recorded, page_of, search, search_trial, sweep
 from trainable.search_definition import ResolvedSearch, Scheduler

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rich.console import Console
 
-from analysis.commands import run_command
-from analysis.passwords import hide_passwords
+from analysis.commandline.commands import run_command
+from analysis.commandline.passwords import hide_passwords
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.tracking import open_record
 from sweeps.running.results import print_results

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
 from trainable.errors import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.record import Record
+from analysis.record.mlflow_record import Record
 from sweeps.full import GO_ON, STOPPED
 from tests.conftest import ROOT, sweep_command
 

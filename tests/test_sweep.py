@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
-from analysis.folder import read_folder
-from analysis.record import Record
+from analysis.record.exported_record import read_folder
+from analysis.record.mlflow_record import Record
 from sweeps.transfer import app
 from tests.conftest import SWEPT, Command, sweep_command
 from tests.images import kernel_images

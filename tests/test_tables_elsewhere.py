@@ -5,8 +5,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.latex import LATEX, escape, write_latex
-from analysis.page import Grid, Section
+from analysis.writing.latex import LATEX, escape, write_latex
+from analysis.writing.page import Grid, Section
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from trainable.config import Config
 

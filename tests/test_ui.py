@@ -9,8 +9,8 @@ from statistics import mean
 import pytest
 from playwright.sync_api import Page, expect
 
-from analysis.record import Record
-from analysis.recorded import TrialRecord
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TrialRecord
 from sweeps.recording.ui_state import PREFIX, link
 from tests.browser import NARROW, WIDE, chart, open_browser, open_charts
 from tests.servers import Server

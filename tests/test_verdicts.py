@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.effects import ALPHA, MARGIN, Effect, Verdict, holm, paired_effects
-from analysis.pooling import EQUAL_VARIANCES_ALPHA, Pooled, pooled_variance
-from analysis.replicates import replicates
-from analysis.t_tests import t_tests
+from analysis.record.replicates import replicates
+from analysis.statistics.effects import ALPHA, MARGIN, Effect, Verdict, holm, paired_effects
+from analysis.statistics.pooling import EQUAL_VARIANCES_ALPHA, Pooled, pooled_variance
+from analysis.statistics.t_tests import t_tests
 from tests.analysis_records import table, trial
 from trainable.config import Config
 from trainable.study import ResolvedRow

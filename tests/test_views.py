@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from analysis.record import Record
-from analysis.recorded import ROLE
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import ROLE
 from sweeps.recording.note import started_note
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment

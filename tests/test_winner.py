@@ -16,11 +16,12 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from PIL import Image
 
 from analysis.predict import load_champion
-from analysis.record import Record
-from analysis.recorded import WINNER_METRIC
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import WINNER_METRIC
 from sweeps.planning.allocate import expected_allocation
-from sweeps.planning.prepare import SweepPlan, plan_sweep, prepare
+from sweeps.planning.prepare import prepare
 from sweeps.planning.search_plan import SearchPlan
+from sweeps.planning.sweep_plan import SweepPlan, plan_sweep
 from sweeps.recording.recorder import Recorder
 from sweeps.running.winner import record_winner
 from tests.conftest import SWEPT, Command

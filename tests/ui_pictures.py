@@ -9,8 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from analysis.embedded import ARTIFACTS, database_of
-from analysis.record import Record
+from analysis.record.embedded import ARTIFACTS, database_of
+from analysis.record.mlflow_record import Record
 from sweeps.recording.ui_state import link
 from tests.browser import open_browser, open_charts
 from tests.servers import Server

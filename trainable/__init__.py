@@ -1,4 +1,5 @@
-"""Training with torch: a config and a data set become trained networks and their errors, epoch by epoch.
+"""Training with torch: a config and a data set become trained networks and their errors, epoch by epoch. Also the types
+that studies and searches are written in: `study`, `search_definition`, `search_space` and `measures`.
 
 The plain-Python entry point is `trainable.training.train`. Only `trainable.tune_trainable` imports Ray, and no module
 imports MLflow.

@@ -63,7 +63,8 @@ class Scheduler(Frozen):
 
 
 class Race(Frozen):
-    """What decides between the best configs of a search: each is trained for further seeds (see `analysis.race`)."""
+    """What decides between the best configs of a search: each is trained for further seeds. See
+    `analysis.statistics.race`."""
 
     candidates: int = Field(default=3, ge=1)
     """How many configs race."""

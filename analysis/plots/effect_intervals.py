@@ -8,9 +8,9 @@ from textwrap import fill
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from analysis.effect_rows import NUMBERS, effect_numbers
-from analysis.effects import ALPHA, Effect, Verdict
 from analysis.plots.style import COLORS, save
+from analysis.statistics.effects import ALPHA, Effect, Verdict
+from analysis.writing.effect_rows import NUMBERS, effect_numbers
 
 FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}
 """The colours that fill the dots of these verdicts; black fills the others."""

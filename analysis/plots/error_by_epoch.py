@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib import pyplot
 
 from analysis.plots.style import line_style, save
-from analysis.replicates import Replicates
+from analysis.record.replicates import Replicates
 from analysis.tables import HELD_OUT, ReproducedTable
 from trainable.study import Reported, ResolvedTable
 

@@ -8,8 +8,8 @@ from matplotlib import pyplot
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MultipleLocator
 
-from analysis.arrays import LossSurface
 from analysis.plots.style import line_style, save
+from analysis.record.arrays import LossSurface
 
 HEADER = ("network", "alpha", "beta", "loss", "error")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
-from analysis.calibration import SHORTER, RankAgreement
 from analysis.plots.style import line_style, save
+from analysis.statistics.rank_agreement import SHORTER, RankAgreement
 
 HEADER = ("signal", "epochs", "tau", "low", "high", "configs")
 

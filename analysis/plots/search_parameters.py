@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from analysis.plots.style import COLORS, save
-from analysis.recorded import VAL_ERROR, TrialRecord
+from analysis.record.recorded import VAL_ERROR, TrialRecord
 from analysis.searches import RecordedSearch, val_errors
 
 LEAST_TRIALS = 15

@@ -6,7 +6,7 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.style import COLORS, save
-from analysis.recorded import VAL_ERROR
+from analysis.record.recorded import VAL_ERROR
 from analysis.searches import RecordedSearch, training_seconds, val_errors
 
 

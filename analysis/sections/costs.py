@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from analysis.costs import Spent, spent
-from analysis.csv_file import write_csv
-from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
+from analysis.writing.csv_file import write_csv
+from analysis.writing.page import Grid, Section, Text
 
 TITLE = "What it took"
 ABOUT = (

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from analysis.effect_rows import HEADER, effect_rows
-from analysis.effect_variances import variances
-from analysis.effects import ALPHA, Effect, Verdict, holm
-from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData
-from analysis.t_tests import p_text
+from analysis.statistics.effects import ALPHA, Effect, Verdict, holm
+from analysis.statistics.t_tests import p_text
 from analysis.tables import HELD_OUT
+from analysis.writing.effect_rows import HEADER, effect_rows
+from analysis.writing.effect_variances import variances
+from analysis.writing.page import Block, Grid, Picture, Section, Text
 
 TITLE = "Effects of the changes"
 EFFECTS = "effects"

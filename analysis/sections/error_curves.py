@@ -1,9 +1,9 @@
 """The errors by epoch: the course report's figures 1 to 8, and those of the other tables."""
 
-from analysis.page import Picture, Section, Text
 from analysis.plots.error_by_epoch import draw_curves, shared_limits
 from analysis.report_data import ReportData
 from analysis.tables import ReproducedTable
+from analysis.writing.page import Picture, Section, Text
 
 TITLE = "Errors by epoch"
 

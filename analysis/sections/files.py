@@ -1,9 +1,9 @@
 """The files with all numbers and all tables, for other programs."""
 
-from analysis.everything import EVERYTHING, write_everything
-from analysis.latex import LATEX
-from analysis.page import File, Section, Text
 from analysis.report_data import ReportData
+from analysis.writing.all_trials import EVERYTHING, write_everything
+from analysis.writing.latex import LATEX
+from analysis.writing.page import File, Section, Text
 
 TITLE = "For other programs"
 ABOUT = "Each picture and each table of errors also has a CSV file of its own beside this page."

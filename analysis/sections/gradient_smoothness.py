@@ -2,11 +2,11 @@
 
 from dataclasses import astuple
 
-from analysis.csv_file import write_csv
-from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.report_data import ReportData
 from analysis.smoothness import SUMMARY_HEADER, SmoothnessArm, medians, summary
+from analysis.writing.csv_file import write_csv
+from analysis.writing.page import Block, Grid, Picture, Section, Text
 from trainable.measures import PROBE
 
 TITLE = "Smoothness of the loss along the gradient"

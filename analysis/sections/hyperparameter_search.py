@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.intervals import mean_text, seed_count
-from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
-from analysis.race import Racer
-from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
-from analysis.replicates import Replicates
+from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
+from analysis.record.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
+from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.race import Racer
+from analysis.writing.page import Block, Grid, Picture, Section, Text
 from trainable.config import Config
 from trainable.search_definition import NOT_SEARCHABLE
 from trainable.search_space import Choice, Range, fields

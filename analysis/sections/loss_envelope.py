@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from analysis.csv_file import write_csv
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
-from analysis.intervals import mean_text
 from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
-from analysis.page import Block, Grid, Picture, Section, Text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
-from analysis.t_tests import p_text
+from analysis.statistics.intervals import mean_text
+from analysis.statistics.t_tests import p_text
+from analysis.writing.csv_file import write_csv
+from analysis.writing.page import Block, Grid, Picture, Section, Text
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.arrays import LossSurface, loss_surface
-from analysis.page import Grid, Picture, Section, Text
 from analysis.plots.loss_grid import draw_surfaces
+from analysis.record.arrays import LossSurface, loss_surface
 from analysis.report_data import ReportData
+from analysis.writing.page import Grid, Picture, Section, Text
 from trainable.measures import LOSS_SURFACE, SURFACE_SEED
 
 TITLE = "Loss surfaces"

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.arrays import layers_of
-from analysis.config_text import config_text
-from analysis.effect_rows import HEADER, effect_rows
-from analysis.effect_variances import variances
-from analysis.intervals import mean_text, seed_count
-from analysis.kernel_pictures import kernel_pictures
-from analysis.page import Block, File, Grid, Picture, Section, Text
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
 from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Predicted, Proof, WinnerAblation, calibration_error, mcnemar, proof_tables
+from analysis.record.arrays import layers_of
 from analysis.report_data import ReportData
-from analysis.t_tests import p_text
+from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.t_tests import p_text
 from analysis.tables import HELD_OUT, setting
+from analysis.writing.config_text import config_text
+from analysis.writing.effect_rows import HEADER, effect_rows
+from analysis.writing.effect_variances import variances
+from analysis.writing.kernel_pictures import kernel_pictures
+from analysis.writing.page import Block, File, Grid, Picture, Section, Text
 from trainable.data import class_names
 
 TITLE = "Proof of the search's winner"

@@ -3,12 +3,12 @@
 from collections import Counter
 from statistics import median
 
-from analysis.origin import CHANGES, PACKAGES
-from analysis.page import Block, File, Grid, Section, Text
-from analysis.recorded import DATA_FORM, DEVICE_NAME, FINGERPRINT
+from analysis.record.origin import CHANGES, PACKAGES
+from analysis.record.recorded import DATA_FORM, DEVICE_NAME, FINGERPRINT
 from analysis.report_data import ReportData
 from analysis.searches import training_seconds
 from analysis.sections.reproduced_tables import ABOUT_LOSSY
+from analysis.writing.page import Block, File, Grid, Section, Text
 
 TITLE = "How these results were made"
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from analysis.claims import Ruling, judge_claims
 from analysis.learning_rates import best_rates, best_rates_difference, errors_by_rate
-from analysis.page import Grid, Section, Text
+from analysis.report_claims import Ruling, judge_claims
 from analysis.report_data import ReportData
+from analysis.writing.page import Grid, Section, Text
 from trainable.study import ResolvedTable
 
 TITLE = "The course report's claims"

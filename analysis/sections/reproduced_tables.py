@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.agreement import (
+from analysis.networks import BATCH_NORM, BIGGER, SMALLER
+from analysis.plots.table_overview import draw_tables
+from analysis.report_data import ReportData
+from analysis.statistics.agreement import (
     Agreement,
     InterquartileMean,
     agreement_of_changes,
@@ -11,13 +14,10 @@ from analysis.agreement import (
     disagreements,
     rows_at_chance,
 )
-from analysis.claims import BATCH_NORM, BIGGER, SMALLER
-from analysis.csv_file import write_csv
-from analysis.page import Block, Grid, Picture, Section, Text
-from analysis.plots.table_overview import draw_tables
-from analysis.report_data import ReportData
-from analysis.t_tests import p_text
+from analysis.statistics.t_tests import p_text
 from analysis.tables import CHANCE, NUMBERS, ReproducedTable
+from analysis.writing.csv_file import write_csv
+from analysis.writing.page import Block, Grid, Picture, Section, Text
 from trainable.architecture import parameters
 from trainable.config import Config
 

@@ -1,9 +1,9 @@
 """How early the end of a training can be foretold, which decides where a search compares its trials."""
 
-from analysis.calibration import LEAST_CONFIGS, SHORTER, rank_agreements
-from analysis.page import Grid, Picture, Section, Text
 from analysis.plots.rung_prediction import draw_rank_agreements
 from analysis.report_data import ReportData
+from analysis.statistics.rank_agreement import LEAST_CONFIGS, SHORTER, rank_agreements
+from analysis.writing.page import Grid, Picture, Section, Text
 from trainable.measures import RUNGS
 from trainable.search_definition import Scheduler, calibration_name
 from trainable.study import ResolvedTable

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from analysis.everything import EVERYTHING
-from analysis.page import Grid, Section, Text
 from analysis.report_data import ReportData
+from analysis.writing.all_trials import EVERYTHING
+from analysis.writing.page import Grid, Section, Text
 from trainable.config import Config
 from trainable.measures import RUNGS
 

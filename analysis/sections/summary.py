@@ -5,15 +5,11 @@ from statistics import fmean
 
 import numpy as np
 
-from analysis.agreement import agreement_of_changes, agreements
-from analysis.claims import BATCH_NORM
-from analysis.effects import ALPHA, Effect, Verdict
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
-from analysis.intervals import half_width, mean_text, seed_count
 from analysis.learning_rates import best_rates_text, errors_by_rate
-from analysis.page import Section, Text
+from analysis.networks import BATCH_NORM
 from analysis.proof import Proof, Proven
-from analysis.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch
 from analysis.sections import (
@@ -25,8 +21,12 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import mean_medians
-from analysis.t_tests import p_text
+from analysis.statistics.agreement import agreement_of_changes, agreements
+from analysis.statistics.effects import ALPHA, Effect, Verdict
+from analysis.statistics.intervals import half_width, mean_text, seed_count
+from analysis.statistics.t_tests import p_text
 from analysis.tables import BASELINE, HELD_OUT
+from analysis.writing.page import Section, Text
 from trainable.search_definition import proof_name
 
 TITLE = "In short"

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from analysis.arrays import FirstLayers, first_layers
-from analysis.kernel_pictures import kernel_pictures
-from analysis.page import Section, Text
+from analysis.record.arrays import FirstLayers, first_layers
 from analysis.report_data import ReportData
+from analysis.writing.kernel_pictures import kernel_pictures
+from analysis.writing.page import Section, Text
 
 TITLE = "Kernels"
 DEAD = 0.1

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.options import Options
-from sweeps.planning.prepare import Prepared, plan_sweep
+from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import (
     GPU_SHARE,
     Allocation,
@@ -15,6 +15,7 @@ from sweeps.planning.resources import (
     local_resources,
     trial_resources,
 )
+from sweeps.planning.sweep_plan import plan_sweep
 from sweeps.screen import duration
 from trainable.errors import UsageError
 

@@ -4,13 +4,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from analysis.passwords import hide_passwords
+from analysis.commandline.passwords import hide_passwords
 from sweeps.planning.power import PowerForecast, forecast_power
-from sweeps.planning.prepare import Prepared, SweepPlan, rates_on
-from sweeps.planning.race_plan import expected_differences
+from sweeps.planning.prepare import Prepared
+from sweeps.planning.proof_plan import expected_differences
 from sweeps.planning.rates import cost
 from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
+from sweeps.planning.sweep_plan import SweepPlan, rates_on
 from sweeps.planning.table_plan import PlannedConfig
 from trainable.data import DataSource
 from trainable.measures import RUNGS

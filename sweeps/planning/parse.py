@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.embedded import uri_of
 from analysis.prices import parse_prices
+from analysis.record.embedded import uri_of
 from sweeps.notifier import check_url
 from sweeps.planning.budget import parse_budget
 from sweeps.planning.options import Options

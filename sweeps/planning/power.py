@@ -6,9 +6,9 @@ from math import sqrt
 from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
-from analysis.effects import ALPHA, MARGIN, compared_baselines
-from analysis.pooling import Pooled, pooled_variance
-from analysis.recorded import TrialRecord, errors_by_seed
+from analysis.record.recorded import TrialRecord, errors_by_seed
+from analysis.statistics.effects import ALPHA, MARGIN, compared_baselines
+from analysis.statistics.pooling import Pooled, pooled_variance
 from analysis.tables import CHANCE
 from sweeps.planning.table_plan import TablePlan
 

@@ -1,4 +1,4 @@
-"""What is checked and read before anything is started: the options, the data, the record, and the plan from them.
+"""What is checked and read before anything is started: the options, the data and the record.
 
 A sweep goes one way: `prepare` the request, connect to Ray, `allocate` what its nodes have, plan what the record lacks,
 forecast it, run it. No Ray and no torch here.
@@ -6,23 +6,17 @@ forecast it, run it. No Ray and no torch here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 
-from analysis.record import Record
-from analysis.recorded import DEVICE, DEVICE_NAME, SEED_EPOCH_S, SweepRecord, TrialRecord, recorded_seeds
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import SweepRecord, TrialRecord
 from sweeps.planning.options import Options
-from sweeps.planning.race_plan import plan_race, search_proof
-from sweeps.planning.rates import Rates, Timing
-from sweeps.planning.resources import Allocation
-from sweeps.planning.search_plan import SearchPlan, plan_search
-from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
-from sweeps.planning.table_plan import TablePlan, make_config, plan_tables
+from sweeps.planning.search_plan import plan_search
+from sweeps.planning.table_plan import make_config
 from sweeps.recording import tracking
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
 from trainable.errors import UsageError
-from trainable.measures import MEASURES
 from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study
 
@@ -37,28 +31,6 @@ class Prepared:
     """None where the embedded record does not exist yet."""
     trials: tuple[TrialRecord, ...]
     """All that the record has, with the last value of each metric."""
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """All that the record lacks of the chosen studies."""
-
-    tables: TablePlan
-    search: SearchPlan | None
-    race: TablePlan
-    """The present round of the search's race; empty where there is none."""
-    surfaces: tuple[PlannedSurface, ...]
-    """Those whose training is recorded. Others follow their trainings."""
-
-    @property
-    def search_claims(self) -> list[str]:
-        """The name under which a sweep claims the search, unless the record has it all."""
-        return [self.search.claim] if self.search and not self.search.complete else []
-
-    @property
-    def complete(self) -> bool:
-        """Whether the record lacks nothing."""
-        return not self.tables.to_run and not self.surfaces and (self.search is None or self.search.complete)
 
 
 def prepare(options: Options, *, dry: bool) -> Prepared:
@@ -104,51 +76,3 @@ def _refuse_taken_tables(study: Study, sweeps: Sequence[SweepRecord]) -> None:
                 f"table {table.number}: slug {table.slug!r} belongs to study {slugs[table.slug]} in this record; give "
                 "yours another slug (a table without one has a slug made of its title)"
             )
-
-
-def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:
-    """What the record lacks, for trials on that allocation. `given_up` samples of the search have failed in this sweep
-    and are not planned again. Once a search has a winner, its proof is among the tables."""
-    options, trials, device = prepared.options, prepared.trials, allocation.trial.device
-    rates = rates_on(device, trials)
-    search = proof = None
-    race = TablePlan(tables=(), configs=())
-    if options.study_to_search:
-        search = plan_search(
-            options.study_to_search,
-            base=options.base,
-            samples=options.samples,
-            fingerprint=prepared.data.fingerprint,
-            trials=trials,
-            budget_s=options.budget.slot_s(options.prices, allocation) if options.budget and allocation.slots else inf,
-            proof_seeds=options.proof_seeds,
-            given_up=given_up,
-        )
-        race = plan_race(search, rates)
-        proof = search_proof(options.study_to_search, options, search.winner.config if search.winner else None)
-    tables = plan_tables(
-        [*options.chosen_studies, *([proof] if proof else [])],
-        base=options.base,
-        fingerprint=prepared.data.fingerprint,
-        seeds=options.seeds,
-        recorded={measure: recorded_seeds(trials, measure) for measure in MEASURES.values()},
-        rates=rates,
-        only=(*options.only, *(table.number for table in proof.tables)) if proof and options.only else options.only,
-        short=device == "cpu" and not options.epochs_given,
-    )
-    return SweepPlan(tables, search, race, plan_surfaces(tables.tables, trials))
-
-
-def rates_on(device: str, trials: Sequence[TrialRecord]) -> Rates:
-    """How fast slots of a device train, learnt from recorded trials."""
-    timings = (
-        Timing(
-            trial.config,
-            trial.tags.get(DEVICE, ""),
-            trial.metrics[SEED_EPOCH_S],
-            trial.tags.get(DEVICE_NAME, ""),
-        )
-        for trial in trials
-        if SEED_EPOCH_S in trial.metrics
-    )
-    return Rates(device, tuple(timings))

@@ -11,9 +11,9 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
-from analysis.race import Standing
-from analysis.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
+from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
 from analysis.search_trials import of_study, owned, search_race, search_trials
+from analysis.statistics.race import Standing
 from sweeps.planning.table_plan import make_config
 from trainable.errors import UsageError
 from trainable.search_definition import PROTOCOL, ResolvedSearch

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.recorded import TrialRecord
+from analysis.record.recorded import TrialRecord
 from sweeps.planning.rates import Rates
 from trainable.files import SURFACE, WEIGHTS
 from trainable.measures import SURFACE_SEED

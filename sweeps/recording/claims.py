@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
-from analysis.recorded import ROLE, RunStatus
+from analysis.record.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError
 from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
 from sweeps.stages import remove_stages
@@ -33,7 +33,7 @@ HEARTBEAT = "heartbeat"
 BEAT_S = 15.0
 SILENT_S = 150.0
 """A sweep is over when its heartbeat has not changed for so long, whatever its status. A living one may be silent while
-each try of a request waits for its time limit: see `analysis.environment`."""
+each try of a request waits for its time limit: see `analysis.commandline.environment`."""
 LOOK_S = 0.2
 """Seconds between two looks at claims that are being written or settled."""
 LOOKS = 25

@@ -6,7 +6,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 
-from analysis.passwords import hide_passwords
+from analysis.commandline.passwords import hide_passwords
 from trainable.config import Config
 
 HELD_OUT = {"test_error": "test", "val_error": "validation"}

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from mlflow import MlflowClient
 
-from analysis.arrays import LAYERS
 from analysis.plots.kernels import bound_of, kernel_grid
-from analysis.recorded import TrialRecord
+from analysis.record.arrays import LAYERS
+from analysis.record.recorded import TrialRecord
 from trainable.files import EPOCH_KERNELS, TRACES, TRAINED, WEIGHTS, entries_under
 
 BY_EPOCH, AFTER_TRAINING = "kernels", "trained_kernels"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from analysis.recorded import RunStatus, TrialRecord
+from analysis.record.recorded import RunStatus, TrialRecord
 from trainable.study import ResolvedTable
 
 PREFIX = "in_"

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.config_text import config_text
-from analysis.intervals import mean_text
-from analysis.race import Standing
-from analysis.t_tests import p_text, paired_difference
+from analysis.statistics.intervals import mean_text
+from analysis.statistics.race import Standing
+from analysis.statistics.t_tests import p_text, paired_difference
+from analysis.writing.config_text import config_text
 from trainable.config import Config
 from trainable.files import SERVED_SEED
 from trainable.search_definition import ResolvedSearch

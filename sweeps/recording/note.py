@@ -6,11 +6,11 @@ from itertools import islice
 
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from analysis.page import HTML, Text
-from analysis.record import Record
-from analysis.recorded import SweepRecord
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
+from analysis.writing.page import HTML, Text
 from sweeps.recording.ui_state import TRAINING
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.search_definition import ResolvedSearch

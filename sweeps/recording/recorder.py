@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from pydantic import BaseModel
 
-from analysis.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, RunStatus
+from analysis.record.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, RunStatus
 from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns

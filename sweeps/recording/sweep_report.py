@@ -8,10 +8,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from rich.console import Console
 
-from analysis.passwords import hide_passwords, traceback_of
+from analysis.commandline.passwords import hide_passwords, traceback_of
 from analysis.prices import Prices
-from analysis.record import Record
-from analysis.recorded import REPORTED
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note

@@ -23,9 +23,9 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
-from analysis.record import Record
-from analysis.recorded import ROLE, RunStatus
+from analysis.record.embedded import ARTIFACTS, SCHEME, database_of, follow_move, is_made, uri_of
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError
 from sweeps.stages import remove_stages
 from trainable.errors import UsageError, first_cause, first_line

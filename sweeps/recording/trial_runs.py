@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
-from analysis.recorded import (
+from analysis.record.recorded import (
     ARRAYS_FOLDER,
     EPOCH_S,
     FILES,

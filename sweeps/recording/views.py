@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
 
-from analysis.claims import BATCH_NORM
+from analysis.networks import BATCH_NORM
 from analysis.plots.search_parameters import by_importance
 from analysis.proof import proof_tables
-from analysis.record import Record
-from analysis.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels

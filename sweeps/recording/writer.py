@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import requests
 from mlflow.exceptions import MlflowException
 
-from analysis.passwords import hide_passwords, traceback_of
+from analysis.commandline.passwords import hide_passwords, traceback_of
 from trainable.errors import first_line
 from trainable.storage import DamagedFileError, StorageError
 

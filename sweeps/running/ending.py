@@ -4,8 +4,8 @@ from datetime import datetime
 
 from rich.console import Console
 
-from analysis.record import Record
-from analysis.recorded import REPORTED, RunStatus
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import REPORTED, RunStatus
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
 from sweeps.recording import tracking

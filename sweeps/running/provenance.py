@@ -5,11 +5,12 @@ import subprocess
 from functools import partial
 from importlib.metadata import distributions, version
 
-from analysis.origin import CHANGES, log_origin
-from analysis.origin import PACKAGES as PACKAGES_FILE
-from analysis.recorded import DATA_FORM, FINGERPRINT
-from sweeps.planning.prepare import Prepared, SweepPlan
+from analysis.record.origin import CHANGES, log_origin
+from analysis.record.origin import PACKAGES as PACKAGES_FILE
+from analysis.record.recorded import DATA_FORM, FINGERPRINT
+from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import Allocation
+from sweeps.planning.sweep_plan import SweepPlan
 from sweeps.recording import tracking
 from sweeps.recording.note import NOTE, started_note
 from sweeps.recording.recorder import Recorder

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from analysis.embedded import database_of
-from analysis.intervals import mean_text
-from analysis.passwords import hide_passwords
-from analysis.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
-from analysis.replicates import replicates
+from analysis.commandline.passwords import hide_passwords
+from analysis.record.embedded import database_of
+from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
+from analysis.record.replicates import replicates
+from analysis.statistics.intervals import mean_text
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan

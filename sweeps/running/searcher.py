@@ -13,7 +13,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from analysis.recorded import REFERENCE, STUDY, VAL_ERROR
+from analysis.record.recorded import REFERENCE, STUDY, VAL_ERROR
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.running.specs import TrialContext
 from trainable.config import Config

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Set
 
 from rich.console import Console
 
-from sweeps.planning.prepare import SweepPlan
+from sweeps.planning.sweep_plan import SweepPlan
 from sweeps.recording.claims import Claimant
 
 WAIT_S = 3.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.recorded import PROBED, STUDY
+from analysis.record.recorded import PROBED, STUDY
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.listing import planned_tags
 from trainable.config import Config

@@ -16,8 +16,8 @@ from rich.progress import Progress
 from rich.text import Text
 from safetensors.numpy import load, save
 
-from analysis.record import Record
-from analysis.recorded import TrialRecord
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TrialRecord
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from sweeps.planning.surface_plan import IMAGES, PlannedSurface
 from sweeps.recording.recorder import Recorder

@@ -9,14 +9,15 @@ import ray
 from pyarrow import ArrowException
 from rich.console import Console
 
-from analysis.record import Record
-from analysis.recorded import VAL_ERROR, RunStatus
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import VAL_ERROR, RunStatus
 from sweeps.planning.allocate import allocate
 from sweeps.planning.forecast import make_forecast
-from sweeps.planning.prepare import Prepared, SweepPlan, plan_sweep
+from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import Allocation, count_slots
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
+from sweeps.planning.sweep_plan import SweepPlan, plan_sweep
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.recorder import log_tables

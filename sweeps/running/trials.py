@@ -16,7 +16,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
-from analysis.passwords import hide_passwords
+from analysis.commandline.passwords import hide_passwords
 from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources

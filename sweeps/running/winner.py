@@ -16,9 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from analysis.race import behind_p
-from analysis.record import Record
-from analysis.recorded import (
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import (
     ARRAYS_FOLDER,
     CHAMPION,
     PROVEN,
@@ -28,6 +27,7 @@ from analysis.recorded import (
     TrialRecord,
     errors_by_seed,
 )
+from analysis.statistics.race import behind_p
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import Winner
 from sweeps.recording.recorder import Recorder

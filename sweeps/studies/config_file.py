@@ -1,4 +1,4 @@
-"""Reads a config from a file, such as the `best_bn.yaml` of a search's winner (see `analysis.config_text`)."""
+"""Reads a config from a file, such as the `best_bn.yaml` of a search's winner (see `analysis.writing.config_text`)."""
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from analysis.page import Grid, Section
+from analysis.writing.page import Grid, Section
 
 LATEX = "tables.tex"
 LONGEST = 30

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.recorded import Series, TrialRecord
+from analysis.record.recorded import Series, TrialRecord
 from trainable.config import Config
 
 

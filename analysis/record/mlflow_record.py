@@ -15,8 +15,8 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from pydantic import ValidationError
 
-from analysis.origin import recorded_origin
-from analysis.recorded import (
+from analysis.record.origin import recorded_origin
+from analysis.record.recorded import (
     ARRAYS_FOLDER,
     CURVES,
     PLAN_FILE,
@@ -29,8 +29,8 @@ from analysis.recorded import (
     TrialRecord,
     metric_of,
 )
-from analysis.trial_tags import read_tags
-from analysis.unreadable import name_once, read_arrays
+from analysis.record.trial_tags import read_tags
+from analysis.record.unreadable import name_once, read_arrays
 from trainable.problem import first_problem
 from trainable.search_definition import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile

@@ -6,8 +6,8 @@ The seed that a config was searched with does not count in it: the best of many 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.recorded import VAL_ERROR, TrialRecord, errors_by_seed
-from analysis.t_tests import paired_t_p
+from analysis.record.recorded import VAL_ERROR, TrialRecord, errors_by_seed
+from analysis.statistics.t_tests import paired_t_p
 from trainable.config import Config
 from trainable.search_definition import Race
 

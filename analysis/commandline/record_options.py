@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.embedded import database_of, follow_move, is_made
+from analysis.record.embedded import database_of, follow_move, is_made
 
 TrackingUri = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or store.")]
 TRACKING_URI = "sqlite:///mlflow.db"

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from analysis.exported import SweepFile, TrialFile, read_checked, refuse_links
-from analysis.origin import exported_origin
-from analysis.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
-from analysis.unreadable import name_once, read_arrays
+from analysis.record.exported_files import SweepFile, TrialFile, read_checked, refuse_links
+from analysis.record.origin import exported_origin
+from analysis.record.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
+from analysis.record.unreadable import name_once, read_arrays
 from trainable.files import format_seeds
 from trainable.problem import first_problem
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from analysis.arrays import LAYERS, START, drawn_layers
-from analysis.recorded import SweepRecord, TrialRecord
+from analysis.record.arrays import LAYERS, START, drawn_layers
+from analysis.record.recorded import SweepRecord, TrialRecord
 from trainable.files import PROBES, STEP_LOSSES, TRACES, TRAINED
 
 SPLIT = {TRACES: (STEP_LOSSES, PROBES), LAYERS: (START, TRAINED)}

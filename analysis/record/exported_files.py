@@ -9,8 +9,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.recorded import ROLE, SEED_EPOCH_S, RunStatus, SweepRecord, TrialRecord
-from analysis.trial_tags import read_tags
+from analysis.record.recorded import ROLE, SEED_EPOCH_S, RunStatus, SweepRecord, TrialRecord
+from analysis.record.trial_tags import read_tags
 from trainable.config import Config
 from trainable.errors import first_line
 from trainable.frozen import check_label

@@ -8,12 +8,12 @@ from types import MappingProxyType
 import numpy as np
 from scipy import stats
 
-from analysis.chances import Chance, chance_of_lower
-from analysis.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.intervals import TOLERANCE
-from analysis.pooling import Pooled, is_near_copy, pooled_variance
-from analysis.replicates import Replicates
-from analysis.t_tests import TTests, t_tests
+from analysis.record.replicates import Replicates
+from analysis.statistics.chances import Chance, chance_of_lower
+from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
+from analysis.statistics.intervals import TOLERANCE
+from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
+from analysis.statistics.t_tests import TTests, t_tests
 from analysis.tables import cell_of
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable

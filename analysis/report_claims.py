@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.effects import Effect, Verdict
-from analysis.intervals import mean_text
-from analysis.replicates import Replicates
-from analysis.t_tests import p_text, paired_difference
+from analysis.networks import BATCH_NORM, BIGGER, SMALLER
+from analysis.record.replicates import Replicates
+from analysis.statistics.effects import Effect, Verdict
+from analysis.statistics.intervals import mean_text
+from analysis.statistics.t_tests import p_text, paired_difference
 from trainable.study import ResolvedTable
 
-BATCH_NORM = {"batch_norm": True}
 HINGE = {"loss": "hinge"}
-BIGGER = {"channels": (64, 128), "hidden": (512, 512)}
-SMALLER = {"channels": (4, 8), "hidden": (32, 32)}
 MISSING = "missing: not recorded"
 OVER_FITTED = 0.1
 """Over-fitting is called serious where the test error is so far above the train error for every seed."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analysis.effects import Effect
-from analysis.t_tests import p_text
+from analysis.statistics.effects import Effect
+from analysis.statistics.t_tests import p_text
 
 HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
 NUMBERS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from analysis.intervals import CONFIDENCE, TOLERANCE
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE
 
 
 @dataclass(frozen=True)

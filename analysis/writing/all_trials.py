@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.costs import outcome
-from analysis.csv_file import write_csv
-from analysis.recorded import DEVICE, DEVICE_NAME, EPOCH_S, Series, SweepRecord, TrialRecord
+from analysis.record.recorded import DEVICE, DEVICE_NAME, EPOCH_S, Series, SweepRecord, TrialRecord
+from analysis.writing.csv_file import write_csv
 from trainable.config import Config
 from trainable.study import ResolvedTable
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from analysis.intervals import CONFIDENCE, TOLERANCE
-from analysis.pooling import Pooled
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE
+from analysis.statistics.pooling import Pooled
 
 
 @dataclass(frozen=True)

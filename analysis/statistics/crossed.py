@@ -6,7 +6,7 @@ from math import hypot, sqrt
 import numpy as np
 from scipy.special import stdtrit
 
-from analysis.intervals import CONFIDENCE
+from analysis.statistics.intervals import CONFIDENCE
 
 CorrectImages = Mapping[int, np.ndarray]
 """By seed, which of the N held-out images the last epoch classifies correctly, bool (N,)."""

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import typer
 
-from analysis.passwords import hide_passwords
-from analysis.start import end_with
+from analysis.commandline.passwords import hide_passwords
+from analysis.commandline.start import end_with
 from trainable.errors import CommandError
 
 LONGEST_WORD = 300

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.claims import BATCH_NORM
-from analysis.recorded import PROBED, Source
-from analysis.replicates import Replicates
+from analysis.networks import BATCH_NORM
+from analysis.record.recorded import PROBED, Source
+from analysis.record.replicates import Replicates
 from analysis.tables import setting
 from trainable.files import CORRECT, EPOCH_KERNELS, SURFACE, TRACES, TRAINED, entries_under, seed_name
 from trainable.measures import PREDICTED_CLASSES

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from analysis.effects import Effect
-from analysis.pooling import EQUAL_VARIANCES_ALPHA, Pooled
-from analysis.t_tests import p_text
+from analysis.statistics.effects import Effect
+from analysis.statistics.pooling import EQUAL_VARIANCES_ALPHA, Pooled
+from analysis.statistics.t_tests import p_text
 
 
 def variances(family: Sequence[Effect]) -> str:

@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SAWarning
 
-from analysis.recorded import RunStatus
+from analysis.record.recorded import RunStatus
 from trainable.errors import first_line
 
 SCHEME = "sqlite"

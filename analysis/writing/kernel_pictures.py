@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from analysis.arrays import FirstLayers, fold_batch_norm
-from analysis.page import Picture
 from analysis.plots.kernels import bound_of, draw_first_layer, draw_second_layer
+from analysis.record.arrays import FirstLayers, fold_batch_norm
+from analysis.writing.page import Picture
 
 
 def kernel_pictures(layers: FirstLayers, name: str, folder: Path) -> list[Picture]:

@@ -9,8 +9,8 @@ from statistics import mean, median
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import CONFIDENCE, half_width
-from analysis.t_tests import paired_difference
+from analysis.statistics.intervals import CONFIDENCE, half_width
+from analysis.statistics.t_tests import paired_difference
 from analysis.tables import CHANCE, Cell, Judgement, ReproducedRow, ReproducedTable, judge
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from analysis.passwords import traceback_of
+from analysis.commandline.passwords import traceback_of
 
 PLAIN = {"±": "+/-", "×": "x", "…": "..."}
 """What is printed for a character where the encoding of the output lacks it; for all others a question mark."""

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import TOLERANCE
+from analysis.statistics.intervals import TOLERANCE
 
 EQUAL_VARIANCES_ALPHA = 0.2
 """The test of equal variances objects where its p is below this. It is above the usual .05, because the two mistakes

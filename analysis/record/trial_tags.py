@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, Json, NonNegativeInt, PositiveInt, ValidationError
 
-from analysis.recorded import PROVEN
+from analysis.record.recorded import PROVEN
 from trainable.config import Config
 from trainable.problem import first_problem
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import CONFIDENCE
-from analysis.recorded import VAL_ERROR
-from analysis.replicates import Replicates
+from analysis.record.recorded import VAL_ERROR
+from analysis.record.replicates import Replicates
+from analysis.statistics.intervals import CONFIDENCE
 from trainable.config import Config
 from trainable.study import ResolvedTable
 

@@ -1,0 +1,1 @@
+"""The forms in which results are written: the page, LaTeX, CSV files, text."""
