@@ -61,7 +61,7 @@ def test_a_trial_without_a_gpu_trains_on_the_cpu_where_torch_sees_one(tmp_path: 
 @pytest.mark.parametrize("torch_sees_a_gpu", [False], indirect=True)
 def test_a_trial_with_a_gpu_that_torch_cannot_use_fails_and_says_so(tmp_path: Path, torch_sees_a_gpu: None) -> None:
     with pytest.raises(DeviceError, match=USELESS):
-        trainable(tmp_path, Resources(1, gpus=0.25))
+        trainable(tmp_path, Resources(1, gpus=0.25)).step()
 
 
 @pytest.mark.parametrize(("torch_sees_a_gpu", "gpus"), [(True, 0), (False, 1)], indirect=["torch_sees_a_gpu"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from analysis.record.recorded import PROVEN
 from tests.exports import ARRAYS, assert_nothing_written, assert_usable, import_into
 
 
@@ -58,6 +59,11 @@ def pipe(folder: Path) -> None:
     os.mkfifo(trial_file(folder).with_name("pipe.json"))
 
 
+def search_without_error(trial: dict[str, Any]) -> None:
+    trial["config"]["protocol"] = "B"
+    trial["tags"]["config"] = json.dumps(json.loads(trial["tags"]["config"]) | {"protocol": "B"})
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no key": (in_trial(lambda t: t.pop("key")), "key is missing"),
     "no tag of the key": (in_trial(lambda t: t["tags"].pop("key")), "tag key is missing"),
@@ -72,6 +78,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a tag in a filter": (in_trial(lambda t: t["tags"].update(origin_run_id="x' or ''='")), "must be a run's id"),
     "a metric that is a path": (in_trial(lambda t: t["metrics"].update({"../x": []})), "must be a plain name"),
     "half a history": (in_trial(lambda t: t["metrics"]["per_seed/test_error_0"].pop()), "lacks the test_error of some"),
+    "a searched trial without an error": (in_trial(search_without_error), "metrics.val_error: must have every epoch"),
+    "a winner without a test error": (in_trial(lambda t: t["tags"].update({f"{PROVEN}search": "3"})),
+                                      "metrics.winner_test_error: must be there"),
     "an endless speed": (in_trial(lambda t: t["metrics"].update(seed_epoch_s=[[2, float("inf")]])), "must be finite"),
     "a step beyond all stores": (in_trial(lambda t: t["metrics"]["epoch_s"].append([2**70, 1])), "metrics.epoch_s.2.0"),
     "half a character": (in_trial(lambda t: t.update(name="\ud800")), "not an exported record"),

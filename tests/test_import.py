@@ -70,6 +70,17 @@ def test_an_imported_record_is_exported_to_the_same_files(record_uri: str, expor
     assert [sweep.run_id for sweep in read_folder(exported)[0]] == ["sweep0"]
 
 
+def test_an_export_forgets_trials_whose_runs_were_deleted(record_uri: str, exported: Path) -> None:
+    """The first training of a seed counts: what was deleted would come before what was trained in its place."""
+    assert import_into(record_uri, exported, "deleted") == ""
+    record = Record(record_uri, "deleted")
+    (deleted,) = [trial for trial in record.trials() if trial.name == "loss-2"]
+    record.client.delete_run(deleted.run_id)
+    export(exported, None, False, record_uri, "deleted")
+    assert [trial.name for trial in read_folder(exported)[1]] == ["loss-0", "loss-1", "loss-3"]
+    assert not [path for path in exported.rglob("*") if "loss-2" in str(path)]
+
+
 def test_an_export_onto_a_full_disk_is_refused(
     record_uri: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

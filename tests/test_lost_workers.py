@@ -2,6 +2,7 @@
 
 import faulthandler
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import ray
 from ray import cloudpickle
 
+from analysis.commandline import start
 from benchmarks.overhead import NOWHERE
 from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer
@@ -39,8 +41,8 @@ class Counting(TuneTrainable):
         pass
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._longest_s, self._report_s = None, 1.0
-        self._folder, self._own_epochs = Path(spec_of(config).storage_path), 0
+        self._longest_s, self._spec = None, spec_of(config)
+        self._folder, self._own_epochs = Path(self._spec.storage_path), 0
         self._add("processes")
         self._session = self
 
@@ -75,6 +77,25 @@ class HangingOnce(Counting):
 class Unprepared(Counting):
     def _begin(self, config: dict[str, Any]) -> None:
         raise OSError("no data on this node")
+
+
+class UnpreparedOnce(Counting):
+    """Cannot be prepared for its second trial, once."""
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        super()._begin(config)
+        self._session = None  # type: ignore[assignment]
+
+    def _prepare(self) -> Any:
+        if self._add("prepared") == 2:
+            raise OSError("the data is not there for a moment")
+        return self
+
+    def advance(self, budget_s: float) -> TrialReport:
+        """Counts its own epochs, not those of the trial before."""
+        report = super().advance(budget_s)
+        epoch = Epoch(self._own_epochs, 0.1, report.last.metrics)
+        return TrialReport(epochs=(epoch,), done=epoch.number == EPOCHS, environment=report.environment)
 
 
 class WithoutDisk(Counting):
@@ -166,6 +187,34 @@ def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_pat
     story = story_of(Unprepared, tmp_path)
     assert story.told == ["started", "retried", TrialEnd.FAILED]
     assert "no data on this node" in story.errors[-1].splitlines()[-1]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_trial_is_tried_again_where_a_reused_worker_cannot_prepare_it(tmp_path: Path) -> None:
+    story = story_of(UnpreparedOnce, tmp_path, trials=2)
+    assert story.told.count("retried") == 1 and "not there for a moment" in story.errors[-2]
+    assert [end for end in story.told if isinstance(end, TrialEnd)] == [TrialEnd.COMPLETE] * 2
+
+
+class Interrupting(Story):
+    """Presses Ctrl-C at the first report."""
+
+    def trial_reported(self, trial_id: str, report: TrialReport) -> None:
+        if "reported" not in self.told:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.told.append("reported")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, start._interrupt)
+    try:
+        story = story_of(Counting, tmp_path, trials=2, story=Interrupting())
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the signal is handled by now, and nothing was raised
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert TrialEnd.INTERRUPTED in story.told
 
 
 @pytest.mark.usefixtures("local_ray")

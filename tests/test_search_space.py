@@ -75,6 +75,18 @@ def test_the_last_result_of_a_trial_counts_though_tune_gives_it_at_its_end_alone
     assert searcher.suggest("next") == "FINISHED", "three epochs of a second each have spent the budget"
 
 
+def test_no_trial_is_suggested_that_the_running_ones_leave_no_budget_for() -> None:
+    searcher = TrialSearch(replace(search(), budget_s=4.0), TrialContext("f", None, "nowhere"))
+    for number in range(2):
+        assert isinstance(searcher.suggest(f"trial-{number}"), dict)
+    assert isinstance(searcher.suggest("trial-2"), dict), "nothing is known of how long they take"
+    searcher.on_trial_complete("trial-0", result(0.4, 1, 2))
+    assert searcher.suggest("early") is None, "three trials of two seconds each take more than four"
+    searcher.on_trial_complete("trial-1", result(0.4, 1))
+    searcher.on_trial_complete("trial-2", error=True)
+    assert isinstance(searcher.suggest("trial-3"), dict), "a second is left and nothing runs"
+
+
 @pytest.mark.parametrize(
     ("when", "problem"),
     [

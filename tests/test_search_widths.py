@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sweeps.planning.rates import Rates
 from sweeps.planning.search_forecast import forecast_search
 from sweeps.planning.search_plan import plan_search
-from sweeps.studies.search import SEARCH, SEARCH_WIDE
+from sweeps.studies.search import SEARCH, SEARCH_LONG, SEARCH_WIDE
 from trainable.errors import UsageError
 from trainable.search_definition import SearchDefinition
 from trainable.search_space import Range, sample
@@ -84,3 +84,11 @@ def test_the_forecast_of_a_search_counts_whole_trials() -> None:
     fused_s = on_gpu.training_s(plan.search.base.change(protocol="A"), 10)
     assert forecast_search(plan, on_gpu, 640).proof_s == pytest.approx(fused_s, abs=0.1)
     assert one.slot_s == many.slot_s
+
+
+def test_the_forecast_of_a_search_with_a_late_rung_is_at_least_what_comes_before_it() -> None:
+    plan = plan_search(SEARCH_LONG, base={}, samples=10, fingerprint="f", trials=())
+    rates, share = Rates("cpu"), plan.search.rungs[0] / plan.search.base.epochs
+    assert share == 0.9
+    expected_s = 10 * share * rates.training_s(plan.search.base, 1)
+    assert forecast_search(plan, rates, 1).forecast_s == pytest.approx(expected_s, abs=0.1)

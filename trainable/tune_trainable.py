@@ -8,11 +8,14 @@ import faulthandler
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from trainable.trial import Device, TrialReport, TrialSpec
+
+if TYPE_CHECKING:
+    from trainable.session import Session
 
 SPEC, REPORT = "trial", "report"
 """The entry of a Tune config that holds a trial's spec, and the entry of a Tune result that holds a report, both as
@@ -26,18 +29,19 @@ class TuneTrainable(tune.Trainable):
     """
 
     FIRST_STEP_S = 3600.0
-    """A trial's first step may take so long: nothing is known of its pace yet."""
+    """A trial's first step, which also prepares it, may take so long: nothing is known of its pace yet."""
     STEP_S = 600.0
     """Every further step may take so long, or `STEP_FACTOR` times as long as the longest before, whichever is more."""
     STEP_FACTOR = 20.0
 
-    _report_s: float
-    """The trial's `TrialSpec.report_s`."""
+    _spec: TrialSpec
+    _session: "Session | None"
+    """None until the trial's first step."""
     _longest_s: float | None
     """Seconds of the trial's longest step in this process."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Prepare a new actor for its first trial. Tune calls this once for each actor."""
+        """Prepare a new actor. Tune calls this once for each actor, with the config of its first trial."""
         import torch  # not at the top: the driver imports this module, and would pay for torch
 
         given = self.trial_resources.required_resources if self.trial_resources else {}
@@ -46,17 +50,18 @@ class TuneTrainable(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Prepare this actor for its next trial."""
+        """Give this actor its next trial."""
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train for about the spec's `report_s` seconds, at least one epoch, and report."""
-        assert self._session is not None
         limit = self.FIRST_STEP_S if self._longest_s is None else max(self.STEP_S, self.STEP_FACTOR * self._longest_s)
-        start = time.monotonic()
         with _watchdog(limit):
-            result = tune_result(self._session.advance(self._report_s))
+            if self._session is None:
+                self._session = self._prepare()
+            start = time.monotonic()
+            result = tune_result(self._session.advance(self._spec.report_s))
         self._longest_s = max(self._longest_s or 0.0, time.monotonic() - start)
         return result
 
@@ -68,15 +73,16 @@ class TuneTrainable(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         import torch
 
+        self._spec, self._longest_s = spec_of(config), None
+        self._session = None  # free the last trial's memory before the next trial needs its own
+        torch.cuda.empty_cache()  # torch would keep it, and other trials that share the GPU would lack it
+
+    def _prepare(self) -> "Session":
+        """Load what the trial needs. This is part of its first step, because Tune tries a trial again where a step
+        fails, and gives it up at once where an actor that is used again fails before."""
         from trainable.session import Session
 
-        self._longest_s = None
-        self._session: Session | None = None  # free the last trial's memory before the next trial needs its own
-        torch.cuda.empty_cache()  # torch would keep it, and other trials that share the GPU would lack it
-        with _watchdog(self.FIRST_STEP_S):
-            spec = spec_of(config)
-            self._report_s = spec.report_s
-            self._session = Session(spec, self._device)
+        return Session(self._spec, self._device)
 
 
 @contextmanager

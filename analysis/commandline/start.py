@@ -35,6 +35,12 @@ def interrupt_once() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def ignore_interrupts() -> None:
+    """From now on Ctrl-C does not disturb what ends the command."""
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.signal(signal.SIGINT, _nothing)
+
+
 def end_with(command: Callable[[], int | str | None]) -> NoReturn:
     """Run a command and exit with its code: 130 after Ctrl-C, 1 where nobody reads on what it prints, and 1 with a
     traceback, in which no password is shown, after an error that nobody foresaw."""

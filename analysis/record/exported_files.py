@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.record.recorded import ROLE, SEED_EPOCH_S, RunStatus, SweepRecord, TrialRecord
+from analysis.record.recorded import ROLE, SEED_EPOCH_S, VAL_ERROR, WINNER_METRIC, RunStatus, SweepRecord, TrialRecord
 from analysis.record.trial_tags import read_tags
 from trainable.config import Config
 from trainable.errors import first_line
@@ -97,6 +97,13 @@ class TrialFile(BaseModel):
         if not all(math.isfinite(value) for _, value in self.metrics.get(FINITE, ())):
             raise ValueError(f"metrics.{FINITE}: must be finite")
         record, error = self.record(), self.config.held_out
+        if self.status == RunStatus.FINISHED and error == VAL_ERROR:  # searches read the mean over the seeds
+            epochs = [step for step, _ in self.metrics.get(error, ())]
+            last = self.config.epochs if record.complete else len(epochs)
+            if not epochs or epochs != list(range(1, last + 1)):
+                raise ValueError(f"metrics.{error}: must have every epoch of a finished trial")
+        if tags.proven_seeds and WINNER_METRIC not in self.metrics:
+            raise ValueError(f"metrics.{WINNER_METRIC}: must be there, because the tags say that the trial is proven")
         if record.complete:
             for metric in ("train_error", error):
                 for seed, series in record.by_seed(metric).items():

@@ -8,8 +8,9 @@ FOLDER/SWEEP/artifacts/NAME-.../model/      a trial's arrays: what pictures need
 
 import json
 import re
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,7 +54,8 @@ class Folder:
 
 def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Write one sweep and its trials, with their histories. Returns the trials that are written: one that could not be
-    read back is left out and named."""
+    read back is left out and named. What an earlier export has written of other trials of the sweep is removed: their
+    runs were deleted."""
     home = folder / sweep_folder(sweep)
     (home / "trials").mkdir(parents=True, exist_ok=True)
     content = asdict(sweep) | {
@@ -63,6 +65,7 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
     (home / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
     contents: dict[str, dict] = {}
     written, unreadable = [], {}
+    trials = list(trials)
     for trial in trials:
         content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
         content["metrics"] = content.pop("histories")  # whose last values the other field has
@@ -75,8 +78,19 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
         written.append(trial)
     for run_id, name in _file_names(written).items():
         (home / "trials" / f"{name}.json").write_text(_compact(contents[run_id]) + "\n")
+    _remove_others(home, {*_file_names(written).values(), *_file_names(trials).values()})
     name_once(unreadable)
     return written
+
+
+def _remove_others(home: Path, names: Collection[str]) -> None:
+    """Remove the trials of a sweep's folder that have none of these names."""
+    for file in (home / "trials").glob("*.json"):
+        if file.stem not in names:
+            file.unlink()
+    for artifacts in (home / "artifacts").glob("*"):
+        if artifacts.name not in names:
+            shutil.rmtree(artifacts)
 
 
 def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:

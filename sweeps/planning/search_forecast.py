@@ -13,7 +13,8 @@ from trainable.config import Config, Protocol
 from trainable.search_space import fields, sample
 
 ASHA_SHARE = 0.5
-"""Share of all the epochs that a search under ASHA trains, about; the forecast's assumption."""
+"""Share of all the epochs that a search under ASHA trains, about, where its first rung is not later; the forecast's
+assumption."""
 DRAWN = 32
 """Random networks of a space, of which the mean time is the forecast's."""
 
@@ -77,9 +78,10 @@ class _Trainings:
         self._plan, self._rates = plan, rates
 
     def of_search(self, budget_left: float) -> list[float]:
-        """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole, in the mean. A trial that has begun
-        before the budget is spent goes on."""
-        each = ASHA_SHARE * self._training_s(1)
+        """ASHA stops most trials, so each is taken to cost `ASHA_SHARE` of a whole in the mean, and at least the epochs
+        before the first rung. A trial that has begun before the budget is spent goes on."""
+        search = self._plan.search
+        each = max(ASHA_SHARE, search.rungs[0] / search.base.epochs) * self._training_s(1)
         return [each] * ceil(min(budget_left / each, self._plan.to_run))
 
     def of_seeds(self, seeds: Iterable[int], protocol: Protocol = "B") -> list[float]:

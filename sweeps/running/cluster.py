@@ -69,10 +69,15 @@ def _check_temporary_folder() -> None:
 
 
 def _stop(*_: Any) -> None:
-    """Stop as after Ctrl-C. In a script's background job that signal is ignored until Tune's loop handles it."""
+    """Stop as after Ctrl-C, once. In a script's background job that signal is ignored until Tune's loop handles it."""
+    signal.signal(signal.SIGTERM, _stop_again)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def _stop_again(*_: Any) -> None:
+    """What the first signal has set going is not disturbed."""
 
 
 def _stop_without(terminals: Iterable[int], *_: Any) -> None:

@@ -3,6 +3,7 @@
 import random
 import warnings
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
@@ -44,6 +45,8 @@ class TrialSearch(OptunaSearch):
         self._names = {trial.key: trial.name for trial in plan.known}
         self._budget_s, self._training_s = plan.budget_s, plan.training_s
         self._reported_s: dict[str, float] = {}
+        self._live = set[str]()
+        """Tune's ids of the trials that were suggested and have not ended."""
         self._keys: dict[str, str] = {}
         self._taken = {trial.key for trial in plan.judged}
         points = search.points()
@@ -64,10 +67,12 @@ class TrialSearch(OptunaSearch):
         """The next trial for Tune, named by its number in the search. No config is suggested twice.
 
         Where the budget is spent or the whole space is tried it is `Searcher.FINISHED`: Tune lets the running trials
-        end.
+        end. None, for which Tune asks again, where the running trials are likely to spend the budget.
         """
         if sum(self._training_s.values()) >= self._budget_s or self._untried == {}:
             return Searcher.FINISHED  # type: ignore[return-value]  # as the base class documents
+        if self._live and self._expected_s() >= self._budget_s:
+            return None
         while True:
             values = super().suggest(trial_id)
             if values is None:
@@ -79,12 +84,21 @@ class TrialSearch(OptunaSearch):
                 if self._untried:
                     self._untried.pop(key, None)
                 self._keys[trial_id] = key
+                self._live.add(trial_id)
                 return self._next_trial(config)
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)  # type: ignore[attr-defined]
             if self._untried:  # near the end of a countable space samplers repeat themselves
                 self._ot_study.enqueue_trial(  # type: ignore[attr-defined]
                     self._random.choice(list(self._untried.values()))
                 )
+
+    def _expected_s(self) -> float:
+        """Slot seconds that all trials will have trained when the running ones have ended, if each of these takes as
+        long as the mean of the others."""
+        live = {self._keys[trial_id] for trial_id in self._live}
+        ended = [seconds for key, seconds in self._training_s.items() if key not in live]
+        mean = fmean(ended) if ended else 0.0
+        return sum(ended) + sum(max(mean, self._training_s.get(key, 0.0)) for key in live)
 
     def _without_taken(self, points: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         by_key = {self._key(self._search.config(point)): point for point in points}
@@ -123,6 +137,7 @@ class TrialSearch(OptunaSearch):
         trial's last result only here, and not to `on_trial_result`."""
         if result:
             self.on_trial_result(trial_id, result)
+        self._live.discard(trial_id)
         ended = result is not None and result["epoch"] == self._search.base.epochs
         super().on_trial_complete(trial_id, result if ended else None, error)
 

@@ -153,6 +153,7 @@ class _Sweep:
         self._shared.run(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
         if self._flush_and_check():
             self._result.plan = self._replan()
+            self._log_tables()  # another sweep may have found the winner, whose proof is a table
             self._write_report()
 
     def _flush_and_check(self) -> bool:
@@ -209,11 +210,15 @@ class _Sweep:
             self._result.interrupted |= not self._recorder.refused
             return
         self._share_tables("race", lambda plan: plan.race)
-        tables = self._replan().tables.tables  # those of the proof are new
-        self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
+        self._result.plan = self._replan()
+        self._log_tables()  # those of the proof are new
         self._share_tables("proof", lambda plan: plan.tables.without_differences)
         if self._flush_and_check():
             self._record_winner(self._replan())
+
+    def _log_tables(self) -> None:
+        tables = self._result.plan.tables.tables
+        self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
         plan = plan.with_histories(self._read_record().with_histories(plan.known, (VAL_ERROR,)))

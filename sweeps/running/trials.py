@@ -17,6 +17,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from analysis.commandline.passwords import hide_passwords
+from analysis.commandline.start import ignore_interrupts
 from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
@@ -129,8 +130,11 @@ def _fit(
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
         raise _storage_error(stage.storage_path, reason) from error
-    finally:
-        signal.signal(signal.SIGINT, interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
+    finally:  # Tune gives the handler back when it is interrupted, and else leaves its own, which swallows Ctrl-C
+        was_interrupted = signal.getsignal(signal.SIGINT) is interrupt
+        signal.signal(signal.SIGINT, interrupt)
+    if was_interrupted:
+        ignore_interrupts()
     if count.storage_fault:
         raise _storage_error(stage.storage_path, count.storage_fault)
     return count
