@@ -174,14 +174,19 @@ def compare_envelopes(
 ) -> list[EnvelopeComparison]:
     """The recorded envelopes. Two networks stand together where their trainings differ in batch norm alone, the one
     without it first."""
-    alike: dict[frozenset[Config], dict[bool, tuple[Envelope, ResolvedTable]]] = {}
+    groups: list[tuple[frozenset[Config], dict[bool, tuple[Envelope, ResolvedTable]]]] = []
     for table in (table for table in tables if table.measure == LOSSES):
         if band := table_envelope(source, table, trainings):
             without = frozenset(row.config.model_copy(update={"batch_norm": False}) for row in table.rows)
-            alike.setdefault(without, {}).setdefault(table.rows[0].config.batch_norm, (band, table))
+            has = table.rows[0].config.batch_norm
+            pair = next((by_norm for configs, by_norm in groups if configs == without and has not in by_norm), None)
+            if pair is None:
+                pair = {}
+                groups.append((without, pair))
+            pair[has] = band, table
     comparisons = []
-    for by_batch_norm in alike.values():
-        bands, compared = zip(*(by_batch_norm[has] for has in sorted(by_batch_norm)), strict=True)
+    for _, by_norm in groups:
+        bands, compared = zip(*(by_norm[has] for has in sorted(by_norm)), strict=True)
         comparisons.append(EnvelopeComparison(compared[0].slug, setting(compared[0].rows[0].config), bands, compared))
     return comparisons
 

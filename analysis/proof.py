@@ -166,7 +166,8 @@ def _ablation(
 def proof_tables(tables: Sequence[ResolvedTable]) -> list[ResolvedTable]:
     """The tables that hold a winner beside the config that it is compared with. Before a search has a winner, its table
     holds that config alone."""
-    return [table for table in tables if table.measure == PREDICTED_CLASSES and len(table.rows) > 1]
+    named = {WINNER_ROW, COMPARED_ROW}
+    return [t for t in tables if t.measure == PREDICTED_CLASSES and named <= {row.name for row in t.rows}]
 
 
 def mcnemar(winner: Mapping[int, Predicted], compared: Mapping[int, Predicted]) -> list[McNemar]:

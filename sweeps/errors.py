@@ -1,4 +1,4 @@
-"""What a person can get wrong, or has to mend, said in one line."""
+"""What ended a sweep or a trial, said in one line."""
 
 import re
 

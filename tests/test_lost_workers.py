@@ -82,6 +82,10 @@ class Unprepared(Counting):
 class UnpreparedOnce(Counting):
     """Cannot be prepared for its second trial, once."""
 
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        self._add("actors")
+
     def _begin(self, config: dict[str, Any]) -> None:
         super()._begin(config)
         self._session = None  # type: ignore[assignment]
@@ -133,11 +137,12 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def story_of(trainable: type[Counting], folder: Path, trials: int = 1, story: Story | None = None) -> Story:
+def story_of(
+    trainable: type[Counting], folder: Path, trials: int = 1, story: Story | None = None, cpus: float = 1
+) -> Story:
     spec = trial_spec(Config(data="digits", epochs=EPOCHS), folder)
     story = story or Story()
-    one = Resources(cpus=1, gpus=0, gpu_memory_gb=0)
-    stage = Stage(name="t", resources=one, observers=[story], storage_path=str(folder))
+    stage = Stage(name="t", resources=Resources(cpus), observers=[story], storage_path=str(folder))
     run_trials([spec] * trials, stage, trainable)
     return story
 
@@ -191,7 +196,8 @@ def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_pat
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_trial_is_tried_again_where_a_reused_worker_cannot_prepare_it(tmp_path: Path) -> None:
-    story = story_of(UnpreparedOnce, tmp_path, trials=2)
+    story = story_of(UnpreparedOnce, tmp_path, trials=2, cpus=ray.cluster_resources()["CPU"])
+    assert (tmp_path / "actors").read_text() == "2", "the first one, and one for the next try"
     assert story.told.count("retried") == 1 and "not there for a moment" in story.errors[-2]
     assert [end for end in story.told if isinstance(end, TrialEnd)] == [TrialEnd.COMPLETE] * 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.proof import Predicted, calibration_error, confusion, mcnemar, reliability
+from analysis.proof import Predicted, calibration_error, confusion, mcnemar, proof_tables, proofs, reliability
 from analysis.statistics.intervals import mean_text
 from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.rates import Rates
@@ -14,9 +14,10 @@ from sweeps.planning.table_plan import plan_tables, resolve_table
 from sweeps.studies.config_file import read_config
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
-from tests.analysis_records import TAGS, Recorded, page_of, sweep, trial
+from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
 from trainable.config import Config
 from trainable.files import PREDICTIONS
+from trainable.measures import PREDICTED_CLASSES
 
 LABELS = np.arange(20) % 10
 REFERENCE = Config(data="digits", batch_norm=True, epochs=2)
@@ -115,8 +116,8 @@ def recorded(predictions: bool, differences: bool) -> Recorded:
     study = proof_study(SEARCH, REFERENCE, WINNER, 3, 3 if differences else 0)
     tables = [resolve_table(study.name, table, {"data": "digits", "epochs": 2}, "abc") for table in study.tables]
     trials = []
-    for table in tables:
-        for index, row in enumerate(table.rows):
+    for each in tables:
+        for index, row in enumerate(each.rows):
             errors = ERRORS.get(row.name, [0.25 + index / 100] * 3)
             made = {seed: [0.5, error + seed / 1000] for seed, error in enumerate(errors)}
             if row.key not in {each.key for each in trials}:
@@ -162,3 +163,10 @@ def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
     assert "Missing: what the trainings predict" in page
     assert "Missing: what each of its differences is worth (--difference-seeds 5)." in page
     assert "Missing: no winner of a search is proven" in page_of(tmp_path / "none", Recorded([], sweep()))
+
+
+def test_a_table_of_predictions_with_other_rows_is_no_proof() -> None:
+    """A study of one's own may ask for that measure, too."""
+    other = table().model_copy(update={"measure": PREDICTED_CLASSES})
+    assert proof_tables([other]) == []
+    assert proofs(Recorded([]), [other], {}) == []

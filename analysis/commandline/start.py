@@ -35,6 +35,12 @@ def interrupt_once() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def restore_handler(handler: Any) -> None:
+    """Put back the handler of Ctrl-C that a library has replaced. Where Ctrl-C has come, further ones stay ignored."""
+    if signal.getsignal(signal.SIGINT) is not _nothing:
+        signal.signal(signal.SIGINT, handler)
+
+
 def ignore_interrupts() -> None:
     """From now on Ctrl-C does not disturb what ends the command."""
     if signal.getsignal(signal.SIGINT) is _interrupt:

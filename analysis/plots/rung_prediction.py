@@ -7,7 +7,7 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.style import line_style, save
-from analysis.statistics.rank_agreement import SHORTER, RankAgreement
+from analysis.statistics.rank_agreement import SHORTER_TRAINING, RankAgreement
 
 HEADER = ("signal", "epochs", "tau", "low", "high", "configs")
 
@@ -20,7 +20,7 @@ def draw_rank_agreements(agreements: Sequence[RankAgreement], rungs: Sequence[in
         own = [each for each in agreements if each.signal == signal]
         epochs, taus = [each.epochs for each in own], [each.tau for each in own]
         style = line_style(index)
-        if signal == SHORTER:
+        if signal == SHORTER_TRAINING:
             reach = [[each.tau - each.low for each in own], [each.high - each.tau for each in own]]
             axis.errorbar(epochs, taus, yerr=reach, fmt="D", color=style["color"], capsize=3, label=signal)
             continue

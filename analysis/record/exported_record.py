@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,10 +52,11 @@ class Folder:
         return read_arrays(file, trial.name) if file.exists() else {}
 
 
-def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+def write_sweep(
+    folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord], deleted: Collection[str] = ()
+) -> list[TrialRecord]:
     """Write one sweep and its trials, with their histories. Returns the trials that are written: one that could not be
-    read back is left out and named. What an earlier export has written of other trials of the sweep is removed: their
-    runs were deleted."""
+    read back is left out and named. What an earlier export has written of the `deleted` runs is removed."""
     home = folder / sweep_folder(sweep)
     (home / "trials").mkdir(parents=True, exist_ok=True)
     content = asdict(sweep) | {
@@ -65,7 +66,6 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
     (home / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
     contents: dict[str, dict] = {}
     written, unreadable = [], {}
-    trials = list(trials)
     for trial in trials:
         content = asdict(trial) | {"config": trial.config.model_dump(mode="json")}
         content["metrics"] = content.pop("histories")  # whose last values the other field has
@@ -76,21 +76,21 @@ def write_sweep(folder: Path, sweep: SweepRecord, trials: Iterable[TrialRecord])
             continue
         contents[trial.run_id] = content
         written.append(trial)
-    for run_id, name in _file_names(written).items():
+    names = _file_names(written)
+    _remove_former(home, names, deleted)
+    for run_id, name in names.items():
         (home / "trials" / f"{name}.json").write_text(_compact(contents[run_id]) + "\n")
-    _remove_others(home, {*_file_names(written).values(), *_file_names(trials).values()})
     name_once(unreadable)
     return written
 
 
-def _remove_others(home: Path, names: Collection[str]) -> None:
-    """Remove the trials of a sweep's folder that have none of these names."""
+def _remove_former(home: Path, names: Mapping[str, str], deleted: Collection[str]) -> None:
+    """Remove what a sweep's folder has of runs that were deleted, and of runs whose files have another name now."""
     for file in (home / "trials").glob("*.json"):
-        if file.stem not in names:
+        run_id = json.loads(file.read_text())["run_id"]
+        if names.get(run_id, file.stem) != file.stem or (run_id in deleted and run_id not in names):
             file.unlink()
-    for artifacts in (home / "artifacts").glob("*"):
-        if artifacts.name not in names:
-            shutil.rmtree(artifacts)
+            shutil.rmtree(home / "artifacts" / file.stem, ignore_errors=True)
 
 
 def read_folder(folder: Path) -> tuple[list[SweepRecord], list[TrialRecord]]:

@@ -70,18 +70,14 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
 
 def _as_one_family(effects: Sequence[Effect]) -> list[str]:
     """What the verdicts would be if the changes of all studies were corrected together; empty for one study."""
-    if len({effect.study for effect in effects}) < 2:
+    if len({effect.study for effect in effects}) < 2 or not any(effect.established for effect in effects):
         return []
     together = zip(effects, holm([effect.t_p for effect in effects]), strict=True)
     lost = [f"{effect.name} (p {p_text(p)})" for effect, p in together if effect.established and p and p >= ALPHA]
-    return [
-        "With Holm's correction over the changes of all studies together, "
-        + (
-            f"these would no longer be found to change the error: {', '.join(lost)}."
-            if lost
-            else "each change that is found to raise or lower the error still would be."
-        )
-    ]
+    found = "each change that is found to raise or lower the error would still be found to"
+    if lost:
+        found = f"these would no longer be found to change the error: {', '.join(lost)}"
+    return [f"With Holm's correction over the changes of all studies together, {found}."]
 
 
 def _images(effects: Sequence[Effect]) -> str:

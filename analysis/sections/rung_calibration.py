@@ -2,7 +2,7 @@
 
 from analysis.plots.rung_prediction import draw_rank_agreements
 from analysis.report_data import ReportData
-from analysis.statistics.rank_agreement import LEAST_CONFIGS, SHORTER, rank_agreements
+from analysis.statistics.rank_agreement import LEAST_CONFIGS, SHORTER_TRAINING, rank_agreements
 from analysis.writing.page import Grid, Picture, Section, Text
 from trainable.measures import RUNGS
 from trainable.search_definition import Scheduler, calibration_name
@@ -39,7 +39,7 @@ def _calibration(data: ReportData, table: ResolvedTable) -> Section:
     )
     title = f"{made[-1].configs} configurations on {table.rows[0].config.data}, {epochs} epochs; rungs dotted"
     picture = draw_rank_agreements(made, rungs, title, data.folder / f"{table.slug}.png")
-    shown = [each for each in made if each.epochs in rungs or each.signal == SHORTER]
+    shown = [each for each in made if each.epochs in rungs or each.signal == SHORTER_TRAINING]
     rows = [
         (each.signal, str(each.epochs), f"{each.tau:.2f}", f"{each.low:.2f} to {each.high:.2f}", str(each.configs))
         for each in shown

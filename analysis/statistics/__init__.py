@@ -1,1 +1,1 @@
-"""Intervals, tests and effects: numbers from numbers."""
+"""Intervals and tests, and the effects and verdicts that rest on them."""

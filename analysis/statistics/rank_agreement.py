@@ -17,7 +17,7 @@ LEAST_CONFIGS = 4
 RESAMPLES = 2000
 
 
-SHORTER = "last error of a shorter training"
+SHORTER_TRAINING = "last error of a shorter training"
 """The signal of trainings for fewer epochs, each with a whole schedule of its own."""
 
 
@@ -26,7 +26,7 @@ class RankAgreement:
     """How well one signal orders configs as the end of their trainings does."""
 
     signal: str
-    """`error`, `error of the moving average` or `SHORTER`."""
+    """`error`, `error of the moving average` or `SHORTER_TRAINING`."""
     epochs: int
     """Epochs of training until the signal is known."""
     tau: float
@@ -53,7 +53,7 @@ def rank_agreements(table: ResolvedTable, trainings: Mapping[str, Replicates]) -
             continue
         averaged, raw = _mean_by_epoch(trained, VAL_ERROR), _mean_by_epoch(trained, RAW)
         if row.config.epochs < whole:
-            signals.setdefault((SHORTER, row.config.epochs), {})[config] = averaged[-1]
+            signals.setdefault((SHORTER_TRAINING, row.config.epochs), {})[config] = averaged[-1]
             continue
         ends[config] = averaged[-1]
         by_signal = {"error": raw, "error of the moving average": averaged} if raw else {"error": averaged}

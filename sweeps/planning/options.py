@@ -29,7 +29,7 @@ def check_experiment(name: str) -> str:
 
 
 def _check_sweep(name: str) -> str:
-    """Likewise for a sweep, whose name is a folder's."""
+    """Return the name of a sweep, which also names a folder. Raises `ValueError` for one that cannot."""
     return _without("/\\", name)
 
 

@@ -35,7 +35,8 @@ class SearchForecast(BaseModel):
     proof_s: float
     """The winner's training for its proof, before it is known. After that it is among the tables."""
     differences_s: float
-    """What undoing each of the winner's changes takes, likewise: as many as the start point has that has most."""
+    """What undoing each of the winner's changes takes, before it is known: as many as the start point has that has
+    most."""
     slot_s: float
     """Slot seconds of all four."""
 

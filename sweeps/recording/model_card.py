@@ -29,7 +29,7 @@ class Winner:
     compared: Config
     """The config that it is compared with."""
     compared_errors: dict[int, float]
-    """Likewise."""
+    """The same of the config that it is compared with."""
 
     @property
     def test_error(self) -> float:

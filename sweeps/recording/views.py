@@ -36,6 +36,7 @@ from sweeps.recording.ui_state import (
 )
 from trainable.config import Config
 from trainable.measures import RUNGS
+from trainable.search_definition import WINNER_ROW
 from trainable.search_space import targets
 from trainable.study import ResolvedRow, ResolvedTable
 
@@ -175,7 +176,7 @@ def _kernels(tables: Sequence[ResolvedTable]) -> Listing:
     """The proven winners of the searches, the baseline with batch norm, and the baseline: the UI draws the last one
     first."""
     rows = [row for table in tables for row in table.rows]
-    names = {table.rows[1].key: "winner" for table in proof_tables(tables)}
+    names = {table.row(WINNER_ROW).key: "winner" for table in proof_tables(tables)}
     for name, ablation in (("batch norm", BATCH_NORM), ("baseline", {})):
         names |= dict.fromkeys([row.key for row in rows if row.config.ablation == ablation][:1], name)
     return Listing(f"{PREFIX}kernels", names)

@@ -110,6 +110,7 @@ class _Sweep:
             prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
         )
         self._result = SweepResult(plan)
+        self._logged_tables = plan.tables.tables
         self._failed_samples = 0
         """Trials of the search that failed. They are left to the next sweep."""
 
@@ -154,7 +155,8 @@ class _Sweep:
         if self._flush_and_check():
             self._result.plan = self._replan()
             self._log_tables()  # another sweep may have found the winner, whose proof is a table
-            self._write_report()
+            if self._flush_and_check():
+                self._write_report()
 
     def _flush_and_check(self) -> bool:
         """Wait until the record has all that it was given. Returns whether the next step can be planned: the record
@@ -218,7 +220,9 @@ class _Sweep:
 
     def _log_tables(self) -> None:
         tables = self._result.plan.tables.tables
-        self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
+        if tables != self._logged_tables:
+            self._logged_tables = tables
+            self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
         plan = plan.with_histories(self._read_record().with_histories(plan.known, (VAL_ERROR,)))

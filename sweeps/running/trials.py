@@ -17,7 +17,7 @@ from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
 from analysis.commandline.passwords import hide_passwords
-from analysis.commandline.start import ignore_interrupts
+from analysis.commandline.start import ignore_interrupts, restore_handler
 from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
@@ -130,10 +130,9 @@ def _fit(
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
         raise _storage_error(stage.storage_path, reason) from error
-    finally:  # Tune gives the handler back when it is interrupted, and else leaves its own, which swallows Ctrl-C
-        was_interrupted = signal.getsignal(signal.SIGINT) is interrupt
-        signal.signal(signal.SIGINT, interrupt)
-    if was_interrupted:
+    finally:
+        restore_handler(interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
+    if count.interrupted:
         ignore_interrupts()
     if count.storage_fault:
         raise _storage_error(stage.storage_path, count.storage_fault)
