@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.commandline.passwords import hide_passwords
-from analysis.record.embedded import database_of, uri_of
+from analysis.record.embedded import database_of
 from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.record.replicates import replicates
 from analysis.statistics.intervals import mean_text
@@ -45,8 +45,7 @@ def print_place(tracking_uri: str, experiment: str, experiment_id: str | None, c
     """Print where the record is, and how to look at it. The id is None where the experiment does not exist."""
     console.print(f"\nRecord: experiment {experiment!r} in {hide_passwords(tracking_uri)}")
     server = tracking_uri
-    if database := database_of(server):
-        server = uri_of(database)  # with the whole path: a person may be elsewhere by then
+    if database_of(server):
         console.print(f"Look at it: mlflow ui --backend-store-uri {shlex.quote(server)}", soft_wrap=True)
         server = LOCAL_UI
     if experiment_id and server.startswith("http"):
