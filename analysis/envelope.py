@@ -142,7 +142,7 @@ def _compared_rows(envelopes: Sequence[Envelope], band: str, values: Sequence[By
 
 
 def _gap_row(name: str, band: str, gaps: Sequence[Mapping[int, float]], digits: str) -> list[str]:
-    texts = [mean_text(list(by_seed.values()), digits) if by_seed else "-" for by_seed in gaps]
+    texts = [mean_text(list(by_seed.values()), digits) for by_seed in gaps]
     return [name, band, str(len(gaps[0])), *texts]
 
 

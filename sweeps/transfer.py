@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, ViewType
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
@@ -84,7 +84,7 @@ def export(
     selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS for row in table.rows}
     with named_failures(tracking_uri):
-        deleted = _deleted(record)
+        deleted = {run.data.tags.get(ORIGIN, run.info.run_id) for run in record.deleted_runs()}
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
             origin = record.origin(chosen) if chosen.run_id != ORPHANS else {}
@@ -103,19 +103,6 @@ def export(
             except OSError as error:
                 raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
             typer.echo(f"{chosen.name}: {len(exported)} trials")
-
-
-def _deleted(record: Record) -> set[str]:
-    """The ids of runs that were deleted, as exports have them."""
-    assert record.experiment_id is not None
-    runs: list[Run] = []
-    token = None
-    while token or not runs:
-        page = record.client.search_runs([record.experiment_id], "", ViewType.DELETED_ONLY, 1000, page_token=token)
-        runs += page
-        if not (token := page.token):
-            break
-    return {run.data.tags.get(ORIGIN, run.info.run_id) for run in runs}
 
 
 def _first_id(run: SweepRecord | TrialRecord) -> str:

@@ -12,9 +12,13 @@ TRACKING_URI = "sqlite:///mlflow.db"
 """The default, in the working folder."""
 
 
-def _whole(tracking_uri: str) -> str:
+def default_record() -> str:
     """The default with its whole path: a person may type what is printed of it elsewhere."""
-    return uri_of(Path.cwd() / "mlflow.db") if tracking_uri == TRACKING_URI else tracking_uri
+    return uri_of(Path.cwd() / "mlflow.db")
+
+
+def _whole(tracking_uri: str) -> str:
+    return default_record() if tracking_uri == TRACKING_URI else tracking_uri
 
 
 TrackingUri = Annotated[

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Run
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from pydantic import ValidationError
 
@@ -105,11 +105,15 @@ class Record:
         name_once(unreadable)
         return values
 
-    def _runs(self, query: str = "") -> Iterator[Run]:
+    def deleted_runs(self) -> list[Run]:
+        """The runs that a person has deleted."""
+        return list(self._runs(view=ViewType.DELETED_ONLY))
+
+    def _runs(self, query: str = "", view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
         token = None
         while self.experiment_id is not None:
             page = self.client.search_runs(
-                [self.experiment_id], query, max_results=PAGE, order_by=["start_time ASC"], page_token=token
+                [self.experiment_id], query, view, max_results=PAGE, order_by=["start_time ASC"], page_token=token
             )
             yield from page
             if not (token := page.token):

@@ -114,7 +114,7 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         errors = list(raced.values())
         kept = "lowest mean: wins" if racer is race.winner else "not dropped"
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
-        rows.append((_name(recorded, racer), mean_text(errors) if errors else "-", _listed(tuple(raced)), end))
+        rows.append((_name(recorded, racer), mean_text(errors), _listed(tuple(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "

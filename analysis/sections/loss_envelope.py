@@ -1,7 +1,5 @@
 """The loss envelope: how much the loss depends on the learning rate, without and with batch norm (1.3.2, 2)."""
 
-from collections.abc import Sequence
-
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
 from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
 from analysis.plots.envelope_bands import draw_envelopes
@@ -76,8 +74,8 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
     rows = [
         (
             f"{rate:g}",
-            *(_text(list(each.get(rate, {}).values())) for each in (errors.plain, errors.normed)),
-            _text(difference.values, "+.4f"),
+            *(mean_text(list(each.get(rate, {}).values())) for each in (errors.plain, errors.normed)),
+            mean_text(difference.values, "+.4f"),
             p_text(difference.p),
             str(len(difference.values)),
         )
@@ -93,7 +91,3 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
         ),
         Grid(("learning rate", plain, normed, "difference", "p, not corrected", "seeds that both have"), rows),
     ]
-
-
-def _text(errors: Sequence[float], digits: str = ".4f") -> str:
-    return mean_text(errors, digits) if errors else "-"

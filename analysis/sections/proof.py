@@ -87,7 +87,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         ),
         (
             "winner minus reference",
-            *(mean_text(each.values, "+.4f") if each.values else "-" for each in (plain, flipped)),
+            *(mean_text(each.values, "+.4f") for each in (plain, flipped)),
         ),
         ("paired t-test, p", p_text(plain.p), p_text(flipped.p)),
     ]

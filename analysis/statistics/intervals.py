@@ -23,7 +23,9 @@ def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
 
 
 def mean_text(values: Sequence[float], digits: str = ".4f") -> str:
-    """The mean in that format, as `0.3071 ± 0.0139` where there are values enough for an interval."""
+    """The mean in that format, as `0.3071 ± 0.0139` where there are values enough for an interval; `-` for none."""
+    if not values:
+        return "-"
     half = half_width(values)
     return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")
 

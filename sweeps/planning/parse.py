@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.commandline.record_options import default_record
 from analysis.prices import parse_prices
-from analysis.record.embedded import uri_of
 from sweeps.notifier import check_url
 from sweeps.planning.budget import parse_budget
 from sweeps.planning.options import Options
@@ -130,7 +130,7 @@ def _study_file(file: Path) -> StudyFile:
 
 def default_tracking_uri() -> str:
     """`$MLFLOW_TRACKING_URI`, else a SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or uri_of(Path.cwd() / "mlflow.db")
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_record()
 
 
 def default_experiment(data: str) -> str:
