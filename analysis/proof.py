@@ -16,7 +16,7 @@ from analysis.statistics.t_tests import PairedDifference, paired_difference
 from trainable.config import Config
 from trainable.files import PREDICTIONS, entries_under, seed_name
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.search_definition import COMPARED_ROW, WINNER_ROW
+from trainable.search_definition import COMPARED_ROW, WINNER_ROW, Goal
 from trainable.study import ResolvedTable
 
 BINS = 15
@@ -89,6 +89,8 @@ class Proof:
     winner: Proven
     ablation: WinnerAblation | None
     """None where none are asked for."""
+    goal: Goal | None = None
+    """What the search was to reach, where it says that for such a winner."""
 
     @property
     def difference(self) -> PairedDifference:
@@ -130,10 +132,12 @@ def proofs(
     trainings: Mapping[str, Replicates],
     margin: float = MARGIN,
     correct: Mapping[str, CorrectImages] = MappingProxyType({}),
+    goals: Mapping[str, Goal] = MappingProxyType({}),
 ) -> list[Proof]:
     """The proofs among a record's tables whose two configs are trained.
 
-    `margin` and `correct` are those of `paired_effects`.
+    `margin` and `correct` are those of `paired_effects`. `goals` are those of the searches, by the name of the study
+    that proves the winner.
     """
     found = []
     for table in proof_tables(tables):
@@ -143,7 +147,9 @@ def proofs(
             searched = [each for each in tables if each.measure == DIFFERENCES and each.study == table.study]
             taken_back = next((each for each in searched if each.reference in trainings), None)
             ablation = _ablation(taken_back, winner.key, trainings, margin, correct) if taken_back else None
-            found.append(Proof(table, compared=compared, winner=winner, ablation=ablation))
+            goal = goals.get(table.study)
+            of_winner = goal if goal and goal.is_for(winner.config) else None
+            found.append(Proof(table, compared=compared, winner=winner, ablation=ablation, goal=of_winner))
     return found
 
 

@@ -16,6 +16,7 @@ from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.tables import ReproducedTable, latest_tables, reproduce
+from trainable.search_definition import proof_name
 from trainable.study import ResolvedTable
 
 LOSSY = ("JPEG", "WEBP", "GIF")
@@ -97,7 +98,8 @@ class ReportData:
     @cached_property
     def proofs(self) -> list[Proof]:
         """The proofs of the searches' winners."""
-        return proofs(self.source, self.tables, self.trainings, self.margin, self.correct)
+        goals = {proof_name(each.search.study): each.search.goal for each in self.searches if each.search.goal}
+        return proofs(self.source, self.tables, self.trainings, self.margin, self.correct, goals)
 
     @cached_property
     def shown_trainings(self) -> dict[str, Replicates]:

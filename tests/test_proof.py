@@ -14,10 +14,12 @@ from sweeps.planning.table_plan import plan_tables, resolve_table
 from sweeps.studies.config_file import read_config
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
-from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
+from tests.analysis_records import TAGS, Recorded, page_of, search, sweep, table, trial
 from trainable.config import Config
 from trainable.files import PREDICTIONS
 from trainable.measures import PREDICTED_CLASSES
+from trainable.search_definition import Goal
+from trainable.search_space import Range
 
 LABELS = np.arange(20) % 10
 REFERENCE = Config(data="digits", batch_norm=True, epochs=2)
@@ -163,6 +165,32 @@ def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
     assert "Missing: what the trainings predict" in page
     assert "Missing: what each of its differences is worth (--difference-seeds 5)." in page
     assert "Missing: no winner of a search is proven" in page_of(tmp_path / "none", Recorded([], sweep()))
+
+
+def test_the_page_says_how_far_the_winner_is_from_the_goal(tmp_path: Path) -> None:
+    goal = Goal(data="digits", epochs=2, test_error=0.06, test_error_with_flips=0.055)
+    page = page_of(tmp_path, with_goal(goal))
+    assert "\n| goal | 0.06 | 0.055 |\n" in page
+    assert "\n| winner minus goal | +0.0400 ± 0.0000 | -0.0050 ± 0.0000 |\n" in page
+    said = "The goal was a test error of 0.06, which is missed by 0.0400, and 0.055 with test-time flips, which is"
+    assert f"{said} reached." in page
+    alone = page_of(tmp_path / "alone", with_goal(goal.model_copy(update={"test_error_with_flips": None})))
+    assert "\n| goal | 0.06 | - |\n" in alone
+
+
+@pytest.mark.parametrize("other", [{"epochs": 20}, {"data": "cifar10"}])
+def test_a_goal_for_other_epochs_or_data_is_not_shown(tmp_path: Path, other: dict[str, object]) -> None:
+    goal = Goal(data="digits", epochs=2, test_error=0.06).model_copy(update=other)
+    assert "goal" not in page_of(tmp_path, with_goal(goal))
+
+
+def with_goal(goal: Goal) -> Recorded:
+    """A proof, with the search that it belongs to."""
+    record = recorded(predictions=True, differences=False)
+    of_search = search({"dropout": Range(low=0.0, high=0.5)}, goal=goal)
+    made = Recorded(record.histories(), sweep(*record.sweeps()[0].tables, searches=(of_search,)))
+    made.files = record.files
+    return made
 
 
 def test_a_table_of_predictions_with_other_rows_is_no_proof() -> None:

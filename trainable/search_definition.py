@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import Trial
 from pydantic import Field, model_validator
 
-from trainable.config import Config
+from trainable.config import Config, DataName
 from trainable.frozen import Frozen
 from trainable.problem import unknown
 from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, suggest, targets
@@ -82,6 +82,22 @@ class Race(Frozen):
         return self
 
 
+class Goal(Frozen):
+    """What the winner of a search is to reach: means over the seeds of its proof. The report says how far it is from
+    them."""
+
+    data: DataName = "cifar10"
+    epochs: int = 20
+    """The goal is for winners that are trained on that data for so many epochs. No other winner is judged by it."""
+    test_error: float = Field(gt=0, lt=1)
+    test_error_with_flips: float | None = Field(default=None, gt=0, lt=1)
+    """The test error with test-time flips."""
+
+    def is_for(self, winner: Config) -> bool:
+        """Whether that winner is judged by it."""
+        return (winner.data, winner.epochs) == (self.data, self.epochs)
+
+
 class SearchDefinition(Frozen):
     """A search as a study defines it."""
 
@@ -98,6 +114,7 @@ class SearchDefinition(Frozen):
     compared_with: dict[str, Any] = Field(default_factory=dict)
     """The config that the winner is proven against, as its change from the baseline. It is trained for the sweep's
     epochs. Default: the baseline itself."""
+    goal: Goal | None = None
     number: int = Field(default=30, ge=1)
     """The number of its calibration's table. Its proof has the next number, and the table of what the winner's
     differences are worth the one after that."""
@@ -231,6 +248,7 @@ class ResolvedSearch(Frozen):
     """Number of configs to try, including those that are already recorded."""
     winner: str = DEFAULT_WINNER
     """The name of the winner's files and registered model."""
+    goal: Goal | None = None
 
     def point(self, config: Config) -> dict[str, Any]:
         """The values that a config has for the parameters of the space, without those that do not exist there."""

@@ -90,8 +90,24 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
             *(mean_text(each.values, "+.4f") for each in (plain, flipped)),
         ),
         ("paired t-test, p", p_text(plain.p), p_text(flipped.p)),
+        *_goal(proof),
     ]
     return ("", "test error", "with test-time flips"), rows
+
+
+def _goal(proof: Proof) -> list[tuple[str, ...]]:
+    """Rows: the goal and the winner's distance from it, plain and with flips."""
+    if proof.goal is None:
+        return []
+    plain, flipped = proof.goal.test_error, proof.goal.test_error_with_flips
+    over = (
+        [error - plain for error in proof.winner.errors.values()],
+        [error - flipped for error in proof.winner.flipped_errors.values()] if flipped else [],
+    )
+    return [
+        ("goal", f"{plain:g}", f"{flipped:g}" if flipped else "-"),
+        ("winner minus goal", *(mean_text(each, "+.4f") for each in over)),
+    ]
 
 
 def _errors_text(errors: Mapping[int, float]) -> str:

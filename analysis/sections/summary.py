@@ -1,6 +1,6 @@
 """The report's first section: a short paragraph on each result, with a link to its details."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -249,8 +249,24 @@ def _proven(proof: Proof) -> str:
             difference += " The two were trained for different numbers of epochs."
     return (
         f"The winner has {_described(winner)}. The configuration that it is compared with has "
-        f"{_described(reference)}.{difference}{_helping(proof)}"
+        f"{_described(reference)}.{difference}{_goal(proof)}{_helping(proof)}"
     )
+
+
+def _goal(proof: Proof) -> str:
+    """Whether the goal is reached, in sentences; empty where there is none."""
+    if proof.goal is None:
+        return ""
+    goal, flips = proof.goal.test_error, proof.goal.test_error_with_flips
+    text = f" The goal was a test error of {goal:g}, which is {_reached(proof.winner.errors, goal)}"
+    if flips and proof.winner.flipped_errors:
+        text += f", and {flips:g} with test-time flips, which is {_reached(proof.winner.flipped_errors, flips)}"
+    return f"{text}."
+
+
+def _reached(errors: Mapping[int, float], goal: float) -> str:
+    over = fmean(errors.values()) - goal
+    return f"missed by {over:.4f}" if over > 0 else "reached"
 
 
 def _helping(proof: Proof) -> str:

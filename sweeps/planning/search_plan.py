@@ -217,6 +217,7 @@ def plan_search(
         seeds=(SEED,),
         samples=samples,
         winner=definition.winner or f"best_{study.name.replace('-', '_')}",
+        goal=definition.goal,
     )
     if (grace := resolved.scheduler.grace or 1) > resolved.base.epochs:
         raise UsageError(f"study {study.name}, its scheduler: grace {grace} is above the {resolved.base.epochs} epochs")

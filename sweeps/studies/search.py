@@ -6,7 +6,7 @@ shorter race. Nothing in their space changes the network and its 285,770 paramet
 widths.
 """
 
-from trainable.search_definition import DEFAULT_WINNER, Race, Scheduler, SearchDefinition, StartPoint
+from trainable.search_definition import DEFAULT_WINNER, Goal, Race, Scheduler, SearchDefinition, StartPoint
 from trainable.search_space import Choice, Range
 from trainable.study import Study
 
@@ -25,6 +25,7 @@ SEARCH = Study(
         winner=DEFAULT_WINNER,
         number=15,
         compared_with={"batch_norm": True},
+        goal=Goal(test_error=0.19, test_error_with_flips=0.18),
         fixed={"batch_norm": True, "schedule": "one_cycle"},
         space={
             "optimizer": Choice(choices=("adamw", "muon", "momentum")),
@@ -106,6 +107,7 @@ SEARCH_LONG = Study(
             # been the worst after 25, 50 and 75, and the others over-fitted
             "scheduler": Scheduler(share=0.9),
             "race": Race(candidates=2, first_test=3, seeds=3),
+            "goal": Goal(epochs=100, test_error=0.17),
             "number": 18,
             "winner": "best_bn_long",
             "start": (
@@ -137,6 +139,7 @@ SEARCH_WIDE = Study(
         update={
             "number": 21,
             "winner": "best_bn_wide",
+            "goal": None,
             "space": _definition.space | WIDTHS,
             "start": (
                 *_definition.start,
