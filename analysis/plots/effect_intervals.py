@@ -24,8 +24,11 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     """The mean differences with their 95% intervals, in the given order from top to bottom, and the difference of each
     seed as a small cross. A thin line is the interval over new images, too, where it is known. A dot's filling says the
     verdict; the margin of the equivalence test is shaded. `error` names the error and its data, for the axis."""
-    figure, axis = pyplot.subplots(figsize=(8, max(2.5, 1.2 + 0.28 * len(effects))), layout="constrained")
     margin = effects[0].margin
+    usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
+    labels = [fill(_label(each, usual), WRAP) for each in effects]
+    row_height = 0.34 if any("\n" in label for label in labels) else 0.28
+    figure, axis = pyplot.subplots(figsize=(8, max(2.5, 1.2 + row_height * len(effects))), layout="constrained")
     for index, effect in enumerate(effects):
         reach = None if effect.interval is None else effect.interval[1] - effect.mean
         axis.errorbar(
@@ -48,9 +51,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     axis.axvspan(-margin, margin, color="0.9", zorder=0)
     axis.axvline(0, color="grey", linewidth=1)
-    usual = Counter(effect.against for effect in effects).most_common(1)[0][0]
     other = any(effect.against != usual for effect in effects)
-    labels = [fill(_label(each, usual), WRAP) for each in effects]
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
     axis.invert_yaxis()
     wide = max(abs(end) for each in effects for end in (*each.differences, *(each.interval or ()))) > LINEAR_TO

@@ -85,5 +85,5 @@ def power_line(power: PowerForecast) -> str:
     return (
         f"study {power.study}: with {counted(power.seeds, 'seed')} per row, {found}; {power.margin:g} needs "
         f"{power.seeds_needed or f'more than {MOST_TRIED}'} seeds (if errors vary as the recorded ones do; Holm's "
-        f"correction over {power.comparisons} changes)"
+        f"correction over {counted(power.comparisons, 'change')})"
     )
