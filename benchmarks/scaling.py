@@ -146,7 +146,7 @@ def page(figures: dict[str, Any]) -> str:
         "",
         f"- a trial's start and end: {costs.trial_s * 1000:.0f} ms of the driver",
         f"- a report: {costs.report_s * 1000:.1f} ms of the driver",
-        f"- from a trial's end to the next one on its slot, beside the driver: {costs.latency_s * 1000:.0f} ms",
+        f"- a slot's pause between two trials, without the driver's part: {costs.latency_s * 1000:.0f} ms",
         f"- the start of a slot's worker process: {costs.start_s:.1f} s; one after another on one machine, at the same "
         "time on machines of their own",
         f"- a trial of 20 epochs: {costs.recorded_s * 1000:.0f} ms of one of the recorder's processes",

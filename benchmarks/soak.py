@@ -154,7 +154,7 @@ class Soak:
         return True
 
     def _stored_files(self) -> list[Path]:
-        stored = sorted((self.folder / "disk" / "trials").rglob("*"))
+        stored = sorted((self.folder / "disk").glob("*/trials/**/*"))
         return [file for file in stored if file.is_file() and file.stat().st_size]
 
     def fill_storage(self) -> bool:

@@ -116,7 +116,9 @@ def full(
     cpus_per_trial: Annotated[float, typer.Option(help="CPU cores per trial.")] = 1.0,
     slots: Annotated[
         int | None,
-        typer.Option(help="Trials at once that a cluster can grow to. Default: as many as its nodes now hold."),
+        typer.Option(
+            help="The most trials at once; a cluster may start nodes for so many. Default: as many as its nodes hold."
+        ),
     ] = None,
     prices: Annotated[
         str, typer.Option(help="Money per hour, for the forecast: gpu=PRICE,cpu=PRICE,head=PRICE, any of them.")
@@ -176,8 +178,8 @@ def full(
     )
     if slots and not options.address and not dry_run:
         raise UsageError(
-            f"--slots {slots}: only a cluster grows; give --address too, or --dry-run; taskset limits the cores of a "
-            "local sweep"
+            f"--slots {slots}: is for a cluster; give --address too, or --dry-run; taskset limits the cores of a local "
+            "sweep"
         )
     if dry_run:
         _show_plan(options, as_json)

@@ -37,7 +37,7 @@ def kill_family(process: subprocess.Popen) -> None:
 
 def checkpoints(folder: Path) -> dict[str, int]:
     """When each unfinished trial was last saved."""
-    files = (folder / "sweep-storage" / "trials").glob("*/checkpoint.pt")
+    files = (folder / "sweep-storage").glob("*/trials/*/checkpoint.pt")
     return {file.parent.name: file.stat().st_mtime_ns for file in files}
 
 

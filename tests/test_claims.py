@@ -19,7 +19,7 @@ from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
 from sweeps.stages import stage_name
 from tests.clusters import wait_for
 from tests.conftest import sweep_command
-from tests.drivers import kill_family
+from tests.drivers import checkpoints, kill_family
 from trainable.config import Config
 from trainable.data import load
 
@@ -135,7 +135,7 @@ def test_a_sweep_trains_what_nobody_claims_and_waits_for_the_rest(tmp_path: Path
 @pytest.mark.reliability
 def test_two_sweeps_at_once_train_nothing_twice_and_one_goes_on_where_the_other_dies(tmp_path: Path) -> None:
     first = start(tmp_path, "first", 40)
-    wait_for("a checkpoint", lambda: any((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt")), 120)
+    wait_for("a checkpoint", lambda: any(checkpoints(tmp_path)), 120)
     second = start(tmp_path, "second", 40)
     wait_for("the second to wait", lambda: "waiting for the sweep first" in (tmp_path / "second.txt").read_text(), 120)
     kill_family(first)

@@ -145,7 +145,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
             "the largest node has 0",
         ),
         (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
-        (["--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
+        (["--slots", "8"], "--slots 8: is for a cluster; give --address too, or --dry-run"),
         (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),
         (["--slots", "99999999999"], "--slots 99999999999: should be less than or equal to 100000"),
         (["--slots", MANY_DIGITS], "Invalid value for '--slots': Unable to parse input string as an integer"),
@@ -161,7 +161,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--only", "2", "--budget", "2h"], "--budget 2h: no chosen study has a search"),
         (["--studies", "search", "--calibrate", "2", "--budget", "2h"], "--budget 2h: --calibrate runs in place of"),
         (["--studies", "search-long", "--epochs", "30000"], "config field 'epochs': 150000"),
-        (["--address", "local", "--slots", "8"], "--slots 8: only a cluster grows; give --address too, or --dry-run"),
+        (["--address", "local", "--slots", "8"], "--slots 8: is for a cluster; give --address too, or --dry-run"),
         (
             ["--studies", "search", "--budget", "12.5", "--prices", "gpu=0.55"],
             "--budget 12.5: money needs the price of what the trials run on; --prices has only gpu",

@@ -71,7 +71,7 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
         assert checkpoints(tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert log.count("To go on, run the same command again") == 2
-    damaged = next((tmp_path / "sweep-storage" / "trials").glob("*/checkpoint.pt"))
+    damaged = next((tmp_path / "sweep-storage").glob("*/trials/*/checkpoint.pt"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert f"{damaged} does not match its SHA-256" in (tmp_path / "log.txt").read_text()

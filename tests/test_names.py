@@ -120,3 +120,16 @@ def test_a_storage_folder_is_taken_as_it_is_spelt(folder: str, tmp_path: Path) -
     TrialStorage(path, "key", (0,)).write("file", b"content")
     assert (tmp_path / folder / "trials" / "key-seeds-0" / "file").read_bytes().endswith(b"content")
     assert get_fs_and_path(tune_folder(path))[1] == f"{path}/tune"
+
+
+@pytest.mark.parametrize("name", ["mine", "a b", "äöü", "[bold]"])
+def test_every_experiment_has_trials_of_its_own_in_the_storage(name: str, tmp_path: Path) -> None:
+    from trainable.storage import TrialStorage, experiment_folder, open_storage
+
+    mine, other = (TrialStorage(experiment_folder(str(tmp_path), each), "key", (0,)) for each in (name, "other"))
+    mine.write("file", b"mine")
+    other.write("file", b"other")
+    other.remove()
+    assert mine.read("file") == b"mine"
+    bucket = "s3://bucket/checkpoints?endpoint_override=localhost%3A1&region=us-east-1"
+    assert open_storage(experiment_folder(bucket, name))[1] == f"bucket/checkpoints/{name}"

@@ -44,6 +44,9 @@ def test_what_fits_nowhere_is_refused(asks: Resources, said: str) -> None:
 def test_a_cluster_that_grows_may_have_nothing_yet() -> None:
     asks = Resources(1, 1, 24)
     assert trial_resources([HEAD], asks, default_gpus=False, grows=True) == asks
+    assert trial_resources([HEAD, A10G], Resources(1), default_gpus=True, grows=True) == Resources(1, 0.25)
+    with pytest.raises(UsageError, match="no node has a GPU now"):  # billed for GPUs that nothing uses
+        trial_resources([HEAD], Resources(1), default_gpus=True, grows=True)
 
 
 def test_money_is_the_slots_time_and_the_heads() -> None:

@@ -135,9 +135,8 @@ def test_the_winners_model_is_served(record: Record, folder: Path) -> None:
 
 
 def test_nothing_is_left_in_the_storage(folder: Path) -> None:
-    trials = folder / "store" / "trials"
-    stopped_or_done = list(trials.iterdir()) if trials.exists() else []
-    assert stopped_or_done == []
+    trials = folder / "store" / EXPERIMENT / "trials"
+    assert list(trials.iterdir()) == [], "neither of what is done nor of what ASHA stopped"
 
 
 def test_again_does_nothing(folder: Path, record: Record, here: Command) -> None:

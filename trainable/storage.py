@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pyarrow import fs
 
@@ -126,11 +126,22 @@ _DIGEST_LINE_BYTES = len(_digest_line(b""))
 
 
 def tune_folder(storage_path: str) -> str:
-    """The folder or URI for the files that Ray Tune itself writes. It is inside the storage; a URI keeps its query."""
+    """The folder or URI for the files that Ray Tune itself writes, inside the storage."""
+    return _inside(storage_path, "tune")
+
+
+def experiment_folder(storage_path: str, experiment: str) -> str:
+    """The folder or URI for the trials of an experiment, inside the storage. Two experiments may train the same trial
+    at the same time: each has its own files."""
+    return _inside(storage_path, experiment)
+
+
+def _inside(storage_path: str, name: str) -> str:
+    """A folder inside the storage. A URI keeps its query."""
     if "://" not in storage_path:
-        return f"{storage_path}/tune"
+        return f"{storage_path}/{name}"
     parts = urlsplit(storage_path)
-    return parts._replace(path=f"{parts.path.rstrip('/')}/tune").geturl()
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}").geturl()
 
 
 def open_storage(storage_path: str) -> tuple[fs.FileSystem, str]:

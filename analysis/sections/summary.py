@@ -220,8 +220,8 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
         + "."
         + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
         + (
-            f" Test errors of {len(earlier)} earlier winners may have been known before the search ended, so that its "
-            "own may be a little too low."
+            f" When the search ended, the test errors of {len(earlier)} earlier winners were recorded. They may have "
+            "led it, so that its own may be a little too low."
             if (earlier := recorded.earlier_winners)
             else ""
         )

@@ -27,8 +27,16 @@ if ((SLURM_JOB_NUM_NODES > 1)); then
     bash -c "until ray health-check --address $head:$port; do sleep 2; done; exec ray start --address $head:$port ${resources[*]}" &
 fi
 
-until [ "$(python -c "import ray; ray.init('$head:$port', log_to_driver=False); print(len(ray.nodes()))" 2>/dev/null | tail -n 1)" = "$SLURM_JOB_NUM_NODES" ]; do
+alive="import ray; ray.init('$head:$port', log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"
+joined=0
+while ((joined < SLURM_JOB_NUM_NODES)); do
+  if ((SECONDS > 600)); then
+    echo "after ten minutes $joined of $SLURM_JOB_NUM_NODES nodes have joined" >&2
+    exit 1
+  fi
   sleep 2
+  joined=$(python -c "$alive" 2>/dev/null | tail -n 1)
+  joined=${joined:-0}
 done
 python sweeps/full.py --address "$head:$port" --storage-path "$PWD/sweep-storage" "$@" &
 sweep=$!

@@ -21,7 +21,7 @@ STUDY = Study(
         start=tuple(
             StartPoint(
                 values={"activation": activation},
-                source="the report's table 5, with batch norm",
+                source="the course report's table 5, with batch norm",
                 reference=activation == "relu",
             )
             for activation in ACTIVATIONS

@@ -71,7 +71,7 @@ class Options(BaseModel):
     gpu_memory_per_trial: float | None = Field(default=None, ge=SMALLEST_SHARE, le=100_000)
     cpus_per_trial: float = Field(ge=SMALLEST_SHARE, le=10_000)
     slots: int | None = Field(default=None, ge=1, le=100_000)
-    """Trials at the same time that the cluster can grow to; None: as many as run on its nodes now."""
+    """The most trials at the same time, for which a cluster may start nodes; None: as many as its nodes hold."""
     prices: Prices = NO_PRICES
     tracking_uri: str
     experiment: Annotated[str, AfterValidator(check_experiment)]

@@ -87,11 +87,17 @@ def trial_resources(
     one.
 
     Raises `NoGpusError` where GPUs were requested and there are none, and `UsageError` where no node has as much (both
-    unless the cluster `grows`) or where the GPU that trials share is too small for all of them.
+    unless the cluster `grows`), where the GPU that trials share is too small for all of them, and where a cluster that
+    grows does not tell yet whether it has GPUs.
     """
     if default_gpus:
-        share = GPU_SHARE if any(node.gpus for node in nodes) else 0
-        requested = Resources(requested.cpus, share, requested.gpu_memory_gb)
+        has_gpus = any(node.gpus for node in nodes)
+        if grows and not has_gpus:
+            raise UsageError(
+                "no node has a GPU now, and those that start later may have some: give --gpus-per-trial, as 0.25, or 0 "
+                "to train on CPUs"
+            )
+        requested = Resources(requested.cpus, GPU_SHARE if has_gpus else 0, requested.gpu_memory_gb)
     for node in nodes:
         _check_gpu_share(node, requested)
     if grows or count_slots(nodes, requested):

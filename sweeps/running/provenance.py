@@ -67,8 +67,10 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
 
 
 def _commit() -> str:
-    """The commit of the code, with `-dirty` where it was changed since."""
-    return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").strip() or "unknown"
+    """The commit of the code, with `-dirty` where it was changed since. For code that was sent without its repository,
+    as to a cluster, it is what `GIT_COMMIT` says."""
+    described = _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").strip()
+    return described or os.environ.get("GIT_COMMIT") or "unknown"
 
 
 def _origin() -> dict[str, str]:

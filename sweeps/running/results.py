@@ -10,7 +10,7 @@ from analysis.commandline.passwords import hide_passwords
 from analysis.record.embedded import database_of
 from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.record.replicates import replicates
-from analysis.statistics.intervals import mean_text
+from analysis.statistics.intervals import mean_text, seed_count
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
@@ -73,8 +73,8 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {changed}")
     if winner:
-        errors = mean_text(race.winning_errors)
-        console.print(f"  validation error in the race of the best {len(race.racers)}: {errors}")
+        errors, seeds = mean_text(race.winning_errors), seed_count(len(race.winning_errors))
+        console.print(f"  validation error in the race, over {seeds}: {errors}")
     if winner and plan.winner_recorded:
         test_error = winner.metrics[WINNER_METRIC]
         console.print(f"  test error, trained on the whole train split: {test_error:.4f}, {plan.proven_seeds} seeds")

@@ -37,7 +37,7 @@ from sweeps.running.winner import record_winner
 from sweeps.stages import remove_stages, stage_name
 from trainable.errors import UsageError
 from trainable.search_definition import proof_name
-from trainable.storage import check_writable
+from trainable.storage import check_writable, experiment_folder
 
 SILENT = "it did not answer for a while"
 """Why the record is incomplete, where it has come back before anybody could ask."""
@@ -107,7 +107,10 @@ class _Sweep:
         self._allocation, self._plan = allocation, plan
         self._name = sweep_name(self._options)
         self._context = TrialContext(
-            prepared.data.fingerprint, self._options.trial_data_dir, self._options.storage_path, allocation.slots
+            prepared.data.fingerprint,
+            self._options.trial_data_dir,
+            experiment_folder(self._options.storage_path, self._options.experiment),
+            allocation.slots,
         )
         self._result = SweepResult(plan)
         self._logged_tables = plan.tables.tables
@@ -197,6 +200,7 @@ class _Sweep:
             resources=self._allocation.trial,
             observers=[self._recorder, self._notifier, display],
             storage_path=self._options.storage_path,
+            at_once=self._options.slots,
         )
 
     def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:

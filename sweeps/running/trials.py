@@ -79,12 +79,17 @@ class Stage:
     observers: Sequence[Observer]
     """They are told what the trials report."""
     storage_path: str
+    at_once: int | None = None
+    """The most trials at the same time; None for as many as the nodes hold. Tune asks a growing cluster for so many
+    slots at once: without a number, and with a searcher, it asks for one more at a time."""
 
 
 def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTrainable] = TuneTrainable) -> TrialCount:
     """Run every spec to its last epoch, in the order given. Raises `SweepError` where the storage fails."""
     # a grid of specs would do the same, but Tune copies a grid whole for every trial in it: 5,000 take hours
-    in_order = BasicVariantGenerator(points_to_evaluate=[tune_config(spec) for spec in specs])
+    in_order = BasicVariantGenerator(
+        points_to_evaluate=[tune_config(spec) for spec in specs], max_concurrent=stage.at_once or 0
+    )
     config = tune.TuneConfig(search_alg=in_order, num_samples=len(specs))
     return _fit(stage, trainable, config, {SPEC: ""}, TrialCount(expected=len(specs)))
 
@@ -92,7 +97,9 @@ def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTra
 def run_search(searcher: Searcher, scheduler: TrialScheduler, samples: int, stage: Stage) -> TrialCount:
     """Run that many of a searcher's suggestions, or all of them if they are fewer, under a scheduler that may stop them
     early. Raises `SweepError` where the storage fails."""
-    config = tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=samples)
+    config = tune.TuneConfig(
+        search_alg=searcher, scheduler=scheduler, num_samples=samples, max_concurrent_trials=stage.at_once
+    )
     return _fit(stage, TuneTrainable, config, {}, TrialCount())
 
 
