@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def compute_surface(
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
     grid = SurfaceGrid(trial.config, np.linspace(-REACH, REACH, surface.points), storage, context, resources)
     numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
-    parts = [numbers[first : first + at_once] for first in numbers[::at_once]]
-    waiting = {task.remote(grid, shared, part): part for part in parts}
+    parts = iter([numbers[first : first + at_once] for first in numbers[::at_once]])
+    waiting = {task.remote(grid, shared, part): part for part in islice(parts, context.slots)}
     lines: dict[int, Line] = {}
     with Progress(console=console) as progress:
         bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
@@ -96,6 +97,7 @@ def compute_surface(
                     if line.warning:
                         progress.console.print(Text(line.warning, "yellow"), soft_wrap=True)
                 progress.advance(bar, len(part))
+                waiting |= {task.remote(grid, shared, part): part for part in islice(parts, 1)}
         finally:
             for left in waiting:
                 ray.cancel(left)
