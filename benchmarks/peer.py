@@ -59,8 +59,9 @@ class Images(Dataset):
 
 
 def in_memory(images: Images) -> TensorDataset:
-    """The same split, loaded once."""
-    return TensorDataset(torch.stack([images[index][0] for index in range(len(images))]), torch.tensor(images.targets))
+    """The same split, made at once."""
+    pixels = torch.from_numpy(images.data).permute(0, 3, 1, 2).float().div_(255)
+    return TensorDataset(pixels.sub_(0.5).div_(0.5).contiguous(), torch.tensor(images.targets))
 
 
 def train_cifar(config: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from trainable.data import Dataset
 from trainable.device import DeviceError, autocast
 from trainable.model import build
 from trainable.storage import TrialStorage
+from trainable.training import train
 from trainable.tune_trainable import TuneTrainable, report_of, tune_config
 
 CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="sgd", batch_size=512, epochs=1)
@@ -91,6 +92,11 @@ def test_a_gpu_without_bf16_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
     with pytest.raises(DeviceError, match=r"Tesla T4 does not compute in bf16; --precision fp32 does without it"):
         autocast(Config(precision="bf16"), torch.device("cuda"))
+
+
+def test_a_kind_of_device_that_is_not_known_is_refused_by_name(digits: Dataset) -> None:
+    with pytest.raises(DeviceError, match="device 'mps' is unknown; allowed: cpu, cuda"):
+        next(train(CONFIG, digits, device="mps"))
 
 
 def test_fp32_is_not_tf32_where_the_environment_asks_for_it() -> None:

@@ -1,11 +1,12 @@
 """Seeds fused into one program compute what each computes alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor, nn
 
 from tests.test_training import EVERYTHING, SMALL
 from trainable.batches import EVALUATION_BATCH_SIZE, Batches
@@ -35,6 +36,43 @@ def test_fused_networks_are_their_networks() -> None:
             assert torch.allclose(parameter.grad, separate(gradients, 3)[index][name], rtol=1e-9, atol=1e-9)
         for name, tensor in model.state_dict().items():
             assert torch.allclose(tensor, state[name], rtol=1e-9), name
+
+
+class Doubled(nn.Conv2d):
+    """A convolution of somebody's own, which says itself how to fuse it."""
+
+    def forward(self, features_nchw: Tensor) -> Tensor:
+        return 2 * super().forward(features_nchw)
+
+    def widen(self, seeds: int) -> nn.Module:
+        return Doubled(seeds * self.in_channels, seeds * self.out_channels, 3, groups=seeds)
+
+
+def test_a_layer_of_ones_own_is_fused_as_it_says() -> None:
+    alone = [nn.Sequential(Doubled(3, 4, 3)) for _ in range(2)]
+    images = torch.randn(5, 3, 8, 8)
+    expected = torch.cat([network(images) for network in alone], 1)
+    assert torch.allclose(fuse(alone)(images.repeat(1, 2, 1, 1)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3, stride=2), r"Conv2d layer with stride \(2, 2\); expected \(1, 1\)"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="circular"), "Conv2d layer with padding_mode circular"),
+        (lambda: nn.BatchNorm2d(3, affine=False), "BatchNorm2d layer with affine False; expected True"),
+        (lambda: nn.LazyLinear(3), "nothing says how to fuse a LazyLinear layer"),
+    ],
+)
+def test_a_layer_that_would_be_another_one_fused_is_refused(layer: Callable[[], nn.Module], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        fuse([nn.Sequential(layer()) for _ in range(2)])
+
+
+def test_batch_norms_epsilon_stays() -> None:
+    alone = [nn.Sequential(nn.BatchNorm2d(3, eps=0.1)) for _ in range(2)]
+    images = torch.randn(5, 3, 8, 8)
+    assert torch.allclose(fuse(alone)(images.repeat(1, 2, 1, 1))[:, :3], alone[0](images), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,23 @@ from torch import Tensor
 
 from tests.test_training import EVERYTHING
 from trainable import learner
+from trainable.config import Config
 from trainable.data import load
 from trainable.graphs import Step
 from trainable.measures import STEP_SIZES
+from trainable.probes import QUANTITIES
 from trainable.training import Trainer
+
+
+def test_dropout_drops_the_same_in_every_step_of_a_probe() -> None:
+    """At next to no learning rate the loss and the gradient are those of the step that is probed."""
+    config = Config(data="digits", epochs=1, dropout=0.5, lr=1e-9, channels=(2, 4), hidden=(8, 8), batch_size=512)
+    trainer = Trainer(config, load("digits"), (0, 1), fused=True, probe_every=1)
+    trainer.run_epoch()
+    losses = trainer.step_losses()["seed_1"]
+    probed = trainer.probes()["seed_1"]
+    assert torch.allclose(probed[:, :, QUANTITIES.index("loss")], losses[:, None], atol=1e-5)
+    assert (probed[:, :, QUANTITIES.index("predictiveness")] < 1e-4).all()
 
 
 class Replayed:

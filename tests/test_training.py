@@ -272,6 +272,8 @@ def test_a_checkpoint_of_another_config_is_refused(digits: Dataset) -> None:
     saved = Trainer(Config(**SMALL), digits).state_dict()
     with pytest.raises(ValueError, match="the checkpoint is of"):
         Trainer(Config(**SMALL, lr=0.5), digits).load_state_dict(saved)
+    with pytest.raises(ValueError, match="on cuda"):  # whose dropout draws other masks
+        Trainer(Config(**SMALL), digits).load_state_dict(saved | {"device": "cuda"})
 
 
 def test_a_checkpoint_from_before_weights_were_averaged_still_fits(digits: Dataset) -> None:

@@ -26,8 +26,10 @@ class DeviceError(RuntimeError):
 
 def prepare_torch(device: str | torch.device) -> torch.device:
     """The device, with torch's global options set for this process, so that networks run fast and in the precision of
-    their configs. Raises `DeviceError` for a GPU that torch cannot use."""
+    their configs. Raises `DeviceError` for a GPU that torch cannot use, and for another kind of device."""
     device = torch.device(device)
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {device.type!r} is unknown; allowed: cpu, cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             f"{platform.node()}: torch {torch.__version__} cannot use the GPU that it was given; "

@@ -3,8 +3,9 @@
 A small network leaves most of a GPU idle, because its kernels end before the next one is launched. The networks of S
 seeds, put side by side in the channel dimension, form one network with S times the channels. Its convolutions are
 grouped and its linear layers are batched matrix products (Wang et al. 2021, "Horizontally Fused Training Array", arXiv
-2102.02344, section 3). Batch norm, pooling, dropout and activations treat each channel separately, and optimizers each
-value, so they work as they are.
+2102.02344, section 3). Batch norm, pooling, dropout and activations treat each channel separately, and torch's
+optimizers each value, so they work as they are. Muon treats each weight matrix as a whole, and is told the number of
+seeds.
 
 A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). It also takes images (N, 3, 32, 32) that all
 seeds share, as in evaluation, without a copy of them for each seed. Each of its parameters and buffers is the
@@ -12,13 +13,20 @@ concatenation of the single networks' along the first dimension.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.model import ACTIVATIONS
+
+REQUIRED: dict[type[nn.Module], dict[str, Any]] = {
+    nn.Conv2d: {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"},
+    nn.BatchNorm1d: {"affine": True, "track_running_stats": True},
+    nn.BatchNorm2d: {"affine": True, "track_running_stats": True},
+}
+"""Settings that torch's own layers must have to be fused. The layers of `trainable.model` have them."""
 
 
 @runtime_checkable
@@ -95,18 +103,24 @@ def separate(state: Mapping[str, Tensor], seeds: int) -> list[dict[str, Tensor]]
 
 def _widen(module: nn.Module, seeds: int) -> nn.Module:
     """The layer that computes this layer for all seeds side by side. Its parameters are not set."""
+    if isinstance(module, Widening):
+        return module.widen(seeds)
+    for name, value in REQUIRED.get(type(module), {}).items():
+        if getattr(module, name) != value:
+            raise TypeError(
+                f"seeds cannot be fused: a {type(module).__name__} layer with {name} {getattr(module, name)}; expected "
+                f"{value}"
+            )
     match module:
-        case nn.Conv2d():
+        case nn.Conv2d() if type(module) is nn.Conv2d:
             return FusedConv(module, seeds)
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            return type(module)(seeds * module.num_features, momentum=module.momentum)
-        case nn.Linear():
+        case nn.BatchNorm1d() | nn.BatchNorm2d() if type(module) in REQUIRED:
+            return type(module)(seeds * module.num_features, eps=module.eps, momentum=module.momentum)
+        case nn.Linear() if type(module) is nn.Linear:
             return FusedLinear(module, seeds)
         case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | nn.Flatten():
             return module
         case _ if isinstance(module, tuple(ACTIVATIONS.values())):
             return module
-        case Widening():
-            return module.widen(seeds)
         case _:
             raise TypeError(f"seeds cannot be fused: nothing says how to fuse a {type(module).__name__} layer")

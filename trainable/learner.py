@@ -1,7 +1,8 @@
 """Seeds that train as one program: their fused network and what updates it, one epoch at a time.
 
-All randomness is a function of seed and epoch; that of dropout also of which seeds are fused. A later process therefore
-continues exactly, and two configs with the same seed see the same batches in the same order.
+All randomness is a function of seed and epoch; that of dropout also of which seeds are fused and of the kind of device.
+A later process on the same kind therefore continues exactly, and two configs with the same seed see the same batches in
+the same order.
 """
 
 from typing import Any, assert_never
@@ -20,7 +21,7 @@ from trainable.gradients import Gradients
 from trainable.graphs import GraphedStep
 from trainable.model import build
 from trainable.optim import make_optimizer, make_scheduler, parameter_groups
-from trainable.probes import probe
+from trainable.probes import get_random_state, probe
 
 DROPOUT_STREAM = 1
 """Sets the random numbers of dropout apart from those of the batches, which are seeded by seed and epoch alone."""
@@ -67,7 +68,7 @@ class Learner:
     def train(self, epoch: int) -> list[float]:
         """Train for one epoch, counted from 1. Returns each seed's training loss, averaged over the images."""
         self.model.train()
-        # one tensor for all steps: small ones kept from each would lie between the large pieces that a step frees
+        # one tensor for all steps: a small one kept from each step would fragment the memory that steps use again
         losses_ts = torch.empty(self._batches.steps_per_epoch, len(self.seeds), device=self._device)
         batch_sizes = []
         steps_before = (epoch - 1) * self._batches.steps_per_epoch
@@ -75,11 +76,13 @@ class Learner:
             torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
+                probed = self._probe_every is not None and step % self._probe_every == 0
+                random_state = get_random_state(self._device) if probed else None
                 losses_s, *gradients = self._step(rows_ns, augmentation_nsa)
                 losses_ts[step] = losses_s
-                if self._probe_every and step % self._probe_every == 0:
+                if random_state is not None:
                     gradients = [gradient.clone() for gradient in gradients]  # the probe's steps overwrite them
-                    self._probe((rows_ns, augmentation_nsa), gradients)
+                    self._probe((rows_ns, augmentation_nsa), gradients, random_state)
                 for parameter, gradient in zip(self._parameters, gradients, strict=True):
                     parameter.grad = gradient
                 self._optimizer.step()
@@ -154,10 +157,11 @@ class Learner:
             case unknown:
                 assert_never(unknown)
 
-    def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor]) -> None:
+    def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor], random_state: Tensor) -> None:
         learning_rate, buffers = self._optimizer.param_groups[0]["lr"], self.model.buffers()
+        seeds = len(self.seeds)
         self.probes.append(
-            probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, len(self.seeds))
+            probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, seeds, random_state)
         )
 
 

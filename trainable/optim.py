@@ -59,7 +59,8 @@ def make_optimizer(
         case "muon":
             return Muon(parameters, lr=config.lr, weight_decay=config.weight_decay, seeds=seeds)
         case "adagrad":
-            return Adagrad(parameters, **common | {"fused": _has_fused_adagrad(device)})
+            fused = _has_fused_adagrad(device)  # None and not False: with False, torch updates each parameter by itself
+            return Adagrad(parameters, **common | {"fused": fused or None})
         case unknown:
             assert_never(unknown)
 

@@ -34,22 +34,26 @@ def probe(
     buffers: Iterable[Tensor],
     learning_rate: float,
     seeds: int,
+    random_state: Tensor,
 ) -> Tensor:
     """Probe the loss at all `STEP_SIZES`. Returns float32 (S, E, M) on the CPU: seed, step size, one of `QUANTITIES`.
 
     `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients, which its next call may
-    overwrite; `gradients` are copies of those at the present parameters. Parameters, buffers (the running statistics)
-    and random generators are left exactly as they were, so that a probe changes nothing in the training.
+    overwrite; `gradients` are copies of those at the present parameters. `random_state` is that of the generator from
+    before they were computed, so that dropout drops the same values in every step. Parameters, buffers (the running
+    statistics) and random generators are left exactly as they were, so that a probe changes nothing in the training.
     """
     buffers = list(buffers)
     saved = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]
     origin, gradient_sp = [value for _, value in saved[: len(parameters)]], _rows_by_seed(gradients, seeds)
     measured_sm = []
-    with torch.random.fork_rng(devices=[gradient_sp.device] if gradient_sp.is_cuda else []):
+    device = gradient_sp.device
+    with torch.random.fork_rng(devices=[device] if gradient_sp.is_cuda else []):
         for step_size in STEP_SIZES:
             eta = step_size * learning_rate
             for parameter, start, gradient in zip(parameters, origin, gradients, strict=True):
                 parameter.copy_(start - eta * gradient)
+            set_random_state(device, random_state)
             with torch.enable_grad():
                 losses_s, *new_gradients = step(*inputs)
             distance_s = (_rows_by_seed(new_gradients, seeds) - gradient_sp).norm(dim=1)
@@ -58,6 +62,19 @@ def probe(
     for tensor, value in saved:
         tensor.copy_(value)
     return torch.stack(measured_sm, 1).float().cpu()
+
+
+def get_random_state(device: torch.device) -> Tensor:
+    """The state of the generator that dropout on a device draws from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Bring that generator into a state."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def _rows_by_seed(gradients: Sequence[Tensor], seeds: int) -> Tensor:

@@ -147,8 +147,14 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def is_out_of_gpu_memory(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that a GPU's memory ran out. The driver, cuBLAS and cuDNN say it in
-    texts of their own."""
-    texts = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
+    texts of their own. The last two have other causes, too, which are rare."""
+    texts = (
+        "CUDA error: out of memory",
+        "STATUS_ALLOC_FAILED",
+        "ALLOCATION_FAILED",
+        "unable to find an engine to execute this computation",
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+    )
     if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts):
         return True
     former = error.__cause__ or error.__context__
@@ -164,9 +170,9 @@ def _explained(spec: TrialSpec) -> Iterator[None]:
         if not is_out_of_gpu_memory(error):
             raise
         raise MemoryError(
-            f"out of GPU memory: {spec.config.canonical() or 'the baseline'} with {len(spec.seeds)} seed(s) fused and "
-            f"batch_size {spec.config.batch_size}; give a trial more of a GPU (--gpus-per-trial), train fewer seeds at "
-            "a time (--seeds), or make the batch smaller (--set batch_size=N)"
+            f"out of GPU memory, it seems ({first_line(error)}): {spec.config.canonical() or 'the baseline'} with "
+            f"{len(spec.seeds)} seed(s) fused and batch_size {spec.config.batch_size}; give a trial more of a GPU "
+            "(--gpus-per-trial), train fewer seeds at a time (--seeds), or make the batch smaller (--set batch_size=N)"
         ) from error
 
 

@@ -44,7 +44,7 @@ def train(
 ) -> Iterator[Epoch]:
     """Train a config for some seeds and yield each epoch's metrics when it ends.
 
-    Raises `DeviceError` for a GPU that torch cannot use.
+    Raises `DeviceError` for a GPU that torch cannot use, and for a device that is neither a CPU nor a CUDA GPU.
     """
     trainer = Trainer(config, data, seeds, device)
     while not trainer.done:
@@ -189,7 +189,8 @@ class Trainer:
         accepts it with `weights_only=True`."""
         return {
             "config": self.config.model_dump(mode="json"),
-            "groups": [list(learner.seeds) for learner in self._learners],
+            "groups": self._groups,
+            "device": self.device.type,
             "probe_every": self._probe_every,
             "history": [asdict(epoch) for epoch in self.history],
             "kernels": self.kernels,
@@ -200,20 +201,26 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state.
 
-        Raises `ValueError` where it was saved with another config, with other seeds, with seeds fused otherwise (as on
-        another kind of device), or with another `probe_every`.
+        Raises `ValueError` where it was saved with another config, with other seeds, with seeds fused otherwise, on
+        another kind of device, or with another `probe_every`.
         """
-        same_seeds = state["groups"] == [list(learner.seeds) for learner in self._learners]
-        if Config(**state["config"]) != self.config or not same_seeds or state["probe_every"] != self._probe_every:
+        device = state.get("device", self.device.type)  # earlier versions did not save it
+        saved = Config(**state["config"]), state["groups"], device, state["probe_every"]
+        if saved != (self.config, self._groups, self.device.type, self._probe_every):
             raise ValueError(
-                f"the checkpoint is of {state['config']} with seeds {state['groups']}, probed every "
+                f"the checkpoint is of {state['config']} with seeds {state['groups']} on {device}, probed every "
                 f"{state['probe_every']} steps"
             )
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.kernels = list(state["kernels"])
         self._correct_ns = state["correct"]
-        for learner, saved in zip(self._learners, state["learners"], strict=True):
-            learner.load_state_dict(saved)
+        for learner, learnt in zip(self._learners, state["learners"], strict=True):
+            learner.load_state_dict(learnt)
+
+    @property
+    def _groups(self) -> list[list[int]]:
+        """The seeds that are fused together."""
+        return [list(learner.seeds) for learner in self._learners]
 
     def _correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """All seeds' `Learner.correct_images`, side by side."""

@@ -13,7 +13,7 @@ MIB = 2**20
 
 class Meter:
     """Measures the trainings of one trial in this process. Memory of earlier trials does not count; that of the loaded
-    libraries does."""
+    libraries does, and on a GPU what cuDNN takes while it chooses its kernels in the first steps."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
