@@ -13,7 +13,7 @@ from analysis.record.arrays import traced
 from analysis.record.recorded import Source
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import mean_text
-from analysis.tables import HELD_OUT, network_name, setting
+from analysis.tables import HELD_OUT, network_name
 from trainable.config import Config
 from trainable.files import STEP_LOSSES
 from trainable.measures import LOSSES
@@ -187,7 +187,7 @@ def compare_envelopes(
     comparisons = []
     for _, by_norm in groups:
         bands, compared = zip(*(by_norm[has] for has in sorted(by_norm)), strict=True)
-        comparisons.append(EnvelopeComparison(compared[0].slug, setting(compared[0].rows[0].config), bands, compared))
+        comparisons.append(EnvelopeComparison(compared[0].slug, compared[0].rows[0].config.setting, bands, compared))
     return comparisons
 
 

@@ -14,7 +14,7 @@ from analysis.record.arrays import probe_interval, traced
 from analysis.record.recorded import Source
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import mean_text
-from analysis.tables import capital, cell_of, network_name, setting
+from analysis.tables import capital, cell_of, network_name
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE
@@ -75,12 +75,12 @@ class SmoothnessArm:
     @property
     def description(self) -> str:
         """The title with what was measured."""
-        return f"{self.table.title}, {self.optimizer}, {setting(self.table.rows[0].config)}"
+        return f"{self.table.title}, {self.optimizer}, {self.table.rows[0].config.setting}"
 
     @property
     def title(self) -> str:
         """The network, the optimizer and how it was trained."""
-        return capital(f"{network_name(self.table)}, {self.optimizer}, {setting(self.table.rows[0].config)}")
+        return capital(f"{network_name(self.table)}, {self.optimizer}, {self.table.rows[0].config.setting}")
 
     @property
     def by_sgd(self) -> bool:

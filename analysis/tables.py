@@ -153,11 +153,6 @@ class ReproducedTable:
         return lines
 
 
-def setting(config: Config) -> str:
-    """The data, the epochs and the precision of a training, as `cifar10, 20 epochs, fp32`."""
-    return f"{config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, {config.precision}"
-
-
 def capital(text: str) -> str:
     """The text as the beginning of a sentence or a title."""
     return text[0].upper() + text[1:]

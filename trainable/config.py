@@ -135,6 +135,11 @@ class Config(BaseModel):
         return {name: value for name, value in self.canonical().items() if name not in ("data", "epochs", "precision")}
 
     @property
+    def setting(self) -> str:
+        """The data, the epochs and the precision, as `cifar10, 20 epochs, fp32`."""
+        return f"{self.data}, {self.epochs} epoch{'s' * (self.epochs > 1)}, {self.precision}"
+
+    @property
     def is_baseline(self) -> bool:
         """Whether the baseline's network and recipe are unchanged."""
         return not self.ablation

@@ -8,7 +8,6 @@ import numpy as np
 from analysis.networks import BATCH_NORM
 from analysis.record.recorded import PROBED, Source
 from analysis.record.replicates import Replicates
-from analysis.tables import setting
 from trainable.files import CORRECT, EPOCH_KERNELS, SURFACE, TRACES, TRAINED, entries_under, seed_name
 from trainable.measures import PREDICTED_CLASSES
 from trainable.study import ResolvedTable
@@ -112,7 +111,7 @@ def layers_of(source: Source, training: Replicates) -> FirstLayers | None:
     for trial in sorted(training.trials, key=lambda trial: trial.seeds):
         arrays = source.arrays(trial, LAYERS) or source.arrays(trial, TRACES)
         if layers := entries_under(TRAINED, arrays):
-            description = f"{setting(training.config)}, seed {trial.seeds[0]}"
+            description = f"{training.config.setting}, seed {trial.seeds[0]}"
             return FirstLayers(arrays[START], layers, description)
     return None
 

@@ -9,7 +9,7 @@ from analysis.record.arrays import layers_of
 from analysis.report_data import ReportData
 from analysis.statistics.intervals import mean_text, seed_count
 from analysis.statistics.t_tests import p_text
-from analysis.tables import HELD_OUT, setting
+from analysis.tables import HELD_OUT
 from analysis.writing.config_text import config_text
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
@@ -79,7 +79,7 @@ def _errors(proof: Proof) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     rows = [
         *(
             (
-                f"{config.name} ({setting(config.config)})",
+                f"{config.name} ({config.config.setting})",
                 _errors_text(config.errors),
                 _errors_text(config.flipped_errors),
             )
