@@ -148,7 +148,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
             done = subprocess.run(
-                sweep_command(*SWEPT), cwd=made, capture_output=True, text=True, timeout=280, check=False
+                sweep_command(*SWEPT), cwd=made, capture_output=True, text=True, timeout=580, check=False
             )
             assert done.returncode == 0, done.stderr
             (made / "progress.txt").write_text(done.stderr)

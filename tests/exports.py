@@ -1,6 +1,7 @@
 """A small exported record, and what an import of it has to leave behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from safetensors.numpy import save_file
 
 from analysis.record.exported_record import artifacts_folders, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import SweepRecord, TrialRecord
+from analysis.record.recorded import RunStatus, SweepRecord, TrialRecord
 from sweeps.planning.sweep_plan import rates_on
 from sweeps.transfer import import_
-from tests.analysis_records import table
+from tests.analysis_records import search, table
 from trainable.config import Config
 from trainable.errors import UsageError
+from trainable.search_space import Range
 from trainable.study import StudyFile
 
 ARRAYS = "traces.safetensors"
@@ -47,12 +49,14 @@ def make_trial(number: int) -> TrialRecord:
 
 
 def export_to(folder: Path) -> Path:
-    """Write a folder as an export writes it: a sweep of four trials."""
+    """Write a folder as an export writes it: a sweep of four trials, the last of which failed, and a search."""
     sweep = SweepRecord(
         run_id="sweep0", name="a sweep", start_time=999, status="FINISHED", tags={"role": "sweep"},
         params={"epochs": "2"}, tables=(table("digits"),), study_file=StudyFile("own.yaml", "title: own"),
+        searches=(search({"lr": Range(low=1e-3, high=1e-2)}),),
     )  # fmt: skip
     trials = [make_trial(number) for number in range(4)]
+    trials[3] = replace(trials[3], status=RunStatus.FAILED, tags={**trials[3].tags, "outcome": "failed"})
     assert write_sweep(folder, sweep, trials) == trials
     for each in trials:
         arrays = folder / artifacts_folders([sweep], trials)[each.run_id] / "model"

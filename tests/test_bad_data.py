@@ -106,14 +106,58 @@ def test_damaged_official_batches_are_named(tmp_path: Path) -> None:
         read_cifar10(tmp_path)
 
 
-def test_pixels_of_another_data_set_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def like_cifar10(scale: float = 1.0, shift: float = 0.0) -> bytes:
+    """An image with the channel means and deviations of CIFAR-10, but for the changes."""
+    half = np.arange(32 * 32).reshape(32, 32, 1) % 2 * 2 - 1
+    pixels = np.array(sources.CHANNEL_MEAN) + shift + half * scale * np.array(sources.CHANNEL_STD)
+    return encoded(pixels.round().astype(np.uint8))
+
+
+PER_CLASS = {"train": 50, "test": 10}
+NO_PIXELS = "split does not have CIFAR-10's pixels"
+
+
+def refusal(folder: Path, train: bytes, test: bytes, labels: dict[str, list[int]] | None = None) -> str:
+    """What is said of a folder in which each split has one image many times; empty where it is taken for CIFAR-10."""
+    for split, image in (("train", train), ("test", test)):
+        of_split = (labels or {}).get(split, list(range(10)) * PER_CLASS[split])
+        write_parquet(folder / f"{split}-0.parquet", [image] * len(of_split), of_split)
+    try:
+        read_cifar10(folder)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def test_what_has_the_counts_and_the_statistics_of_cifar10_is_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
+    assert refusal(tmp_path, like_cifar10(), like_cifar10()) == ""
+
+
+@pytest.mark.parametrize("other", [png(), like_cifar10(shift=20), like_cifar10(scale=0.5)])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_pixels_of_another_data_set_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, other: bytes
+) -> None:
     """The right files, counts and sizes are not enough."""
-    counts = {"train": 50, "test": 10}
-    monkeypatch.setattr(sources, "PER_CLASS", counts)
-    for split, count in counts.items():
-        write_parquet(tmp_path / f"{split}-0.parquet", [png()] * 10 * count, list(range(10)) * count)
-    with pytest.raises(DataError, match="not CIFAR-10's pixels"):
-        read_cifar10(tmp_path)
+    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
+    images = {"train": like_cifar10(), "test": like_cifar10()} | {split: other}
+    assert f"the {split} {NO_PIXELS}" in refusal(tmp_path, images["train"], images["test"])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("wrong", [{0: 9}, {}])
+def test_other_counts_of_the_classes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, wrong: dict[int, int]
+) -> None:
+    """As many images as there should be, of which one is of another class; and one image too few."""
+    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
+    labels = list(range(10)) * PER_CLASS[split]
+    labels = [wrong[0], *labels[1:]] if wrong else labels[1:]
+    said = refusal(tmp_path, like_cifar10(), like_cifar10(), {split: labels})
+    assert f"the {split} split has {len(labels):,} images, by class" in said
 
 
 @settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -1,5 +1,6 @@
 """The command line: help and plans answer fast and start nothing; bad input is one line and exit code 2."""
 
+import inspect
 import json
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import full
 from sweeps.studies.ablations import TABLES
 from sweeps.studies.registry import STUDIES
 from tests.conftest import ROOT, Command
@@ -19,11 +21,11 @@ MANY_DIGITS = "9" * 5000
 def test_help_names_every_option(here: Command) -> None:
     answer = here("--help")
     assert answer.returncode == 0
-    for option in (
-        "address", "quick", "data", "data-dir", "studies", "only", "epochs", "seeds", "samples", "gpus-per-trial",
-        "cpus-per-trial", "tracking-uri", "experiment", "storage-path", "name", "dry-run", "json",
-    ):  # fmt: skip
-        assert f"--{option} " in answer.stdout
+    named = {"change": "set", "as_json": "json"}
+    options = [named.get(name, name.replace("_", "-")) for name in inspect.signature(full.full).parameters]
+    assert len(options) > 25
+    for option in options:
+        assert f"--{option} " in answer.stdout, option
 
 
 def test_a_dry_run_is_one_json_object_and_writes_nothing(here: Command, tmp_path: Path) -> None:
@@ -49,6 +51,18 @@ def test_the_total_is_of_the_tables_and_of_all_stages_of_the_search(here: Comman
     stages = ("forecast_s", "race_s", "proof_s", "differences_s")
     parts = [plan["forecast_s"], *(plan["search"][stage] for stage in stages)]
     assert min(parts) > 0 and plan["total_s"] == pytest.approx(sum(parts), abs=0.5)
+
+
+def test_what_is_asked_for_is_planned(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(*asked: str) -> dict:
+        return json.loads(here("--data", "digits", "--studies", "tables,search", *asked, "--dry-run", "--json").stdout)
+
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    asked = plan("--budget", "2h", "--precision", "bf16", "--difference-seeds", "1")
+    assert asked["search"]["budget_left_s"] == 7200
+    assert {each["config"]["precision"] for each in asked["configs"]} == {"bf16"}
+    assert asked["record"]["experiment"] == "mine"
+    assert 0 < asked["search"]["differences_s"] < plan("--difference-seeds", "4")["search"]["differences_s"]
 
 
 def test_rows_that_an_option_makes_the_same_training_are_named(here: Command) -> None:

@@ -6,10 +6,11 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 
+from sweeps.planning.search_plan import plan_search
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.specs import TrialContext
 from tests.analysis_records import trial
-from tests.searches import result, search
+from tests.searches import STUDY, result, search
 from trainable.tune_trainable import spec_of
 
 
@@ -84,6 +85,26 @@ def test_a_trial_that_went_on_in_a_later_run_has_spent_the_time_of_the_longer_ru
         for status, seconds in (("KILLED", 20.0), ("KILLED", 50.0), ("FINISHED", 30.0))
     ]  # fmt: skip
     assert plan.with_trials(runs).spent_s == 50.0
+
+
+def test_asha_compares_at_the_searchs_rungs_and_lets_one_in_so_many_go_on() -> None:
+    plan = plan_search(STUDY, base={"data": "digits", "epochs": 20}, samples=8, fingerprint="f", trials=())
+    scheduler = make_scheduler(plan)
+    assert plan.search.rungs == (5, 15)
+    trials = [Trial("unregistered", stub=True) for _ in range(6)]
+    for each in trials:
+        scheduler.on_trial_add(None, each)
+
+    def decided(number: int, error: float, epoch: int) -> str:
+        return scheduler.on_trial_result(None, trials[number], result(error, epoch))
+
+    assert [decided(0, 0.9, epoch) for epoch in (1, 2, 4)] == ["CONTINUE"] * 3, "no rung, no comparison"
+    for number, error in enumerate((0.1, 0.2, 0.3)):
+        decided(number, error, 5)
+    assert decided(3, 0.18, 5) == "STOP", "it is among the better half, and not among the best third"
+    assert decided(4, 0.05, 5) == "CONTINUE"
+    assert decided(5, 0.9, 5) == "STOP"
+    assert decided(4, 0.9, 14) == "CONTINUE"
 
 
 def test_a_continued_search_stops_a_trial_that_is_behind_those_of_the_record() -> None:

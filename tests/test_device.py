@@ -20,12 +20,14 @@ from ray.tune.result import TRIAL_INFO
 from rich.console import Console
 from safetensors.numpy import load as load_arrays
 
+from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import PlannedSurface
-from sweeps.running import surface_tasks
+from sweeps.running import surface_tasks, trials
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, SurfaceGrid, compute_lines
+from sweeps.running.trials import Stage
 from tests.analysis_records import TAGS, trial
 from tests.conftest import ROOT
 from tests.specs import digits_spec
@@ -35,6 +37,7 @@ from trainable.device import DeviceError, autocast
 from trainable.model import build
 from trainable.storage import TrialStorage
 from trainable.training import train
+from trainable.trial import TrialEnd
 from trainable.tune_trainable import TuneTrainable, report_of, tune_config
 
 CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="sgd", batch_size=512, epochs=1)
@@ -54,9 +57,11 @@ def trainable(folder: Path, resources: Resources) -> TuneTrainable:
 
 @pytest.mark.parametrize("torch_sees_a_gpu", [True], indirect=True)
 def test_a_trial_without_a_gpu_trains_on_the_cpu_where_torch_sees_one(tmp_path: Path, torch_sees_a_gpu: None) -> None:
-    report = report_of(trainable(tmp_path, Resources(1, gpus=0)).step())
+    report = report_of(trainable(tmp_path, Resources(2, gpus=0)).step())
     assert report.environment is not None
-    assert report.environment.device == Resources(1, gpus=0).device == "cpu"
+    assert report.environment.device == Resources(2, gpus=0).device == "cpu"
+    assert report.environment.device_name.endswith("2 thread(s)"), "as many as its cores"
+    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("torch_sees_a_gpu", [False], indirect=True)
@@ -124,6 +129,24 @@ def ray_with_two_gpus() -> Iterator[None]:
 def test_work_sees_the_gpus_that_it_was_given_and_no_others(ray_with_two_gpus: None, gpus: float, visible: str) -> None:
     seen = ray.remote(num_gpus=gpus)(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
     assert ray.get(seen.remote()) == visible
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_trial_is_given_its_gpu(
+    ray_with_two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: float
+) -> None:
+    """Where there is none that torch could use, the trial says so."""
+    errors: list[str] = []
+
+    class Errors(Observer):
+        def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+            errors.append(error)
+
+    monkeypatch.setattr(trials, "RETRIES", 0)
+    stage = Stage(name="t", resources=Resources(1, gpus), observers=[Errors()], storage_path=str(tmp_path))
+    trials.run_trials([digits_spec(CONFIG, tmp_path)], stage)
+    (error,) = errors
+    assert ("cannot use the GPU that it was given" in error) is (gpus > 0 and not torch.cuda.is_available())
 
 
 @pytest.mark.parametrize("resources", [Resources(1), Resources(1, gpus=1)])

@@ -4,29 +4,59 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from analysis.record.arrays import LAYERS
-from analysis.record.exported_record import read_folder
+from analysis.record.exported_files import ORIGIN
+from analysis.record.exported_record import read_folder, write_sweep
 from analysis.record.mlflow_record import Record
+from analysis.record.recorded import SweepRecord, TrialRecord
 from sweeps.transfer import export
 from tests.conftest import ROOT
 from tests.exports import ARRAYS, assert_usable, import_into
 from tests.images import kernel_images
 from trainable.errors import UsageError
 
+Run = TypeVar("Run", SweepRecord, TrialRecord)
+
 
 def test_what_was_exported_is_imported_whole(record_uri: str, exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert import_into(record_uri, exported, "whole") == ""
     record = assert_usable(record_uri, "whole", caplog)
-    _, trials = read_folder(exported)
-    ours = {trial.name: trial.histories for trial in trials}
-    assert {trial.name: trial.histories for trial in record.with_histories(record.trials())} == ours
-    assert all(record.arrays(trial, ARRAYS) for trial in record.trials())
+    sweeps, trials = read_folder(exported)
+    (sweep,), (imported,) = sweeps, record.sweeps()
+    assert as_exported(imported, sweep) == sweep
+    there = record.with_histories(record.trials())
+    assert [
+        replace(as_exported(each, trial), sweep=trial.sweep) for each, trial in zip(there, trials, strict=True)
+    ] == trials
+    for each in there:
+        run = record.client.get_run(each.run_id)
+        assert run.inputs.dataset_inputs, "the UI shows the data"
+        assert run.data.params["data"] == "digits", "and the parameters"
+        assert record.arrays(each, ARRAYS)
+
+
+def as_exported(imported: Run, exported: Run) -> Run:
+    """What was imported, with the run id and the tags of what was exported where it has kept them."""
+    tags = {name: value for name, value in imported.tags.items() if name in exported.tags}
+    return replace(imported, run_id=imported.tags[ORIGIN], tags=tags)
+
+
+def test_one_sweep_alone_is_exported(record_uri: str, exported: Path, tmp_path: Path) -> None:
+    (sweep,), (trial, *_) = read_folder(exported)
+    another = replace(sweep, run_id="sweep1", name="another")
+    write_sweep(exported, another, [replace(trial, run_id="trial9", name="loss-9", sweep="sweep1")])
+    assert import_into(record_uri, exported, "alone") == ""
+    export(tmp_path / "out", ["another"], False, record_uri, "alone")
+    sweeps, trials = read_folder(tmp_path / "out")
+    assert ([each.name for each in sweeps], [each.name for each in trials]) == (["another"], ["loss-9"])
 
 
 KILLED_IMPORT = """

@@ -56,7 +56,7 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(here: Comm
 
 @pytest.mark.reliability
 def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
-    for how in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
+    for how in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
         before = checkpoints(tmp_path)
         process = start(tmp_path)
         wait_for("a new checkpoint", lambda before=before: checkpoints(tmp_path) != before, 120)
@@ -70,7 +70,7 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
             assert {trial.status for trial in trials(tmp_path)} == {"KILLED"}
         assert checkpoints(tmp_path)
     log = (tmp_path / "log.txt").read_text()
-    assert log.count("To go on, run the same command again") == 2
+    assert log.count("To go on, run the same command again") == 3
     damaged = next((tmp_path / "sweep-storage").glob("*/trials/*/checkpoint.pt"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()

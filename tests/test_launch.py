@@ -16,6 +16,7 @@ import yaml
 from kubernetes_validate import validate
 from moto.server import ThreadedMotoServer
 
+from analysis.record.embedded import uri_of
 from tests.conftest import ROOT, Command
 
 CLUSTER = ROOT / "cluster.yaml"
@@ -231,8 +232,8 @@ def test_the_kubernetes_job_is_valid() -> None:
     assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
-@pytest.mark.parametrize("place", ["docs/cluster/rayjob.yaml", "docs/cluster.md"])
-def test_commands_that_are_written_down_are_understood(place: str, here: Command) -> None:
+@pytest.mark.parametrize("place", ["docs/cluster/rayjob.yaml", "docs/cluster.md", "README.md", "CONTRIBUTING.md"])
+def test_commands_that_are_written_down_are_understood(place: str, here: Command, empty_record: Path) -> None:
     """Every `sweeps/full.py` in the launch files and the page, planned with --dry-run."""
     text = (ROOT / place).read_text().replace("\\\n", " ")
     if place.endswith(".yaml"):
@@ -244,5 +245,6 @@ def test_commands_that_are_written_down_are_understood(place: str, here: Command
         for option in ("--address", "--tracking-uri", "--storage-path", "--data-dir"):
             if option in arguments:
                 del arguments[arguments.index(option) : arguments.index(option) + 2]
-        done = here(*arguments, "--dry-run", "--data", "digits")
+        data = [] if "--config" in arguments else ["--data", "digits"]
+        done = here(*arguments, "--dry-run", *data, "--tracking-uri", uri_of(empty_record), folder=ROOT)
         assert done.returncode == 0, (command, done.stderr)

@@ -203,6 +203,7 @@ def test_what_bf16_saves_is_learnt_from_networks_in_both_precisions_on_the_last_
 
 
 def test_makespan_packs_the_longest_first() -> None:
+    assert makespan([1, 1, 2], 2) == 2, "3 with the shortest first"
     assert makespan([3, 3, 2, 2, 2], 2) == 7
     assert makespan([5], 4) == 5
     assert makespan([], 2) == 0

@@ -1,6 +1,7 @@
 """Conditional parameters: each exists where its condition holds, for Optuna, for configs and back again."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import optuna
 import pytest
@@ -55,6 +56,8 @@ def test_the_searcher_suggests_valid_configs_within_each_optimizers_own_range() 
     for config in configs:
         low, high = (0.001, 0.03) if config.optimizer == "adamw" else (0.01, 1.0)
         assert low <= config.lr <= high
+    first, last = (fmean(config.dropout for config in eight) for eight in (configs[:8], configs[-8:]))
+    assert last > 0.23 > 0.2 > first, "of at most 0.3: it learns that more dropout has the lower error"
 
 
 def test_the_last_result_of_a_trial_counts_though_tune_gives_it_at_its_end_alone() -> None:

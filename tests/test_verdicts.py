@@ -85,6 +85,34 @@ def test_one_row_against_its_reference_is_a_paired_t_test_with_two_one_sided_one
     assert effect.verdict is Verdict.NO_EFFECT
 
 
+BASE = [0.300, 0.311, 0.306, 0.317, 0.309]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        (([0.301, 0.321, 0.310, 0.324, 0.311], [0.315, 0.313, 0.313, 0.322, 0.324]), Verdict.HIGHER),
+        (([0.299, 0.309, 0.321, 0.318, 0.305], [0.310, 0.317, 0.308, 0.321, 0.301]), Verdict.NO_EFFECT),
+    ],
+)
+def test_what_is_decided_in_a_study_of_its_own_is_not_beside_another(rows: Errors, verdict: Verdict) -> None:
+    """Each p value lies between .026 and .045: below .05, and above half of it."""
+    assert [effects_of([BASE, row])[0].verdict for row in rows] == [verdict] * 2
+    assert verdict not in [effect.verdict for effect in effects_of([BASE, *rows])]
+
+
+def test_a_difference_that_is_sure_is_a_difference_also_within_the_margin() -> None:
+    (effect,) = effects_of([BASE, [0.303, 0.3141, 0.3089, 0.3202, 0.312]])
+    assert effect.equivalence_p is not None and effect.equivalence_p < 1e-6
+    assert effect.verdict is Verdict.HIGHER
+
+
+def test_rows_that_differ_as_trainings_do_are_no_near_copies() -> None:
+    generator = np.random.default_rng(3)
+    copies = [effect.near_copy for _ in range(60) for effect in effects_of(simulated(generator))]
+    assert len(copies) == 720 and sum(copies) <= 1, "1 in 10,000 by chance"
+
+
 def test_few_scattered_seeds_decide_nothing() -> None:
     (effect,) = effects_of([[0.30, 0.32], [0.31, 0.31]])
     assert effect.verdict is Verdict.UNDECIDED
