@@ -28,7 +28,8 @@ class RateErrors:
 
     @property
     def best(self) -> tuple[float, float]:
-        """The learning rates with the lowest mean error, without and with batch norm."""
+        """The learning rates with the lowest mean error over the seeds that all rates of the network have, without and
+        with batch norm. A rate with few seeds would often be lowest by chance."""
         return _best(self.plain), _best(self.normed)
 
     def difference(self, plain_rate: float, normed_rate: float) -> PairedDifference:
@@ -62,8 +63,8 @@ def best_rates_text(errors: RateErrors, error: str, margin: float) -> str:
     ]
     return (
         f"At {best_rates(errors)}, the {error} is {_mean(errors.plain, plain):.4f} without batch norm ({plain:g}) and "
-        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. The rates are chosen by these errors, "
-        f"which makes both a little too low.{''.join(ends)}"
+        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. The rates are chosen by these errors "
+        f"over the seeds that all rates of a network have, which makes both a little too low.{''.join(ends)}"
     )
 
 
@@ -112,7 +113,8 @@ def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> B
 
 
 def _best(errors: ByRate) -> float:
-    return min(errors, key=lambda rate: _mean(errors, rate))
+    shared = set.intersection(*(set(by_seed) for by_seed in errors.values()))
+    return min(errors, key=lambda rate: fmean(errors[rate][seed] for seed in shared or errors[rate]))
 
 
 def _mean(errors: ByRate, rate: float) -> float:
