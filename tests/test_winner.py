@@ -272,8 +272,8 @@ def test_only_a_surely_better_model_becomes_champion(folder: Path) -> None:
     tagged = f"tags.champion = '{MODEL}'"
     (first,) = client.search_runs([record.experiment_id], tagged)
     assert first.data.tags["row"].startswith("16/winner")
-    surely, nearly, worse = [0.40, 0.42, 0.44], [0.10, 0.30, 0.20], [-0.02, -0.01, -0.03]
-    for shifts, moves in ((surely, True), (nearly, False), (worse, False)):  # nearly: p is .07
+    surely, nearly, worse = [0.40, 0.42, 0.44], [0.10, 0.50, 0.30], [-0.02, -0.01, -0.03]
+    for shifts, moves in ((surely, True), (nearly, False), (worse, False)):  # nearly: p is .06
         client.set_registered_model_alias(MODEL, "champion", champion.version)
         champions = {seed: races[seed] + shift for seed, shift in enumerate(shifts, start=1)}
         write_race(client, record.experiment_id, {0: -9.0, **champions})  # the search's own seed does not count
