@@ -161,10 +161,6 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--gpu-memory-per-trial", "4", "--gpus-per-trial", "0"], "--gpu-memory-per-trial needs --gpus-per-trial"),
         (["--slots", "8"], "--slots 8: is for a cluster; give --address too, or --dry-run"),
         (["--slots", "0"], "--slots 0: should be greater than or equal to 1"),
-        (
-            ["--set", "batch_norm=true", "--set", "batch_size=479"],
-            "batch_size 479: the last batch of an epoch would be one image of 1438, which batch norm cannot normalise",
-        ),
         (["--slots", "99999999999"], "--slots 99999999999: should be less than or equal to 100000"),
         (["--slots", MANY_DIGITS], "Invalid value for '--slots': Unable to parse input string as an integer"),
         (["--seeds", "1000000"], "--seeds 1000000: should be less than or equal to 1000"),

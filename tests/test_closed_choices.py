@@ -14,6 +14,7 @@ from trainable import data
 from trainable.architecture import layers, parameters
 from trainable.config import Config
 from trainable.data import DataError
+from trainable.device import DeviceError
 from trainable.fused import fuse
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
@@ -58,7 +59,7 @@ def test_an_unknown_data_set_is_refused_even_where_its_name_is_listed(monkeypatc
 
 
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(KeyError, match="meta"):
+    with pytest.raises(DeviceError, match="meta"):
         Trainer(Config(data="digits"), data.load("digits"), device="meta")
     with pytest.raises(ValueError, match="meta"):
         environment(torch.device("meta"))

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import config_problem
-from sweeps.planning.rates import SPLIT_SIZES, Rates, makespan
+from sweeps.planning.rates import Rates, makespan
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
@@ -204,12 +204,6 @@ def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) 
         raise UsageError(f"{where}: {config_problem(error)}") from error
     if config.data != base.get("data", config.data):
         raise UsageError(f"{where}: data {config.data!r}: a sweep has one data set, which --data sets: {base['data']}")
-    train, _ = SPLIT_SIZES[config.data][config.protocol]
-    if config.batch_norm and train % config.batch_size == 1:
-        raise UsageError(
-            f"{where}: batch_size {config.batch_size}: the last batch of an epoch would be one image of {train}, which "
-            "batch norm cannot normalise"
-        )
     return config
 
 
