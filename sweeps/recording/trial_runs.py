@@ -86,6 +86,8 @@ class TrialRuns(Observer):
         if trial := self._trials.get(trial_id):
             now = now_ms()
             self._put(lambda: self._end(trial, end, error, now))
+            # a write of its own, since what fails half-way must not end the trial anew; and put now, for `flush`
+            self._put(lambda: self._remove(trial, end))
 
     def finish(self) -> None:
         """End the trials of which nobody told the end, or whose end was refused: they were interrupted."""
@@ -139,14 +141,13 @@ class TrialRuns(Observer):
         self._client.set_terminated(trial.run_id, status)
         if status == RunStatus.FINISHED:
             self._finished.append(trial.storage)
-            # a write of its own: what fails half-way must not end the trial anew
-            self._put(lambda: self._remove(trial.storage, end))
         del self._trials[trial.trial_id]
 
-    def _remove(self, storage: TrialStorage, end: TrialEnd) -> None:
-        storage.remove()
-        if end == TrialEnd.COMPLETE:  # the actor of a stopped trial may save once more
-            self._finished.remove(storage)
+    def _remove(self, trial: "_TrialRun", end: TrialEnd) -> None:
+        if trial.storage in self._finished:
+            trial.storage.remove()
+            if end == TrialEnd.COMPLETE:  # the actor of a stopped trial may save once more
+                self._finished.remove(trial.storage)
 
     def _remove_finished(self) -> None:
         for storage in self._finished:
