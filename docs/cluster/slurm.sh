@@ -35,8 +35,7 @@ while ((joined < SLURM_JOB_NUM_NODES)); do
     exit 1
   fi
   sleep 2
-  joined=$(python -c "$alive" 2>/dev/null | tail -n 1)
-  joined=${joined:-0}
+  joined=$(python -c "$alive" 2>/dev/null | tail -n 1) || joined=0 # not up yet
 done
 python sweeps/full.py --address "$head:$port" --storage-path "$PWD/sweep-storage" "$@" &
 sweep=$!
