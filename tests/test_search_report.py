@@ -73,6 +73,17 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     assert not can_weigh_parameters(recorded(*trials[:1] * 16)), "equal trials weigh nothing"
 
 
+def test_the_lines_of_all_trials_cross_only_axes_that_every_trial_has(tmp_path: Path) -> None:
+    definition = search(SPACE | {"dropout": Range(low=0.0, high=0.3, when={"optimizer": ("adam",)})})
+    values = [{"lr": 1e-4, "optimizer": "adam", "dropout": 0.1}, {"lr": 1e-2, "optimizer": "adamw"},
+              {"lr": 1e-3, "optimizer": "adam", "dropout": 0.2}]  # fmt: skip
+    trials = [search_trial(f"search-{n}", definition, each, [0.4 - n / 10, 0.3]) for n, each in enumerate(values)]
+    conditional = RecordedSearch(definition, tuple(trials), left_out=0)
+    assert "dropout" in conditional.varied
+    header, *_ = draw_parallel(conditional, tmp_path / "parallel.png").with_suffix(".csv").read_text().splitlines()
+    assert sorted(header.split(",")[2:]) == ["lr", "optimizer"]
+
+
 def test_the_definition_with_the_most_trials_counts_and_says_which_are_its_own() -> None:
     earlier, latest = search(SPACE), search(SPACE, epochs=9)
     trials = trials_of(earlier)

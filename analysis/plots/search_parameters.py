@@ -24,7 +24,7 @@ BEST_SHARE, LEAST_BEST = 0.1, 5
 """The share of the trials that count as the best ones, and the fewest that do."""
 COLUMNS = 5
 PARALLEL_AXES = 6
-"""The parallel coordinates show so many parameters at most: the most important ones."""
+"""The parallel coordinates show so many parameters at most."""
 
 
 def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
@@ -72,9 +72,10 @@ def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
 
 def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
     """Each trial as a line from its rank by the error at the first rung, 1 for the lowest, through its values of the
-    most important parameters, by Optuna."""
+    most important parameters that every trial has, by Optuna."""
     study, epoch = _study_at_first_rung(recorded), recorded.first_rung
-    chosen = list(_importances(study))[:PARALLEL_AXES]
+    shared = set.intersection(*(set(trial.params) for trial in study.trials))
+    chosen = [name for name in _importances(study) if name in shared][:PARALLEL_AXES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axis = optuna.visualization.matplotlib.plot_parallel_coordinate(
