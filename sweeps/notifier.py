@@ -57,6 +57,8 @@ class Notifier(Observer):
     URL it does nothing."""
 
     def __init__(self, url: SecretStr | None, *, sweep: str, experiment: str, record: str) -> None:
+        self.status = RunStatus.FAILED
+        """How the sweep ended, as MLflow says it; it failed where nobody has said otherwise."""
         self._url, self._sweep = url, sweep
         self._experiment, self._record = experiment, hide_passwords(record)
         self._running: dict[str, tuple[TrialSpec, Epoch | None]] = {}
@@ -93,13 +95,13 @@ class Notifier(Observer):
                 self._best[metric] = value
                 self._post("best", {"trial": spec.name, metric: value})
 
-    def close(self, status: RunStatus) -> str:
-        """Post the end of the sweep, with its MLflow status, and wait a little for what is not sent. Returns a line
-        about what was not delivered; empty where all was."""
+    def close(self) -> str:
+        """Post the end of the sweep, with its `status`, and wait a little for what is not sent. Returns a line about
+        what was not delivered; empty where all was."""
         if self._url is None:
             return ""
         best = {f"best_{metric}": value for metric, value in self._best.items()}
-        self._post("end", {"status": status, **self._ended, **best})
+        self._post("end", {"status": self.status, **self._ended, **best})
         self._queue.put(None)
         self._thread.join(PATIENCE_S)
         if self._posted == self._delivered:

@@ -6,18 +6,21 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray import cloudpickle
+from rich.console import Console
 
 from analysis.commandline import start
 from benchmarks.overhead import NOWHERE
 from sweeps.errors import SweepError, last_error
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
+from sweeps.recording.sweep_report import say_failure
 from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
@@ -155,6 +158,16 @@ def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
     assert (last_error("killed"), last_error("")) == ("killed", "no reason given")
     assert last_error("KeyError: 'x'\n\nDuring handling:\n\nNotImplementedError") == "NotImplementedError"
     assert last_error(f"Failure # 1 (occurred at noon)\n{text}\nFailure # 2 (occurred at one)\nkilled") == "killed"
+
+
+def test_what_fails_after_the_trials_is_said_with_its_error() -> None:
+    said = StringIO()
+    console = Console(file=said, width=200)
+    say_failure(console, "no report", RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`."))
+    say_failure(console, "no report", StopIteration())
+    first, second = said.getvalue().splitlines()
+    assert first.startswith("no report: RuntimeError: CUDA error: out of memory;")
+    assert second.startswith("no report: StopIteration;")
 
 
 @pytest.mark.reliability

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 
+from analysis.record.recorded import RunStatus
 from sweeps import notifier
 from sweeps.notifier import Notifier, check_url
+from sweeps.running.ending import notifying
 from tests.options import options
 from tests.specs import trial_spec
 from trainable.config import Config
@@ -75,7 +78,8 @@ def test_it_tells_of_each_new_best_each_failure_and_the_end(listener: Listener) 
         end_trial(told, name, error)
     end_trial(told, "broken", 0.1, TrialEnd.FAILED, "Traceback\nOSError: s3://key:secret@bucket is gone")
     end_trial(told, "stopped early", 0.01, TrialEnd.STOPPED)
-    assert told.close("FINISHED") == ""
+    told.status = RunStatus.FINISHED
+    assert told.close() == ""
     common = {"sweep": "night", "experiment": "e", "record": "http://user:***@host:5000"}
     assert listener.lines == [
         common | {"event": "best", "figures": {"trial": "first", "test_error": 0.5}},
@@ -87,10 +91,18 @@ def test_it_tells_of_each_new_best_each_failure_and_the_end(listener: Listener) 
     assert isinstance(listener.lines[-1]["figures"]["complete"], int)
 
 
+def test_the_end_is_told_of_a_sweep_that_ends_before_its_first_trial(listener: Listener) -> None:
+    asked = options(notify=listener.url)
+    with pytest.raises(OSError, match="no record"), notifying(asked, "night", Console(quiet=True)):
+        raise OSError("no record")
+    (line,) = listener.lines
+    assert (line["event"], line["figures"]) == ("end", {"status": "FAILED"})
+
+
 def test_without_a_url_nothing_is_posted(listener: Listener) -> None:
     told = notifier_to(None)
     end_trial(told, "first", 0.5)
-    assert told.close("FINISHED") == "" and listener.lines == []
+    assert told.close() == "" and listener.lines == []
 
 
 def test_a_dead_url_is_one_line_at_the_end_without_its_token() -> None:
@@ -100,7 +112,7 @@ def test_a_dead_url_is_one_line_at_the_end_without_its_token() -> None:
         started = time.monotonic()
         end_trial(told, "first", 0.5)
         assert time.monotonic() - started < 1, "no trial waits"
-        line = told.close("FAILED")
+        line = told.close()
     assert line == "--notify http://127.0.0.1: 2 of 2 messages were not delivered: ConnectionError"
 
 
@@ -108,7 +120,7 @@ def test_a_dead_url_is_one_line_at_the_end_without_its_token() -> None:
 def test_a_refusal_is_said_with_its_status(listener: Listener, status: int) -> None:
     listener.status = status
     told = notifier_to(listener.url)
-    assert told.close("FINISHED").endswith(f": 1 of 1 messages were not delivered: status {status}")
+    assert told.close().endswith(f": 1 of 1 messages were not delivered: status {status}")
     assert len(listener.lines) == 1
 
 
@@ -118,7 +130,7 @@ def test_a_url_that_never_answers_is_not_waited_for(listener: Listener, monkeypa
     told, started = notifier_to(listener.url), time.monotonic()
     for index in range(5):
         end_trial(told, f"t{index}", 0.5 - index / 100)
-    line = told.close("FINISHED")
+    line = told.close()
     assert time.monotonic() - started < 2
     assert "6 of 6 messages were not delivered: no answer yet" in line and TOKEN not in line
 

@@ -12,13 +12,13 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import ROLE
+from analysis.record.recorded import REFERENCE, ROLE
 from sweeps.recording.note import started_note
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import config_params
-from sweeps.recording.ui_state import PREFIX
-from sweeps.recording.views import present
+from sweeps.recording.ui_state import PREFIX, RUN_COLOR
+from sweeps.recording.views import REFERENCE_COLOR, WINNER_COLOR, present
 from tests.analysis_records import search
 from trainable.config import Config
 from trainable.measures import LOSSES, PREDICTED_CLASSES
@@ -50,12 +50,12 @@ class Experiment:
         return run
 
     def trial(
-        self, sweep: str, name: str, config: Config, seed: int, *, complete: bool = True, files: str = ""
-    ) -> None:
+        self, sweep: str, name: str, config: Config, seed: int, *, complete: bool = True, files: str = "", **more: str
+    ) -> str:
         tags = {
             ROLE: "trial", "key": config.key(FINGERPRINT), "config": json.dumps(config.canonical()),
             "seeds": f"[{seed}]", MLFLOW_PARENT_RUN_ID: sweep, "outcome": "complete" if complete else "failed",
-            "files": files,
+            "files": files, **more,
         }  # fmt: skip
         run = self._client.create_run(self._id, run_name=name, tags=tags).info.run_id
         self._client.log_batch(run, params=config_params(config))
@@ -64,6 +64,10 @@ class Experiment:
             self._client.set_tag(run, "data_fingerprint", FINGERPRINT)
             self._client.log_metric(run, "val_error", 0.3, step=config.epochs)
         self._client.set_terminated(run, "FINISHED" if complete else "FAILED")
+        return run
+
+    def color(self, run_id: str) -> str | None:
+        return self._client.get_run(run_id).data.tags.get(RUN_COLOR)
 
     def show(self) -> None:
         present(Record(self._uri, "test")).write(self._client)
@@ -137,6 +141,18 @@ def test_the_view_of_a_search_over_widths_has_the_parameters_that_its_trials_hav
     assert {"params.`channels`", "params.`dropout`"} < set(view["selectedColumns"])
     charts = [chart for chart in view["compareRunCharts"] if chart["type"] in ("PARALLEL", "SCATTER")]
     assert [chart.get("selectedParams", [chart.get("xaxis", {}).get("key")]) for chart in charts] == [["dropout"]] * 2
+
+
+def test_the_start_point_is_marked_where_it_finished_and_not_where_it_was_stopped(tmp_path: Path) -> None:
+    made = Experiment(tmp_path)
+    definition = search({"dropout": Range(low=0.0, high=0.5)}, fingerprint=FINGERPRINT)
+    sweep = made.sweep(searches=[definition])
+    config, best = definition.config({"dropout": 0.1}), definition.config({"dropout": 0.2})
+    stopped = made.trial(sweep, "search-001", config, 0, complete=False, **{REFERENCE: "yes"})
+    winner = made.trial(sweep, "search-002", best, 0)
+    finished = made.trial(sweep, "search-001", config, 0, **{REFERENCE: "yes"})
+    made.show()
+    assert [made.color(run) for run in (stopped, winner, finished)] == [None, WINNER_COLOR, REFERENCE_COLOR]
 
 
 def test_the_description_of_a_sweep_names_its_tables_beside_its_search() -> None:

@@ -4,7 +4,7 @@ MLflow filters, groups and orders runs by their tags alone. So every listing has
 row that a trial stands for, and the row's place.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -62,11 +62,6 @@ def study_listing(tables: Iterable[ResolvedTable]) -> Listing:
 def row_tags(listings: Iterable[Listing], key: str) -> dict[str, str]:
     """The tags of a trial of that config, of all listings."""
     return {name: value for listing in listings for name, value in listing.tags_of(key).items()}
-
-
-def planned_tags(tables: Sequence[ResolvedTable], key: str) -> dict[str, str]:
-    """The tags of a trial that is about to start, so that it is shown while it runs."""
-    return row_tags([*map(table_listing, tables), study_listing(tables)], key)
 
 
 def listed(trials: Iterable[TrialRecord]) -> set[str]:

@@ -14,9 +14,10 @@ from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
+from sweeps.errors import last_error
 from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
 from sweeps.recording.views import present
-from trainable.errors import UsageError
+from trainable.errors import CommandError
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[Mlflo
 
 def say_failure(console: Console, failure: str, error: Exception) -> None:
     """Say that something computed from the record failed: the finished trials must not look lost."""
-    if not isinstance(error, UsageError):
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    if not isinstance(error, CommandError):
         logger.error("%s\n%s", failure, traceback_of(error))
-    cause = hide_passwords("".join(str(error).strip().splitlines()[-1:]))
+    cause = hide_passwords(str(error) if isinstance(error, CommandError) else last_error(said))
     console.print(f"{failure}: {cause}; the trials are recorded all the same", style="red")

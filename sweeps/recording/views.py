@@ -14,7 +14,7 @@ from analysis.networks import BATCH_NORM
 from analysis.plots.search_parameters import by_importance
 from analysis.proof import proof_tables
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
+from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER, RunStatus
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels
@@ -75,9 +75,10 @@ def present(record: Record) -> Presentation:
     sweeps, trials = record.sweeps(), record.trials()
     tables = latest_tables(sweeps, {trial.key for trial in trials if trial.complete})
     compared = [table for table in tables if table.measure != RUNGS]  # a calibration's rows are random configs
+    finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
     searches = [
         replace(found, trials=tuple(record.with_histories(found.trials, (VAL_ERROR,))))
-        for found in recorded_searches(sweeps, trials)
+        for found in recorded_searches(sweeps, finished)
         if found.trials
     ]
     of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables)

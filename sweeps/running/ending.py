@@ -1,5 +1,7 @@
 """The end of a sweep: it is told to `--notify`, and a sweep with nothing to train finishes what dead sweeps left."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from rich.console import Console
@@ -17,22 +19,23 @@ def sweep_name(options: Options) -> str:
     return options.name or f"{'-'.join(options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def notifier_of(options: Options, name: str) -> Notifier:
-    """What tells of the sweep of that name where `--notify` asks for it."""
-    return Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
-
-
-def tell_end(notifier: Notifier, status: RunStatus, console: Console) -> None:
-    """Tell that the sweep has ended, with its MLflow status, and say what could not be told."""
-    if not_told := notifier.close(status):
-        console.print(not_told, style="yellow", soft_wrap=True)
+@contextmanager
+def notifying(options: Options, name: str, console: Console) -> Iterator[Notifier]:
+    """What tells of the sweep of that name where `--notify` asks for it. It tells the end whatever ends the sweep, and
+    what could not be told is said."""
+    notifier = Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
+    try:
+        yield notifier
+    finally:
+        if not_told := notifier.close():
+            console.print(not_told, style="yellow", soft_wrap=True)
 
 
 def end_complete_sweep(options: Options, record: Record, console: Console) -> bool:
     """End a sweep for which nothing is left to train. Returns False, and says why, where its report cannot be made."""
-    notifier = notifier_of(options, sweep_name(options))
-    well = _finish_dead_sweeps(record, options, console)
-    tell_end(notifier, RunStatus.FINISHED if well else RunStatus.FAILED, console)
+    with notifying(options, sweep_name(options), console) as notifier:
+        well = _finish_dead_sweeps(record, options, console)
+        notifier.status = RunStatus.FINISHED if well else RunStatus.FAILED
     return well
 
 

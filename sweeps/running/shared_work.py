@@ -29,7 +29,7 @@ class SharedWork:
         """Do the work that is `left` of a plan, which names it by its claims.
 
         Each round claims what is left, plans again, because another sweep may have done some of it, and calls `do` with
-        the rest. Work that another sweep holds is waited for, and taken over if that sweep dies.
+        the rest. Work that other sweeps hold is waited for, and taken over if they die.
         """
         mine: Set[str] = set()
         tried: Set[str] = set()
@@ -48,7 +48,12 @@ class SharedWork:
                 do(plan, tried)
 
     def _wait_for(self, claims: Collection[str]) -> None:
-        for name in {other.name for other in self._claimant.holders(claims)} - self._waited_for:
-            self._waited_for.add(name)
-            self._console.print(f"waiting for the sweep {name}, which is at work on the same")
-        time.sleep(WAIT_S)
+        """Wait until one of these claims is held by no other sweep. Only the claims are read meanwhile."""
+        held = set(claims)
+        while held >= set(claims):
+            others = self._claimant.holders(claims)
+            for name in {other.name for other in others} - self._waited_for:
+                self._waited_for.add(name)
+                self._console.print(f"waiting for the sweep {name}, which is at work on the same")
+            held = {claim for other in others for claim in other.claims.held}
+            time.sleep(WAIT_S)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from analysis.record.recorded import PROBED, STUDY
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording.listing import planned_tags
+from sweeps.recording.listing import row_tags, study_listing, table_listing
 from trainable.config import Config
 from trainable.trial import TrialSpec
 
@@ -55,6 +55,7 @@ class TrialContext:
     def specs(self, tables: TablePlan) -> list[TrialSpec]:
         """The specs of the trials that a plan has left to run, those of the longest trials first. Of equally long ones
         the first seeds of all rows come first: a sweep that is stopped half-way has compared all of them."""
+        listings = [*map(table_listing, tables.tables), study_listing(tables.tables)]
         trials = [(planned, seeds) for planned in tables.to_run for seeds in planned.trial_seeds]
         specs: list[TrialSpec] = []
         for planned, seeds in sorted(trials, key=lambda trial: (-trial[0].trial_s, trial[1])):
@@ -62,7 +63,7 @@ class TrialContext:
                 STUDY: _joined(table.study for table in planned.tables),
                 "table": _joined(table.number for table in planned.tables),
                 "row": _joined(planned.rows),
-                **planned_tags(tables.tables, planned.key),
+                **row_tags(listings, planned.key),  # the UI shows the trial while it runs
             }
             if planned.probe_every:
                 tags[PROBED] = str(planned.probe_every)

@@ -26,7 +26,7 @@ from sweeps.recording.tracking import named_failures
 from sweeps.recording.views import present
 from sweeps.running import cluster
 from sweeps.running.display import Display
-from sweeps.running.ending import end_complete_sweep, notifier_of, sweep_name, tell_end
+from sweeps.running.ending import end_complete_sweep, notifying, sweep_name
 from sweeps.running.provenance import start_recorder
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
@@ -89,6 +89,10 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
         if not count_slots(nodes, allocation.trial):
             console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
         with named_failures(options.tracking_uri):
+            if (
+                plan.complete and prepared.record
+            ):  # on a cluster only the nodes tell what trials run on, so what is left
+                return SweepResult(plan, broken=not end_complete_sweep(options, prepared.record, console))
             return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
@@ -119,12 +123,9 @@ class _Sweep:
 
     def run(self) -> SweepResult:
         result = self._result
-        if self._plan.complete:  # on a cluster only the nodes tell what trials run on, and so what is left
-            result.broken = not end_complete_sweep(self._options, self._read_record(), self._console)
-            return result
-        self._notifier = notifier_of(self._options, self._name)
-        self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
-        with ExitStack() as until_recorded:
+        with notifying(self._options, self._name, self._console) as self._notifier, ExitStack() as until_recorded:
+            self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
+            self._record = Record(self._options.tracking_uri, self._options.experiment)
             try:
                 claimant = until_recorded.enter_context(self._claiming())
                 self._shared = SharedWork(claimant, self._replan, self._flush_and_check, self._console)
@@ -140,13 +141,14 @@ class _Sweep:
                     if not recorder.finish(result.status):
                         result.undelivered = recorder.problem or SILENT
                     remove_stages(self._options.storage_path, recorder.run_id)
-                    tell_end(self._notifier, result.status, self._console)
+                self._notifier.status = result.status
         return result
 
     def _claiming(self) -> AbstractContextManager[Claimant]:
-        record = self._read_record()
-        assert record.experiment_id is not None
-        return claiming(record.client, record.experiment_id, self._recorder.run_id, self._options.storage_path)
+        assert self._record.experiment_id is not None
+        return claiming(
+            self._record.client, self._record.experiment_id, self._recorder.run_id, self._options.storage_path
+        )
 
     def _run_stages(self) -> None:
         self._show()
@@ -177,7 +179,7 @@ class _Sweep:
 
     def _replan(self) -> SweepPlan:
         """What the record lacks now."""
-        trials = tuple(self._read_record().trials())
+        trials = tuple(self._record.trials())
         return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=self._failed_samples)
 
     def _run_tables(self, tables: TablePlan, title: str) -> None:
@@ -229,7 +231,7 @@ class _Sweep:
             self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
-        plan = plan.with_histories(self._read_record().with_histories(plan.known, (VAL_ERROR,)))
+        plan = plan.with_histories(self._record.with_histories(plan.known, (VAL_ERROR,)))
         display = Display(
             self._console,
             "search",
@@ -256,26 +258,26 @@ class _Sweep:
             return
         with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
             refused = self._recorder.refused
-            line = record_winner(search, proof, self._read_record(), self._recorder)
+            line = record_winner(search, proof, self._record, self._recorder)
             if self._flush_and_check() and self._recorder.refused == refused:
                 self._console.print(line)
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
-        record, resources = self._read_record(), self._allocation.trial
         for surface in (surface for surface in plan.surfaces if surface.claim in claims):
             with self._reported(f"no loss surface of {surface.trial.name}"):
-                compute_surface(surface, record, self._recorder, resources, self._context, self._console)
+                compute_surface(
+                    surface, self._record, self._recorder, self._allocation.trial, self._context, self._console
+                )
 
     def _write_report(self) -> None:
-        record = self._read_record()
         with self._console.status("writing the report"), self._reported("no report"):
-            self._recorder.act(sweep_report(record, self._recorder.run_id, self._options.prices))
+            self._recorder.act(sweep_report(self._record, self._recorder.run_id, self._options.prices))
             self._recorder.flush()
 
     def _show(self) -> None:
         """Bring the views of the MLflow UI up to date with the record."""
         with self._reported("the views of the MLflow UI are not up to date"):
-            self._recorder.act(present(self._read_record()).write)
+            self._recorder.act(present(self._record).write)
 
     @contextmanager
     def _reported(self, failure: str) -> Iterator[None]:
@@ -285,6 +287,3 @@ class _Sweep:
         except Exception as error:
             say_failure(self._console, failure, error)
             self._result.broken = True
-
-    def _read_record(self) -> Record:
-        return Record(self._options.tracking_uri, self._options.experiment)
