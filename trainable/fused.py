@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainable.model import ACTIVATIONS
+from trainable.model import ACTIVATIONS, Conv3x3, TorchLayout
 
+_CONV = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
 REQUIRED: dict[type[nn.Module], dict[str, Any]] = {
-    nn.Conv2d: {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"},
+    nn.Conv2d: _CONV,
+    Conv3x3: _CONV,
     nn.BatchNorm1d: {"affine": True, "track_running_stats": True},
     nn.BatchNorm2d: {"affine": True, "track_running_stats": True},
 }
@@ -112,13 +114,13 @@ def _widen(module: nn.Module, seeds: int) -> nn.Module:
                 f"{value}"
             )
     match module:
-        case nn.Conv2d() if type(module) is nn.Conv2d:
+        case nn.Conv2d() if type(module) in REQUIRED:
             return FusedConv(module, seeds)
         case nn.BatchNorm1d() | nn.BatchNorm2d() if type(module) in REQUIRED:
             return type(module)(seeds * module.num_features, eps=module.eps, momentum=module.momentum)
         case nn.Linear() if type(module) is nn.Linear:
             return FusedLinear(module, seeds)
-        case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | nn.Flatten():
+        case nn.MaxPool2d() | nn.Dropout() | nn.Dropout2d() | TorchLayout() | nn.Flatten():
             return module
         case _ if isinstance(module, tuple(ACTIVATIONS.values())):
             return module

@@ -32,4 +32,10 @@ class Gradients:
             scores_nk = self._model(images_nchw)
         losses_ns = self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
         losses_s = losses_ns.mean(0)
-        return losses_s.detach(), *torch.autograd.grad(losses_s.sum(), self._parameters)
+        gradients = torch.autograd.grad(losses_s.sum(), self._parameters)
+        return losses_s.detach(), *map(_laid_out, gradients, self._parameters)
+
+
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient in its parameter's memory layout: fused optimizers read both in the order of the memory."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)

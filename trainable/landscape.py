@@ -63,7 +63,7 @@ class Evaluator:
         self.images = len(evenly_spaced)
         """Images in the subset."""
         self._batches = list(Batches(replace(split, index=split.index[evenly_spaced]), config, device).in_order())
-        self._model = build(config).to(device).to(memory_format=torch.channels_last).eval()
+        self._model = build(config).to(device).eval()
         self._loss = make_loss(config)
 
     @torch.inference_mode()

@@ -51,7 +51,7 @@ class Learner:
                 torch.default_generator.manual_seed(seed)
                 networks.append(build(config))
         self.model = fuse(networks).to(device)
-        if len(seeds) == 1:
+        if len(seeds) == 1 and device.type == "cuda":
             self.model.to(memory_format=torch.channels_last)
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device, len(seeds))
@@ -136,9 +136,18 @@ class Learner:
         if self._average is not None:
             self._average.network.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._lay_out_moments()
         if self._scheduler is not None:
             self._scheduler.load_state_dict(state["scheduler"])
         self.losses, self.probes = list(state["losses"]), list(state["probes"])
+
+    def _lay_out_moments(self) -> None:
+        """Bring what the optimizer keeps of each value into its parameter's memory layout: fused optimizers read both
+        in the order of the memory, and an earlier version saved another one."""
+        for parameter, kept in self._optimizer.state.items():
+            for name, moment in kept.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    kept[name] = torch.empty_like(parameter).copy_(moment)
 
     def _generators(self, epoch: int) -> list[torch.Generator]:
         """Each seed's generator for an epoch."""

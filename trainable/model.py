@@ -5,11 +5,33 @@ from typing import assert_never
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainable.architecture import Conv, Linear, layers
 from trainable.config import Config
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with padding 1. On a CPU in single precision it gives features in the memory layout of oneDNN,
+    torch's library for CPUs, in which convolutions, batch norm, pooling and ReLU take less time. Other layers need
+    torch's own layout: see `TorchLayout`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, kernel_size=3, padding=1)
+
+    def forward(self, features_nchw: Tensor) -> Tensor:
+        """Features (N, I, H, W), in either layout, to (N, O, H, W)."""
+        differentiable = self.training or not torch.is_grad_enabled()  # oneDNN's batch norm has gradients in training
+        if differentiable and _onednn_takes(features_nchw):
+            features_nchw = features_nchw.to_mkldnn()
+        return super().forward(features_nchw)
+
+
+def _onednn_takes(features: Tensor) -> bool:
+    """Whether features in torch's layout are to be brought into that of oneDNN."""
+    single = features.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    on_cpu = features.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return single and on_cpu and not features.is_mkldnn
 
 
 class MaxPool(nn.MaxPool2d):
@@ -20,11 +42,30 @@ class MaxPool(nn.MaxPool2d):
         super().__init__(2)
 
     def forward(self, features_nchw: Tensor) -> Tensor:
-        """Features (N, C, H, W) with even H and W to (N, C, H/2, W/2)."""
-        if torch.is_grad_enabled() or features_nchw.device.type != "cpu":
+        """Features (N, C, H, W) with even H and W to (N, C, H/2, W/2), in the same layout."""
+        if torch.is_grad_enabled() or features_nchw.is_mkldnn or features_nchw.device.type != "cpu":
             return super().forward(features_nchw)
         lines_nchw = torch.maximum(features_nchw[:, :, ::2], features_nchw[:, :, 1::2])
         return torch.maximum(lines_nchw[..., ::2], lines_nchw[..., 1::2])
+
+
+class ReLU(nn.ReLU):
+    """ReLU, in place where the layer before it does not need what it put out for its gradient."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of any shape, in either layout; oneDNN's pooling needs what it put out."""
+        return F.relu(features, inplace=not features.is_mkldnn)
+
+
+class TorchLayout(nn.Module):
+    """Brings features back to torch's memory layout."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of any shape, in either layout."""
+        return features.to_dense() if features.is_mkldnn else features
+
+
+ACTIVATIONS = {"relu": ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
 
 def build(config: Config) -> nn.Sequential:
@@ -38,15 +79,18 @@ def build(config: Config) -> nn.Sequential:
     for number, layer in enumerate(layers(config), start=1):
         match layer:
             case Conv():
-                modules[f"conv{number}"] = nn.Conv2d(layer.inputs, layer.outputs, kernel_size=3, padding=1)
+                modules[f"conv{number}"] = Conv3x3(layer.inputs, layer.outputs)
                 if config.batch_norm:
                     modules[f"norm{number}"] = nn.BatchNorm2d(layer.outputs, momentum=config.bn_momentum)
                 if layer.pool:
                     modules[f"pool{number}"] = MaxPool()
+                if config.dropout or config.activation != "relu":
+                    modules[f"layout{number}"] = TorchLayout()
                 if config.dropout:
                     modules[f"drop{number}"] = nn.Dropout2d(config.dropout)
             case Linear():
                 if "flatten" not in modules:
+                    modules["layout"] = TorchLayout()
                     modules["flatten"] = nn.Flatten()
                 modules[f"linear{number}"] = nn.Linear(layer.inputs, layer.outputs)
                 if layer.last:
@@ -57,8 +101,5 @@ def build(config: Config) -> nn.Sequential:
                     modules[f"drop{number}"] = nn.Dropout(config.dropout)
             case unknown:
                 assert_never(unknown)
-        activation = ACTIVATIONS[config.activation]()
-        if isinstance(activation, nn.ReLU):
-            activation.inplace = True  # no layer needs what it put out for its own gradient
-        modules[f"{config.activation}{number}"] = activation
+        modules[f"{config.activation}{number}"] = ACTIVATIONS[config.activation]()
     return nn.Sequential(modules)
