@@ -4,6 +4,7 @@ shown."""
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import log
 from statistics import median
 
@@ -37,6 +38,16 @@ class Timing:
     """Seconds of one epoch of one seed."""
     device_name: str = ""
     """The model of the processor or GPU."""
+
+
+@dataclass(frozen=True)
+class NetworkRate:
+    """How fast a network has trained."""
+
+    image_flops: float
+    """The network's size: see `image_flops`."""
+    flops: float
+    """Floating-point operations a second of a slot: the median of its timings."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +92,12 @@ class Rates:
     def flops(self, config: Config) -> float:
         """Floating-point operations a second of a slot on that network: the median of the network's own timings. Where
         it has none, those of the network nearest in size, since large networks use a slot better than small ones."""
-        timings = self._on_device
-        if not timings:
+        if not self._by_network:
             return RATES[self.device]
-
-        def distance(timing: Timing) -> tuple[bool, float]:
-            size = epoch_flops(timing.config) / epoch_flops(config)
-            return _network(timing.config) != _network(config), abs(log(size))
-
-        nearest = _network(min(timings, key=distance).config)
-        return median(epoch_flops(t.config) / t.seed_epoch_s for t in timings if _network(t.config) == nearest)
+        if own := self._by_network.get(_network(config)):
+            return own.flops
+        size = image_flops(config)
+        return min(self._by_network.values(), key=lambda each: abs(log(each.image_flops / size))).flops
 
     def bf16_speedup(self) -> Speedup | None:
         """How many times as fast trainings in bf16 are as the same network's in fp32: the median over the networks of
@@ -108,6 +115,18 @@ class Rates:
             if ratios:
                 return Speedup(median(ratios), device_name)
         return None
+
+    @cached_property
+    def _by_network(self) -> dict[tuple, NetworkRate]:
+        timings: dict[tuple, list[Timing]] = {}
+        for timing in self._on_device:
+            timings.setdefault(_network(timing.config), []).append(timing)
+        return {
+            network: NetworkRate(
+                image_flops(own[0].config), median(epoch_flops(each.config) / each.seed_epoch_s for each in own)
+            )
+            for network, own in timings.items()
+        }
 
     @property
     def _on_device(self) -> list[Timing]:
