@@ -191,8 +191,16 @@ def compare_envelopes(
     return comparisons
 
 
+def has_same_steps(table: ResolvedTable) -> bool:
+    """Whether all rows of a table have the same steps, so that their losses can be compared step by step."""
+    return len({(row.config.epochs, row.config.batch_size) for row in table.rows}) == 1
+
+
 def table_envelope(source: Source, table: ResolvedTable, trainings: Mapping[str, Replicates]) -> Envelope | None:
-    """The envelope of a table whose rows are learning rates; None where its trainings are not all recorded."""
+    """The envelope of a table whose rows are learning rates; None where its trainings are not all recorded, and where
+    they do not have the same steps."""
+    if not has_same_steps(table):
+        return None
     losses = {row.name: traced(source, trainings.get(row.key), STEP_LOSSES) for row in table.rows}
     steps = max((len(values) for each in losses.values() for values in each.values()), default=0)
     return envelope(network_name(table), losses, steps // table.rows[0].config.epochs)

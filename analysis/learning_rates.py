@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import mean_text, seed_count
@@ -12,6 +13,13 @@ from trainable.study import ResolvedTable
 
 ByRate = dict[float, dict[int, float]]
 """Errors by learning rate, in ascending order, and by seed. Each rate has a seed or more."""
+
+
+class Rates(NamedTuple):
+    """A learning rate for each of two networks, without and with batch norm."""
+
+    plain: float
+    normed: float
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,34 @@ class RateErrors:
         return sorted(self.plain.keys() | self.normed.keys())
 
     @property
-    def best(self) -> tuple[float, float]:
-        """The learning rates with the lowest mean error over the seeds that all rates of the network have, without and
-        with batch norm. A rate with few seeds would often be lowest by chance."""
-        return _best(self.plain), _best(self.normed)
+    def best(self) -> Rates:
+        """The learning rates with the lowest mean error over the seeds that all rates of the network have. A rate with
+        few seeds would often be lowest by chance."""
+        return Rates(_ranked(self.plain)[0], _ranked(self.normed)[0])
+
+    @property
+    def nested(self) -> bool:
+        """Whether each seed's rates can be chosen by other seeds: see `best_difference`."""
+        return all(len(_shared(errors)) > 1 for errors in (self.plain, self.normed))
+
+    def chosen_for(self, seed: int) -> Rates:
+        """The best rates by the seeds other than this one; by all seeds where it is the only one that all rates
+        have."""
+        if not self.nested:
+            return self.best
+        return Rates(_ranked(self.plain, seed)[0], _ranked(self.normed, seed)[0])
+
+    @property
+    def best_difference(self) -> dict[int, float]:
+        """By seed, the error with batch norm minus that without, each network at its best rate. A seed's rates are
+        chosen by the other seeds, so that no error both chooses a rate and is measured (Varma and Simon 2006, BMC
+        Bioinformatics 7:91)."""
+        rates = {seed: self.chosen_for(seed) for errors in self.plain.values() for seed in errors}
+        return {
+            seed: self.normed[normed][seed] - self.plain[plain][seed]
+            for seed, (plain, normed) in sorted(rates.items())
+            if seed in self.plain[plain] and seed in self.normed[normed]
+        }
 
     def difference(self, plain_rate: float, normed_rate: float) -> PairedDifference:
         """The error with batch norm at a learning rate minus that without at another, paired by seed."""
@@ -63,8 +95,7 @@ def best_rates_text(errors: RateErrors, error: str, margin: float) -> str:
     ]
     return (
         f"At {best_rates(errors)}, the {error} is {_mean(errors.plain, plain):.4f} without batch norm ({plain:g}) and "
-        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. The rates are chosen by these errors "
-        f"over the seeds that all rates of a network have, which makes both a little too low.{''.join(ends)}"
+        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. {_choice(errors)}{''.join(ends)}"
     )
 
 
@@ -77,10 +108,9 @@ def best_rates(errors: RateErrors) -> str:
 
 
 def best_rates_difference(errors: RateErrors, margin: float) -> str:
-    """The error with batch norm minus that without, where each network has its best learning rate, paired by seed, with
-    the tests of whether there is a difference and of whether it is smaller than the margin. Empty where the two share
-    no seed."""
-    differences = errors.difference(*errors.best).values
+    """`RateErrors.best_difference`, with the tests of whether there is a difference and of whether it is smaller than
+    the margin. Empty where the two share no seed."""
+    differences = list(errors.best_difference.values())
     if not differences:
         return ""
     tests = t_tests(differences, margin)
@@ -94,15 +124,43 @@ def best_rates_difference(errors: RateErrors, margin: float) -> str:
 
 
 def spans_text(errors: RateErrors, error: str) -> str:
-    """How far the errors at the learning rates lie apart, in a sentence."""
+    """How far the errors lie apart at the learning rates that both networks have, in a sentence; empty where these are
+    not two at least."""
+    both = sorted(errors.plain.keys() & errors.normed.keys())
+    if len(both) < 2:
+        return ""
     plain, normed = (
         max(means) - min(means)
-        for means in ([_mean(each, rate) for rate in each] for each in (errors.plain, errors.normed))
+        for means in ([_mean(each, rate) for rate in both] for each in (errors.plain, errors.normed))
     )
     return (
-        f"Between the best and the worst of the rates the {error} differs by {plain:.4f} without batch norm and by "
-        f"{normed:.4f} with it."
+        f"Between the best and the worst of the rates that both were trained with, {both[0]:g} to {both[-1]:g}, the "
+        f"{error} differs by {plain:.4f} without batch norm and by {normed:.4f} with it."
     )
+
+
+def _choice(errors: RateErrors) -> str:
+    """How the best rates were chosen, and what the next best one with batch norm would say, in sentences."""
+    if not errors.nested:
+        return (
+            "The rates are chosen by these errors over the seeds that all rates of a network have, which makes both a "
+            "little too low."
+        )
+    chosen = {errors.chosen_for(seed) for seed in errors.best_difference}
+    same = "which all choose these rates" if chosen == {errors.best} else "which do not all choose the same rates"
+    said = [
+        "These two errors chose the rates, which makes them a little too low. For the difference, each seed's rates "
+        f"are chosen by the other seeds, {same}."
+    ]
+    if len(errors.normed) > 1:
+        next_best = _ranked(errors.normed)[1]
+        other = errors.difference(errors.best.plain, next_best)
+        if other.values:
+            said.append(
+                f"With the next best rate with batch norm, {next_best:g}, it is {mean_text(other.values, '+.4f')} over "
+                f"{seed_count(len(other.values))} (p {p_text(other.p)}, not corrected)."
+            )
+    return " ".join(said)
 
 
 def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> ByRate:
@@ -112,9 +170,15 @@ def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> B
     return {rate: errors[rate] for rate in sorted(errors) if errors[rate]}
 
 
-def _best(errors: ByRate) -> float:
-    shared = set.intersection(*(set(by_seed) for by_seed in errors.values()))
-    return min(errors, key=lambda rate: fmean(errors[rate][seed] for seed in shared or errors[rate]))
+def _shared(errors: ByRate) -> set[int]:
+    """The seeds that all rates have."""
+    return set.intersection(*(set(by_seed) for by_seed in errors.values()))
+
+
+def _ranked(errors: ByRate, apart_from: int | None = None) -> list[float]:
+    """The rates by their mean error over the seeds that all have, but for one of these; the best first."""
+    shared = _shared(errors) - {apart_from}
+    return sorted(errors, key=lambda rate: fmean(errors[rate][seed] for seed in shared or errors[rate]))
 
 
 def _mean(errors: ByRate, rate: float) -> float:

@@ -102,6 +102,17 @@ class Proof:
         """The same with test-time flips."""
         return paired_difference(self.winner.flipped_errors, self.compared.flipped_errors)
 
+    @property
+    def over_goal(self) -> tuple[float, ...]:
+        """The winner's test error minus the goal, by seed; empty where there is none."""
+        return tuple(error - self.goal.test_error for error in self.winner.errors.values()) if self.goal else ()
+
+    @property
+    def flipped_over_goal(self) -> tuple[float, ...]:
+        """The same with test-time flips."""
+        goal = self.goal.test_error_with_flips if self.goal else None
+        return tuple(error - goal for error in self.winner.flipped_errors.values()) if goal else ()
+
 
 @dataclass(frozen=True)
 class McNemar:

@@ -14,6 +14,7 @@ from analysis.record.recorded import DATA_FORM, RunStatus, Source, SweepRecord, 
 from analysis.record.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
+from analysis.statistics.agreement import agreements
 from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.search_definition import proof_name
@@ -101,6 +102,18 @@ class ReportData:
         goals = {proof_name(each.search.study): each.search.goal for each in self.searches if each.search.goal}
         return proofs(self.source, self.tables, self.trainings, self.margin, self.correct, goals)
 
+    def proof_of(self, recorded: RecordedSearch) -> Proof | None:
+        """The proof of a search's winner, or the search's proof where no winner is recorded. None where it is not
+        trained: then that of an earlier winner may be (see `earlier_proof_of`)."""
+        return next((proof for proof in self._proofs_of(recorded) if _is_of(proof, recorded.winner)), None)
+
+    def earlier_proof_of(self, recorded: RecordedSearch) -> Proof | None:
+        """The proof of an earlier winner of a search, where the recorded winner has none."""
+        return None if self.proof_of(recorded) else next(iter(self._proofs_of(recorded)), None)
+
+    def _proofs_of(self, recorded: RecordedSearch) -> list[Proof]:
+        return [proof for proof in self.proofs if proof.table.study == proof_name(recorded.search.study)]
+
     @cached_property
     def shown_trainings(self) -> dict[str, Replicates]:
         """The trainings of the tables' rows by key."""
@@ -118,9 +131,18 @@ class ReportData:
         return in_tables + list({trial.run_id: trial for trial in searched}.values())
 
     @property
-    def lossy(self) -> bool:
-        """Whether trials read their images from files that may be lossy copies of the official ones."""
-        return any(name in trial.tags.get(DATA_FORM, "") for trial in self.shown_trials for name in LOSSY)
+    def about_lossy(self) -> str:
+        """That trials read their images from files that may be lossy copies, in sentences; empty where they do not."""
+        forms = {trial.tags.get(DATA_FORM, "") for trial in self.shown_trials}
+        if not (lossy := [name for name in LOSSY if any(name in form for form in forms)]):
+            return ""
+        compared = (
+            " The course report used the official ones. How much of the differences comes from that was not tested."
+        )
+        return (
+            f"Our images are copies of the official ones in an encoding that can change pixels ({', '.join(lossy)})."
+            + compared * bool(agreements(self.reproduced))
+        )
 
     @property
     def data_set(self) -> str:
@@ -128,3 +150,8 @@ class ReportData:
         configs = [row.config for table in self.tables for row in table.rows]
         configs += [recorded.search.base for recorded in self.searches]
         return configs[0].data if configs else "no data"
+
+
+def _is_of(proof: Proof, winner: TrialRecord | None) -> bool:
+    """Whether a search's proof is of that winner. A proof trains on the whole train split: protocol A."""
+    return winner is None or proof.winner.config == winner.config.change(protocol="A")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from analysis.record.recorded import TrialRecord, ranked
 from analysis.statistics.race import Standing, race_standing
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analysis.record.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRI
 from analysis.search_trials import of_study, search_race, search_trials
 from analysis.statistics.race import Standing
 from trainable.config import Config
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 
 
 class Origin(StrEnum):

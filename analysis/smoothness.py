@@ -5,7 +5,7 @@ training's probes are (probes, step sizes, 3): the loss there, the distance of t
 and that distance over the length of the step (effective beta-smoothness).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -53,6 +53,8 @@ class ProbedNetwork:
     config: Config
     probes: dict[int, np.ndarray]
     """By seed."""
+    steps: np.ndarray
+    """The training steps that were probed, (probes,). A network with other epochs or another batch size has others."""
     at_chance: bool
 
 
@@ -64,8 +66,6 @@ class SmoothnessArm:
     optimizer: str
     """The name and the learning rate, as `SGD 0.1`."""
     networks: tuple[ProbedNetwork, ...]
-    steps: np.ndarray
-    """The training steps that were probed, (probes,)."""
 
     @property
     def slug(self) -> str:
@@ -75,12 +75,17 @@ class SmoothnessArm:
     @property
     def description(self) -> str:
         """The title with what was measured."""
-        return f"{self.table.title}, {self.optimizer}, {self.table.rows[0].config.setting}"
+        return f"{self.table.title}, {self.optimizer}, {self.setting}"
 
     @property
     def title(self) -> str:
         """The network, the optimizer and how it was trained."""
-        return capital(f"{network_name(self.table)}, {self.optimizer}, {self.table.rows[0].config.setting}")
+        return capital(f"{network_name(self.table)}, {self.optimizer}, {self.setting}")
+
+    @property
+    def setting(self) -> str:
+        """The data, the epochs and the precision; each once, where they differ."""
+        return " and ".join(dict.fromkeys(network.config.setting for network in self.networks))
 
     @property
     def by_sgd(self) -> bool:
@@ -102,7 +107,6 @@ def smoothness_arms(
         if table.measure != PROBE:
             continue
         networks: dict[str, list[ProbedNetwork]] = {}
-        steps: dict[str, np.ndarray] = {}
         for row in table.rows:
             optimizer = _optimizer(row.config)
             if not (training := trainings.get(row.key)):
@@ -112,12 +116,12 @@ def smoothness_arms(
                 errors = cell_of(training.by_seed(row.config.held_out))
                 at_chance = errors is not None and errors.at_chance
                 name = row.name.removesuffix(f", {optimizer}") + AT_CHANCE * at_chance
-                network = ProbedNetwork(name, row.config, probes, at_chance)
-                networks.setdefault(optimizer, []).append(network)
                 epochs = training.config.epochs
                 steps_an_epoch = len(next(iter(losses.values()))) // epochs
-                steps[optimizer] = probe_steps(every, steps_an_epoch, epochs)
-        arms += [SmoothnessArm(table, arm, tuple(each), steps[arm]) for arm, each in networks.items()]
+                steps = probe_steps(every, steps_an_epoch, epochs)
+                network = ProbedNetwork(name, row.config, probes, steps, at_chance)
+                networks.setdefault(optimizer, []).append(network)
+        arms += [SmoothnessArm(table, arm, tuple(each)) for arm, each in networks.items()]
     return arms
 
 
@@ -145,8 +149,3 @@ def medians(measured: np.ndarray) -> ProbeMedians:
     """The medians over one training's probes, (probes, step sizes, 3)."""
     low, high = measured.min(1), measured.max(1)
     return ProbeMedians(*np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist())
-
-
-def mean_medians(trainings: Iterable[np.ndarray]) -> ProbeMedians:
-    """The mean of the medians of several trainings."""
-    return ProbeMedians(*np.mean([astuple(medians(measured)) for measured in trainings], axis=0).tolist())

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from analysis.record.recorded import Series, SweepRecord
 from analysis.record.replicates import Replicates
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.statistics.intervals import half_width, mean_text
+from analysis.statistics.intervals import half_width, mean_text, seeds_text
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 
@@ -121,7 +121,7 @@ class ReproducedTable:
         error = HELD_OUT[self.table.rows[0].config.held_out]
         lines = [["", "train error, minimum", f"{error}, minimum", f"{error}, last epoch", "seeds"]]
         for row in self.rows:
-            seeds = ", ".join(map(str, row.seeds)) or "-"
+            seeds = seeds_text(row.seeds) or "-"
             last = "missing" if row.held_out is None else row.held_out.as_text(row.held_out.finals)
             if row.new_images_half_width is not None:
                 last += f" ({row.new_images_half_width:.4f} with new images)"
@@ -151,6 +151,12 @@ class ReproducedTable:
                 by_seed = zip(row.seeds, *parts, strict=True)
             lines += [(row.name, *numbers, *reported) for numbers in by_seed]
         return lines
+
+
+def held_out_name(configs: Iterable[Config]) -> str:
+    """The held-out error of all these configs in words; `held-out error` where they do not have the same."""
+    names = {HELD_OUT[config.held_out] for config in configs}
+    return names.pop() if len(names) == 1 else "held-out error"
 
 
 def capital(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What all benchmarks share: a description of the machine, and the folder of results."""
+"""What all benchmarks share: their options, a description of the machine, and the folder of results."""
 
 import json
 import os
@@ -10,7 +10,12 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from trainable.config import DataName
+from trainable.trial import Device
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -23,6 +28,18 @@ TERMS = (
     "which runs Ray Tune. The *recorder* writes results to MLflow, in the driver or in processes of its own."
 )
 """What the pages say of the words that they use."""
+
+NETWORKS: dict[str, dict[str, Any]] = {"baseline": {}, "batch_norm": {"batch_norm": True}}
+"""The networks that are compared, by name: what each changes in the baseline."""
+
+DataOption = Annotated[DataName, typer.Option(help="The data set.")]
+DataDirOption = Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")]
+DeviceOption = Annotated[Device, typer.Option(help="What trains.")]
+
+
+def sweep_command(*arguments: str) -> list[str]:
+    """The command as a person types it."""
+    return [sys.executable, str(ROOT / "sweeps" / "full.py"), *arguments]
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -53,14 +70,22 @@ def measured_on(machine: dict[str, Any]) -> str:
     return f"*{hardware}; {versions}; commit `{machine['commit']}`, {machine['date']}.*"
 
 
-def save(name: str, device: str, figures: dict[str, Any]) -> Path:
+def results_file(name: str, device: str = "cpu") -> Path:
+    """The file of a measurement's results."""
+    return RESULTS / f"{name}-{device}.json"
+
+
+def save(name: str, device: str, figures: dict[str, Any]) -> None:
     """Write a measurement as `benchmarks/results/NAME-DEVICE.json`, and print it."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{device}.json"
     text = json.dumps({"machine": describe(device), **figures}, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    results_file(name, device).write_text(text + "\n", encoding="utf-8")
     print(text)
-    return path
+
+
+def load(name: str, device: str = "cpu") -> dict[str, Any]:
+    """The figures that `save` wrote, with the machine's."""
+    return json.loads(results_file(name, device).read_text(encoding="utf-8"))
 
 
 def spread(values: list[float]) -> dict[str, Any]:

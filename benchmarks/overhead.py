@@ -60,6 +60,20 @@ class SleepTrial(TuneTrainable):
         self._files = TrialStorage(spec.storage_path, spec.key, spec.seeds)
 
 
+def made_spec(index: int, epochs: int, storage_path: str, tags: dict[str, str] | None = None) -> TrialSpec:
+    """A trial that nobody trains: its key is its number, and its data is not read."""
+    return TrialSpec(
+        key=f"{index:016x}",
+        name=f"trial-{index}",
+        config=Config(data="digits", epochs=epochs),
+        seeds=(0,),
+        fingerprint="none",
+        data_dir=None,
+        storage_path=storage_path,
+        tags=tags or {},
+    )
+
+
 def run_sleeping(
     count: int, sleep_s: float, epochs: int = 1, address: str | None = None, processes: int = 0
 ) -> dict[str, float]:
@@ -71,22 +85,9 @@ def run_sleeping(
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have the packages, and no benchmarks
     slots = sum(node.cpus for node in connect(address))
-    config = Config(data="digits", epochs=epochs)
 
     def specs(storage: str) -> list[TrialSpec]:
-        return [
-            TrialSpec(
-                key=f"{index:016x}",
-                name=f"trial-{index}",
-                config=config,
-                seeds=(0,),
-                fingerprint="none",
-                data_dir=None,
-                storage_path=storage,
-                tags={SLEEP_TAG: str(sleep_s)},
-            )
-            for index in range(count)
-        ]
+        return [made_spec(index, epochs, storage, {SLEEP_TAG: str(sleep_s)}) for index in range(count)]
 
     timed = run_recorded(specs, Resources(1, 0), SleepTrial, processes)
     ray.shutdown()

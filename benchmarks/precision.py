@@ -5,33 +5,33 @@
 Lower precision may become the default only on such evidence. Until then it is an option: `--precision bf16`.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 
-from benchmarks.machine import save, spread
+from benchmarks.machine import NETWORKS, DataDirOption, DataOption, DeviceOption, save, spread
 from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer
 
 
 def main(
-    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
-    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    data: DataOption = "cifar10",
+    data_dir: DataDirOption = None,
     seeds: Annotated[int, typer.Option(help="Seeds, at least ten for evidence.")] = 10,
     epochs: Annotated[int, typer.Option(min=2, help="Epochs a training.")] = 20,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: DeviceOption = "cpu",
 ) -> None:
     """Compare the precisions and write benchmarks/results/precision-DEVICE.json."""
     if device == "cpu":
         torch.set_num_threads(1)
     dataset = load(data, data_dir)
-    figures: dict = {"data": data, "seeds": seeds, "epochs": epochs}
-    for name, config in (("baseline", Config(data=data)), ("batch_norm", Config(data=data, batch_norm=True))):
+    figures: dict[str, Any] = {"data": data, "seeds": seeds, "epochs": epochs}
+    for name, change in NETWORKS.items():
+        config = Config(data=data, epochs=epochs, **change)
         full, low = (
-            Trainer(config.change(precision=precision, epochs=epochs), dataset, range(seeds), device)
-            for precision in ("fp32", "bf16")
+            Trainer(config.change(precision=precision), dataset, range(seeds), device) for precision in ("fp32", "bf16")
         )
         speed_ups = []
         while not full.done:

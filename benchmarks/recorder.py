@@ -1,4 +1,4 @@
-"""What the recorder alone takes for trials of 20 epochs that are over at once, with their kernels. `benchmarks.scaling`
+"""What the recorder alone takes for trials that are over at once, with their kernels. `benchmarks.scaling`
 calls it."""
 
 import tempfile
@@ -7,14 +7,14 @@ import time
 import numpy as np
 from safetensors.numpy import save as to_safetensors
 
-from benchmarks.overhead import NOWHERE
+from analysis.record.recorded import RunStatus
+from benchmarks.overhead import NOWHERE, made_spec
+from benchmarks.simulation import EPOCHS
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
-from trainable.config import Config
 from trainable.files import TRACES, WEIGHTS
 from trainable.storage import TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
-EPOCHS = 20
 FILTERS = (16, 3, 3, 3)
 
 
@@ -37,21 +37,13 @@ def record(trials: int, processes: int) -> float:
             recorder.tell(TrialEnded(name, TrialEnd.COMPLETE))
         assert recorder.flush()
         seconds = time.perf_counter() - start
-        assert recorder.finish("FINISHED")
+        assert recorder.finish(RunStatus.FINISHED)
     return seconds
 
 
 def _ended(folder: str, index: int) -> TrialSpec:
     """A trial that has left its files in the storage."""
-    spec = TrialSpec(
-        key=f"{index:016x}",
-        name=f"trial-{index}",
-        config=Config(data="digits", epochs=EPOCHS),
-        seeds=(0,),
-        fingerprint="none",
-        data_dir=None,
-        storage_path=folder,
-    )
+    spec = made_spec(index, EPOCHS, folder)
     files, filters = TrialStorage(folder, spec.key, spec.seeds), np.random.default_rng(index)
     files.write(WEIGHTS, to_safetensors({}))
     kernels = {f"kernels/epoch_{epoch}": filters.normal(size=FILTERS) for epoch in range(EPOCHS + 1)}

@@ -7,15 +7,14 @@ Results go to results/scaling-cpu.json and docs/scaling.md. All nodes run on thi
 cluster. Their trials sleep, so that the machine's cores are not the limit.
 """
 
-import json
 import os
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.machine import RESULTS, ROOT, TERMS, alone, measured_on, save
-from benchmarks.simulation import Costs, fit, simulate
+from benchmarks.machine import ROOT, TERMS, alone, load, measured_on, save
+from benchmarks.simulation import EPOCHS, Costs, fit, simulate, wall_s
 from sweeps.recording.recorder_process import SLOTS_A_PROCESS, processes_for
 from sweeps.running.specs import REPORTS_A_SECOND
 
@@ -24,7 +23,6 @@ SLOTS_A_NODE = 2
 TRIALS_A_SLOT = 6
 TRIAL_S = 5.0
 REPEATS = 3
-REPORTS = 20
 FEW_AND_MANY = (100, 500)
 """Trials of no work. The start of a sweep is in both, so their difference is what trials cost."""
 RECORDED = 100
@@ -77,7 +75,7 @@ def measure_driver() -> dict[str, dict[str, float]]:
     return {
         "few": alone(ON_NODES, nodes=1, count=few, sleep_s=0.0),
         "many": alone(ON_NODES, nodes=1, count=many, sleep_s=0.0),
-        "reporting": alone(ON_NODES, nodes=1, count=few, sleep_s=0.0, epochs=REPORTS),
+        "reporting": alone(ON_NODES, nodes=1, count=few, sleep_s=0.0, epochs=EPOCHS),
     }
 
 
@@ -99,7 +97,6 @@ def measure() -> dict[str, Any]:
 def page(figures: dict[str, Any]) -> str:
     """The scaling page as Markdown, from the results of `measure`."""
     costs, recorders = fit(figures), figures["recorders"]
-    largest = max(NODES) * SLOTS_A_NODE
     lines = [
         "# Scaling",
         "",
@@ -107,36 +104,56 @@ def page(figures: dict[str, Any]) -> str:
         "",
         TERMS + " *Efficiency* is the time that the training alone would take on all slots, divided by the time taken.",
         "",
-        f"**Nothing above {largest} slots was measured, and those were on one machine.** All else on this page is "
-        "simulated: take it for an upper limit.",
+        f"**Nothing above {max(NODES) * SLOTS_A_NODE} slots was measured, and those were on one machine.** All else on "
+        "this page is simulated: take it for an upper limit.",
         "",
+        *_measured(figures, costs),
+        "",
+        *_model(costs, recorders),
+        "",
+        *_published(costs),
+        "",
+        *_simulated(costs, recorders),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(figures: dict[str, Any], costs: Costs) -> list[str]:
+    trial_s = figures["trial_s"]
+    lines = [
         "## Measured: nodes on one machine",
         "",
-        f"{SLOTS_A_NODE} slots a node, {TRIALS_A_SLOT} trials a slot. A trial sleeps {figures['trial_s']:g} s in place "
-        "of training and reports once. Ray Tune, the store, and the recorder in a process of its own are the real "
-        "ones. The time runs from the first trial handed to Tune to the last result recorded. The last column is what "
-        "the simulation below gives for the same runs.",
+        f"{SLOTS_A_NODE} slots a node, {TRIALS_A_SLOT} trials a slot. A trial sleeps {trial_s:g} s in place of "
+        "training and reports once. Ray Tune, the store, and the recorder in a process of its own are the real ones. "
+        "The time runs from the first trial handed to Tune to the last result recorded. The last column is what the "
+        "simulation below gives for the same runs.",
         "",
         "| nodes | slots | trials | seconds: median (range), n | efficiency | simulated |",
         "|---|---|---|---|---|---|",
     ]
     for nodes in NODES:
-        walls = sorted(_wall(row) for row in figures["scaled"] if row["nodes"] == nodes)
+        walls = sorted(wall_s(row) for row in figures["scaled"] if row["nodes"] == nodes)
         slots, trials = nodes * SLOTS_A_NODE, nodes * SLOTS_A_NODE * TRIALS_A_SLOT
-        middle, ideal = walls[len(walls) // 2], TRIALS_A_SLOT * figures["trial_s"]
-        model = simulate(trials, slots, figures["trial_s"], 1, costs, one_machine=True)
+        middle, ideal = walls[len(walls) // 2], TRIALS_A_SLOT * trial_s
+        model = simulate(trials, slots, trial_s, 1, costs, one_machine=True)
         lines.append(
             f"| {nodes} | {slots} | {trials} | {middle:.1f} ({walls[0]:.1f} to {walls[-1]:.1f}), n = {len(walls)} "
             f"| {ideal / middle:.1%} | {ideal / model:.1%} |"
         )
-    lines += [
+    return [
+        *lines,
         "",
         "We put the fall down to the one machine, on which the worker processes of all slots start one after another. "
         "We did not test that. The simulation of larger clusters assumes that nodes on machines of their own start "
         "them at the same time.",
         "",
         measured_on(figures["machine"]),
-        "",
+    ]
+
+
+def _model(costs: Costs, recorders: dict[str, float]) -> list[str]:
+    return [
         "## The model",
         "",
         "The model is a discrete-event simulation (`benchmarks/simulation.py`). The driver handles one event at a "
@@ -149,26 +166,28 @@ def page(figures: dict[str, Any]) -> str:
         f"- a slot's pause between two trials, without the driver's part: {costs.latency_s * 1000:.0f} ms",
         f"- the start of a slot's worker process: {costs.start_s:.1f} s; one after another on one machine, at the same "
         "time on machines of their own",
-        f"- a trial of 20 epochs: {costs.recorded_s * 1000:.0f} ms of one of the recorder's processes",
+        f"- a trial of {EPOCHS} epochs: {costs.recorded_s * 1000:.0f} ms of one of the recorder's processes",
         "",
-        f"The recorder alone, when {RECORDED} trials of {REPORTS} epochs end at once, with SQLite:",
+        f"The recorder alone, when {RECORDED} trials of {EPOCHS} epochs end at once, with SQLite:",
         "",
         "| processes of the recorder | ms a trial |",
         "|---|---|",
         *(f"| {count if int(count) else 'the driver'} | {1000 * each:.0f} |" for count, each in recorders.items()),
-        "",
+    ]
+
+
+def _published(costs: Costs) -> list[str]:
+    return [
         "Ray's documentation has times of Tune alone, from other machines and older versions. Without the recorder, "
         "the model is too fast in every row:",
         "",
         "| trials | slots | seconds a trial | reports a trial | published | model |",
         "|---|---|---|---|---|---|",
-    ]
-    for trials, slots, seconds, reports, published in RAY_PUBLISHED:
-        model = _without_recorder(trials, slots, seconds, reports, costs)
-        lines.append(f"| {trials:,} | {slots:,} | {seconds:g} | {reports:,} | {published:.0f} s | {model:.0f} s |")
-    trials, slots, seconds, reports, published = LARGEST_PUBLISHED
-    missing_s = published - _without_recorder(trials, slots, seconds, reports, costs)
-    lines += [
+        *(
+            f"| {trials:,} | {slots:,} | {seconds:g} | {reports:,} | {published:.0f} s "
+            f"| {_without_recorder(trials, slots, seconds, reports, costs):.0f} s |"
+            for trials, slots, seconds, reports, published in RAY_PUBLISHED
+        ),
         "",
         "In the last row, says Ray's page, the time went into copying the trials' files from node to node. The model "
         "has no such copies, since our trials write their files to the shared storage themselves. In the second and "
@@ -176,46 +195,56 @@ def page(figures: dict[str, Any]) -> str:
         "",
         f"A trial reports at most once a second and, with more than {REPORTS_A_SECOND} slots, more rarely: the driver "
         "has work with each report.",
-        "",
+    ]
+
+
+def _simulated(costs: Costs, recorders: dict[str, float]) -> list[str]:
+    lines = [
         "## Simulated: 10 to 1,000 slots",
         "",
-        "Each slot trains ten trials of 20 epochs, nodes are machines of their own, and the time runs until the last "
-        f"trial is recorded. The recorder has a process for every {SLOTS_A_PROCESS} slots, on a head of {HEAD_CORES} "
-        "cores; with fewer slots the driver records. The simulation assumes that "
-        f"{HEAD_CORES - 1} processes write {HEAD_CORES - 1} times as fast as one. That needs an MLflow server with "
-        "PostgreSQL, because SQLite has one writer. More than two processes were not measured.",
+        f"Each slot trains ten trials of {EPOCHS} epochs, nodes are machines of their own, and the time runs until the "
+        f"last trial is recorded. The recorder has a process for every {SLOTS_A_PROCESS} slots, on a head of "
+        f"{HEAD_CORES} cores; with fewer slots the driver records. The simulation assumes that {HEAD_CORES - 1} "
+        f"processes write {HEAD_CORES - 1} times as fast as one. That needs an MLflow server with PostgreSQL, because "
+        "SQLite has one writer. More than two processes were not measured.",
         "",
         "| slots | " + " | ".join(f"trials of {seconds:g} s" for seconds in SIMULATED_S) + " |",
         "|---" * (len(SIMULATED_S) + 1) + "|",
     ]
-    slowed: dict[float, float] = {}
-    for slots in SIMULATED_SLOTS:
-        cells = []
-        for seconds in SIMULATED_S:
-            processes = processes_for(slots, HEAD_CORES)
-            own = costs if processes else replace(costs, trial_s=costs.trial_s + recorders["0"], recorded_s=0)
-            reports = _reports(seconds, slots)
-            wall = simulate(10 * slots, slots, seconds, reports, own, recorders=max(1, processes))
-            cells.append(f"{10 * seconds / wall:.1%}")
-            slowed[seconds] = 10 * seconds / (wall + missing_s)
+    walls = {
+        slots: {seconds: _simulated_s(slots, seconds, costs, recorders) for seconds in SIMULATED_S}
+        for slots in SIMULATED_SLOTS
+    }
+    for slots, by_seconds in walls.items():
+        cells = [f"{10 * seconds / wall:.1%}" for seconds, wall in by_seconds.items()]
         lines.append(f"| {slots} | {' | '.join(cells)} |")
-    worse = ", ".join(f"{share:.0%} for trials of {seconds:g} s" for seconds, share in slowed.items())
-    a_second = 1 / (costs.trial_s + costs.report_s)
-    lines += [
+    missing_s = _missing_s(costs)
+    worse = ", ".join(
+        f"{10 * seconds / (wall + missing_s):.0%} for trials of {seconds:g} s"
+        for seconds, wall in walls[SIMULATED_SLOTS[-1]].items()
+    )
+    return [
+        *lines,
         "",
         f"The model is {missing_s:.0f} s too fast for the {LARGEST_PUBLISHED[1]:,} slots that Ray published. With so "
         f"much added, the last row would be {worse}.",
         "",
-        f"The driver handles {a_second:.0f} trials a second that report once, and a process of the recorder "
-        f"{1 / costs.recorded_s:.0f}. Where more trials end in a second, slots wait. Then, in this order:",
+        f"The driver handles {1 / (costs.trial_s + costs.report_s):.0f} trials a second that report once, and a "
+        f"process of the recorder {1 / costs.recorded_s:.0f}. Where more trials end in a second, slots wait. Then, in "
+        "this order:",
         "",
         "1. On GPUs, train more seeds in one trial (`--seeds`): all seeds of a configuration report together.",
         "2. Give the head more and faster cores.",
         "3. Make trials longer.",
         "4. Run two sweeps, each with an experiment and a head of its own.",
-        "",
     ]
-    return "\n".join(lines)
+
+
+def _simulated_s(slots: int, seconds: float, costs: Costs, recorders: dict[str, float]) -> float:
+    """The model's seconds for ten trials of so many seconds on each slot."""
+    processes = processes_for(slots, HEAD_CORES)
+    own = costs if processes else replace(costs, trial_s=costs.trial_s + recorders["0"], recorded_s=0)
+    return simulate(10 * slots, slots, seconds, _reports(seconds, slots), own, recorders=max(1, processes))
 
 
 def _without_recorder(trials: int, slots: int, seconds: float, reports: int, costs: Costs) -> float:
@@ -223,22 +252,23 @@ def _without_recorder(trials: int, slots: int, seconds: float, reports: int, cos
     return simulate(trials, slots, seconds, reports, replace(costs, recorded_s=0))
 
 
+def _missing_s(costs: Costs) -> float:
+    """Seconds that the largest run that Ray published took longer than the model's."""
+    trials, slots, seconds, reports, published_s = LARGEST_PUBLISHED
+    return published_s - _without_recorder(trials, slots, seconds, reports, costs)
+
+
 def _reports(seconds: float, slots: int) -> int:
-    """Reports of a trial with 20 epochs that takes so many seconds: one a second, fewer where many slots report."""
-    return min(20, max(1, int(seconds / max(1.0, slots / REPORTS_A_SECOND))))
-
-
-def _wall(row: dict[str, float]) -> float:
-    """Seconds from handing the first trial to Tune to the last recorded result."""
-    return row["trials_s"] + row["recorder_rest_s"]
+    """Reports of a trial that takes so many seconds: one an epoch and at most one a second, fewer where many slots
+    report."""
+    return min(EPOCHS, max(1, int(seconds / max(1.0, slots / REPORTS_A_SECOND))))
 
 
 def main(only_page: Annotated[bool, typer.Option("--only-page", help="Measure nothing.")] = False) -> None:
     """Measure the scaling and write docs/scaling.md."""
     if not only_page:
         save("scaling", "cpu", measure())
-    figures: dict[str, Any] = json.loads((RESULTS / "scaling-cpu.json").read_text(encoding="utf-8"))
-    PAGE.write_text(page(figures), encoding="utf-8")
+    PAGE.write_text(page(load("scaling")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from matplotlib import pyplot
@@ -26,7 +26,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis.plots.style import line_style, save
 from analysis.record.recorded import VAL_ERROR
-from benchmarks.machine import ROOT, describe, measured_on
+from benchmarks.machine import ROOT, DataDirOption, DataOption, describe, measured_on
 from sweeps.planning.search_plan import SEED, SearchPlan, plan_search
 from sweeps.running.searcher import STARTUP_TRIALS, TrialSearch, make_scheduler, tpe
 from sweeps.running.specs import TrialContext
@@ -118,22 +118,25 @@ def run(arm: Arm, repeat: int, plan: SearchPlan, curves: LearningCurves, budget:
     """Search until `budget` epochs are trained. The sampler's seed is the repeat's number."""
     searcher = TrialSearch(plan, TrialContext(plan.search.fingerprint, None, ""), arm.sampler(repeat))
     scheduler = make_scheduler(plan) if arm.stops else FIFOScheduler()
+    controller: Any = None  # these schedulers do not use Tune's
     completed: list[Completed] = []
     effort = trials = 0
     while effort < budget:
         trials += 1
         trial = Trial("", trial_id=str(trials), stub=True)
-        config = spec_of(searcher.suggest(trial.trial_id)).config
-        scheduler.on_trial_add(None, trial)
+        suggested = searcher.suggest(trial.trial_id)
+        assert suggested, "nothing else runs that it could wait for"
+        config = spec_of(suggested).config
+        scheduler.on_trial_add(controller, trial)
         for epoch, error in islice(enumerate(curves.follow(config), start=1), budget - effort):
             effort += 1
             result = tune_result(TrialReport(epochs=(Epoch(epoch, 0.0, {VAL_ERROR: [error]}),), done=False))
             if epoch == config.epochs:
                 completed.append(Completed(effort, error))
-            elif scheduler.on_trial_result(None, trial, result) != TrialScheduler.STOP:
+            elif scheduler.on_trial_result(controller, trial, result) != TrialScheduler.STOP:
                 searcher.on_trial_result(trial.trial_id, result)
                 continue
-            scheduler.on_trial_complete(None, trial, result)
+            scheduler.on_trial_complete(controller, trial, result)
             searcher.on_trial_complete(trial.trial_id, result)
             break
     return Run(arm, repeat, trials, tuple(completed))
@@ -234,8 +237,8 @@ def _spread(errors: Sequence[float]) -> str:
 
 
 def main(
-    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "digits",
-    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    data: DataOption = "digits",
+    data_dir: DataDirOption = None,
     epochs: Annotated[int, typer.Option(help="Epochs of a whole trial.")] = 15,
     budget_epochs: Annotated[int, typer.Option(help="Epochs that each search trains.")] = 300,
     repeats: Annotated[int, typer.Option(help="Runs of each search.")] = 5,

@@ -2,9 +2,13 @@
 its recorder, which nobody waits for before the end."""
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
+
+EPOCHS = 20
+"""Epochs of the trials that the costs of reports and of the recorder are measured with: each epoch is a report."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ def simulate(
     return max(driver_free_at, *recorders_free_at)
 
 
+def wall_s(row: Mapping[str, float]) -> float:
+    """Seconds from handing the first trial to Tune to the last recorded result, of a `benchmarks.timed.Timed`."""
+    return row["trials_s"] + row["recorder_rest_s"]
+
+
 def fit(figures: dict[str, Any]) -> Costs:
     """Costs from `benchmarks.scaling`'s measurements.
 
@@ -70,7 +79,7 @@ def fit(figures: dict[str, Any]) -> Costs:
     trial_s = (many["driver_cpu_s"] - few["driver_cpu_s"]) / more - report_s
     walls: dict[int, list[float]] = {}
     for row in figures["scaled"]:
-        walls.setdefault(int(row["slots"]), []).append(row["trials_s"] + row["recorder_rest_s"])
+        walls.setdefault(int(row["slots"]), []).append(wall_s(row))
     most_slots = max(walls)
     trials_a_slot = next(int(row["trials"] / row["slots"]) for row in figures["scaled"])
     on_slot_s = (many["trials_s"] - few["trials_s"]) * few["slots"] / more

@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.machine import save
+from benchmarks.machine import DataDirOption, DataOption, save
 from benchmarks.timed import run_command
 
 
 def main(
-    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
-    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    data: DataOption = "cifar10",
+    data_dir: DataDirOption = None,
     epochs: Annotated[int, typer.Option(help="Epochs of each of the 18 configs.")] = 20,
 ) -> None:
     """Run the tables once and write benchmarks/results/slots-cpu.json."""

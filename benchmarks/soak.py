@@ -15,8 +15,8 @@ import yaml
 
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import TrialRecord
-from tests.clusters import RAY, STORE, Cluster
-from tests.conftest import sweep_command
+from benchmarks.clusters import RAY, STORE, Cluster
+from benchmarks.machine import sweep_command
 
 DISK_BYTES = 512_000_000
 FULL_S = 10.0

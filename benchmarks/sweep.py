@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.machine import alone, save, spread
+from benchmarks.machine import DataDirOption, DataOption, DeviceOption, alone, save, spread
 from benchmarks.timed import run_recorded
 from sweeps.planning.resources import Resources
 from trainable.config import Config, Precision
@@ -113,13 +113,13 @@ def _range(work: Work) -> range:
 
 
 def main(
-    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
-    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
+    data: DataOption = "cifar10",
+    data_dir: DataDirOption = None,
     trials: Annotated[int, typer.Option(help="Trials; seeds, on a GPU.")] = 4,
     epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 3, on a GPU 400.")] = None,
     peer_epochs: Annotated[int | None, typer.Option(help="The peer's; by default 3, on a GPU 5.")] = None,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 3,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: DeviceOption = "cpu",
 ) -> None:
     """Compare the two and write benchmarks/results/sweep-DEVICE.json."""
     folder = str(Path(data_dir).absolute()) if data_dir else None

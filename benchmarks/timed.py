@@ -2,14 +2,14 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import ROOT
+from analysis.record.recorded import RunStatus
+from benchmarks.machine import sweep_command
 from sweeps.planning.resources import Resources
 from trainable.trial import TrialSpec
 from trainable.tune_trainable import TuneTrainable
@@ -63,7 +63,7 @@ def run_recorded(
         stage = Stage(name="benchmark", resources=resources, observers=[recorder], storage_path=storage)
         outcome = run_trials(made, stage, trainable)
         trials_s = time.perf_counter() - start
-        assert recorder.finish("FINISHED")
+        assert recorder.finish(RunStatus.FINISHED)
         rest_s, cpu_s = time.perf_counter() - start - trials_s, time.process_time() - cpu
         assert (outcome.ended, outcome.failed) == (len(made), 0)
         return Timed(trials_s, rest_s, cpu_s, memory, _resident_mib())
@@ -74,10 +74,12 @@ def run_command(data: str, *arguments: str) -> Swept:
     from mlflow import MlflowClient
 
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "sweeps" / "full.py"), "--data", data, "--gpus-per-trial", "0"]
-        subprocess.run([*command, *arguments], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        command = sweep_command("--data", data, "--gpus-per-trial", "0", *arguments)
+        subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
         client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-        runs = client.search_runs([client.get_experiment_by_name(f"ablations-{data}").experiment_id])
+        experiment = client.get_experiment_by_name(f"ablations-{data}")
+        assert experiment, "the command has made it"
+        runs = client.search_runs([experiment.experiment_id])
         sweep = next(run for run in runs if run.data.tags["role"] == "sweep")
         epochs = tuple(
             tuple((each.timestamp / 1000, each.value) for each in client.get_metric_history(run.info.run_id, "epoch_s"))

@@ -2,18 +2,17 @@
 
     python -m benchmarks.trial --data-dir /data/cifar10
 
-The parts of a step are timed one by one on one thread. `epoch_s` is the real epoch, which on a GPU replays a CUDA
-graph. The floor, a rough lower limit, is the larger of two times: the epoch's floating-point operations at the measured
-rate of matrix products, and its activations' bytes at the measured bandwidth of copies.
+The parts of a step are timed one by one on one thread: those of the learner's own `Gradients`, and its optimizer.
+`epoch_s` is the real epoch, which on a GPU replays a CUDA graph. The floor, a rough lower limit, is the larger of two
+times: the epoch's floating-point operations at the measured rate of matrix products, and its activations' bytes at the
+measured bandwidth of copies.
 """
 
 import io
-import pickle
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from itertools import islice
+from itertools import islice, pairwise
 from statistics import median
 from typing import Annotated, Any
 
@@ -21,16 +20,20 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from benchmarks.machine import save, spread
+from benchmarks.machine import DataDirOption, DataOption, DeviceOption, save, spread
 from sweeps.planning.rates import epoch_flops
 from trainable.architecture import layers
 from trainable.batches import Batches, batches_of
 from trainable.config import Config
 from trainable.data import load
+from trainable.gradients import Gradients
+from trainable.learner import Learner
 from trainable.model import build
-from trainable.optim import make_loss, make_optimizer
+from trainable.optim import make_optimizer, parameter_groups
 from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
+from trainable.trial import TrialReport
+from trainable.tune_trainable import tune_result
 
 STEPS = 60
 """Training steps to time."""
@@ -41,15 +44,14 @@ COPY_BYTES = 1 << 29
 
 
 def main(
-    data: Annotated[str, typer.Option(help="cifar10 or digits.")] = "cifar10",
-    data_dir: Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")] = None,
-    batch_norm: Annotated[bool, typer.Option(help="The network with batch norm.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    data: DataOption = "cifar10",
+    data_dir: DataDirOption = None,
+    device: DeviceOption = "cpu",
     repeats: Annotated[int, typer.Option(help="Epochs.")] = 3,
 ) -> None:
     """Take one trial apart and write benchmarks/results/trial-DEVICE.json."""
     torch.set_num_threads(1)
-    config, torch_device = Config(data=data, batch_norm=batch_norm), torch.device(device)
+    config, torch_device = Config(data=data), torch.device(device)
     dataset = load(data, data_dir)
     trainer = Trainer(config, dataset, (0,), device)
     trainer.run_epoch()
@@ -60,6 +62,7 @@ def main(
     parts["evaluation"] = median(_timed(torch_device, trainer.evaluate)[1] for _ in range(repeats))
     rate, bandwidth = _matmul_rate(torch_device), _bandwidth(torch_device)
     flops, traffic = _flops(config, splits["train"].size), _activation_bytes(config, splits)
+    floor_s = {"arithmetic": flops / rate, "memory": traffic / bandwidth}
     figures = {
         "config": config.canonical(),
         "epoch_s": spread(epochs),
@@ -69,32 +72,38 @@ def main(
         "bytes": traffic,
         "matmul_flops_a_second": rate,
         "copy_bytes_a_second": bandwidth,
-        "floor_s": {"arithmetic": flops / rate, "memory": traffic / bandwidth},
+        "floor_s": floor_s,
+        "share_of_floor": max(floor_s.values()) / median(epochs),
     }
-    figures["share_of_floor"] = max(figures["floor_s"].values()) / median(epochs)
     save("trial", device, figures)
 
 
 def _step_parts(config: Config, batches: Batches, device: torch.device) -> dict[str, float]:
-    """Median seconds of each part of a training step, without a CUDA graph."""
-    model = build(config).to(device, memory_format=torch.channels_last).train()
-    parameters = list(model.parameters())
-    loss, optimizer = make_loss(config), make_optimizer(config, parameters, device)
-    seconds_by_part: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
+    """Median seconds of each part of a learner's training step, without a CUDA graph."""
+    model = Learner(config, (0,), batches, device).model.train()
+    gradients, parameters = Gradients(config, model, batches, device), list(model.parameters())
+    optimizer = make_optimizer(config, parameter_groups(config, model), device)
+    ends: list[float] = []
 
-    def timed(name: str, part: Callable, *arguments: Any) -> Any:
-        result, seconds = _timed(device, part, *arguments)
-        seconds_by_part[name].append(seconds)
-        return result
+    def end_part(*_: object) -> None:
+        _wait(device)
+        ends.append(time.perf_counter())
 
+    model.register_forward_pre_hook(end_part)
+    model.register_forward_hook(end_part)
+    steps = []
     for rows_ns, augmentation_nsa in islice(batches.shuffled([torch.Generator()]), STEPS):
-        images_nchw, labels_ns = timed("data", batches.load, rows_ns, augmentation_nsa)
-        value = timed("forward", lambda x, y: loss(model(x), y).mean(), images_nchw, labels_ns.flatten())
-        gradients = timed("backward", torch.autograd.grad, value, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        ends.clear()
+        end_part()
+        _, *gradients_of_step = gradients(rows_ns, augmentation_nsa)
+        for parameter, gradient in zip(parameters, gradients_of_step, strict=True):
             parameter.grad = gradient
-        timed("optimizer", optimizer.step)
-    return {name: median(values) for name, values in seconds_by_part.items()}
+        end_part()
+        optimizer.step()
+        end_part()
+        steps.append([end - start for start, end in pairwise(ends)])
+    names = ("data", "forward", "loss and backward", "optimizer")
+    return {name: median(seconds) for name, seconds in zip(names, zip(*steps, strict=True), strict=True)}
 
 
 def _timed(device: torch.device, part: Callable, *arguments: Any) -> tuple[Any, float]:
@@ -107,17 +116,20 @@ def _timed(device: torch.device, part: Callable, *arguments: Any) -> tuple[Any, 
 
 
 def _saving(trainer: Trainer) -> dict[str, float]:
-    """Seconds to write a checkpoint to a local disk, and to serialise a report."""
-
-    def checkpoint() -> None:
-        torch.save(trainer.state_dict(), buffer)
-        storage.write(CHECKPOINT, buffer.getbuffer())
-
+    """Seconds to write a checkpoint to a local disk, and to make a report of one epoch for Tune."""
     with tempfile.TemporaryDirectory() as folder:
         storage, buffer = TrialStorage(folder, "benchmark", (0,)), io.BytesIO()
-        report = [asdict(epoch) for epoch in trainer.history]
-        timings = {"checkpoint_s": checkpoint, "report_s": lambda: pickle.dumps(report)}
-        return {name: _timed(trainer.device, part)[1] for name, part in timings.items()}
+
+        def checkpoint() -> None:
+            torch.save(trainer.state_dict(), buffer)
+            storage.write(CHECKPOINT, buffer.getbuffer())
+
+        checkpoint_s = _timed(trainer.device, checkpoint)[1]
+    report = TrialReport(epochs=(trainer.history[-1],), done=False)
+    return {
+        "checkpoint_s": checkpoint_s,
+        "tune_result_s": median(_timed(trainer.device, tune_result, report)[1] for _ in range(STEPS)),
+    }
 
 
 def _matmul_rate(device: torch.device) -> float:

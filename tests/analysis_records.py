@@ -9,7 +9,8 @@ from analysis.record.recorded import Series, SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from trainable.config import Config
-from trainable.search_definition import ResolvedSearch, Scheduler
+from trainable.resolved_search import ResolvedSearch
+from trainable.search_definition import Scheduler
 from trainable.search_space import Choice, Range
 from trainable.study import Reported, ResolvedRow, ResolvedTable
 

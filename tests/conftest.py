@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from analysis.commandline.commands import run_command
 from analysis.record.embedded import uri_of
+from benchmarks.machine import sweep_command
 from sweeps import full
 from sweeps.recording.tracking import ensure_experiment, make_database
 from tests.exports import export_to
@@ -119,11 +120,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return subprocess.CompletedProcess(arguments, end.value.code or 0, *capsys.readouterr())
 
     return run
-
-
-def sweep_command(*arguments: str) -> list[str]:
-    """The command as a person types it."""
-    return [sys.executable, str(ROOT / "sweeps" / "full.py"), *arguments]
 
 
 SWEPT = [

@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from analysis.record.mlflow_record import Record
-from tests.conftest import sweep_command
+from benchmarks.machine import sweep_command
 from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import requests
 
-from tests.clusters import free_port
+from benchmarks.clusters import free_port
 
 
 class Server:

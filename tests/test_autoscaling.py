@@ -1,5 +1,11 @@
 """Ray's autoscaler (version 2, as `ray up` starts it) with the provider of fake nodes, and sweeps that ask for GPUs."""
 
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +13,22 @@ import pytest
 import yaml
 
 from analysis.record.mlflow_record import Record
-from tests.clusters import Cluster, cluster, free_port, kill_where, wait_for
+from benchmarks.clusters import Cluster, cluster, free_port, kill_where, wait_for
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster
 
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 HEAD_ID = "f" * 51 + "00000"
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+WATCH = """
+import json, sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False)
+while True:
+    nodes = [{"id": n["NodeID"], "alive": n["Alive"], **n["Resources"]} for n in ray.nodes()]
+    print(json.dumps({"time": time.time(), "nodes": nodes}), flush=True)
+    time.sleep(0.5)
+"""
 NODE_TYPES = {
     "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
     "small": {
@@ -56,13 +71,32 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield running
 
 
+def sweep_on_fake_gpus(head: Cluster, *arguments: str, folder: Path) -> subprocess.Popen:
+    """`tests/fake_gpus.py` on a cluster, with what it prints in `FOLDER/sweep.log`."""
+    with (folder / "sweep.log").open("a") as log:
+        command = [sys.executable, str(ROOT / "tests" / "fake_gpus.py"), "--address", head.address, *arguments]
+        return subprocess.Popen(command, cwd=folder, env=head.environment, stdout=log, stderr=log)
+
+
+@contextmanager
+def watched(head: Cluster) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Half a second apart, the nodes that there were: a function that returns all that was seen so far."""
+    with tempfile.NamedTemporaryFile("w+") as seen:
+        command = [sys.executable, "-c", WATCH, head.address]
+        watcher = subprocess.Popen(command, env=head.environment, stdout=seen, stderr=subprocess.DEVNULL)
+        try:
+            yield lambda: [json.loads(line) for line in Path(seen.name).read_text().splitlines() if line[:1] == "{"]
+        finally:
+            watcher.kill()
+
+
 def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, tmp_path: Path) -> None:
     work = ["--data", "digits", "--studies", "tables", "--only", "3,5,7", "--epochs", "60"]
     arguments = [*work, "--gpus-per-trial", "1", "--gpu-memory-per-trial", "6", "--slots", "2"]
     log = tmp_path / "sweep.log"
-    with growing.watched() as seen:
+    with watched(growing) as seen:
         wait_for("the watcher", seen)
-        sweep = growing.sweep_on_fake_gpus(*arguments, folder=tmp_path)
+        sweep = sweep_on_fake_gpus(growing, *arguments, folder=tmp_path)
 
         def with_gpus() -> set[str]:
             return {node["id"] for node in seen()[-1]["nodes"] if node["alive"] and node.get("GPU")}
@@ -86,8 +120,8 @@ def test_nodes_start_are_filled_preempted_replaced_and_let_go(growing: Cluster, 
 
 def test_trials_land_where_their_gpu_memory_fits(growing: Cluster, tmp_path: Path) -> None:
     arguments = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1", "--gpus-per-trial", "1"]
-    with growing.watched() as seen:
-        large = growing.sweep_on_fake_gpus(*arguments, "--gpu-memory-per-trial", "40", "--slots", "2", folder=tmp_path)
+    with watched(growing) as seen:
+        large = sweep_on_fake_gpus(growing, *arguments, "--gpu-memory-per-trial", "40", "--slots", "2", folder=tmp_path)
         assert large.wait(timeout=200) == 0, (tmp_path / "sweep.log").read_text()
         memory = {node["gpu_memory_gb"] for look in seen() for node in look["nodes"] if node.get("GPU")}
     assert memory == {80}

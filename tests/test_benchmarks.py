@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -9,14 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import performance
+from benchmarks import machine, performance, reliability, scaling
 from benchmarks.peer import Net
 from trainable.architecture import parameters
 from trainable.config import Config
 
 
-def test_the_page_is_generated_from_the_figures() -> None:
-    assert performance.PAGE.read_text(encoding="utf-8") == performance.page()
+@pytest.mark.parametrize(
+    ("file", "page"),
+    [
+        (performance.PAGE, performance.page),
+        (scaling.PAGE, lambda: scaling.page(machine.load("scaling"))),
+        (reliability.PAGE, lambda: reliability.page(machine.load("reliability"))),
+    ],
+    ids=["performance", "scaling", "reliability"],
+)
+def test_the_pages_are_generated_from_the_figures(file: Path, page: Callable[[], str]) -> None:
+    assert file.read_text(encoding="utf-8") == page()
 
 
 @pytest.fixture
@@ -30,6 +40,15 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return int(end.value.code or 0)
 
     return run
+
+
+@pytest.mark.filterwarnings("ignore:'benchmarks:RuntimeWarning")
+@pytest.mark.parametrize("option", ["--data", "--device"])
+def test_a_data_set_or_a_device_that_is_unknown_is_refused(
+    option: str, benchmark: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark("trial", option, "mnist") == 2
+    assert f"Invalid value for '{option}'" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:'benchmarks:RuntimeWarning")
@@ -49,13 +68,15 @@ def test_trials_that_only_sleep_are_recorded() -> None:
     assert figures["trials"] == 2 and figures["trials_s"] > 0
 
 
-def test_a_trial_taken_apart_adds_up(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import machine, trial
+def test_a_trial_taken_apart_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import trial
 
     monkeypatch.setattr(machine, "RESULTS", tmp_path)
-    trial.main(data="digits", data_dir=None, batch_norm=False, device="cpu", repeats=1)
-    figures = json.loads((tmp_path / "trial-cpu.json").read_text())  # type: ignore[operator]
-    assert set(figures["parts_s"]) == {"data", "forward", "backward", "optimizer", "evaluation"}
+    trial.main(data="digits", data_dir=None, device="cpu", repeats=1)
+    figures = json.loads((tmp_path / "trial-cpu.json").read_text())
+    assert set(figures["parts_s"]) == {"data", "forward", "loss and backward", "optimizer", "evaluation"}
+    (report,) = re.findall(r"\| making one report for Tune .* \| (\d+) µs \|", performance.page())
+    assert int(report) == round(1e6 * figures["tune_result_s"]) > 1
     assert sum(figures["parts_s"].values()) == pytest.approx(figures["epoch_s"]["median"], rel=0.8)
     assert 0 < figures["share_of_floor"] < 1
 

@@ -12,13 +12,13 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis.record.mlflow_record import Record
+from benchmarks.clusters import wait_for
+from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
 from sweeps.stages import stage_name
-from tests.clusters import wait_for
-from tests.conftest import sweep_command
 from tests.drivers import checkpoints, kill_family
 from trainable.config import Config
 from trainable.data import load

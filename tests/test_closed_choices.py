@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from trainable import data
@@ -18,8 +19,9 @@ from trainable.device import DeviceError
 from trainable.fused import fuse
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
-from trainable.session import environment
 from trainable.training import Trainer
+from trainable.trial import Environment
+from trainable.usage import environment
 
 
 def unknown(field: str, **others: Any) -> Config:
@@ -44,6 +46,7 @@ def optimizer() -> torch.optim.Optimizer:
         lambda: make_scheduler(unknown("optimizer", schedule="one_cycle"), optimizer(), 10),
         lambda: unknown("protocol").held_out,
         lambda: data.load("digits").splits(unknown("protocol").protocol),
+        lambda: data.class_names(unknown("data").data),
         lambda: Trainer(unknown("precision", data="digits", epochs=1), data.load("digits")).run_epoch(),
     ],
 )
@@ -63,6 +66,9 @@ def test_an_unknown_device_is_refused() -> None:
         Trainer(Config(data="digits"), data.load("digits"), device="meta")
     with pytest.raises(ValueError, match="meta"):
         environment(torch.device("meta"))
+    known = environment(torch.device("cpu")).model_dump()
+    with pytest.raises(ValidationError, match="'cpu' or 'cuda'"):
+        Environment(**known | {"device": "meta"})
 
 
 def test_a_layer_that_nothing_says_how_to_fuse_is_refused() -> None:

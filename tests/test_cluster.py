@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from analysis.record.mlflow_record import Record
-from tests.clusters import RAY, Cluster, cluster, free_port, wait_for
-from tests.conftest import ROOT, sweep_command
+from benchmarks.clusters import RAY, Cluster, cluster, free_port, wait_for
+from benchmarks.machine import sweep_command
+from tests.conftest import ROOT
 
 
 @pytest.mark.cluster

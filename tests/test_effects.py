@@ -57,6 +57,16 @@ def test_a_baseline_in_another_precision_is_an_effect() -> None:
     assert effect.mean == pytest.approx(0.01)
 
 
+def test_a_row_that_somebody_names_baseline_has_an_effect() -> None:
+    faster = Config(lr=0.01)
+    trainings = replicates([trial("a", {0: [0.30]}, Config()), trial("b", {0: [0.31]}, faster)])
+    rows = tuple(
+        ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0.001", Config()), ("baseline", faster))
+    )
+    (effect,) = paired_effects([table().model_copy(update={"rows": rows})], trainings)
+    assert (effect.name, effect.config) == ("baseline", faster)
+
+
 def test_rows_that_are_judged_on_other_images_than_their_reference_are_not_compared() -> None:
     held_out = Config(protocol="B")
     validated = trial("b", {}, held_out, seeds=(0,), histories={"val_error/seed_0": [(1, 0.3)]})

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from analysis.record.recorded import EPOCH_S, REPORTED, TrialRecord
+from benchmarks.clusters import wait_for
+from benchmarks.machine import sweep_command
 from sweeps.recording.note import NOTE
-from tests.clusters import wait_for
-from tests.conftest import Command, sweep_command
+from tests.conftest import Command
 from tests.drivers import ARGUMENTS, EPOCHS, checkpoints, embedded, histories, kill_family, start, undisturbed
 
 pytestmark = pytest.mark.usefixtures("made_record")

@@ -151,7 +151,7 @@ def test_pictures_of_measurements_keep_their_numbers(tmp_path: Path) -> None:
     probes = {"plain": np.array([[[1.0, 2.0, 3.0], [3.0, 5.0, 9.0]]] * 3)}
     steps = probe_steps(every=50, steps_an_epoch=60, epochs=2)
     assert steps.tolist() == [0, 50, 60, 110], "counted anew in each epoch"
-    file = draw_smoothness(probes, steps[:3], "title", tmp_path / "smoothness.png")
+    file = draw_smoothness(probes, {"plain": steps[:3]}, "title", tmp_path / "smoothness.png")
     assert "plain,50,loss after the step,1,3" in file.with_suffix(".csv").read_text()
     seeds = {0: probes["plain"], 1: 2 * probes["plain"]}
     assert summary({"plain": {0: probes["plain"]}}) == [["plain", "1", "2", "3", "9", "9"]]
@@ -200,7 +200,8 @@ def test_the_report_shows_networks_and_measurements(tmp_path: Path) -> None:
         assert f"({picture}.png)" in page
         assert (tmp_path / f"{picture}.png").exists()
     assert "| plain, Adam 0.001 | 16.00 (1.000) | 16.20 (1.000) | 16.40 (1.000) | 17.00 (1.000) |" in page
-    assert page.count("Shorter than 0.1 of the longest: 1.") == page.count("Shorter than 0.1 of the longest: 0.") == 1
+    assert page.count("1 kernel is shorter than a tenth of the longest.") == 1
+    assert page.count("No kernel is shorter than a tenth of the longest.") == 1
 
 
 def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
@@ -246,6 +247,58 @@ def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -
     assert "| envelope-x | mean height | 1 | 0.1000 | 0.1000 |" in page
 
 
+def test_a_share_of_the_steps_is_never_rounded_up_to_all(tmp_path: Path) -> None:
+    """With batch norm the larger rate has the smaller loss at one step of 3,000."""
+    same = {0.1: [0.3], 0.2: [0.3]}
+    record = envelopes({False: same, True: same}, {False: 3, True: 3})
+    for losses in record.files.values():
+        losses["step_losses/seed_0"] = np.resize(losses["step_losses/seed_0"], 3_000)
+    record.files["envelope-x-batch-norm-0.2", TRACES]["step_losses/seed_0"][7] = 0.0
+    page = page_of(tmp_path, record)
+    assert "envelope-x, 0.2 at 100% of the steps; envelope-x-batch-norm, 0.2 at 99.9% of the steps." in page
+
+
+def measured(measure: str, **other: int) -> Recorded:
+    """A record of a table with that measure and two rows, of which the second is `other` in these fields."""
+    trials, files = [], {}
+    for config in (Config(data="digits", epochs=2), Config(data="digits", epochs=2).change(**other)):
+        steps = config.epochs * 1536 // config.batch_size
+        each = trial(f"t{len(trials)}", {0: [0.3]}, config, tags=TAGS | {"probe_every": "2"})
+        files[each.run_id, TRACES] = {
+            "step_losses/seed_0": np.ones(steps),
+            "probes/seed_0": np.ones((steps // 2, len(STEP_SIZES), 3)),
+        }
+        trials.append(each)
+    rows = tuple(ResolvedRow(name=each.name, key=each.key, config=each.config) for each in trials)
+    own = ResolvedTable(study="s", number="50", slug="own", title="My table", varies="x", rows=rows, measure=measure)
+    record = Recorded(trials, sweep(own))
+    record.files = files
+    return record
+
+
+@pytest.mark.parametrize("other", [{"batch_size": 256}, {"epochs": 4}, {"batch_size": 256, "epochs": 4}])
+def test_losses_of_rows_with_other_steps_are_missing_and_the_rest_of_the_report_is_made(
+    other: dict[str, int], tmp_path: Path
+) -> None:
+    page = page_of(tmp_path, measured("losses", **other))
+    why = "its rows differ in epochs or batch size, so that their losses cannot be compared step by step"
+    assert f"Missing: My table; {why}." in page
+    assert "Table 50. My table" in page and not (tmp_path / "own.png").exists()
+
+
+def test_probes_of_rows_with_other_steps_are_each_drawn_at_their_own(tmp_path: Path) -> None:
+    page = page_of(tmp_path, measured("probe", batch_norm=True, batch_size=256, epochs=3))
+    assert "digits, 2 epochs, fp32 and digits, 3 epochs, fp32, seed 0, the first of 1; 12 or 9 steps probed." in page
+    lines = (tmp_path / "own-adam-0.001.csv").read_text().splitlines()
+    steps = {name: [line.split(",")[1] for line in lines if line.startswith(f"{name},") and "loss" in line]
+             for name in ("t0", "t1")}  # fmt: skip
+    assert steps == {
+        "t0": ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"],
+        "t1": ["0", "2", "4", "6", "8", "10", "12", "14", "16"],
+    }
+    assert "batch norm makes the loss" not in page, "the rows differ in more than that"
+
+
 def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_path: Path) -> None:
     plain, normed = {0.1: [0.40, 0.42], 0.2: [0.30, 0.32]}, {0.1: [0.25, 0.26], 0.2: [0.35, 0.36]}
     page = page_of(tmp_path, envelopes({False: plain, True: normed}, {False: 3, True: 3}))
@@ -258,6 +311,18 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
     )
     assert page.count(best) == 2, "in short, and in its section"
     assert f"| 0.1 | {mean_text([0.40, 0.42])} | {mean_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
+
+
+def test_a_seed_does_not_choose_the_learning_rate_at_which_it_is_compared(tmp_path: Path) -> None:
+    """Without batch norm the rates differ by chance alone, and each seed would choose the one at which it is lucky."""
+    plain = {0.1: [0.30, 0.40, 0.34], 0.2: [0.40, 0.30, 0.36]}
+    normed = {0.1: [0.30, 0.30, 0.30], 0.2: [0.50, 0.50, 0.50]}
+    page = page_of(tmp_path, envelopes({False: plain, True: normed}, {False: 3, True: 3}))
+    differences = [0.30 - 0.40, 0.30 - 0.40, 0.30 - 0.34]
+    assert f"a difference of {mean_text(differences, '+.4f')}, paired over 3 seeds" in page
+    assert "each seed's rates are chosen by the other seeds, which do not all choose the same rates" in page
+    next_best = mean_text([0.50 - 0.30, 0.50 - 0.40, 0.50 - 0.34], "+.4f")
+    assert f"With the next best rate with batch norm, 0.2, it is {next_best} over 3 seeds" in page
 
 
 def test_the_best_learning_rate_is_chosen_by_the_seeds_that_all_have(tmp_path: Path) -> None:

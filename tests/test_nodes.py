@@ -14,8 +14,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from analysis.record.mlflow_record import Record
-from tests.clusters import RAY, STORE, kill_where, wait_for
-from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10, sweep_command
+from benchmarks.clusters import RAY, STORE, kill_where, wait_for
+from benchmarks.machine import sweep_command
+from tests.conftest import ROOT, SHARED_CIFAR10, needs_cifar10
 
 pytestmark = [
     pytest.mark.cluster,

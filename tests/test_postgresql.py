@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from analysis.record.mlflow_record import Record
-from tests.clusters import free_port, wait_for
+from benchmarks.clusters import free_port, wait_for
 from tests.drivers import checkpoints, histories, kill_family, start, undisturbed
 from tests.servers import Server
 

@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from analysis.predict import app, load_champion
+from benchmarks.clusters import free_port, wait_for
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.winner import save_model
-from tests.clusters import free_port, wait_for
 from tests.conftest import ROOT, Command
 from trainable.batches import normalise
 from trainable.config import Config

@@ -1,5 +1,6 @@
 """The proof of a search's winner in the report: its numbers against known ones, its section, and what is missing."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,8 +115,8 @@ def test_the_proof_is_trained_before_what_only_explains_it() -> None:
     assert len(plan.claims) - len(plan.without_differences.claims) == 3 * 5, "the winner's seeds serve both"
 
 
-def recorded(predictions: bool, differences: bool) -> Recorded:
-    study = proof_study(SEARCH, REFERENCE, WINNER, 3, 3 if differences else 0)
+def recorded(predictions: bool, differences: bool, winner: Config = WINNER) -> Recorded:
+    study = proof_study(SEARCH, REFERENCE, winner, 3, 3 if differences else 0)
     tables = [resolve_table(study.name, table, {"data": "digits", "epochs": 2}, "abc") for table in study.tables]
     trials = []
     for each in tables:
@@ -146,13 +147,21 @@ def test_the_page_shows_both_errors_their_difference_and_what_it_is_made_of(tmp_
     assert "| 0 | 4 | 0 | 0.125 |" in page, "McNemar's test of seed 0"
     assert "| without label_smoothing 0.1 | +0.0" in page and " | 3 | winner |" in page
     assert "The winner has a test error of 0.1000" in page
-    assert "differences was taken back alone over 3 seeds. " in page
+    assert "3 changes of the winner were taken back, each alone, over 3 seeds. " in page
     assert "The two differ in label_smoothing" in page
     (again,) = read_config(tmp_path / "search-proof-winner.yaml").tables[0].rows
     assert Config(**again.change) == WINNER, "the file trains it again"
     for picture in ("confusion", "classes", "reliability", "differences"):
         assert (tmp_path / f"search-proof-{picture}.png").stat().st_size > 5_000
         assert (tmp_path / f"search-proof-{picture}.csv").exists()
+
+
+def test_the_page_says_which_changes_that_are_taken_back_overlap(tmp_path: Path) -> None:
+    winner = REFERENCE.change(optimizer="adamw", lr=0.01, weight_decay=0.03, flip=True)
+    page = page_of(tmp_path, recorded(predictions=False, differences=True, winner=winner))
+    assert (
+        "3 changes of the winner were taken back, each alone, over 3 seeds; 2 of them overlap, in weight_decay. "
+    ) in page
 
 
 def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
@@ -172,10 +181,19 @@ def test_the_page_says_how_far_the_winner_is_from_the_goal(tmp_path: Path) -> No
     page = page_of(tmp_path, with_goal(goal))
     assert "\n| goal | 0.06 | 0.055 |\n" in page
     assert "\n| winner minus goal | +0.0400 ± 0.0000 | -0.0050 ± 0.0000 |\n" in page
-    said = "The goal was a test error of 0.06, which is missed by 0.0400, and 0.055 with test-time flips, which is"
-    assert f"{said} reached." in page
+    said = (
+        "The goal was a test error of 0.06, which is missed by 0.0400 ± 0.0000, and 0.055 with test-time flips, which"
+    )
+    assert f"{said} is reached." in page
     alone = page_of(tmp_path / "alone", with_goal(goal.model_copy(update={"test_error_with_flips": None})))
     assert "\n| goal | 0.06 | - |\n" in alone
+
+
+def test_the_distance_from_the_goal_is_the_same_number_everywhere(tmp_path: Path) -> None:
+    """The mean error minus this goal rounds otherwise than the mean of the seeds' distances from it."""
+    page = page_of(tmp_path, with_goal(Goal(data="digits", epochs=2, test_error=0.18015), predictions=False))
+    (missed,) = re.findall(r"which is missed by ([\d.]+ ± [\d.]+)\.", page)
+    assert f"| winner minus goal | +{missed} |" in page
 
 
 @pytest.mark.parametrize("other", [{"epochs": 20}, {"data": "cifar10"}])
@@ -184,9 +202,9 @@ def test_a_goal_for_other_epochs_or_data_is_not_shown(tmp_path: Path, other: dic
     assert "goal" not in page_of(tmp_path, with_goal(goal))
 
 
-def with_goal(goal: Goal) -> Recorded:
+def with_goal(goal: Goal, predictions: bool = True) -> Recorded:
     """A proof, with the search that it belongs to."""
-    record = recorded(predictions=True, differences=False)
+    record = recorded(predictions, differences=False)
     of_search = search({"dropout": Range(low=0.0, high=0.5)}, goal=goal)
     made = Recorded(record.histories(), sweep(*record.sweeps()[0].tables, searches=(of_search,)))
     made.files = record.files

@@ -13,8 +13,9 @@ from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
-from tests.analysis_records import Recorded, page_of, sweep, trial
+from tests.analysis_records import Recorded, page_of, search, search_trial, sweep, trial
 from trainable.config import Config
+from trainable.search_space import Choice, Range
 from trainable.study import ResolvedTable
 
 REFERENCE = Config(batch_norm=True)
@@ -54,6 +55,27 @@ def test_a_difference_that_is_not_trained_is_named(tmp_path: Path) -> None:
     page = page_of(tmp_path / "none", record_of(tables, untrained=(FLIP, SMOOTHING)))
     (missing,) = re.findall("Missing: no training is recorded of the winner (.*)\\.\n", page)
     assert set(missing.split("; ")) == {FLIP, SMOOTHING}
+
+
+def test_a_new_winner_does_not_have_the_test_error_of_an_earlier_one(tmp_path: Path) -> None:
+    """A search went on and found a better config, whose proof is planned and not trained yet."""
+    earlier, present = (proof_of(winner, difference_seeds=0) for winner in (EARLIER, PRESENT))
+    space = {"label_smoothing": Range(low=0.0, high=0.3), "flip": Choice(choices=(False, True))}
+    definition = search(space, base=REFERENCE.change(protocol="B"))
+    searched = [
+        search_trial(f"search-{error}", definition, {"label_smoothing": smoothing, "flip": flip}, [error] * 20)
+        for smoothing, flip, error in ((0.1, False, 0.3), (0.2, True, 0.2))
+    ]
+    sweeps = sweep(*earlier), sweep(*present, searches=(definition,))
+    page = page_of(tmp_path / "new", Recorded([*record_of(earlier).histories(), *searched], *sweeps))
+    assert "The winner has a validation error of 0.2000" in page
+    said = "Its proof is not trained yet. The recorded proof is that of an earlier winner, which has a test error of"
+    assert f"{said} 0.3100" in page
+    assert "| its test error | missing: not read yet; the recorded proof is of an earlier winner |" in page
+    assert "This is the proof of an earlier winner. That of the present one, search-0.2, is not trained yet." in page
+    page = page_of(tmp_path / "proven", Recorded([*record_of(earlier, present).histories(), *searched], *sweeps))
+    assert "The winner has a test error of 0.3150" in page and "| its test error | 0.3150" in page
+    assert "earlier winner" not in page
 
 
 def test_a_winner_without_a_training_has_no_proof(tmp_path: Path) -> None:

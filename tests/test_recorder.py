@@ -17,11 +17,11 @@ import requests
 from mlflow import MlflowClient
 
 from analysis.record.mlflow_record import Record
+from benchmarks.clusters import wait_for
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import summarise
-from tests.clusters import wait_for
 from tests.servers import Server
 from tests.specs import trial_spec
 from trainable.config import Config

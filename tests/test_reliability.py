@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.record.recorded import TrialRecord, per_seed
+from benchmarks import machine, reliability
 from benchmarks.reliability import State, Tally, main, numbers
 from tests.analysis_records import trial
 from trainable.config import Config
@@ -32,8 +33,10 @@ def test_what_is_lost_doubled_or_wrong_is_counted_at_its_fault() -> None:
 
 @pytest.mark.reliability
 @pytest.mark.timeout(1800)
-def test_a_soak_loses_nothing(tmp_path: Path) -> None:
-    main(trials=40, every_s=30, fault_seed=1, out=tmp_path / "page.md")
+def test_a_soak_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "RESULTS", tmp_path)
+    monkeypatch.setattr(reliability, "PAGE", tmp_path / "page.md")
+    main(trials=40, every_s=30, fault_seed=1)
     page = (tmp_path / "page.md").read_text()
     assert "| at the end, of 40 trainings | | | 0 | 0 | 0 | |" in page
     row = r"^\| .* \| (\d+) \| \d+ \| 0 \| 0 \| 0 \| (?:\d+%)? \|$"

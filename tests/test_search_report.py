@@ -11,7 +11,8 @@ from analysis.plots.search_progress import draw_best_so_far, draw_learning_curve
 from analysis.record.recorded import TrialRecord
 from analysis.searches import RecordedSearch, recorded_searches
 from tests.analysis_records import Recorded, page_of, search, search_trial, sweep
-from trainable.search_definition import ResolvedSearch, Scheduler
+from trainable.resolved_search import ResolvedSearch
+from trainable.search_definition import Scheduler
 from trainable.search_space import Choice, Range
 
 SPACE: dict[str, Choice | Range] = {
@@ -121,10 +122,11 @@ def test_the_page_prints_the_definition_of_a_search(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded([], sweep(searches=(definition,))))
     for line in (
         "| fixed | data digits, protocol B, batch_norm True, epochs 20, precision fp32; else as the baseline |",
-        "| start points | lr 0.001 (a paper); the baseline's values |",
+        "| start points | 2 |",
+        "| start point | source |\n|---|---|\n| lr 0.001 | a paper |\n| the baseline's values | - |",
         "| sampler | a sampler |",
         "| scheduler | ASHA: after epochs 5, 15 of 20 a trial goes on if it is among the best 1 in 3 of ",
-        "| seeds | 0, 1 |",
+        "| seeds | 0 to 1 |",
         "| optimizer | adam, adamw | - | - |",
         "Missing: no trial of this search is recorded.",
     ):
@@ -148,6 +150,7 @@ def test_the_page_says_where_the_configurations_of_a_search_come_from(tmp_path: 
         "| their configurations | 2 are start points of this or an earlier definition, 1 the best of trainings for "
         "other numbers of epochs, 1 suggested by the sampler |",
         "| test errors of other winners, which may have been known when this search went on | before 0.2500 |",
+        "The test errors of other winners (before) may have been known when this search went on.",
     ):
         assert line in page, line
 

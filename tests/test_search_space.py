@@ -16,8 +16,9 @@ from tests.analysis_records import trial
 from tests.searches import STUDY, result, search
 from trainable.config import Config
 from trainable.errors import UsageError
+from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import Scheduler, SearchDefinition, StartPoint
-from trainable.search_space import Choice, Range
+from trainable.search_space import Choice, Range, sample
 from trainable.study import Study
 from trainable.tune_trainable import spec_of
 
@@ -167,6 +168,29 @@ def test_what_other_studies_have_trained_of_a_countable_space_is_not_waited_for(
     assert spec_of(searcher.suggest("last") or {}).config == configs[3]
     assert searcher.suggest("none") == "FINISHED"
     assert replace(known, given_up=1).to_run == 0, "the next sweep tries again what this one gave up"
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_whole_bounds_search_every_number_where_the_field_is_a_float(log: bool) -> None:
+    space = {
+        "lr": Range(low=1, high=3, log=log),
+        "shift": Range(low=1, high=3),
+    }
+    study = Study(name="x", title="x", search=SearchDefinition(space=space))
+    resolved = plan_search(study, base={}, samples=1, fingerprint="f", trials=()).search
+    drawn = sample(study.required_search.space, 20, seed=0)
+    assert len({values["lr"] for values in drawn}) == 20, "not only 1, 2 and 3"
+    assert all(1 <= values["lr"] <= 3 for values in drawn)
+    assert {values["shift"] for values in drawn} == {1, 2, 3}, "its field is whole"
+    assert all(resolved.contains(resolved.config(values)) for values in drawn)
+    assert resolved.points() is None, "nobody can count them"
+    assert ResolvedSearch.model_validate_json(resolved.model_dump_json()) == resolved
+
+
+def test_a_range_of_whole_numbers_contains_no_others() -> None:
+    shift = Range(low=0, high=4)
+    assert [value for value in (0, 2.0, 2.5, 4, 5, True, "2") if shift.contains(value)] == [0, 2.0, 4]
+    assert Range(low=0.0, high=4.0).contains(2.5)
 
 
 def test_choices_differ() -> None:

@@ -14,10 +14,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import sweep_command
 from sweeps.planning.resources import local_resources
 from sweeps.running.display import Display
 from sweeps.screen import print_table
-from tests.conftest import ROOT, Command, sweep_command
+from tests.conftest import ROOT, Command
 from tests.options import options
 from tests.specs import trial_spec
 from trainable.config import Config

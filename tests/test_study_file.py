@@ -16,6 +16,12 @@ SPACE = "search:\n  space:\n"
 DIGITS = ("--data", "digits")
 
 
+def reported(field: str, value: str) -> str:
+    """What a row reports, in YAML, with that field's value."""
+    fields = {"train_error": "0.1", "train_epoch": "9", "test_error": "0.2", "test_epoch": "8"} | {field: value}
+    return "{" + ", ".join(f"{name}: {given}" for name, given in fields.items()) + "}"
+
+
 def test_a_file_runs_alone_or_beside_other_studies(
     here: Command,
 ) -> None:
@@ -97,12 +103,58 @@ def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
         ("x.yaml", ROW.replace("  rows:\n", "  rows: []\n"),
          "x.yaml, line 6, tables[0].rows: must have at least one row"),
         ("x.yaml", ROW.replace("varies: x", "varies: x\n  measure: heat") + "  - name: a",
-         "x.yaml, line 6, tables[0].measure: 'heat' is unknown; allowed: losses, probe, surface, correct"),
+         "x.yaml, line 6, tables[0].measure: 'heat' is unknown; allowed: losses, probe, surface, correct\n"),
+        *(("x.yaml", ROW.replace("varies: x", f"varies: x\n  measure: {internal}") + "  - name: a",
+           f"x.yaml, line 6, tables[0].measure: '{internal}' is unknown; allowed: losses, probe, surface, correct\n")
+          for internal in ("predictions", "differences", "rungs")),
+        ("x.py", "from trainable.study import Row, Table\n"
+         "Table(number='44', title='x', rows=(Row(name='a'),), measure='heat')",
+         "x.py, line 2: table field measure 'heat': is unknown; allowed: losses, probe, surface, correct\n"),
+        ("x.py", "from trainable.measures import RUNGS\nfrom trainable.study import Row, Study, Table\n"
+         "STUDY = Study(name='x', title='x', tables=(Table(number='44', title='x', rows=(Row(name='a'),), "
+         "measure=RUNGS),))",
+         "x.py, tables[0].measure: 'rungs' is unknown; allowed: losses, probe, surface, correct\n"),
+        *(("x.yaml", ROW.replace("varies: x", f"varies: x\n  {field}: {value}") + "  - name: a",
+           f"x.yaml, line 6, tables[0].{field}: {shown}")
+          for field, value, shown in (
+              ("seeds", "true", "True should be a valid integer"),
+              ("cpu_epochs", "0", "0 should be greater than or equal to 1"),
+              ("cpu_epochs", "-5", "-5 should be greater than or equal to 1"),
+              ("cpu_epochs", "true", "True should be a valid integer"),
+          )),
+        *(("x.yaml", ROW + f"  - name: a\n    reported: {reported(field, value)}",
+           f"x.yaml, line 8, tables[0].rows[0].reported.{field}: {shown}")
+          for field, value, shown in (
+              ("test_error", "5.86", "5.86 should be less than or equal to 1"),
+              ("test_error", ".nan", "nan should be less than or equal to 1"),
+              ("train_error", ".inf", "inf should be less than or equal to 1"),
+              ("train_error", "true", "True should be a valid number"),
+              ("test_epoch", "-3", "-3 should be greater than or equal to 1"),
+              ("train_epoch", "0", "0 should be greater than or equal to 1"),
+              ("train_epoch", "true", "True should be a valid integer"),
+          )),
         ("x.yaml", SPACE + "    learning_rate: {low: 1, high: 2}", "line 1, search: learning_rate is unknown; "),
         ("x.yaml", SPACE + "    lr: {low: 2, high: 1}", "line 3, search.space.lr: low 2 must not be above high 1"),
         ("x.yaml", SPACE + "    lr: {low: 0, high: 1, log: true}", "low 0 must be above 0 on a logarithmic scale"),
         ("x.yaml", SPACE + "    lr: {low: -1.0, high: 1.0}",
          "x.yaml, line 3, search.space.lr: -1.0 should be greater than 0"),
+        ("x.yaml", SPACE + "    lr: {low: true, high: 3}",
+         "line 3, search.space.lr.low: True should be a valid number"),
+        ("x.yaml", SPACE + "    optimizer: {choices: [adam, sgd]}\n    lr: {low: 0.1, high: 1, when: {optimizer: []}}",
+         "line 4, search.space.lr.when.optimizer: [] Tuple should have at least 1 item"),
+        *(("x.yaml", f"{SPACE}    lr: {{low: 0.1, high: 1.0}}\n  compared_with: {{{name}: {value}}}",
+           f"line 1, search: compared_with, {name}: options of the sweep decide it, and a proof runs on protocol A")
+          for name, value in (("epochs", 3), ("protocol", "B"), ("precision", "bf16"))),
+        *(("x.yaml", f"{SPACE}    lr: {{low: 0.1, high: 1.0}}\n  {field}: true",
+           f"line 4, search.{field}: True should be a valid integer") for field in ("number", "epochs_factor")),
+        ("x.yaml", SPACE + "    lr: {low: 0.1, high: 1.0}\n  goal: {test_error: 0.2, epochs: 0}",
+         "line 4, search.goal.epochs: 0 should be greater than or equal to 1"),
+        ("x.yaml", SPACE + "    lr: {low: 0.1, high: 1.0}\n  goal: {test_error: 0.2, test_error_with_flips: 0.3}",
+         "line 4, search.goal: test_error_with_flips 0.3 must not be above test_error 0.2"),
+        ("x.yaml", SPACE + "    shift: {low: 0, high: 4}\n  start: [{values: {shift: 2.5}}]",
+         "start point 1 of its search: shift 2.5 is not in the space (0 to 4)"),
+        ("x.yaml", SPACE + "    shift: {low: 0, high: 4}\n  start: [{values: {shift: true}}]",
+         "start point 1 of its search: shift True is not in the space (0 to 4)"),
         ("x.yaml", SPACE + "    channels[0]: {low: 0, high: 8}",
          "line 3, search.space.channels[0]: 0 should be greater than or equal to 1"),
         ("x.yaml", SPACE + "    width: {field: 'channels[2]', low: 4, high: 8}",

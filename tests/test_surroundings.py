@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from analysis.record.mlflow_record import Record
+from benchmarks.machine import sweep_command
 from sweeps.full import GO_ON, STOPPED
-from tests.conftest import ROOT, sweep_command
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("made_record")
 

@@ -14,8 +14,9 @@ from safetensors.numpy import load_file
 
 from analysis.record.exported_record import read_folder
 from analysis.record.mlflow_record import Record
+from benchmarks.machine import sweep_command
 from sweeps.transfer import app
-from tests.conftest import SWEPT, Command, sweep_command
+from tests.conftest import SWEPT, Command
 from tests.images import kernel_images
 from trainable.config import Config
 from trainable.data import load

@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from analysis.writing.latex import LATEX, escape, write_latex
 from analysis.writing.page import Grid, Section
 from tests.analysis_records import TAGS, Recorded, page_of, sweep, table, trial
@@ -24,7 +26,7 @@ def test_no_character_of_a_cell_is_a_command() -> None:
 
 
 def test_a_table_has_its_section_as_caption_and_as_many_cells_as_columns(tmp_path: Path) -> None:
-    wide = Grid(("name", "what it is"), [("a & b", "x" * 31), ("c", "d")])
+    wide = Grid(("name", "what it is"), [("a & b", "word " * 40), ("c", "d")])
     plain = Grid(("", ""), [("one", "two")])
     group = Section("Group", [], [Section("50% of A", [wide, plain])])
     text = write_latex([group], tmp_path / LATEX).read_text()
@@ -32,17 +34,44 @@ def test_a_table_has_its_section_as_caption_and_as_many_cells_as_columns(tmp_pat
     assert len(tables) == 2 == text.count(r"\toprule") == text.count(r"\bottomrule")
     assert re.findall(r"\\caption\{(.*)\}", text) == [r"50\% of A"] * 2
     assert re.findall(r"\\label\{(.*)\}", text) == ["tab:50-of-a", "tab:50-of-a-2"]
-    assert r"\begin{tabular}{lp{0.70\linewidth}}" in tables[0] and r"\begin{tabular}{ll}" in tables[1]
-    assert r"a \& b & xxx" in tables[0] and r"\midrule" in tables[0]
+    assert re.search(r"\\begin\{tabular\}\{l>.*p\{0\.[89]\d+\\linewidth\}\}", tables[0]), "the rest of the line"
+    assert r"\begin{tabular}{ll}" in tables[1]
+    assert r"a \& b & word" in tables[0] and r"\midrule" in tables[0]
     assert r"\midrule" not in tables[1], "an empty header has no line"
     for line in [line for each in tables for line in each.splitlines() if line.endswith(r"\\")]:
         assert len(re.findall(r"(?<!\\)&", line)) == 1, line
 
 
+def test_wide_columns_share_what_the_others_leave_of_the_line(tmp_path: Path) -> None:
+    grid = Grid(("name", "one", "two", "seeds"), [("a", "word " * 20, "long_name,list,of,words " * 9, "0 to 9")])
+    text = write_latex([Section("Wide", [grid])], tmp_path / LATEX).read_text()
+    (form,) = re.findall(r"\\begin\{tabular\}\{(.*)\}", text)
+    shares = [float(share) for share in re.findall(r"p\{([\d.]+)\\linewidth\}", form)]
+    assert (form[0], form[-1], len(shares)) == ("l", "l", 2) and shares[0] == pytest.approx(shares[1], abs=0.02)
+    assert 0.6 < sum(shares) < 0.85
+    assert r"long\_\allowbreak{}name,\allowbreak{}list" in text, "a line can break in a list without spaces"
+
+
+def test_a_table_that_is_longer_than_a_page_breaks_across_pages(tmp_path: Path) -> None:
+    short, long, tall = (
+        Grid(("number", "text"), [(str(number), text) for number in range(rows)])
+        for rows, text in ((40, "one"), (41, "one"), (9, "word " * 80))
+    )
+    text = write_latex([Section("Rows", [short, long, tall])], tmp_path / LATEX).read_text()
+    assert re.findall(r"\\begin\{(table|longtable)\}", text) == ["table", "longtable", "longtable"]
+    assert text.count(r"number & text \\") == 5, "each page of a long table has the header"
+    packages = re.search(r"\\usepackage\{(.*?)\}", text)
+    assert packages and packages[1] == "array,booktabs,longtable"
+
+
 def test_every_table_of_the_page_is_in_the_latex(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded([trial("baseline", {0: [0.3]}, Config())], sweep(table())))
     text = (tmp_path / LATEX).read_text()
-    assert text.count(r"\begin{table}") == len(re.findall(r"^\|(?:---\|)+$", page, re.MULTILINE)) > 3
+    assert (
+        len(re.findall(r"\\begin\{(?:long)?table\}", text))
+        == len(re.findall(r"^\|(?:---\|)+$", page, re.MULTILINE))
+        > 3
+    )
     assert r"\caption{Table 3. Loss}" in text and r"cross-entropy & 0.1500 @1" in text
 
 

@@ -22,7 +22,7 @@ from sweeps.recording.views import REFERENCE_COLOR, WINNER_COLOR, present
 from tests.analysis_records import search
 from trainable.config import Config
 from trainable.measures import LOSSES, PREDICTED_CLASSES
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.search_space import Range
 from trainable.study import ResolvedRow, ResolvedTable
 

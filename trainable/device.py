@@ -1,4 +1,4 @@
-"""The device that a process computes on.
+"""The device that a process computes on: how torch uses it, and what says that its memory ran out.
 
 It is passed down from the resources that the process was given, and never looked for: a GPU that torch sees may have
 been given to nobody, or to another process.
@@ -68,3 +68,25 @@ def autocast(config: Config, device: torch.device) -> torch.autocast:
             return torch.autocast(device.type, torch.bfloat16)
         case unknown:
             assert_never(unknown)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out. For a CPU's memory PyTorch has no class of error, only a text."""
+    texts = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)
+
+
+def is_out_of_gpu_memory(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that a GPU's memory ran out. The driver, cuBLAS and cuDNN say it in
+    texts of their own. The last two have other causes, too, which are rare."""
+    texts = (
+        "CUDA error: out of memory",
+        "STATUS_ALLOC_FAILED",
+        "ALLOCATION_FAILED",
+        "unable to find an engine to execute this computation",
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+    )
+    if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts):
+        return True
+    former = error.__cause__ or error.__context__
+    return former is not None and is_out_of_gpu_memory(former)

@@ -1,21 +1,18 @@
 """The definition of a search as data: its space, what it fixes, where it starts and what stops its trials early.
 
-A study holds a `SearchDefinition`. The record keeps a `ResolvedSearch` with each sweep that searched, so that a report
-knows the whole space and not only the configs that were tried.
+A study holds a `SearchDefinition`. What a sweep makes of it is a `trainable.resolved_search.ResolvedSearch`.
 """
 
 from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any
 
-from optuna.distributions import BaseDistribution
-from optuna.trial import Trial
 from pydantic import Field, model_validator
 
 from trainable.config import Config, DataName
 from trainable.frozen import Frozen
 from trainable.problem import unknown
-from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, suggest, targets
+from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, targets
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
@@ -23,10 +20,9 @@ DEFAULT_WINNER = "best_bn"
 """The name of the winner of the study `search`, and in records that do not name theirs."""
 WINNER_ROW, COMPARED_ROW = "winner", "reference"
 """The names of the rows in a proof's table: the winner, and the config that it is compared with."""
-MOST_POINTS = 10_000
-"""A space with more points is not enumerated."""
 NOT_SEARCHABLE = ("data", "epochs", "precision", "protocol")
-"""Fields of `Config` that no search may set: the sweep's options or `PROTOCOL` decide them."""
+"""Fields of `Config` that neither a search nor its `compared_with` may set: the sweep's options or the protocol decide
+them."""
 
 
 class StartPoint(Frozen):
@@ -50,7 +46,7 @@ class Scheduler(Frozen):
     """The first rung, as a share of the trial's epochs. In the calibration of the built-in search on CIFAR-10 the
     errors of averaged weights were in nearly their last order after a quarter of 20 epochs (Kendall's tau .94);
     earlier, and without the average, they were not."""
-    grace: int | None = Field(default=None, ge=1)
+    grace: int | None = Field(default=None, ge=1, strict=True)
     """The first rung, in epochs, in place of `share`."""
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
@@ -66,7 +62,7 @@ class Race(Frozen):
     """What decides between the best configs of a search: each is trained for further seeds. See
     `analysis.statistics.race`."""
 
-    candidates: int = Field(default=3, ge=1)
+    candidates: int = Field(default=3, ge=1, strict=True)
     """How many configs race."""
     first_test: int = Field(default=3, ge=2)
     """Seeds that each of them is trained for before any is dropped."""
@@ -87,11 +83,18 @@ class Goal(Frozen):
     them."""
 
     data: DataName = "cifar10"
-    epochs: int = 20
+    epochs: int = Field(default=20, ge=1, strict=True)
     """The goal is for winners that are trained on that data for so many epochs. No other winner is judged by it."""
     test_error: float = Field(gt=0, lt=1)
     test_error_with_flips: float | None = Field(default=None, gt=0, lt=1)
-    """The test error with test-time flips."""
+    """The test error with test-time flips, which is at most as high."""
+
+    @model_validator(mode="after")
+    def _flips_are_no_harder(self) -> "Goal":
+        with_flips = self.test_error_with_flips
+        if with_flips is not None and with_flips > self.test_error:
+            raise ValueError(f"test_error_with_flips {with_flips} must not be above test_error {self.test_error}")
+        return self
 
     def is_for(self, winner: Config) -> bool:
         """Whether that winner is judged by it."""
@@ -106,16 +109,16 @@ class SearchDefinition(Frozen):
     """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
     start: tuple[StartPoint, ...] = ()
     """Configs to try first, in this order."""
-    epochs_factor: int = Field(default=1, ge=1)
+    epochs_factor: int = Field(default=1, ge=1, strict=True)
     """How many times the sweep's epochs its trials train for: a search with 5 trains for 100 epochs where a table's row
     trains for 20."""
     scheduler: Scheduler = Scheduler()
     race: Race = Race()
     compared_with: dict[str, Any] = Field(default_factory=dict)
-    """The config that the winner is proven against, as its change from the baseline. It is trained for the sweep's
-    epochs. Default: the baseline itself."""
+    """The config that the winner is proven against, as its change from the baseline. It is trained on the sweep's data,
+    for the sweep's epochs and in its precision. Default: the baseline itself."""
     goal: Goal | None = None
-    number: int = Field(default=30, ge=1)
+    number: int = Field(default=30, ge=1, strict=True)
     """The number of its calibration's table. Its proof has the next number, and the table of what the winner's
     differences are worth the one after that."""
     winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=70)] = ""
@@ -125,13 +128,16 @@ class SearchDefinition(Frozen):
     def _names_are_fields(self) -> "SearchDefinition":
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
         searched = fields(self.space)
-        for where, names in (("compared_with, ", self.compared_with), ("", (*searched, *self.fixed))):
+        checked = (
+            ("compared_with, ", tuple(self.compared_with), "a proof runs on protocol A"),
+            ("", (*searched, *self.fixed), "a search runs on protocol B"),
+        )
+        for where, names, protocol in checked:
             for name in names:
                 if name not in Config.model_fields:
                     raise ValueError(f"{where}{name} {unknown(name, list(Config.model_fields))}")
-        for name in (*searched, *self.fixed):
-            if name in NOT_SEARCHABLE:
-                raise ValueError(f"{name}: options of the sweep decide it, and a search runs on protocol B")
+                if name in NOT_SEARCHABLE:
+                    raise ValueError(f"{where}{name}: options of the sweep decide it, and {protocol}")
         if both := searched & self.fixed.keys():
             raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
         return self
@@ -225,89 +231,3 @@ def proof_name(study: str) -> str:
 def model_name(experiment: str, winner: str = DEFAULT_WINNER) -> str:
     """The name under which an experiment registers the model of a search's winner, which has that name."""
     return f"{experiment}-{winner.replace('_', '-')}"
-
-
-class ResolvedSearch(Frozen):
-    """A search as one sweep ran it. The record keeps it."""
-
-    study: str
-    title: str
-    fingerprint: str
-    """The fingerprint of the data."""
-    base: Config
-    """What every trial starts from: the baseline with the sweep's changes and the fields that the search fixes."""
-    space: Space
-    start: tuple[StartPoint, ...] = ()
-    scheduler: Scheduler
-    race: Race = Race()
-    sampler: str
-    """What suggests the configs, in words for a reader."""
-    seeds: tuple[int, ...]
-    """The seeds that each config is trained for."""
-    samples: int
-    """Number of configs to try, including those that are already recorded."""
-    winner: str = DEFAULT_WINNER
-    """The name of the winner's files and registered model."""
-    goal: Goal | None = None
-
-    def point(self, config: Config) -> dict[str, Any]:
-        """The values that a config has for the parameters of the space, without those that do not exist there."""
-        values = self._all_values(config)
-        return {name: values[name] for name in active(self.space, values)}
-
-    def start_values(self, point: StartPoint) -> dict[str, Any]:
-        """The values of the parameters that exist at a start point."""
-        values = self._all_values(self.base) | point.values
-        return {name: values[name] for name in active(self.space, values)}
-
-    def _all_values(self, config: Config) -> dict[str, Any]:
-        return {name: target.read(config) for name, target in targets(self.space).items()}
-
-    def owns(self, config: Config, fingerprint: str) -> bool:
-        """Whether a config on the data with that fingerprint is one of this search's: only fields that the search
-        varies differ from the base. Their values may lie outside the space (see `contains`)."""
-        return fingerprint == self.fingerprint and config == self.base.model_copy(
-            update=config_fields(self.space, self._all_values(config), self.base)
-        )
-
-    def contains(self, config: Config) -> bool:
-        """Whether the values of a config that the search owns lie in its space."""
-        return all(self.space[name].contains(value) for name, value in self.point(config).items())
-
-    def points(self) -> list[dict[str, Any]] | None:
-        """All values that the parameters can have together; None for more than `MOST_POINTS`, and where one is
-        continuous."""
-        points: list[dict[str, Any]] = [{}]
-        for name, parameter in self.space.items():
-            extended = []
-            for point in points:
-                if name not in active(self.space, point):
-                    extended.append(point)
-                elif parameter.values is None or len(extended) + len(parameter.values) > MOST_POINTS:
-                    return None
-                else:
-                    extended += [{**point, name: value} for value in parameter.values]
-            points = extended
-        return points
-
-    def config(self, values: Mapping[str, Any]) -> Config:
-        """The base with these values of parameters. Raises `pydantic.ValidationError` where they do not go together."""
-        return self.base.change(**self.changes(values))
-
-    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of `Config` that these values of parameters set."""
-        return config_fields(self.space, values, self.base)
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """The space as Optuna's distributions, by parameter, whether or not it exists everywhere."""
-        return {name: parameter.distribution for name, parameter in self.space.items()}
-
-    def suggest(self, trial: Trial) -> None:
-        """Let an Optuna trial choose the parameters' values."""
-        suggest(self.space, trial)
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """The epochs after which ASHA compares trials. The last epoch is not one of them."""
-        return self.scheduler.rungs(self.base.epochs)

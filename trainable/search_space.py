@@ -28,6 +28,11 @@ class Target:
         value = getattr(config, self.field)
         return value if self.index is None else value[self.index]
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it takes numbers that are not whole."""
+        return isinstance(self.read(Config()), float)
+
 
 TARGETS = {name: Target(name) for name in Config.model_fields} | {
     f"{name}[{index}]": Target(name, index)
@@ -41,7 +46,7 @@ TARGETS = {name: Target(name) for name in Config.model_fields} | {
 class _Parameter(Frozen):
     field: str = ""
     """What the parameter sets: a name in `TARGETS`. Default: the parameter's own name."""
-    when: dict[str, tuple[bool | int | float | str, ...]] = Field(default_factory=dict)
+    when: dict[str, Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """The parameter exists only where each of these parameters, which stand before it, has one of these values."""
 
     @property
@@ -88,11 +93,16 @@ class Choice(_Parameter):
         return ", ".join(map(str, self.choices))
 
 
-class Range(_Parameter):
-    """A parameter that takes a number between two bounds, both included. With whole bounds it takes whole numbers."""
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[int, Field(strict=True)]
+"""A finite number, and neither true nor false. A whole one stays an int."""
 
-    low: int | Annotated[float, Field(allow_inf_nan=False)]
-    high: int | Annotated[float, Field(allow_inf_nan=False)]
+
+class Range(_Parameter):
+    """A parameter that takes a number between two bounds, both included: a whole number where both bounds are whole,
+    but see `Space`."""
+
+    low: Number
+    high: Number
     log: bool = False
     """Whether it is sampled on a logarithmic scale."""
 
@@ -105,22 +115,27 @@ class Range(_Parameter):
         return self
 
     @property
+    def whole(self) -> bool:
+        """Whether it takes whole numbers alone."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
     def distribution(self) -> BaseDistribution:
         """The parameter as Optuna's distribution."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return IntDistribution(self.low, self.high, log=self.log)
+        if self.whole:
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """The value that an Optuna trial chooses."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        if self.whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     @property
     def ends(self) -> tuple[Any, ...]:
         """Values to validate: where `Config` allows these, it allows all of the parameter's values."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if self.whole:
             return (self.low, self.high)
         between = self.low + (self.high - self.low) / 2**0.5  # not whole: a field of whole numbers refuses the range
         return (between, self.low, self.high)
@@ -128,13 +143,20 @@ class Range(_Parameter):
     @property
     def values(self) -> Sequence[Any] | None:
         """All values; None where they cannot be counted."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return range(self.low, self.high + 1)
+        if self.whole:
+            return range(int(self.low), int(self.high) + 1)
         return (self.low,) if self.low == self.high else None
 
     def contains(self, value: Any) -> bool:
         """Whether the parameter can take the value."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return not self.whole or value == int(value)
+
+    @property
+    def continuous(self) -> "Range":
+        """The same bounds, between which it takes every number."""
+        return self.model_copy(update={"low": float(self.low), "high": float(self.high)})
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
@@ -154,9 +176,21 @@ def _without_slash(name: str) -> str:
     return name
 
 
-Space = dict[Annotated[str, AfterValidator(_without_slash)], Parameter]
+def _continuous_on_floats(space: dict[str, Choice | Range]) -> dict[str, Choice | Range]:
+    adapted = dict(space)
+    for name, parameter in space.items():
+        target = TARGETS.get(parameter.field or name)
+        if isinstance(parameter, Range) and target is not None and target.is_float:
+            adapted[name] = parameter.continuous
+    return adapted
+
+
+Space = Annotated[
+    dict[Annotated[str, AfterValidator(_without_slash)], Parameter], AfterValidator(_continuous_on_floats)
+]
 """The parameters of a search by their names, in an order in which conditions come first. Optuna's adapter for Tune
-takes a slash in a name for a level."""
+takes a slash in a name for a level. Where the field is a float, a range takes every number between its bounds, whatever
+the bounds are."""
 
 
 def targets(space: Space) -> dict[str, Target]:

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from trainable.data import load_same
+from trainable.device import is_out_of_gpu_memory, is_out_of_memory
 from trainable.errors import first_line
 from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
 from trainable.training import Trainer
-from trainable.trial import Device, Environment, TrialReport, TrialSpec
-from trainable.usage import Meter
+from trainable.trial import Device, TrialReport, TrialSpec
+from trainable.usage import Meter, environment
 
 CHECKPOINT_S = 2.0
 """The least time between two checkpoints. A killed trial loses about as much of its training, or one epoch."""
@@ -139,28 +139,6 @@ class Session:
             self._storage.write(name, to_safetensors(tensors))
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out. For a CPU's memory PyTorch has no class of error, only a text."""
-    texts = ("out of memory", "can't allocate memory")
-    return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)
-
-
-def is_out_of_gpu_memory(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that a GPU's memory ran out. The driver, cuBLAS and cuDNN say it in
-    texts of their own. The last two have other causes, too, which are rare."""
-    texts = (
-        "CUDA error: out of memory",
-        "STATUS_ALLOC_FAILED",
-        "ALLOCATION_FAILED",
-        "unable to find an engine to execute this computation",
-        "CUBLAS_STATUS_NOT_INITIALIZED",
-    )
-    if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts):
-        return True
-    former = error.__cause__ or error.__context__
-    return former is not None and is_out_of_gpu_memory(former)
-
-
 @contextmanager
 def _explained(spec: TrialSpec) -> Iterator[None]:
     """Raise `MemoryError`, saying what to change, where the training does not fit in its share of a GPU's memory."""
@@ -174,30 +152,3 @@ def _explained(spec: TrialSpec) -> Iterator[None]:
             f"{len(spec.seeds)} seed(s) fused and batch_size {spec.config.batch_size}; give a trial more of a GPU "
             "(--gpus-per-trial), train fewer seeds at a time (--seeds), or make the batch smaller (--set batch_size=N)"
         ) from error
-
-
-def environment(device: torch.device) -> Environment:
-    """The device, host and versions that this process trains with. Raises `ValueError` for a device that is neither a
-    CPU nor a CUDA GPU."""
-    match device.type:
-        case "cuda":
-            name = torch.cuda.get_device_name(device)
-        case "cpu":
-            name = f"{_processor()}, {torch.get_num_threads()} thread(s)"
-        case unknown:
-            raise ValueError(f"device {unknown!r} is unknown; allowed: cpu, cuda")
-    return Environment(
-        device=device.type,
-        device_name=name,
-        host=platform.node(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-    )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

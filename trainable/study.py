@@ -16,16 +16,19 @@ MOST_SEEDS = 1_000
 """A config is trained for so many seeds at most."""
 
 
+Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
+"""A share from 0 to 1, and no percentage. Strict fields refuse true and false, as `Config` does."""
+Count = Annotated[int, Field(ge=1, strict=True)]
+"""A whole number from 1 on."""
+
+
 class Reported(Frozen):
-    """A published result of one training: the smallest error of any epoch, and that epoch, counted from 1.
+    """A published result of one training: the smallest error of any epoch, and that epoch, counted from 1."""
 
-    Errors are rates from 0 to 1.
-    """
-
-    train_error: float
-    train_epoch: int
-    test_error: float
-    test_epoch: int
+    train_error: Rate
+    train_epoch: Count
+    test_error: Rate
+    test_epoch: Count
 
 
 class Row(Frozen):
@@ -54,9 +57,9 @@ class Table(Frozen):
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: NamedMeasure = ERRORS
     """What is measured of its trainings besides their errors."""
-    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS)
+    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS, strict=True)
     """Seeds of each row. Default: as many as the sweep asks for."""
-    cpu_epochs: int | None = None
+    cpu_epochs: Count | None = None
     """Epochs on a CPU, for networks that are too large for the usual number there. `--epochs` overrides it."""
 
     @model_validator(mode="before")

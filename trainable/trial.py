@@ -60,8 +60,7 @@ class Epoch:
 class Environment(Frozen):
     """The device, host and versions that a trial runs with."""
 
-    device: str
-    """`cpu` or `cuda`."""
+    device: Device
     device_name: str
     host: str
     python: str

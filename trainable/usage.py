@@ -1,14 +1,43 @@
-"""Measures what a training takes of its machine: memory, and processor time."""
+"""The machine that a training runs on, and what it takes of it: memory, and processor time."""
 
 import contextlib
+import platform
 import time
 from collections.abc import Iterator
 
 import torch
 
-from trainable.trial import Usage
+from trainable.trial import Device, Environment, Usage
 
 MIB = 2**20
+
+
+def environment(device: torch.device) -> Environment:
+    """The device, host and versions that this process trains with. Raises `ValueError` for a device that is neither a
+    CPU nor a CUDA GPU."""
+    kind: Device
+    match device.type:
+        case "cuda":
+            kind, name = "cuda", torch.cuda.get_device_name(device)
+        case "cpu":
+            kind, name = "cpu", f"{_processor()}, {torch.get_num_threads()} thread(s)"
+        case unknown:
+            raise ValueError(f"device {unknown!r} is unknown; allowed: cpu, cuda")
+    return Environment(
+        device=kind,
+        device_name=name,
+        host=platform.node(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 class Meter:

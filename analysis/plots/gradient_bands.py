@@ -17,11 +17,11 @@ NARROW = 100
 TITLES = ("loss after the step", "gradient predictiveness", "effective beta-smoothness")
 
 
-def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: str, file: Path) -> Path:
+def draw_smoothness(probes: Mapping[str, np.ndarray], steps: Mapping[str, np.ndarray], title: str, file: Path) -> Path:
     """The band of each measurement over the step sizes, by training step. Beta-smoothness is its maximum over them, as
     in the paper.
 
-    `probes` maps a network to (probes, step sizes, 3); `steps` are the training steps that were probed, (probes,).
+    `probes` maps a network to (probes, step sizes, 3), and `steps` to the training steps that were probed, (probes,).
     """
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     rows = []
@@ -32,14 +32,14 @@ def draw_smoothness(probes: Mapping[str, np.ndarray], steps: np.ndarray, title: 
             style = line_style(index)
             if column < 2:
                 axis.fill_between(
-                    steps, low, high, facecolor=(style["color"], 0.3), edgecolor=style["color"], linewidth=0.6,
+                    steps[name], low, high, facecolor=(style["color"], 0.3), edgecolor=style["color"], linewidth=0.6,
                     hatch=HATCHES[index % len(HATCHES)], label=name,
                 )  # fmt: skip
             else:
-                axis.plot(steps, high, label=name, linewidth=1, **style)
+                axis.plot(steps[name], high, label=name, linewidth=1, **style)
             rows += [
                 (name, int(step), TITLES[column], float(a), float(b))
-                for step, a, b in zip(steps, low, high, strict=True)
+                for step, a, b in zip(steps[name], low, high, strict=True)
             ]
     for axis, label in zip(axes, TITLES, strict=True):
         axis.set(xlabel="step", ylabel=label, yscale="log")

@@ -7,7 +7,7 @@ from matplotlib import pyplot
 from matplotlib.ticker import LogLocator, NullLocator
 
 from analysis.plots.style import COLORS, save
-from analysis.tables import HELD_OUT, ReproducedTable
+from analysis.tables import ReproducedTable, held_out_name
 
 LEAST = 1e-3
 """The logarithmic axis begins here at the lowest."""
@@ -52,7 +52,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
             0.9 * max(min(dots), LEAST), min(1.0, 1.1 * max(dots))
         )  # a wide interval must not squeeze the rest
     last.xaxis.set_minor_locator(NullLocator())
-    error = HELD_OUT[tables[0].table.rows[0].config.held_out]
+    error = held_out_name(row.config for table in tables for row in table.table.rows)
     last.set_xlabel(f"{error} on {data} (logarithmic), minimum over the epochs, up to {seeds} seed(s)")
     handles = {
         label: handle for axis in axes[:, 0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)

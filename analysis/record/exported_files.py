@@ -15,7 +15,7 @@ from trainable.config import Config
 from trainable.errors import first_line
 from trainable.frozen import check_label
 from trainable.problem import first_problem
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 
 ORIGIN = "origin_run_id"

@@ -32,7 +32,7 @@ from analysis.record.recorded import (
 from analysis.record.trial_tags import read_tags
 from analysis.record.unreadable import name_once, read_arrays
 from trainable.problem import first_problem
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 
 PAGE = 200

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainable.config import Config
 from trainable.measures import Measure
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 from trainable.trial import TrialEnd
 

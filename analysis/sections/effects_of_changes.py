@@ -6,9 +6,9 @@ from scipy import stats
 
 from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData
-from analysis.statistics.effects import ALPHA, Effect, Verdict, holm
+from analysis.statistics.effects import ALPHA, Effect, holm
 from analysis.statistics.t_tests import p_text
-from analysis.tables import HELD_OUT
+from analysis.tables import held_out_name
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.page import Block, Grid, Picture, Section, Text
@@ -16,6 +16,7 @@ from analysis.writing.page import Block, Grid, Picture, Section, Text
 TITLE = "Effects of the changes"
 EFFECTS = "effects"
 """The name of the picture and of its CSV file."""
+UNTESTED = "that takes two seeds or more, which do not all differ by the same"
 
 
 def section(data: ReportData) -> Section:
@@ -29,13 +30,14 @@ def section(data: ReportData) -> Section:
 
 
 def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[Block]:
-    error = HELD_OUT[data.effects[0].config.held_out]
+    error = held_out_name(effect.config for effect in data.effects)
     picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / f"{EFFECTS}.png")
     return [
         Text(
             f"An effect is the {error} after the last epoch with a change, minus that of its reference with the same "
-            "seed. It is followed by half the width of its 95% interval (±), which is that of one effect, not "
-            "corrected for their number. The largest gain comes first. With one seed there is no interval and no test."
+            f"seed.{_which(data.effects)} It is followed by half the width of its 95% interval (±), which is that of "
+            "one effect, not corrected for their number. The largest gain comes first. With one seed there is no "
+            "interval and no test."
         ),
         Picture(picture, "The effect of each change."),
         Grid(HEADER, effect_rows(data.effects)),
@@ -48,6 +50,13 @@ def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
     ]
 
 
+def _which(effects: Sequence[Effect]) -> str:
+    """Which error is meant where it is not the same one of all effects; else empty."""
+    if len({effect.config.held_out for effect in effects}) == 1:
+        return ""
+    return " It is the test error under protocol A, and the validation error under protocol B."
+
+
 def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[Block]:
     return [
         Text(
@@ -55,8 +64,9 @@ def _methods(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
             "there is any difference. A change is called without effect beyond the margin by the equivalence test "
             f"(two one-sided t-tests), which asks whether the difference is smaller than {data.margin:g}. Each "
             f"decides where its p is below {ALPHA} after Holm's correction over the tested changes of a study. What "
-            f"neither decides is undecided. {EFFECTS}.csv also has Wilcoxon's test, which gives no verdict: it cannot "
-            "go below p = 0.25 with three seeds, or 0.06 with five."
+            "neither decides is undecided. An undecided change may still have an effect: few seeds find only large "
+            f"ones. {EFFECTS}.csv also has Wilcoxon's test, which gives no verdict: it cannot go below p = 0.25 with "
+            "three seeds, or 0.06 with five."
         ),
         *(Text(f"Study {study}: {said}") for study, family in studies.items() if (said := variances(family))),
         *(Text(said) for said in _as_one_family(data.effects)),
@@ -109,34 +119,18 @@ def _images(effects: Sequence[Effect]) -> str:
 
 
 def _decided(study: str, family: Sequence[Effect]) -> str:
-    """The verdicts on a study's effects, and what it would take to establish one."""
-    tested = [effect for effect in family if effect.tests]
-    at_chance = [effect for effect in family if effect.at_chance]
+    """How many of a study's effects are tested, which are not, and what it takes to establish one."""
+    tested = [effect.tests for effect in family if effect.tests]
     if not tested:
-        return (
-            f"Study {study}: none of {len(family)} changes can be tested; that takes two seeds or more, which do not "
-            "all differ by the same."
-        )
-    found = {verdict: [effect for effect in tested if effect.verdict is verdict] for verdict in Verdict}
-    raised, lowered, without = (
-        ", ".join(f"{each.name} ({each.mean:+.4f})" for each in found[verdict]) or "none"
-        for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT)
-    )
-    dof = min(effect.tests.dof for effect in tested if effect.tests)
+        return f"Study {study}: none of {len(family)} changes can be tested; {UNTESTED}."
+    at_chance = [effect.name for effect in family if effect.at_chance]
+    others = [effect.name for effect in family if not (effect.tests or effect.at_chance)]
+    dof = min(tests.dof for tests in tested)
     least_t = stats.t.isf(ALPHA / 2 / len(tested), dof)
-    decided = (
-        f"Study {study}, {len(tested)} of {len(family)} changes tested: the error is raised by {raised}; lowered by "
-        f"{lowered}. Without effect beyond {tested[0].margin:g}: {without}."
-        + (
-            f" Not tested, because a training stayed at chance: {', '.join(e.name for e in at_chance)}."
-            if at_chance
-            else ""
-        )
-    )
-    if not (undecided := len(found[Verdict.UNDECIDED])):
-        return decided
     return (
-        f"{decided} Undecided: {undecided}. An undecided change may still have an effect: few seeds find only large "
-        f"ones. The change with the smallest p of {len(tested)} must reach |t| = {least_t:.1f} where it has {dof} "
-        "degrees of freedom, the fewest here."
+        f"Study {study}: {len(tested)} of {len(family)} changes are tested."
+        + (f" Not tested, because a training stayed at chance: {', '.join(at_chance)}." if at_chance else "")
+        + (f" Not tested: {', '.join(others)}; {UNTESTED}." if others else "")
+        + f" To be called lower or higher, the change with the smallest p of {len(tested)} must reach |t| = "
+        f"{least_t:.1f} where it has {dof} degrees of freedom, the fewest here."
     )

@@ -16,7 +16,9 @@ def section(data: ReportData) -> Section:
         TITLE,
         [
             File(everything, "Every trial and seed, a line each"),
-            File(data.folder / LATEX, "Every table of this page as LaTeX, for the package booktabs"),
+            File(
+                data.folder / LATEX, "Every table of this page as LaTeX, for the packages array, booktabs and longtable"
+            ),
             Text(ABOUT),
         ],
     )

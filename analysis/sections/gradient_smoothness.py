@@ -1,4 +1,4 @@
-"""The smoothness of the loss along the gradient, without and with batch norm (2)."""
+"""The smoothness of the loss along the gradient, without and with batch norm (the course report's section 2)."""
 
 from dataclasses import astuple
 
@@ -51,9 +51,11 @@ def _arm(data: ReportData, arm: SmoothnessArm) -> list[Block]:
     write_csv(data.folder / f"{arm.slug}-medians.csv", ("network", "seed", *SUMMARY_HEADER[2:]), values)
     blocks: list[Block] = []
     if seeds := arm.common_seeds:
-        title = f"{arm.description}, seed {seeds[0]}, the first of {len(seeds)}; {len(arm.steps)} steps probed"
+        steps = {network.name: network.steps for network in arm.networks}
+        probed = " or ".join(dict.fromkeys(str(len(each)) for each in steps.values()))
+        title = f"{arm.description}, seed {seeds[0]}, the first of {len(seeds)}; {probed} steps probed"
         probes_of_seed = {network.name: network.probes[seeds[0]] for network in arm.networks}
-        picture = draw_smoothness(probes_of_seed, arm.steps, title, data.folder / f"{arm.slug}.png")
+        picture = draw_smoothness(probes_of_seed, steps, title, data.folder / f"{arm.slug}.png")
         blocks.append(Picture(picture, f"{title}."))
     blocks.append(Grid(SUMMARY_HEADER, summary({network.name: network.probes for network in arm.networks})))
     if not arm.by_sgd:

@@ -11,7 +11,7 @@ from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, rank
 from analysis.record.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
-from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.intervals import mean_text, seed_count, seeds_text
 from analysis.statistics.race import Racer
 from analysis.writing.page import Block, Grid, Picture, Section, Text
 from trainable.config import Config
@@ -53,8 +53,10 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     def file(kind: str) -> Path:
         return data.folder / f"{search.study}-{kind}.png"
 
-    blocks: list[Block] = [Grid(("", ""), _definition(recorded)), Grid(*_space(recorded))]
-    blocks += _race(recorded)
+    blocks: list[Block] = [Grid(("", ""), _definition(recorded))]
+    if starts := [(_values(point.values) or BASELINE_VALUES, point.source or "-") for point in search.start]:
+        blocks.append(Grid(("start point", "source"), starts))
+    blocks += [Grid(*_space(recorded)), *_race(recorded)]
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
     if not recorded.trials:
@@ -114,7 +116,7 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         errors = list(raced.values())
         kept = "lowest mean: wins" if racer is race.winner else "not dropped"
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
-        rows.append((_name(recorded, racer), mean_text(errors), _listed(tuple(raced)), end))
+        rows.append((_name(recorded, racer), mean_text(errors), seeds_text(sorted(raced)), end))
     about = (
         f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "
@@ -131,28 +133,24 @@ def _name(recorded: RecordedSearch, trial: TrialRecord | Racer) -> str:
 
 
 def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
-    """What the search holds fixed, where it starts, and what suggests and stops its trials."""
+    """What the search holds fixed, and what suggests and stops its trials."""
     search = recorded.search
     changed = search.base.canonical().keys() - fields(search.space)
     fixed = [name for name in Config.model_fields if name in changed or name in NOT_SEARCHABLE]
-    starts = [
-        f"{_values(point.values) or BASELINE_VALUES}" + (f" ({point.source})" if point.source else "")
-        for point in search.start
-    ]
     rungs = ", ".join(map(str, search.rungs))
     most = max(each.samples for each in (search, *recorded.definitions))
     before = f" (an earlier sweep asked for {most})" if most > search.samples else ""
     return [
         ("search", search.title),
         ("fixed", f"{_values({name: getattr(search.base, name) for name in fixed})}; else as the baseline"),
-        ("start points", "; ".join(starts) or "none"),
+        ("start points", str(len(search.start))),
         ("sampler", search.sampler),
         (
             "scheduler",
             f"ASHA: after epochs {rungs} of {search.base.epochs} a trial goes on if it is among the best 1 in "
             f"{search.scheduler.reduction} of those that have come so far",
         ),
-        ("seeds", ", ".join(map(str, search.seeds))),
+        ("seeds", seeds_text(search.seeds)),
         ("trials asked for", f"{search.samples}{before}"),
     ]
 
@@ -187,7 +185,7 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
     rows += [
         ("best config", f"{_name(recorded, best)}: {_values(recorded.search.point(best.config))}"),
         ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; {_optimism(recorded)}"),
-        ("its test error", _test_error(data, best)),
+        ("its test error", _test_error(data, recorded, best)),
     ]
     if earlier := recorded.earlier_winners:
         errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
@@ -201,7 +199,7 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
         rows.append(
             (
                 f"the course report's batch-norm config{_in_table(data, published)}",
-                f"test error after the last epoch {mean_text(finals)}, seeds {_listed(published.seeds)}, trained "
+                f"test error after the last epoch {mean_text(finals)}, seeds {seeds_text(published.seeds)}, trained "
                 "on the whole train split",
             )
         )
@@ -219,14 +217,15 @@ def _origins(recorded: RecordedSearch) -> str:
     )
 
 
-def _test_error(data: ReportData, best: TrialRecord) -> str:
-    """That of its proof, else what its search has recorded."""
-    for proof in data.proofs:
-        if proof.winner.config == best.config.change(protocol="A"):
-            errors = list(proof.winner.errors.values())
-            return f"{mean_text(errors)}, {seed_count(len(errors))}"
-    recorded = best.metrics.get(WINNER_METRIC)
-    return "missing: not read yet" if recorded is None else f"{recorded:.4f}"
+def _test_error(data: ReportData, recorded: RecordedSearch, best: TrialRecord) -> str:
+    """That of the winner's proof, else what its search has recorded."""
+    if proof := data.proof_of(recorded):
+        errors = list(proof.winner.errors.values())
+        return f"{mean_text(errors)}, {seed_count(len(errors))}"
+    if WINNER_METRIC in best.metrics:
+        return f"{best.metrics[WINNER_METRIC]:.4f}"
+    earlier = "; the recorded proof is of an earlier winner" if data.earlier_proof_of(recorded) else ""
+    return f"missing: not read yet{earlier}"
 
 
 def _elsewhere(recorded: RecordedSearch) -> str:

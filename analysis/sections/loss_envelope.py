@@ -1,6 +1,9 @@
-"""The loss envelope: how much the loss depends on the learning rate, without and with batch norm (1.3.2, 2)."""
+"""The loss envelope: how much the loss depends on the learning rate, without and with batch norm (the course report's
+sections 1.3.2 and 2)."""
 
-from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges
+from math import floor
+
+from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, has_same_steps, ranges
 from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
@@ -17,6 +20,7 @@ ABOUT = (
     "little. A band is also narrow where the losses themselves are small; the ratio of the largest to the smallest "
     "loss does not depend on that."
 )
+UNLIKE = "its rows differ in epochs or batch size, so that their losses cannot be compared step by step"
 CSV_HEADER = ("network", "seed", "first epoch", "last epoch", "mean height")
 
 
@@ -26,7 +30,7 @@ def section(data: ReportData) -> Section:
     tables = [table for table in data.tables if table.measure == LOSSES]
     recorded = {table.number for comparison in data.envelopes for table in comparison.tables}
     made.blocks += [
-        Text(f"Missing: {table.title}; its trainings are not all recorded.")
+        Text(f"Missing: {table.title}; {'its trainings are not all recorded' if has_same_steps(table) else UNLIKE}.")
         for table in tables
         if table.number not in recorded
     ]
@@ -46,7 +50,9 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
     ]
     write_csv(data.folder / f"{comparison.slug}-gaps.csv", CSV_HEADER, heights)
     worst = "; ".join(
-        f"{band.name}, {rate} at {share:.0%} of the steps" for band in bands for rate, share in [band.worst]
+        f"{band.name}, {rate} at {floor(1000 * share) / 10:g}% of the steps"  # never rounded up to 100%
+        for band in bands
+        for rate, share in [band.worst]
     )
     names = " and ".join(band.name for band in bands)
     picture = draw_envelopes(bands, comparison.setting, data.folder / f"{comparison.slug}.png")

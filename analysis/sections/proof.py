@@ -44,7 +44,8 @@ def section(data: ReportData) -> Section:
 
 def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     pair = (proof.compared, proof.winner)
-    blocks: list[Block] = [Grid(*_errors(proof)), Text(_different(proof)), _winner_file(data, proof)]
+    blocks: list[Block] = [Text(said) for said in _earlier(data, proof)]
+    blocks += [Grid(*_errors(proof)), Text(_different(proof)), _winner_file(data, proof)]
     if all(config.plain for config in pair):
         blocks += _predictions(data, proof)
     else:
@@ -56,6 +57,15 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
         else:
             blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
+
+
+def _earlier(data: ReportData, proof: Proof) -> list[str]:
+    """That it is the proof of an earlier winner, in a sentence; empty where it is not."""
+    return [
+        f"This is the proof of an earlier winner. That of the present one, {recorded.winner.name}, is not trained yet."
+        for recorded in data.searches
+        if recorded.winner and data.earlier_proof_of(recorded) is proof
+    ]
 
 
 def _different(proof: Proof) -> str:
@@ -100,13 +110,9 @@ def _goal(proof: Proof) -> list[tuple[str, ...]]:
     if proof.goal is None:
         return []
     plain, flipped = proof.goal.test_error, proof.goal.test_error_with_flips
-    over = (
-        [error - plain for error in proof.winner.errors.values()],
-        [error - flipped for error in proof.winner.flipped_errors.values()] if flipped else [],
-    )
     return [
         ("goal", f"{plain:g}", f"{flipped:g}" if flipped else "-"),
-        ("winner minus goal", *(mean_text(each, "+.4f") for each in over)),
+        ("winner minus goal", *(mean_text(each, "+.4f") for each in (proof.over_goal, proof.flipped_over_goal))),
     ]
 
 
@@ -178,10 +184,10 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         return blocks
     error = f"{HELD_OUT[proof.winner.config.held_out]} on {proof.winner.config.data}"
     about = (
-        "What the gain is made of: each difference of the winner is taken back alone. Above 0 the error rises without "
-        "it, so that it helps. The effects need not add up to the whole gain: where one difference makes up for "
-        f"another, taking back either alone shows less than both are worth.{_optimizer(proof, found)} "
-        f"{variances(found.effects)}"
+        "What the gain is made of: each row takes back one of the winner's differences, with what belongs to it, and "
+        "keeps the others. Above 0 the error rises without it, so that it helps. The effects need not add up to the "
+        "whole gain: where one difference makes up for another, taking back either alone shows less than both are "
+        f"worth.{_optimizer(proof, found)} {variances(found.effects)}"
     )
     picture = draw_effects(found.effects, error, data.folder / f"{proof.table.slug}-differences.png")
     return [

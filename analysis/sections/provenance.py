@@ -7,7 +7,7 @@ from analysis.record.origin import CHANGES, PACKAGES
 from analysis.record.recorded import DATA_FORM, DEVICE_NAME, FINGERPRINT
 from analysis.report_data import ReportData
 from analysis.searches import training_seconds
-from analysis.sections.reproduced_tables import ABOUT_LOSSY
+from analysis.statistics.intervals import seeds_text
 from analysis.writing.page import Block, File, Grid, Section, Text
 
 TITLE = "How these results were made"
@@ -19,7 +19,7 @@ def section(data: ReportData) -> Section:
     trials = data.shown_trials
 
     def values(tag: str) -> str:
-        return ", ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
+        return "; ".join(dict.fromkeys(t.tags[tag] for t in trials if tag in t.tags)) or "missing"
 
     hours = sum(map(training_seconds, trials)) / 3600
     seeds = sorted({seed for trial in trials for seed in trial.seeds})
@@ -29,7 +29,7 @@ def section(data: ReportData) -> Section:
         (
             "trials",
             f"{len(trials)} behind the tables and the searches, without those that were interrupted, repeated or not "
-            f"used (What it took counts them all); seeds {', '.join(map(str, seeds))}; epochs "
+            f"used (What it took counts them all); seeds {seeds_text(seeds)}; epochs "
             f"{', '.join(map(str, epochs))}; {hours:.1f} slot hours (each trial takes one slot of a machine)",
         ),
         ("precision", ", ".join(sorted({trial.config.precision for trial in trials}))),
@@ -41,8 +41,8 @@ def section(data: ReportData) -> Section:
         ("commit", values("git_commit")),
     ]
     made = Section(TITLE, [Grid(("", ""), rows)])
-    if data.lossy:
-        made.blocks.append(Text(ABOUT_LOSSY))
+    if data.about_lossy:
+        made.blocks.append(Text(data.about_lossy))
     spreads = [
         spread for training in data.shown_trainings.values() for spread in training.spreads(training.config.held_out)
     ]

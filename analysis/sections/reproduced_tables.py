@@ -50,11 +50,6 @@ ABOUT_CHANGES = (
     "the range in which that of one more pair of our runs, of the same seed, would fall with a probability of 95%. "
     "Whatever shifts all errors alike does not matter here."
 )
-ABOUT_LOSSY = (
-    "Our images are lossy copies (JPEG) of the official ones, which the course report used. How much of the "
-    "differences comes from that was not tested."
-)
-
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
 
 
@@ -65,8 +60,8 @@ def section(data: ReportData) -> Section:
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
         if changes := agreement_of_changes(data.reproduced):
             blocks.append(Text(f"{changes.as_text} {ABOUT_CHANGES}"))
-        if data.lossy:
-            blocks.append(Text(ABOUT_LOSSY))
+        if data.about_lossy:
+            blocks.append(Text(data.about_lossy))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
         file = draw_tables(ablations, data.folder / "tables.png")
         blocks.append(Picture(file, "The held-out errors of each row, reported and reproduced."))

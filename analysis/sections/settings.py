@@ -27,20 +27,25 @@ def section(data: ReportData) -> Section:
         for name, field in Config.model_fields.items()
     ]
     tables = [table for table in data.tables if table.measure != RUNGS]
-    changes = [
-        (table.number, row.name, ", ".join(f"{name} {_plain(value)}" for name, value in row.config.ablation.items()))
-        for table in tables for row in table.rows if not row.config.is_baseline
-    ]  # fmt: skip
+    rows = [(table.number, row.name, _changes(base, row.config)) for table in tables for row in table.rows]
     random = [Text(RANDOM)] if len(tables) < len(data.tables) else []
     return Section(
         TITLE,
         [Text(ABOUT)],
         [
             Section("The baseline", [Grid(("setting", "baseline", "meaning"), fields)]),
-            Section("Changes by row", [Grid(("table", "row", "changes"), changes), *random]),
+            Section("Changes by row", [Grid(("table", "row", "changes"), [row for row in rows if row[-1]]), *random]),
         ],
     )
 
 
+def _changes(base: Config, config: Config) -> str:
+    """What differs from the baseline; empty where nothing does."""
+    values = base.model_dump()
+    return "; ".join(f"{name} {_plain(value)}" for name, value in config if value != values[name])
+
+
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

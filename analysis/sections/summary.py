@@ -1,6 +1,7 @@
 """The report's first section: a short paragraph on each result, with a link to its details."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple
 from statistics import fmean
 
 import numpy as np
@@ -8,10 +9,7 @@ import numpy as np
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
 from analysis.learning_rates import best_rates_text, errors_by_rate
 from analysis.networks import BATCH_NORM
-from analysis.proof import Proof, Proven
-from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.report_data import ReportData
-from analysis.searches import RecordedSearch
 from analysis.sections import (
     effects_of_changes,
     gradient_smoothness,
@@ -20,19 +18,24 @@ from analysis.sections import (
     reproduced_tables,
 )
 from analysis.sections import proof as proof_section
-from analysis.smoothness import mean_medians
+from analysis.smoothness import ProbedNetwork, medians
 from analysis.statistics.agreement import agreement_of_changes, agreements
-from analysis.statistics.effects import ALPHA, Effect, Verdict
-from analysis.statistics.intervals import half_width, mean_text, seed_count
-from analysis.statistics.t_tests import p_text
+from analysis.statistics.effects import ALPHA, Verdict
+from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
 from analysis.tables import BASELINE, HELD_OUT
 from analysis.writing.page import Section, Text
+from analysis.writing.search_text import proof_text, search_text
 from trainable.search_definition import proof_name
 
 TITLE = "In short"
 NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
 SMOOTHER = 0.9
 """The share of the other network's variation below which a network is called smoother."""
+MEASURES = (
+    "the range of the loss", "the range of the gradient's change", "the largest beta-smoothness",
+    "that of the longest step",
+)  # fmt: skip
+"""The fields of `ProbeMedians` in words."""
 NAMED = 4
 """Changes are listed by name where there are no more than so many."""
 
@@ -62,7 +65,7 @@ def _reproduction(data: ReportData) -> list[Text]:
             f"lie where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
             + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
             + f". {test.shift_text}"
-            + (f" {reproduced_tables.ABOUT_LOSSY}" if data.lossy else "")
+            + (f" {data.about_lossy}" if data.about_lossy else "")
         )
     return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
 
@@ -76,7 +79,7 @@ def _changes(data: ReportData) -> list[Text]:
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
     at_chance = [effect.name for effect in data.effects if effect.at_chance]
-    seeds = _seeds([effect for effect in tested if effect.verdict is Verdict.UNDECIDED])
+    seeds = from_to([len(effect.differences) for effect in tested if effect.verdict is Verdict.UNDECIDED])
     text = (
         f"Of {len(tested)} tested changes to the network or its training, {_counted(raised)} raise{_s(raised)} the "
         f"error after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after "
@@ -86,12 +89,6 @@ def _changes(data: ReportData) -> list[Text]:
         + (f" Not tested, because a training stayed at chance: {', '.join(at_chance)}." if at_chance else "")
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
-
-
-def _seeds(effects: Sequence[Effect]) -> str:
-    """The smallest and the largest number of seeds, as `3 to 5`; once where they are the same."""
-    counts = sorted(len(effect.differences) for effect in effects)
-    return " to ".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
 
 
 def _counted(names: list[str]) -> str:
@@ -171,129 +168,50 @@ def _smoothness(data: ReportData) -> list[Text]:
             for has in (False, True)
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
-            before, after = (mean_medians(network.probes.values()) for (network,) in (plain, norm))
-            measured = {
-                "the range of the loss": (before.loss_range, after.loss_range),
-                "the range of the gradient's change": (before.predictiveness_range, after.predictiveness_range),
-                "the largest beta-smoothness": (before.largest_beta, after.largest_beta),
-                "that of the longest step": (before.longest_beta, after.longest_beta),
-            }
-            smoother = sum(with_norm < SMOOTHER * without for without, with_norm in measured.values())
-            figures = "; ".join(f"{name} {a:.3g} without it and {b:.3g} with it" for name, (a, b) in measured.items())
-            compared.append(
-                f"With {arm.optimizer}, batch norm makes the loss smoother by {smoother} of {len(measured)} measures "
-                f"({seed_count(len(plain[0].probes))}): {figures}."
-            )
+            compared += _smoother(arm.optimizer, plain[0], norm[0])
     if not compared:
         return []
     text = (
         "We measured how much the loss and its gradient vary along the gradient, as Santurkar et al. 2018 do. Less is "
-        f"smoother; a network counts as smoother where it varies by less than {SMOOTHER:g} of the other's. "
-        f"{' '.join(compared)}"
+        "smoother. A network counts as smoother by a measure, and the other one as rougher, where its value is below "
+        f"{SMOOTHER:g} of the other's with every seed. {' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )  # fmt: skip
     return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
 
 
+def _smoother(optimizer: str, plain: ProbedNetwork, norm: ProbedNetwork) -> list[str]:
+    """By how many measures batch norm makes the loss smoother and by how many rougher, in a sentence. Empty where the
+    two differ in more than batch norm, or share no seed."""
+    seeds = plain.probes.keys() & norm.probes.keys()
+    if not seeds or norm.config != plain.config.change(batch_norm=True):
+        return []
+    without, with_norm = (
+        np.array([astuple(medians(network.probes[seed])) for seed in seeds]) for network in (plain, norm)
+    )
+    smoother, rougher = (
+        int((these < SMOOTHER * those).all(0).sum()) for these, those in ((with_norm, without), (without, with_norm))
+    )
+    means = zip(MEASURES, without.mean(0), with_norm.mean(0), strict=True)
+    figures = "; ".join(f"{name} {a:.3g} without it and {b:.3g} with it" for name, a, b in means)
+    return [
+        f"With {optimizer}, batch norm makes the loss smoother by {smoother} of {len(MEASURES)} measures, rougher by "
+        f"{rougher} and neither by {len(MEASURES) - smoother - rougher} ({seed_count(len(seeds))}): {figures}."
+    ]
+
+
 def _searches(data: ReportData) -> list[Text]:
     """A paragraph on each search, and on each proof whose search is not recorded."""
-    proofs = {proof.table.study: proof for proof in data.proofs}
     paragraphs = []
     for recorded in data.searches:
-        proof, best = proofs.pop(proof_name(recorded.search.study), None), recorded.winner
-        said = [_proven(proof)] if proof else [_error(best)] if best else []
-        said += [_found(recorded, best)] if best else []
+        proof = data.proof_of(recorded)
+        said = search_text(recorded, proof, data.earlier_proof_of(recorded))
         details = proof_section.TITLE if proof else hyperparameter_search.TITLE
-        paragraphs += [Text(" ".join(said), details, lead=recorded.search.title)] if said else []
-    alone = [Text(_proven(proof), proof_section.TITLE, lead=proof.table.title) for proof in proofs.values()]
-    return paragraphs + alone
-
-
-def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
-    race = recorded.race
-    standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
-    others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
-    return (
-        f"The winner is {best.name}, the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran "
-        "to their last epoch)"
-        + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
-        + "."
-        + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
-        + (
-            f" When the search ended, the test errors of {len(earlier)} earlier winners were recorded. They may have "
-            "led it, so that its own may be a little too low."
-            if (earlier := recorded.earlier_winners)
-            else ""
-        )
-    )
-
-
-def _error(best: TrialRecord) -> str:
-    if WINNER_METRIC in best.metrics:
-        return f"The winner has a test error of {best.metrics[WINNER_METRIC]:.4f}."
-    return (
-        f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of "
-        "many."
-    )
-
-
-def _proven(proof: Proof) -> str:
-    winner, reference = proof.winner, proof.compared
-    paired = proof.difference
-    difference = ""
-    if paired.values:
-        p = "" if paired.p is None else f" (p {p_text(paired.p)})"
-        seeds = seed_count(len(paired.values))
-        difference = f" The difference, paired over {seeds}, is {mean_text(paired.values, '+.4f')}{p}."
-        if winner.config.epochs != reference.config.epochs:
-            difference += " The two were trained for different numbers of epochs."
-    return (
-        f"The winner has {_described(winner)}. The configuration that it is compared with has "
-        f"{_described(reference)}.{difference}{_goal(proof)}{_helping(proof)}"
-    )
-
-
-def _goal(proof: Proof) -> str:
-    """Whether the goal is reached, in sentences; empty where there is none."""
-    if proof.goal is None:
-        return ""
-    goal, flips = proof.goal.test_error, proof.goal.test_error_with_flips
-    text = f" The goal was a test error of {goal:g}, which is {_reached(proof.winner.errors, goal)}"
-    if flips and proof.winner.flipped_errors:
-        text += f", and {flips:g} with test-time flips, which is {_reached(proof.winner.flipped_errors, flips)}"
-    return f"{text}."
-
-
-def _reached(errors: Mapping[int, float], goal: float) -> str:
-    over = fmean(errors.values()) - goal
-    return f"missed by {over:.4f}" if over > 0 else "reached"
-
-
-def _helping(proof: Proof) -> str:
-    """Which of the winner's differences help, in a sentence; empty where that is not known."""
-    found = proof.ablation
-    if found is None or found.earlier or not found.effects:
-        return ""
-    helping = [
-        f"{effect.name.removeprefix('without ')} ({effect.mean:+.4f})"
-        for effect in found.effects
-        if effect.verdict is Verdict.HIGHER
+        paragraphs += [Text(said, details, lead=recorded.search.title)] if said else []
+    studies = {proof_name(recorded.search.study) for recorded in data.searches}
+    alone = [
+        Text(proof_text(proof), proof_section.TITLE, lead=proof.table.title)
+        for proof in data.proofs
+        if proof.table.study not in studies
     ]
-    return (
-        f" Each of its {len(found.effects)} differences was taken back alone over {_seeds(found.effects)} seeds. "
-        f"{len(helping)} of them help" + (f": {'; '.join(helping)}" if helping else "") + "."
-    )
-
-
-def _described(proven: Proven) -> str:
-    """Its test error, for how long it was trained and for how many seeds."""
-    errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
-    flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
-    return (
-        f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
-        f"{seed_count(len(errors))}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return paragraphs + alone

@@ -9,7 +9,7 @@ from analysis.writing.page import Section, Text
 
 TITLE = "Kernels"
 DEAD = 0.1
-"""A kernel has died where its norm is a smaller share of the largest."""
+"""A kernel has died where its norm is a smaller share of the largest. The page says: a tenth."""
 ABOUT = (
     "The first layer is drawn twice: on one scale for all kernels, where a kernel that has died is grey, and with each "
     "kernel on its own scale, which shows the shape of weak ones. With batch norm the kernels' scale is arbitrary; "
@@ -36,7 +36,9 @@ def _norms(name: str, layers: FirstLayers) -> str:
         np.linalg.norm(each.reshape(len(each), -1), axis=1) for each in (layers.start, layers.trained["conv1.weight"])
     )
     dead = int((trained < DEAD * trained.max()).sum())
+    shorter = {0: "No kernel is", 1: "1 kernel is"}.get(dead, f"{dead} kernels are")
     return (
         f"The median norm of the {len(trained)} first-layer kernels of the {name} network is {np.median(start):.2f} "
-        f"before training and {np.median(trained):.2f} after it. Shorter than {DEAD:g} of the longest: {dead}."
+        f"before training and {np.median(trained):.2f} after it. {shorter} shorter than a tenth of "
+        "the longest."
     )

@@ -153,11 +153,12 @@ def paired_effects(
             rows.setdefault(row.key, (table, row))
     several = len(tables) > 1
     names = {key: _name(table, row) if several else row.name for key, (table, row) in rows.items()}
-    names |= dict.fromkeys(compared_baselines(tables), BASELINE)
+    baselines = compared_baselines(tables)
+    names |= dict.fromkeys(baselines, BASELINE)
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
     for key, (table, row) in rows.items():
         reference = table.reference
-        if names[key] == BASELINE or key == reference or not {key, reference} <= trainings.keys():
+        if key in baselines or key == reference or not {key, reference} <= trainings.keys():
             continue
         if _judged_on(row.config) != _judged_on(trainings[reference].config):
             continue

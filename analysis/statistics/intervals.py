@@ -6,6 +6,8 @@ from statistics import mean, stdev
 
 from scipy import stats
 
+from trainable.files import format_seeds
+
 CONFIDENCE = 0.95
 TOLERANCE = 1e-9
 """Differences this close are equal: a split has far fewer images."""
@@ -33,3 +35,15 @@ def mean_text(values: Sequence[float], digits: str = ".4f") -> str:
 def seed_count(count: int) -> str:
     """As a sentence says it: 1 seed, 2 seeds."""
     return f"{count} seed{'s' * (count != 1)}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Ascending seeds, as `0 to 2, 5`."""
+    return format_seeds(tuple(seeds)).replace("to", " to ").replace("_", ", ")
+
+
+def from_to(counts: Sequence[int]) -> str:
+    """The smallest and the largest of them, as `3 to 5`; once where they are the same, and empty where there are
+    none."""
+    ends = sorted(counts)
+    return " to ".join(map(str, dict.fromkeys(ends[:1] + ends[-1:])))

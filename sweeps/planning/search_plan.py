@@ -16,7 +16,8 @@ from analysis.search_trials import of_study, owned, search_race, search_trials
 from analysis.statistics.race import Standing
 from sweeps.planning.table_plan import make_config
 from trainable.errors import UsageError
-from trainable.search_definition import PROTOCOL, ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
+from trainable.search_definition import PROTOCOL
 from trainable.search_space import fields
 from trainable.study import Study
 

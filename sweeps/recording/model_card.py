@@ -9,7 +9,7 @@ from analysis.statistics.t_tests import p_text, paired_difference
 from analysis.writing.config_text import config_text
 from trainable.config import Config
 from trainable.files import SERVED_SEED
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 
 
 @dataclass(frozen=True, kw_only=True)

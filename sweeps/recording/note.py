@@ -13,7 +13,7 @@ from analysis.sections import summary
 from analysis.writing.page import HTML, Text
 from sweeps.recording.ui_state import TRAINING
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.study import ResolvedTable
 
 NOTE = MLFLOW_RUN_NOTE

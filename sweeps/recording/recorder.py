@@ -14,7 +14,7 @@ from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import Delivery, Writer, wait
-from trainable.search_definition import ResolvedSearch
+from trainable.resolved_search import ResolvedSearch
 from trainable.study import ResolvedTable, StudyFile
 
 

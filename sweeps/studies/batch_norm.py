@@ -15,7 +15,7 @@ NETWORKS: dict[str, dict[str, Any]] = {"plain": {}, "batch norm": NORM}
 PAPER: dict[str, Any] = {"optimizer": "sgd", "lr": 0.1}
 """The arm that is comparable with Santurkar et al. 2018: plain SGD."""
 VGG_CPU_EPOCHS = 1
-VGG_NOTE = "On a CPU the default is one epoch, for want of speed: it shows that it works, and no more."
+VGG_NOTE = "On a CPU the default is one epoch. It shows that the measurement runs; compare nothing with it."
 
 
 def _envelope(number: str, slug: str, title: str, change: dict[str, Any], **more: Any) -> Table:

@@ -8,20 +8,24 @@ import re
 import runpy
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trainable.config import Config
 from trainable.errors import UsageError
-from trainable.problem import Location, Problem, first_problem
+from trainable.measures import DIFFERENCES, MEASURES, PREDICTED_CLASSES, RUNGS
+from trainable.problem import Location, Problem, first_problem, unknown
 from trainable.study import Study
 
 SUFFIXES = (".yaml", ".yml", ".py")
 LONGEST_NAME = 60
 """Characters of a study's name."""
+MEASURED = [name for name, each in MEASURES.items() if name and each not in (PREDICTED_CLASSES, DIFFERENCES, RUNGS)]
+"""The measures that a file may name. The others are those of a search's proof and calibration."""
 FLOAT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
 """A number as 1e-3: YAML 1.2 and JSON know it as one, PyYAML's YAML 1.1 takes it for a text."""
 
@@ -65,7 +69,7 @@ def _parse_yaml(file: Path, text: str) -> Study:
     try:
         study = Study(**{"name": default, "title": str(content.get("name", default)), **content})
     except ValidationError as error:
-        first = first_problem(error, Study)
+        first = _first_problem(error, Study)
         raise problem(first.location, first.text) from error
     except TypeError as error:
         raise UsageError(f"--study {file}: {error}") from error
@@ -80,7 +84,7 @@ def _run_python(file: Path) -> Study:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = f", line {frames[-1].lineno}" if frames else ""
         if isinstance(error, ValidationError):
-            why = f"{error.title.lower()} field {first_problem(error)}"
+            why = f"{error.title.lower()} field {_first_problem(error)}"
         else:
             why = f"{type(error).__name__}: {error}"
         raise UsageError(f"--study {file}{line}: {why}") from error
@@ -99,6 +103,8 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
     for t, table in enumerate(study.tables):
         if not table.rows:
             raise problem(("tables", t, "rows"), "must have at least one row")
+        if table.measure.name and table.measure.name not in MEASURED:
+            raise problem(("tables", t, "measure"), f"{table.measure.name!r} {unknown(table.measure.name, MEASURED)}")
         changes: list[tuple[Location, dict[str, Any]]] = [(("tables", t, "reference"), table.reference)]
         changes += [(("tables", t, "rows", r, "change"), row.change) for r, row in enumerate(table.rows)]
         for location, change in changes:
@@ -111,6 +117,14 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
             for value in parameter.ends:
                 if wrong := _field_problem(study.search.changes({name: value})):
                     raise problem(("search", "space", name), wrong.text)
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> Problem:
+    """As `first_problem`, but of an unknown measure it lists those that a file may name."""
+    problem = first_problem(error, model)
+    if not problem.value or problem.location[-1:] != ["measure"]:
+        return problem
+    return replace(problem, message=unknown(str(error.errors()[0]["input"]), MEASURED))
 
 
 def _field_problem(change: dict[str, Any]) -> Problem | None:

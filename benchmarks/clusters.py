@@ -1,6 +1,6 @@
-"""Real Ray clusters for tests: each with a port, a folder and a token of its own, and gone without a trace after it."""
+"""Real Ray clusters for benchmarks and tests: each with a port, a folder and a token of its own, and gone without a
+trace after it."""
 
-import json
 import os
 import shutil
 import socket
@@ -17,18 +17,8 @@ from typing import Any
 import psutil
 import ray.util
 
-from tests.conftest import ROOT
-
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE = "--object-store-memory=100000000"
-WATCH = """
-import json, sys, time, ray
-ray.init(sys.argv[1], log_to_driver=False)
-while True:
-    nodes = [{"id": n["NodeID"], "alive": n["Alive"], **n["Resources"]} for n in ray.nodes()]
-    print(json.dumps({"time": time.time(), "nodes": nodes}), flush=True)
-    time.sleep(0.5)
-"""
 
 
 def free_port() -> int:
@@ -68,23 +58,6 @@ class Cluster:
     environment: dict[str, str]
     folder: Path
     """Ray's own files, in a short path: its sockets need one."""
-
-    def sweep_on_fake_gpus(self, *arguments: str, folder: Path) -> subprocess.Popen:
-        """`tests/fake_gpus.py` on this cluster, with what it prints in `FOLDER/sweep.log`."""
-        with (folder / "sweep.log").open("a") as log:
-            command = [sys.executable, str(ROOT / "tests" / "fake_gpus.py"), "--address", self.address, *arguments]
-            return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=log, stderr=log)
-
-    @contextmanager
-    def watched(self) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-        """Half a second apart, the nodes that there were: a function that returns all that was seen so far."""
-        with tempfile.NamedTemporaryFile("w+") as seen:
-            command = [sys.executable, "-c", WATCH, self.address]
-            watcher = subprocess.Popen(command, env=self.environment, stdout=seen, stderr=subprocess.DEVNULL)
-            try:
-                yield lambda: [json.loads(line) for line in Path(seen.name).read_text().splitlines() if line[:1] == "{"]
-            finally:
-                watcher.kill()
 
 
 @contextmanager

@@ -1,0 +1,132 @@
+"""What a search and the proof of its winner found, in sentences."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+from analysis.proof import Proof, Proven
+from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.searches import RecordedSearch
+from analysis.statistics.effects import Effect, Verdict
+from analysis.statistics.intervals import from_to, mean_text, seed_count
+from analysis.statistics.t_tests import p_text
+from trainable.config import Config
+
+
+def search_text(recorded: RecordedSearch, proof: Proof | None, earlier: Proof | None) -> str:
+    """What a search found, and what the proof of its winner says. `earlier` is the recorded proof where that is of an
+    earlier winner. Empty where neither a winner nor a proof is recorded."""
+    best = recorded.winner
+    said = [proof_text(proof)] if proof else []
+    if best and not proof:
+        said.append(_error(best))
+    if earlier:
+        said.append(
+            "Its proof is not trained yet. The recorded proof is that of an earlier winner, which has "
+            f"{_described(earlier.winner)}."
+        )
+    if best:
+        said.append(_found(recorded, best))
+    return " ".join(said)
+
+
+def proof_text(proof: Proof) -> str:
+    """The errors of a winner and of the config that it is compared with, the goal, and what helps."""
+    winner, reference = proof.winner, proof.compared
+    paired = proof.difference
+    difference = ""
+    if paired.values:
+        p = "" if paired.p is None else f" (p {p_text(paired.p)})"
+        seeds = seed_count(len(paired.values))
+        difference = f" The difference, paired over {seeds}, is {mean_text(paired.values, '+.4f')}{p}."
+        if winner.config.epochs != reference.config.epochs:
+            difference += " The two were trained for different numbers of epochs."
+    return (
+        f"The winner has {_described(winner)}. The configuration that it is compared with has "
+        f"{_described(reference)}.{difference}{_goal(proof)}{_helping(proof)}"
+    )
+
+
+def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
+    race = recorded.race
+    standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
+    others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
+    return (
+        f"The winner is {best.name}, the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran "
+        "to their last epoch)"
+        + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
+        + "."
+        + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
+        + (
+            f" The test errors of other winners ({_listed([trial.name for trial in earlier])}) may have been known "
+            "when this search went on. They may have led it, so that the winner's own may be a little too low."
+            if (earlier := recorded.earlier_winners)
+            else ""
+        )
+    )
+
+
+def _error(best: TrialRecord) -> str:
+    if WINNER_METRIC in best.metrics:
+        return f"The winner has a test error of {best.metrics[WINNER_METRIC]:.4f}."
+    return (
+        f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of "
+        "many."
+    )
+
+
+def _goal(proof: Proof) -> str:
+    """Whether the goal is reached, in sentences; empty where there is none."""
+    if proof.goal is None:
+        return ""
+    goal, flips = proof.goal.test_error, proof.goal.test_error_with_flips
+    text = f" The goal was a test error of {goal:g}, which is {_reached(proof.over_goal)}"
+    if flips and proof.flipped_over_goal:
+        text += f", and {flips:g} with test-time flips, which is {_reached(proof.flipped_over_goal)}"
+    return f"{text}."
+
+
+def _reached(over: Sequence[float]) -> str:
+    return f"missed by {mean_text(over)}" if fmean(over) > 0 else "reached"
+
+
+def _helping(proof: Proof) -> str:
+    """Which of the winner's differences help, in a sentence; empty where that is not known."""
+    found = proof.ablation
+    if found is None or found.earlier or not found.effects:
+        return ""
+    helping = [
+        f"{effect.name.removeprefix('without ')} ({effect.mean:+.4f})"
+        for effect in found.effects
+        if effect.verdict is Verdict.HIGHER
+    ]
+    seeds = from_to([len(effect.differences) for effect in found.effects])
+    return (
+        f" {len(found.effects)} changes of the winner were taken back, each alone, over {seeds} seeds"
+        f"{_overlap(proof.winner.config, found.effects)}. {len(helping)} of them help"
+        + (f": {'; '.join(helping)}" if helping else "")
+        + "."
+    )
+
+
+def _overlap(winner: Config, effects: Sequence[Effect]) -> str:
+    """How many of the changes that are taken back share settings with others, and which; empty where none do."""
+    taken_back = [{name for name, value in winner if value != getattr(effect.config, name)} for effect in effects]
+    counts = Counter(name for names in taken_back for name in names)
+    shared = [name for name in Config.model_fields if counts[name] > 1]
+    overlapping = sum(not names.isdisjoint(shared) for names in taken_back)
+    return f"; {overlapping} of them overlap, in {_listed(shared)}" if shared else ""
+
+
+def _described(proven: Proven) -> str:
+    """Its test error, for how long it was trained and for how many seeds."""
+    errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
+    flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
+    return (
+        f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
+        f"{seed_count(len(errors))}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
