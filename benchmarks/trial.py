@@ -28,7 +28,7 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.gradients import Gradients
 from trainable.learner import Learner
-from trainable.model import build
+from trainable.model import TorchLayout, build
 from trainable.optim import make_optimizer, parameter_groups
 from trainable.storage import CHECKPOINT, TrialStorage
 from trainable.training import Trainer
@@ -176,7 +176,7 @@ def _activation_bytes(config: Config, splits: dict[str, Batches]) -> float:
 
     model = build(config).eval()
     for module in model:
-        if not isinstance(module, nn.Flatten):  # a view
+        if not isinstance(module, nn.Flatten | TorchLayout):  # a view, and a choice of this project
             module.register_forward_hook(count)
     model(torch.zeros(1, 3, 32, 32))
     image_bytes = sum(layer_bytes)
