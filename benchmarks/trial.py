@@ -55,17 +55,20 @@ def main(
     dataset = load(data, data_dir)
     trainer = Trainer(config, dataset, (0,), device)
     trainer.run_epoch()
-    epochs = [trainer.run_epoch().seconds for _ in range(repeats)]
+    measured = [  # in turns: other programs on the machine slow the epoch and its floor alike
+        (trainer.run_epoch().seconds, _matmul_rate(torch_device), _bandwidth(torch_device)) for _ in range(repeats)
+    ]
+    epochs, rates, bandwidths = zip(*measured, strict=True)
     splits = batches_of(dataset.splits("A"), config, torch_device)
     steps = splits["train"].steps_per_epoch
     parts = {name: seconds * steps for name, seconds in _step_parts(config, splits["train"], torch_device).items()}
     parts["evaluation"] = median(_timed(torch_device, trainer.evaluate)[1] for _ in range(repeats))
-    rate, bandwidth = _matmul_rate(torch_device), _bandwidth(torch_device)
+    rate, bandwidth = median(rates), median(bandwidths)
     flops, traffic = _flops(config, splits["train"].size), _activation_bytes(config, splits)
     floor_s = {"arithmetic": flops / rate, "memory": traffic / bandwidth}
     figures = {
         "config": config.canonical(),
-        "epoch_s": spread(epochs),
+        "epoch_s": spread(list(epochs)),
         "parts_s": parts,
         **_saving(trainer),
         "flops": flops,
