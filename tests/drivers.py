@@ -1,7 +1,10 @@
 """Drivers of two short trainings on digits that tests stop and kill, and what their record must hold in the end."""
 
 import contextlib
+import os
+import signal
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +27,16 @@ def start(folder: Path, *more: str) -> subprocess.Popen:
     with (folder / "log.txt").open("a") as log:
         command = sweep_command(*ARGUMENTS, *more)
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def stopped_when(process: subprocess.Popen, true: Callable[[], bool]) -> bool:
+    """Whether something is true. The driver is stopped while that is asked and goes on only where it is not, so that it
+    can be killed before its next step, however long the answer takes."""
+    os.kill(process.pid, signal.SIGSTOP)
+    if true():
+        return True
+    os.kill(process.pid, signal.SIGCONT)
+    return False
 
 
 def kill_family(process: subprocess.Popen) -> None:

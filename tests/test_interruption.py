@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,17 @@ from benchmarks.clusters import wait_for
 from benchmarks.machine import sweep_command
 from sweeps.recording.note import NOTE
 from tests.conftest import Command
-from tests.drivers import ARGUMENTS, EPOCHS, checkpoints, embedded, histories, kill_family, start, undisturbed
+from tests.drivers import (
+    ARGUMENTS,
+    EPOCHS,
+    checkpoints,
+    embedded,
+    histories,
+    kill_family,
+    start,
+    stopped_when,
+    undisturbed,
+)
 
 pytestmark = pytest.mark.usefixtures("made_record")
 
@@ -38,7 +49,8 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(here: Comm
     )
     kill_family(process)
     process = start(tmp_path)
-    wait_for("both trials", lambda: sum(trial.complete for trial in trials(tmp_path)) == 2, 120)
+    both_complete = partial(stopped_when, process, lambda: sum(trial.complete for trial in trials(tmp_path)) == 2)
+    wait_for("both trials", both_complete, 120)
     kill_family(process)
     record = embedded(tmp_path)
     assert not any(REPORTED in sweep.tags for sweep in record.sweeps())
