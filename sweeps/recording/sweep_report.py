@@ -44,8 +44,9 @@ def sweep_report(record: Record, run_id: str, prices: Prices) -> Callable[[Mlflo
 
 def say_failure(console: Console, failure: str, error: Exception) -> None:
     """Say that something computed from the record failed: the finished trials must not look lost."""
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
-    if not isinstance(error, CommandError):
+    if isinstance(error, CommandError):
+        cause = str(error)
+    else:
         logger.error("%s\n%s", failure, traceback_of(error))
-    cause = hide_passwords(str(error) if isinstance(error, CommandError) else last_error(said))
-    console.print(f"{failure}: {cause}; the trials are recorded all the same", style="red")
+        cause = last_error(f"{type(error).__name__}: {error}".rstrip(": "))
+    console.print(f"{failure}: {hide_passwords(cause)}; the trials are recorded all the same", style="red")
