@@ -20,10 +20,10 @@ import typer
 from mlflow.exceptions import MlflowException
 
 from analysis.commandline.commands import command_line, run_command
-from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri, find_embedded
+from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.prices import parse_prices
 from analysis.record.exported_record import Folder
-from analysis.record.mlflow_record import Record
+from analysis.record.opening import open_record
 from analysis.record.recorded import Source
 from analysis.report_data import ReportData
 from analysis.sections import (
@@ -105,18 +105,16 @@ def main(
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
-    """The record to report on. Raises `LookupError` where there is none, `MlflowException` where no server answers,
-    `ValueError` for a bad URI."""
+    """The record to report on. Raises `LookupError` where there is none; see also `open_record`."""
     if folder:
         try:
             return Folder(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LookupError(f"{folder}: not an exported record: {error}") from error
-    find_embedded(tracking_uri, experiment)
-    source = Record(tracking_uri, experiment)
-    if not source.sweeps():
+    record = open_record(tracking_uri, experiment)
+    if record is None or not record.sweeps():
         raise LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
-    return source
+    return record
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.record.exported_files import ORIGIN, damage
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
+from analysis.record.opening import open_record
 from analysis.record.origin import export_origin, exported_origin, log_origin
 from analysis.record.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once, read_arrays
@@ -40,7 +41,7 @@ from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies
-from sweeps.recording.tracking import ensure_experiment, named_failures, open_record
+from sweeps.recording.tracking import ensure_experiment, named_failures
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from sweeps.running.results import print_place

@@ -17,7 +17,8 @@ from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
 from sweeps.recording import claims
 from sweeps.recording.claims import Claimant, claiming
-from sweeps.recording.tracking import DRIVER, ensure_experiment, this_driver
+from sweeps.recording.drivers import DRIVER, this_driver
+from sweeps.recording.tracking import ensure_experiment
 from sweeps.stages import stage_name
 from tests.drivers import checkpoints, kill_family
 from trainable.config import Config

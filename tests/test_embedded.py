@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from analysis.commandline.record_options import find_embedded
 from analysis.record.embedded import uri_of
 from analysis.record.mlflow_record import Record
+from analysis.record.opening import open_record
 from sweeps.planning.parse import default_tracking_uri
-from sweeps.recording.tracking import ensure_experiment, open_record
+from sweeps.recording.tracking import ensure_experiment
 from tests.conftest import ROOT
 from trainable.errors import UsageError
 
@@ -193,10 +193,11 @@ def test_a_dry_run_changes_nothing_in_a_record_that_moved(home: Path, tmp_path: 
 
 def test_a_report_of_a_record_that_moved_reads_its_artifacts_there(home: Path, tmp_path: Path) -> None:
     uri = uri_of(copy(home, tmp_path / "moved"))
-    find_embedded(uri, NAME)
+    record = open_record(uri, NAME)
     (plan,) = (tmp_path / "moved").rglob("plan.json")
     plan.write_text("[ ]")
-    assert plan_of(Record(uri, NAME)) == "[ ]"
+    assert record is not None
+    assert plan_of(record) == "[ ]"
 
 
 def test_artifacts_that_stayed_are_still_used(home: Path, tmp_path: Path) -> None:

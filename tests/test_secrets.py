@@ -21,8 +21,8 @@ from rich.console import Console
 
 from analysis.commandline.commands import run_command
 from analysis.commandline.passwords import hide_passwords
+from analysis.record.opening import open_record
 from sweeps.recording.datasets import dataset_inputs
-from sweeps.recording.tracking import open_record
 from sweeps.running.results import print_results
 from tests.conftest import Command
 from tests.options import options

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.record.mlflow_record import Record
+from analysis.record.opening import open_record
 from analysis.record.recorded import SweepRecord, TrialRecord
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import plan_search
 from sweeps.planning.table_plan import make_config
-from sweeps.recording import tracking
+from sweeps.recording.tracking import named_failures
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
@@ -45,13 +46,13 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
         compared_with = study.required_search.compared_with
         make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
-    record = tracking.open_record(options.tracking_uri, options.experiment, dry=dry)
+    record = open_record(options.tracking_uri, options.experiment, dry=dry)
     try:
         known = data.describe(options.data, options.data_dir, download=not dry)
     except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home
         raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
     source = known or DataSource(name=options.data, fingerprint="unknown", form="to be downloaded")
-    with tracking.named_failures(options.tracking_uri):
+    with named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
         if options.own_study and record:
             _refuse_taken_tables(options.own_study, record.sweeps())

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from analysis.record.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError
-from sweeps.recording.tracking import DRIVER, end_sweep, lost_driver
+from sweeps.recording.drivers import DRIVER, end_sweep, lost_driver
 from sweeps.stages import remove_stages
 
 CLAIMS_FILE = "claims.json"

@@ -10,7 +10,7 @@ from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED, RunStatus
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
-from sweeps.recording import tracking
+from sweeps.recording.drivers import end_abandoned
 from sweeps.recording.sweep_report import say_failure, sweep_report
 
 
@@ -46,7 +46,7 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
 
     Returns False, and says why, where the report cannot be made.
     """
-    tracking.end_abandoned(record, options.storage_path)
+    end_abandoned(record, options.storage_path)
     newest = next(reversed(record.sweeps()), None)
     if newest is None or REPORTED in newest.tags or newest.status == RunStatus.RUNNING:
         return True

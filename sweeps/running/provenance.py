@@ -11,10 +11,11 @@ from analysis.record.recorded import DATA_FORM, FINGERPRINT
 from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import Allocation
 from sweeps.planning.sweep_plan import SweepPlan
-from sweeps.recording import tracking
+from sweeps.recording.drivers import DRIVER, end_abandoned, this_driver
 from sweeps.recording.note import NOTE, started_note
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.recorder_process import processes_for
+from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.cluster import ROOT
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
@@ -23,15 +24,15 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, name: str) -> Recorder:
     """Start the record of a sweep, and end the runs that killed drivers have left."""
     options, trial = prepared.options, allocation.trial
-    client, experiment_id = tracking.ensure_experiment(options.tracking_uri, options.experiment)
+    client, experiment_id = ensure_experiment(options.tracking_uri, options.experiment)
     if prepared.record:
-        tracking.end_abandoned(prepared.record, options.storage_path)
+        end_abandoned(prepared.record, options.storage_path)
     tags = {
         "data": options.data,
         DATA_FORM: prepared.data.form,
         FINGERPRINT: prepared.data.fingerprint,
         "git_commit": _commit(),
-        tracking.DRIVER: tracking.this_driver(),
+        DRIVER: this_driver(),
         **{package: version(package) for package in PACKAGES},
     }
     params = {

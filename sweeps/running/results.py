@@ -8,13 +8,13 @@ from rich.table import Table
 
 from analysis.commandline.passwords import hide_passwords
 from analysis.record.embedded import database_of
+from analysis.record.opening import open_record
 from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.record.replicates import replicates
 from analysis.statistics.intervals import mean_text, seed_count
 from analysis.tables import ReproducedTable, reproduce
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
-from sweeps.recording.tracking import open_record
 from sweeps.recording.ui_state import link
 from sweeps.recording.views import STUDY
 from sweeps.screen import print_table

@@ -1,0 +1,55 @@
+"""Which process drives a sweep, and what is put in order after one that was killed."""
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import ROLE, RunStatus
+from sweeps.stages import remove_stages
+
+DRIVER = "driver"
+"""Tag of every run: the machine and the process that wrote it."""
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+
+
+def this_driver() -> str:
+    """The value of the `DRIVER` tag: this process."""
+    return f"{_this_machine()}:{os.getpid()}"
+
+
+@cache
+def _this_machine() -> str:
+    """What tells where a process number means this process: the host's name and, because containers and machines may
+    share one, the machine's id and the container's space of process numbers."""
+    machine = next((file.read_text().strip() for file in MACHINE_IDS if file.is_file()), "")
+    return f"{platform.node()}/{machine[:8]}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+
+
+def end_abandoned(record: Record, storage_path: str) -> None:
+    """End the runs that a killed driver of this machine left as running, so that the UI does not show them so, and
+    delete what Ray Tune wrote for them."""
+    for run in record.running():
+        if lost_driver(run):
+            if run.data.tags.get(ROLE) == "sweep":
+                remove_stages(storage_path, run.info.run_id)
+            record.client.set_terminated(run.info.run_id, RunStatus.KILLED)
+
+
+def lost_driver(run: Run) -> bool:
+    """Whether a run's driver was a process of this machine, and is gone."""
+    machine, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
+    known = (_this_machine(), platform.node())  # the latter is all that earlier versions wrote
+    return machine in known and not Path(f"/proc/{pid}").exists()
+
+
+def end_sweep(client: MlflowClient, sweep: Run) -> None:
+    """End a sweep whose driver is gone, and those of its trials that have not ended."""
+    left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
+    for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
+        client.set_terminated(run.info.run_id, RunStatus.KILLED)
