@@ -125,7 +125,7 @@ class ReportData:
         """The trials behind the tables and the searches, with their races, each once."""
         in_tables = [trial for training in self.shown_trainings.values() for trial in training.trials]
         searched = [
-            trial for found in self.searches for trial in (*found.trials, *found.raced, *found.borrowed)
+            trial for found in self.searches for trial in (*found.own, *found.raced, *found.borrowed)
             if trial.key not in self.shown_trainings
         ]  # fmt: skip
         return in_tables + list({trial.run_id: trial for trial in searched}.values())

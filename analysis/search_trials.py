@@ -1,7 +1,8 @@
-"""Which of a record's trials belong to a search, and the race of its best configs."""
+"""A search with those of a record's trials that belong to it, and the race of its best configs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from analysis.record.recorded import TrialRecord, ranked
 from analysis.statistics.race import Standing, race_standing
@@ -10,14 +11,33 @@ from trainable.resolved_search import ResolvedSearch
 
 @dataclass(frozen=True)
 class SearchTrials:
-    """The trials of a record that lie in a search's space."""
+    """A search and the trials of a record that lie in its space."""
 
-    own: tuple[TrialRecord, ...]
+    search: ResolvedSearch
+    own: tuple[TrialRecord, ...] = ()
     """The search's own, for its own seeds."""
-    borrowed: tuple[TrialRecord, ...]
-    """Complete ones of other studies for the same seeds, as those of a calibration are."""
-    raced: tuple[TrialRecord, ...]
-    """Complete ones for other seeds."""
+    borrowed: tuple[TrialRecord, ...] = ()
+    """Complete ones of other studies for the same seeds, as those of a calibration are. The sampler learns from them,
+    and one of them can win, but they are not among the search's samples."""
+    raced: tuple[TrialRecord, ...] = ()
+    """Complete ones for other seeds: the race is decided by them."""
+
+    @property
+    def known(self) -> list[TrialRecord]:
+        """Its own trials and the borrowed ones."""
+        return [*self.own, *self.borrowed]
+
+    @cached_property
+    def race(self) -> Standing:
+        """The race of the best configs, as far as it is recorded."""
+        candidates = ranked(self.known)[: self.search.race.candidates]
+        return race_standing(self.search.race, candidates, self.raced, self.search.seeds)
+
+    @property
+    def race_winner(self) -> TrialRecord | None:
+        """The winner of the race, as it was searched; None before it is decided."""
+        racer = self.race.winner
+        return next((trial for trial in ranked(self.known) if racer and trial.key == racer.key), None)
 
 
 def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> SearchTrials:
@@ -32,7 +52,7 @@ def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> Sear
             own.append(trial)
         elif trial.complete:
             (borrowed if trial.seeds == search.seeds else raced).append(trial)
-    return SearchTrials(tuple(own), tuple(borrowed), tuple(raced))
+    return SearchTrials(search, tuple(own), tuple(borrowed), tuple(raced))
 
 
 def owned(search: ResolvedSearch, trial: TrialRecord) -> bool:
@@ -43,9 +63,3 @@ def owned(search: ResolvedSearch, trial: TrialRecord) -> bool:
 def of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
     """Whether a trial was recorded under the search's study."""
     return trial.studies == [search.study]
-
-
-def search_race(search: ResolvedSearch, searched: Iterable[TrialRecord], raced: Sequence[TrialRecord]) -> Standing:
-    """The race of the best of the configs that were `searched`, as far as the trials for further seeds go."""
-    candidates = ranked(searched)[: search.race.candidates]
-    return race_standing(search.race, candidates, raced, search.seeds)

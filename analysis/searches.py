@@ -9,8 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from analysis.record.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
-from analysis.search_trials import of_study, search_race, search_trials
-from analysis.statistics.race import Standing
+from analysis.search_trials import SearchTrials, of_study, search_trials
 from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
 
@@ -26,18 +25,12 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True)
-class RecordedSearch:
-    """A search and the finished trials that its definition covers."""
+class RecordedSearch(SearchTrials):
+    """A search and the finished trials that its definition covers, oldest first: its own ran to their last epoch, or
+    the scheduler stopped them."""
 
-    search: ResolvedSearch
-    trials: tuple[TrialRecord, ...]
-    """Those that ran to their last epoch and those that the scheduler stopped, oldest first."""
-    left_out: int
+    left_out: int = 0
     """How many trials of the same study are of another definition, or outside this one's space."""
-    borrowed: tuple[TrialRecord, ...] = ()
-    """Complete trials of other studies that lie in its space: the sampler learnt from them, and they can race."""
-    raced: tuple[TrialRecord, ...] = ()
-    """Complete trials of its configs for further seeds."""
     tested: tuple[TrialRecord, ...] = ()
     """Trials whose test error was read as that of a winner: of this search, by whatever definition, and of others on
     the same data."""
@@ -49,38 +42,31 @@ class RecordedSearch:
     @property
     def complete(self) -> list[TrialRecord]:
         """The trials that ran to their last epoch."""
-        return [trial for trial in self.trials if trial.complete]
+        return [trial for trial in self.own if trial.complete]
 
     @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the lowest validation error."""
-        return next(iter(ranked(self.trials)), None)
-
-    @cached_property
-    def race(self) -> Standing:
-        """The race of its best configs, as far as it is recorded."""
-        return search_race(self.search, [*self.borrowed, *self.trials], self.raced)
+        return next(iter(ranked(self.own)), None)
 
     @property
     def winner(self) -> TrialRecord | None:
         """The winner of the race, as it was searched; before it is decided, the complete trial with the lowest
         validation error."""
-        racer = self.race.winner
-        searched = ranked([*self.trials, *self.borrowed])
-        return next((trial for trial in searched if racer and trial.key == racer.key), self.best)
+        return self.race_winner or self.best
 
     @property
     def earlier_winners(self) -> list[TrialRecord]:
         """The other winners, of this search or of another one, that had been searched before this search's last
         trial: their test errors may have been known."""
-        last = max((trial.start_time for trial in self.trials), default=0)
+        last = max((trial.start_time for trial in self.own), default=0)
         winner = self.winner.key if self.winner else ""
         return [trial for trial in self.tested if trial.key != winner and trial.start_time < last]
 
     @property
     def reference(self) -> TrialRecord | None:
         """The trial of the start point that the winner is compared with."""
-        return next((trial for trial in self.trials if REFERENCE in trial.tags), None)
+        return next((trial for trial in self.own if REFERENCE in trial.tags), None)
 
     @property
     def first_rung(self) -> int:
@@ -90,18 +76,18 @@ class RecordedSearch:
     @property
     def stopped_elsewhere(self) -> list[int]:
         """The last epochs of the trials that the scheduler stopped where this definition has no rung."""
-        stopped = [val_errors(trial)[-1][0] for trial in self.trials if not trial.complete and val_errors(trial)]
+        stopped = [val_errors(trial)[-1][0] for trial in self.own if not trial.complete and val_errors(trial)]
         return [epoch for epoch in stopped if epoch not in self.search.rungs]
 
     @property
     def at_first_rung(self) -> list[TrialRecord]:
         """The trials that reached the first rung."""
-        return [trial for trial in self.trials if self.first_rung in dict(val_errors(trial))]
+        return [trial for trial in self.own if self.first_rung in dict(val_errors(trial))]
 
     @cached_property
     def varied(self) -> dict[str, BaseDistribution]:
         """The parameters in which the trials differ, in the space's order and in Optuna's form."""
-        points = [self.search.point(trial.config) for trial in self.trials]
+        points = [self.search.point(trial.config) for trial in self.own]
         tried = {name: [point[name] for point in points if name in point] for name in self.search.space}
         return {
             name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
@@ -139,10 +125,10 @@ class RecordedSearch:
     @property
     def description(self) -> str:
         """How many trials there are, on what data, for how long and with which seeds."""
-        seeds = sorted({seed for trial in self.trials for seed in trial.seeds})
+        seeds = sorted({seed for trial in self.own for seed in trial.seeds})
         config = self.search.base
         return (
-            f"{len(self.trials)} trials on {config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, "
+            f"{len(self.own)} trials on {config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, "
             f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
         )
 
@@ -158,14 +144,14 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     winners = [trial for trial in trials if WINNER_METRIC in trial.metrics]
     for search in definitions:
         found = search_trials(search, trials)
-        if search.study not in chosen or len(found.own) >= len(chosen[search.study].trials):
+        if search.study not in chosen or len(found.own) >= len(chosen[search.study].own):
             of_it = {trial.run_id for trial in trials if of_study(search, trial)}
             chosen[search.study] = RecordedSearch(
                 search,
                 found.own,
+                found.borrowed,
+                found.raced,
                 left_out=len(of_it - {trial.run_id for trial in (*found.own, *found.raced)}),
-                borrowed=found.borrowed,
-                raced=found.raced,
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
                 definitions=tuple(each for each in definitions if each.study == search.study),
                 others=tuple(t for t in trials if t.complete and t.config.epochs != search.base.epochs),

@@ -94,10 +94,10 @@ def test_the_definition_with_the_most_trials_counts_and_says_which_are_its_own()
     sweeps = [sweep(searches=(earlier,)), sweep(searches=(latest,))]
     (only,) = recorded_searches(sweeps, [*trials, longer[0], elsewhere, of_tables])
     assert only.search == earlier, "a short try does not hide a finished search"
-    assert (list(only.trials), only.left_out) == (trials, 2)
+    assert (list(only.own), only.left_out) == (trials, 2)
     (only,) = recorded_searches(sweeps, [*trials, *longer])
     assert only.search == latest, "of equals the latest counts"
-    assert (list(only.trials), only.left_out) == (longer, len(trials))
+    assert (list(only.own), only.left_out) == (longer, len(trials))
 
 
 def test_a_parameter_that_somebody_adds_to_the_space_keeps_all_trials(tmp_path: Path) -> None:
@@ -174,5 +174,5 @@ def test_a_trial_outside_the_space_is_left_out() -> None:
     definition = search(SPACE)
     trials = [search_trial(f"t-{rate}", definition, {"lr": rate}, [0.4, 0.3]) for rate in (0.5, 1e-3, 1e-2)]
     (only,) = recorded_searches([sweep(searches=(definition,))], trials)
-    assert [trial.name for trial in only.trials] == ["t-0.001", "t-0.01"]
+    assert [trial.name for trial in only.own] == ["t-0.001", "t-0.01"]
     assert only.left_out == 1

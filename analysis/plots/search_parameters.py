@@ -31,7 +31,7 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
     """The validation error by each parameter in which the trials differ, over the parameter's whole space: a dot for a
     trial that ran to its last epoch, a cross for one that the scheduler stopped, at its last error."""
     space = recorded.varied
-    trials = [trial for trial in recorded.trials if val_errors(trial)]
+    trials = [trial for trial in recorded.own if val_errors(trial)]
     lines = -(-len(space) // COLUMNS)
     figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(12, 2.6 * lines), sharey=True, layout="constrained",
                                    squeeze=False)  # fmt: skip

@@ -15,7 +15,7 @@ def draw_learning_curves(recorded: RecordedSearch, file: Path) -> Path:
     its last epoch. The scheduler's rungs are dotted lines."""
     figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
     rows = []
-    for trial in recorded.trials:
+    for trial in recorded.own:
         series = val_errors(trial)
         if not series:
             continue
@@ -39,7 +39,7 @@ def draw_learning_curves(recorded: RecordedSearch, file: Path) -> Path:
 def draw_best_so_far(recorded: RecordedSearch, file: Path) -> Path:
     """The lowest validation error of the complete trials so far, by the training time (s) that the search had spent."""
     spent, best, points = 0.0, float("inf"), []
-    for trial in recorded.trials:
+    for trial in recorded.own:
         spent += training_seconds(trial)
         if trial.complete:
             best = min(best, trial.metrics[VAL_ERROR])

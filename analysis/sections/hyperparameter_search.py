@@ -59,7 +59,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     blocks += [Grid(*_space(recorded)), *_race(recorded)]
     if recorded.left_out:
         blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
-    if not recorded.trials:
+    if not recorded.own:
         return [*blocks, Text("Missing: no trial of this search is recorded.")]
     blocks += [
         Grid(("", ""), _result(data, recorded)),
@@ -88,7 +88,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         *blocks,
         Text(
             f"The next two pictures use the error after epoch {recorded.first_rung}, ASHA's first rung, which "
-            f"{len(recorded.at_first_rung)} of {len(recorded.trials)} trials reached; ASHA chose those that went on, "
+            f"{len(recorded.at_first_rung)} of {len(recorded.own)} trials reached; ASHA chose those that went on, "
             "so later errors would compare unlike trials. The sampler chose the values: a parameter that it hardly "
             "varied can weigh much or little by chance."
         ),
@@ -159,7 +159,7 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
     """Header and rows: each parameter with its bounds, what was tried of it and the best config's value."""
     rows = []
     for name, parameter in recorded.search.space.items():
-        tried = [value for trial in recorded.trials if (value := recorded.value(trial, name)) is not None]
+        tried = [value for trial in recorded.own if (value := recorded.value(trial, name)) is not None]
         best = recorded.value(recorded.winner, name) if recorded.winner else None
         bounds = f"{parameter}, {parameter.condition}" if parameter.condition else str(parameter)
         rows.append((name, bounds, _tried(parameter, tried) if tried else "-", "-" if best is None else _short(best)))
@@ -168,9 +168,9 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
 
 def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search spent and found, beside the course report's own batch-norm config where that is recorded."""
-    complete, total = len(recorded.complete), len(recorded.trials)
-    epochs = sum(len(val_errors(trial)) for trial in recorded.trials)
-    hours = sum(map(training_seconds, recorded.trials)) / 3600
+    complete, total = len(recorded.complete), len(recorded.own)
+    epochs = sum(len(val_errors(trial)) for trial in recorded.own)
+    hours = sum(map(training_seconds, recorded.own)) / 3600
     rows = [
         (
             "trials",
@@ -208,7 +208,7 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
 
 def _origins(recorded: RecordedSearch) -> str:
     """How many of the trials somebody has written down, and how many the sampler suggested."""
-    counts = Counter(map(recorded.origin, recorded.trials))
+    counts = Counter(map(recorded.origin, recorded.own))
     carried = counts[Origin.OTHER_EPOCHS]
     return (
         f"{counts[Origin.START_POINT]} are start points of this or an earlier definition, "
@@ -239,7 +239,7 @@ def _elsewhere(recorded: RecordedSearch) -> str:
 
 def _optimism(recorded: RecordedSearch) -> str:
     """How the winner's validation error stands among those of all configs that ran to their last epoch."""
-    searched = ranked([*recorded.trials, *recorded.borrowed])
+    searched = ranked(recorded.known)
     lowest = searched[0]
     if recorded.winner is lowest:
         return f"optimistic, as the lowest of {len(searched)}"

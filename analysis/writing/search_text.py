@@ -52,7 +52,7 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
     return (
-        f"The winner is {best.name}, the best of {len(recorded.trials)} configurations ({len(recorded.complete)} ran "
+        f"The winner is {best.name}, the best of {len(recorded.own)} configurations ({len(recorded.complete)} ran "
         "to their last epoch)"
         + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
         + "."

@@ -7,13 +7,11 @@ Optuna is told what the record has of it, and trials that did not finish are tri
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import inf
 from typing import Any
 
 from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
-from analysis.search_trials import of_study, owned, search_race, search_trials
-from analysis.statistics.race import Standing
+from analysis.search_trials import SearchTrials, of_study, owned, search_trials
 from sweeps.planning.table_plan import make_config
 from trainable.errors import UsageError
 from trainable.resolved_search import ResolvedSearch
@@ -30,17 +28,10 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class SearchPlan:
-    """A search and the trials that the record has of it."""
+class SearchPlan(SearchTrials):
+    """A search, the trials that the record has of it, and what is left to do. Its race is run only when no samples are
+    left."""
 
-    search: ResolvedSearch
-    own: tuple[TrialRecord, ...] = ()
-    """The record's trials of this search, for its own seeds."""
-    borrowed: tuple[TrialRecord, ...] = ()
-    """Complete trials of other studies that lie in the space, as those of a calibration do. The search learns from
-    them, and one of them can win, but they are not among its samples."""
-    raced: tuple[TrialRecord, ...] = ()
-    """Complete trials of the space for other seeds: the race is decided by them."""
     other_epochs: tuple[TrialRecord, ...] = ()
     """Complete trials of the space for another number of epochs: a search starts with the best of them, too."""
     outside: int = 0
@@ -99,11 +90,6 @@ class SearchPlan:
         ]
 
     @property
-    def known(self) -> list[TrialRecord]:
-        """The search's own trials and the borrowed ones."""
-        return [*self.own, *self.borrowed]
-
-    @property
     def finished(self) -> list[TrialRecord]:
         """Its own trials that ran to the end or were stopped by ASHA, one for each config."""
         return list({trial.key: trial for trial in self.own if trial.status == RunStatus.FINISHED}.values())
@@ -146,16 +132,11 @@ class SearchPlan:
             left = min(left, len(points) - len(self.judged))
         return max(0, left - self.given_up)
 
-    @cached_property
-    def race(self) -> Standing:
-        """The race of the best configs so far. It is run only when no samples are left."""
-        return search_race(self.search, self.known, self.raced)
-
     @property
     def winner(self) -> TrialRecord | None:
-        """The winner of the race, as the search's trial; None before it is decided, or where no trial is complete."""
-        racer = self.race.winner if not self.to_run else None
-        return next((trial for trial in ranked(self.known) if racer and trial.key == racer.key), None)
+        """The winner of the race, as it was searched; None while samples are left, before the race is decided, and
+        where no trial is complete."""
+        return None if self.to_run else self.race_winner
 
     @property
     def proven_tag(self) -> str:

@@ -77,9 +77,9 @@ def present(record: Record) -> Presentation:
     compared = [table for table in tables if table.measure != RUNGS]  # a calibration's rows are random configs
     finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
     searches = [
-        replace(found, trials=tuple(record.with_histories(found.trials, (VAL_ERROR,))))
+        replace(found, own=tuple(record.with_histories(found.own, (VAL_ERROR,))))
         for found in recorded_searches(sweeps, finished)
-        if found.trials
+        if found.own
     ]
     of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables)
     rows = [row for table in compared for row in table.rows]
@@ -96,7 +96,7 @@ def present(record: Record) -> Presentation:
         listings += [kernels] if trial.run_id in of_kernels else []
         changes[trial.run_id] = tags_to_change(trial, listings)
     for recorded in searches:
-        for trial in recorded.trials:
+        for trial in recorded.own:
             changes[trial.run_id] |= {RUN_COLOR: _color(recorded, trial.run_id)}
     prefixes = frozenset(name.rpartition("/")[0] for trial in trials for name in trial.metrics if "/" in name)
     needed = {run_id: tags for run_id, tags in changes.items() if tags}
