@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from analysis.commandline.passwords import hide_passwords
 from analysis.record.recorded import RunStatus
-from sweeps.errors import last_error
+from sweeps.fault import Fault
 from sweeps.observer import Observer
 from trainable.errors import UsageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
@@ -79,15 +79,14 @@ class Notifier(Observer):
         """See `Observer`."""
         self._running[trial_id] = self._running[trial_id][0], report.last
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         """See `Observer`."""
         spec, last = self._running.pop(trial_id, (None, None))
         if spec is None:
             return
         self._ended[end] += 1
-        if end == TrialEnd.FAILED:
-            reason = hide_passwords(last_error(error))
-            self._post("failure", {"trial": spec.name, "error": reason[:LONGEST]})
+        if fault:
+            self._post("failure", {"trial": spec.name, "error": fault.reason[:LONGEST]})
         elif end == TrialEnd.COMPLETE and last:
             metric = spec.config.held_out
             value = last.mean(metric)

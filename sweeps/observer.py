@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sweeps.fault import Fault
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 
@@ -26,7 +27,7 @@ class TrialRetried:
     """A trial failed, or lost its worker, and will be started again from its checkpoint."""
 
     trial_id: str
-    error: str
+    fault: Fault
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class TrialEnded:
 
     trial_id: str
     end: TrialEnd
-    error: str = ""
-    """The text of what made it fail, else empty."""
+    fault: Fault | None = None
+    """Why it failed, where it did."""
 
 
 TrialEvent = TrialStarted | TrialReported | TrialRetried | TrialEnded
@@ -54,9 +55,9 @@ class Observer:
             case TrialReported():
                 self.trial_reported(event.trial_id, event.report)
             case TrialRetried():
-                self.trial_retried(event.trial_id, event.error)
+                self.trial_retried(event.trial_id, event.fault)
             case TrialEnded():
-                self.trial_ended(event.trial_id, event.end, event.error)
+                self.trial_ended(event.trial_id, event.end, event.fault)
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `TrialStarted`."""
@@ -64,8 +65,8 @@ class Observer:
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `TrialReported`."""
 
-    def trial_retried(self, trial_id: str, error: str) -> None:
+    def trial_retried(self, trial_id: str, fault: Fault) -> None:
         """See `TrialRetried`."""
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         """See `TrialEnded`."""

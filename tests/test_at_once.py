@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.planning.search_plan import plan_search
@@ -34,7 +35,7 @@ class Running(Observer):
         self.now.add(trial_id)
         self.most = max(self.most, len(self.now))
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         self.now.discard(trial_id)
         self.ended += 1
 

@@ -13,6 +13,7 @@ from analysis.record.origin import CHANGES, PACKAGES
 from analysis.record.recorded import SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
+from sweeps.fault import Fault
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
@@ -99,7 +100,7 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     recorder.tell(TrialStarted("t", spec))
     epoch = Epoch(1, 7.0, {"train_loss": [1.0], "train_error": [0.5], "test_error": [0.5]})
     recorder.tell(TrialReported("t", TrialReport(epochs=(epoch,), done=False)))
-    recorder.tell(TrialEnded("t", TrialEnd.FAILED, "no reason"))
+    recorder.tell(TrialEnded("t", TrialEnd.FAILED, Fault("no reason")))
     assert recorder.finish("FAILED")
     export(home, tracking_uri=uri, experiment="there")
     import_(home, uri, "here")

@@ -20,6 +20,7 @@ from ray.tune.result import TRIAL_INFO
 from rich.console import Console
 from safetensors.numpy import load as load_arrays
 
+from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import PlannedSurface
@@ -139,8 +140,8 @@ def test_a_trial_is_given_its_gpu(
     errors: list[str] = []
 
     class Errors(Observer):
-        def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
-            errors.append(error)
+        def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+            errors.append(fault.text if fault else "")
 
     monkeypatch.setattr(trials, "RETRIES", 0)
     stage = Stage(name="t", resources=Resources(1, gpus), observers=[Errors()], storage_path=str(tmp_path))

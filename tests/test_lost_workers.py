@@ -18,6 +18,7 @@ from rich.console import Console
 from analysis.commandline import start
 from benchmarks.overhead import NOWHERE
 from sweeps.errors import SweepError, last_error
+from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
 from sweeps.recording.sweep_report import say_failure
@@ -120,13 +121,13 @@ class Story(Observer):
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         self.told.append("started")
 
-    def trial_retried(self, trial_id: str, error: str) -> None:
+    def trial_retried(self, trial_id: str, fault: Fault) -> None:
         self.told.append("retried")
-        self.errors.append(error)
+        self.errors.append(fault.text)
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         self.told.append(end)
-        self.errors.append(error)
+        self.errors.append(fault.text if fault else "")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from analysis.record.recorded import RunStatus
 from sweeps import notifier
+from sweeps.fault import Fault
 from sweeps.notifier import Notifier, check_url
 from sweeps.running.ending import notifying
 from tests.options import options
@@ -66,7 +67,9 @@ def notifier_to(url: str | None) -> Notifier:
     return Notifier(secret, sweep="night", experiment="e", record="http://user:secret@host:5000")
 
 
-def end_trial(told: Notifier, name: str, error: float, end: TrialEnd = TrialEnd.COMPLETE, why: str = "") -> None:
+def end_trial(
+    told: Notifier, name: str, error: float, end: TrialEnd = TrialEnd.COMPLETE, why: Fault | None = None
+) -> None:
     told.trial_started(name, trial_spec(Config(epochs=1), Path("nowhere"), name=name, seeds=(0, 1)))
     told.trial_reported(name, TrialReport(epochs=(Epoch(1, 1.0, {"test_error": [error, error]}),), done=True))
     told.trial_ended(name, end, why)
@@ -76,7 +79,7 @@ def test_it_tells_of_each_new_best_each_failure_and_the_end(listener: Listener) 
     told = notifier_to(listener.url)
     for name, error in (("first", 0.5), ("worse", 0.6), ("better", 0.4), ("diverged", float("nan"))):
         end_trial(told, name, error)
-    end_trial(told, "broken", 0.1, TrialEnd.FAILED, "Traceback\nOSError: s3://key:secret@bucket is gone")
+    end_trial(told, "broken", 0.1, TrialEnd.FAILED, Fault("Traceback\nOSError: the bucket is gone"))
     end_trial(told, "stopped early", 0.01, TrialEnd.STOPPED)
     told.status = RunStatus.FINISHED
     assert told.close() == ""
@@ -84,7 +87,7 @@ def test_it_tells_of_each_new_best_each_failure_and_the_end(listener: Listener) 
     assert listener.lines == [
         common | {"event": "best", "figures": {"trial": "first", "test_error": 0.5}},
         common | {"event": "best", "figures": {"trial": "better", "test_error": 0.4}},
-        common | {"event": "failure", "figures": {"trial": "broken", "error": "OSError: s3://key:***@bucket is gone"}},
+        common | {"event": "failure", "figures": {"trial": "broken", "error": "OSError: the bucket is gone"}},
         common | {"event": "end", "figures": {"status": "FINISHED", "complete": 4, "failed": 1, "stopped": 1,
                                               "best_test_error": 0.4}},
     ]  # fmt: skip

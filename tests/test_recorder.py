@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 from analysis.record.mlflow_record import Record
 from benchmarks.clusters import wait_for
+from sweeps.fault import Fault
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
@@ -295,7 +296,7 @@ def test_how_a_trial_ended_is_its_status(end: TrialEnd, status: str, tmp_path: P
     storage.write(CHECKPOINT, b"one epoch")
     recorder.tell(TrialStarted("1", trial))
     recorder.tell(TrialReported("1", report(1)))
-    recorder.tell(TrialEnded("1", end, "out of memory"))
+    recorder.tell(TrialEnded("1", end, Fault("out of memory")))
     assert recorder.finish("FINISHED")
     assert (storage.read(CHECKPOINT) is None) == (end is TrialEnd.STOPPED), "the next sweep goes on from there"
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()

@@ -22,6 +22,7 @@ from rich.console import Console
 from analysis.commandline.commands import run_command
 from analysis.commandline.passwords import hide_passwords
 from analysis.record.opening import open_record
+from sweeps.fault import read_fault
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.running.results import print_results
 from tests.conftest import Command
@@ -76,6 +77,14 @@ def test_the_traceback_of_an_unforeseen_error_shows_no_password(
     assert end.value.code == 1
     assert error.startswith("Traceback") and "RuntimeError: no answer from postgresql://user:***@host/record" in error
     assert "hunter2" not in error
+
+
+def test_why_a_trial_failed_shows_no_password(tmp_path: Path) -> None:
+    errors = tmp_path / "error.txt"
+    errors.write_text("Traceback\nOSError: s3://key:hunter2@bucket is gone\n")
+    fault = read_fault(str(errors))
+    assert fault.reason == "OSError: s3://key:***@bucket is gone"
+    assert "hunter2" not in fault.text
 
 
 def test_the_source_of_data_is_recorded_without_its_password() -> None:

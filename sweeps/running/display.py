@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.errors import last_error
+from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.screen import duration
 from trainable.config import Config
@@ -76,23 +76,23 @@ class Display(Observer):
             self._line_at = time.monotonic()
             self._say(self._summary())
 
-    def trial_retried(self, trial_id: str, error: str) -> None:
+    def trial_retried(self, trial_id: str, fault: Fault) -> None:
         """See `Observer`."""
         if running := self._running.get(trial_id):
-            reason = last_error(error).split(". ")[0]  # Ray's goes on with all that it could be
+            reason = fault.reason.split(". ")[0]  # Ray's goes on with all that it could be
             silence = duration(time.monotonic() - running.heard_at)
             self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         """See `Observer`."""
         running = self._running.pop(trial_id, None)
         if running is None or end == TrialEnd.INTERRUPTED:
             return
         self._work_ended += running.work
         self._epochs_ended += running.epochs
-        if end == TrialEnd.FAILED:
+        if fault:
             self._failed += 1
-            self._say(f"{running.name} failed after {running.epoch} epochs: {last_error(error)}", style="red")
+            self._say(f"{running.name} failed after {running.epoch} epochs: {fault.reason}", style="red")
             return
         self._done += 1
         if not self._console.is_interactive:

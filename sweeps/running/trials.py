@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,21 +15,19 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
 
-from analysis.commandline.passwords import hide_passwords
 from analysis.commandline.start import ignore_interrupts, restore_handler
-from sweeps.errors import SweepError, last_error
+from sweeps.errors import SweepError
+from sweeps.fault import Fault, read_fault
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
-from trainable.storage import StorageError, tune_folder
+from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spec_of, tune_config
 
 RETRIES = 4
 """How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
 node does not count once the trial has reported a new epoch, and a node that the platform takes back never counts."""
-ERRORS_OF_CODE = ("AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError")
-"""Errors of the config or the code: the next try would end in the same way, so there is only one."""
 
 
 @dataclass
@@ -52,16 +49,17 @@ class TrialCount(Observer):
         """See `Observer`."""
         self.storage_fault = ""
 
-    def trial_retried(self, trial_id: str, error: str) -> None:
+    def trial_retried(self, trial_id: str, fault: Fault) -> None:
         """See `Observer`."""
-        self.storage_fault = _storage_fault(error) or self.storage_fault
+        self.storage_fault = fault.of_storage or self.storage_fault
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, error: str) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         self.failed += end == TrialEnd.FAILED
         self.cut |= end == TrialEnd.INTERRUPTED
-        self.storage_fault = _storage_fault(error) or self.storage_fault
+        if fault:
+            self.storage_fault = fault.of_storage or self.storage_fault
 
     @property
     def interrupted(self) -> bool:
@@ -157,11 +155,6 @@ def _storage_error(storage_path: str, reason: str) -> SweepError:
     )
 
 
-def _storage_fault(error: str) -> str:
-    """What the storage said, where the text of a trial's errors ends with its fault; else empty."""
-    return last_error(error).partition(f"{StorageError.__name__}: ")[2]
-
-
 class _Events(tune.Callback, tune.Stopper):
     """Tune's callbacks as events.
 
@@ -201,11 +194,11 @@ class _Events(tune.Callback, tune.Stopper):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
-        error = _error_of(trial)
-        if last_error(error).partition(":")[0] in ERRORS_OF_CODE:
-            trial.run_metadata.num_failures = RETRIES
-        self._storage_faults += bool(_storage_fault(error))
-        self._tell(TrialRetried(trial.trial_id, error))
+        fault = read_fault(trial.error_file)
+        if fault.of_code:
+            trial.run_metadata.num_failures = RETRIES  # so that this next try is the last one
+        self._storage_faults += bool(fault.of_storage)
+        self._tell(TrialRetried(trial.trial_id, fault))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
@@ -213,9 +206,9 @@ class _Events(tune.Callback, tune.Stopper):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
-        error = _error_of(trial)
-        self._storage_faults += bool(_storage_fault(error))
-        self._end(trial, TrialEnd.FAILED, error)
+        fault = read_fault(trial.error_file)
+        self._storage_faults += bool(fault.of_storage)
+        self._end(trial, TrialEnd.FAILED, fault)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         for trial in trials:
@@ -227,17 +220,12 @@ class _Events(tune.Callback, tune.Stopper):
         if trial.trial_id not in self._running:
             self.on_trial_start(iteration, trials, trial)
 
-    def _end(self, trial: Trial, end: TrialEnd, error: str = "") -> None:
+    def _end(self, trial: Trial, end: TrialEnd, fault: Fault | None = None) -> None:
         self._running.discard(trial.trial_id)
         for kept in (trial.metric_analysis, trial.metric_n_steps):
             kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
         trial.last_result.pop(REPORT, None)
-        self._tell(TrialEnded(trial.trial_id, end, error))
-
-
-def _error_of(trial: Trial) -> str:
-    """The text of a trial's errors so far, the last one last. Tune keeps it in a file."""
-    return hide_passwords(Path(trial.error_file).read_text(encoding="utf-8").strip()) if trial.error_file else ""
+        self._tell(TrialEnded(trial.trial_id, end, fault))
 
 
 class _Direct:

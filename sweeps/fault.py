@@ -1,0 +1,39 @@
+"""Why a trial failed, read from the file in which Ray Tune keeps its errors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.commandline.passwords import hide_passwords
+from sweeps.errors import last_error
+from trainable.storage import StorageError
+
+ERRORS_OF_CODE = ("AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What made a trial fail, or lose its worker."""
+
+    text: str
+    """All its errors so far, the last one last, without passwords."""
+
+    @property
+    def reason(self) -> str:
+        """The line that says what went wrong last."""
+        return last_error(self.text)
+
+    @property
+    def of_code(self) -> bool:
+        """Whether the config or the code failed: the next try would end in the same way."""
+        return self.reason.partition(":")[0] in ERRORS_OF_CODE
+
+    @property
+    def of_storage(self) -> str:
+        """What the storage said; empty where something else failed."""
+        return self.reason.partition(f"{StorageError.__name__}: ")[2]
+
+
+def read_fault(error_file: str | None) -> Fault:
+    """Why a trial failed. `error_file` is that of Tune's trial; None where Tune has written none."""
+    text = Path(error_file).read_text(encoding="utf-8").strip() if error_file else ""
+    return Fault(hide_passwords(text))
