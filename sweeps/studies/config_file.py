@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from sweeps.errors import config_problem
+from sweeps.studies.yaml_file import read_yaml
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.problem import first_problem
@@ -18,14 +18,7 @@ NUMBER = "40"
 def read_config(file: Path) -> Study:
     """The config in a file as a study of one row. Raises `UsageError` in one line: the file, the field, the value and
     what is allowed."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {file}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"--config {file}: not YAML: {getattr(error, 'problem', error)}") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits or brackets, a date that does not exist
-        raise UsageError(f"--config {file}: cannot be read: {error}") from error
+    content = read_yaml("--config", file).content
     if not isinstance(content, dict) or set(content) != {"name", "config"} or not isinstance(content["config"], dict):
         raise UsageError(f"--config {file}: must have a name and a config, a mapping of fields, and nothing else")
     try:

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from sweeps.studies.yaml_file import read_yaml
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.measures import DIFFERENCES, MEASURES, PREDICTED_CLASSES, RUNGS
@@ -26,15 +26,6 @@ LONGEST_NAME = 60
 """Characters of a study's name."""
 MEASURED = [name for name, each in MEASURES.items() if name and each not in (PREDICTED_CLASSES, DIFFERENCES, RUNGS)]
 """The measures that a file may name. The others are those of a search's proof and calibration."""
-FLOAT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
-"""A number as 1e-3: YAML 1.2 and JSON know it as one, PyYAML's YAML 1.1 takes it for a text."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads numbers as YAML 1.2 does."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT_WITHOUT_POINT, list("-+0123456789"))
 
 
 def read_study(file: Path) -> Study:
@@ -42,26 +33,15 @@ def read_study(file: Path) -> Study:
     allowed."""
     if file.suffix not in SUFFIXES:
         raise UsageError(f"--study {file}: the name must end in one of {', '.join(SUFFIXES)}")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--study {file}: cannot be read: {error}") from error
-    return _run_python(file) if file.suffix == ".py" else _parse_yaml(file, text)
+    return _run_python(file) if file.suffix == ".py" else _parse_yaml(file)
 
 
-def _parse_yaml(file: Path, text: str) -> Study:
-    try:
-        root = yaml.compose(text, _Loader)
-        content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"--study {file}{line}: not YAML: {getattr(error, 'problem', error)}") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits or brackets, a date that does not exist
-        raise UsageError(f"--study {file}: cannot be read: {error}") from error
+def _parse_yaml(file: Path) -> Study:
+    yaml_file = read_yaml("--study", file)
+    content = yaml_file.content
 
     def problem(location: Location, message: str) -> UsageError:
-        return UsageError(f"--study {file}, line {_line(root, location)}, {_path(location)}: {message}")
+        return UsageError(f"--study {file}, line {yaml_file.line(location)}, {_path(location)}: {message}")
 
     if not isinstance(content, dict):
         raise UsageError(f"--study {file}: must be a mapping with tables or a search, found {type(content).__name__}")
@@ -140,22 +120,3 @@ def _field_problem(change: dict[str, Any]) -> Problem | None:
 def _path(location: Location) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return text.lstrip(".") or "top level"
-
-
-def _line(root: yaml.Node | None, location: Location) -> int:
-    """The 1-based line of the innermost node on the way to a location."""
-    node = root
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not pairs:
-                break
-            key, node = pairs[-1]
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
