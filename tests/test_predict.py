@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 
 from analysis.predict import app, load_champion
 from benchmarks.clusters import free_port, wait_for
+from sweeps.recording.model_package import save_model
 from sweeps.recording.tracking import ensure_experiment
-from sweeps.running.winner import save_model
 from tests.conftest import ROOT, Command
 from trainable.batches import normalise
 from trainable.config import Config

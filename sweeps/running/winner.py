@@ -9,12 +9,8 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-import mlflow.pyfunc
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import (
@@ -27,30 +23,20 @@ from analysis.record.recorded import (
     TrialRecord,
     errors_by_seed,
 )
-from analysis.statistics.race import behind_p
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.model_card import Winner
+from sweeps.recording.model_package import save_model
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tags import delete_tag
 from sweeps.recording.trial_runs import now_ms
-from sweeps.running.cluster import ROOT
-from trainable.config import Config
+from sweeps.running.promotion import SEARCH_KEY, decide_promotion
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, SERVED_SEED, WEIGHTS
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, model_name
 from trainable.study import ResolvedTable
 
-REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
-    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
-)
-SEARCH_KEY, KEY = "search_key", "key"
-"""Tags of a version: the key of its config as the race trained it, and as the proof did."""
-NO_SUCH_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""MLflow's answers where a registry has no model of a name, and where the model has no such alias."""
-ALPHA = 0.05
-"""The champion changes where the p value of the paired test against it is below this."""
+KEY = "key"
+"""Tag of a version: the key of its config as the proof trained it."""
 
 
 def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, recorder: Recorder) -> str:
@@ -79,7 +65,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
             "and import that"
         )
     model = model_name(record.experiment, winner.name)
-    promotion = _promotion(record.client, model, searched.key, trials, plan)
+    promotion = decide_promotion(record.client, model, searched.key, trials, plan)
     files = tempfile.TemporaryDirectory()
     (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
     (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
@@ -178,53 +164,3 @@ def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, f
     the report's proof is of these."""
     predicted = [trial for trial in trials if trial.has(PREDICTIONS)]
     return {seed: error for seed, error in errors_by_seed(predicted, key, "test_error").items() if seed < seeds}
-
-
-@dataclass(frozen=True)
-class _Promotion:
-    """Whether the alias `CHAMPION` moves to the new winner."""
-
-    moves: bool
-    why: str
-
-
-def _promotion(client: MlflowClient, name: str, key: str, trials: list[TrialRecord], plan: SearchPlan) -> _Promotion:
-    """The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
-    the race that both were trained for."""
-    try:
-        champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in NO_SUCH_ALIAS:
-            raise
-        return _Promotion(True, f"{name}: the winner is its first {CHAMPION}")
-    holder = champion.tags.get(SEARCH_KEY, "")
-    if holder == key:
-        return _Promotion(True, f"{name}: the winner is its {CHAMPION}, version {champion.version}")
-    ours, theirs = (errors_by_seed(trials, each, VAL_ERROR) for each in (key, holder))
-    shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
-    p = behind_p(theirs, ours, shared)
-    if p is None:
-        return _Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: the winner cannot be "
-                          f"compared with it over {len(shared)} seeds that both have")  # fmt: skip
-    compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
-    if p < ALPHA:
-        return _Promotion(True, f"{name}: the winner is the new {CHAMPION}, better than version {champion.version} "
-                          f"{compared}")  # fmt: skip
-    return _Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: the winner is not surely "
-                      f"better {compared}")  # fmt: skip
-
-
-def save_model(config: Config, weights: Path, folder: Path) -> None:
-    """Save an MLflow model of code and plain weights in a folder: nothing in it is pickled. `weights` is the file that
-    the record keeps of the config's training."""
-    config_file = weights.with_name("config.json")
-    config_file.write_text(config.model_dump_json())
-    mlflow.pyfunc.save_model(
-        folder,
-        python_model=str(ROOT / "sweeps" / "recording" / "served_model.py"),
-        artifacts={"weights": str(weights), "config": str(config_file)},
-        code_paths=[str(ROOT / "trainable")],
-        pip_requirements=REQUIREMENTS,
-        signature=SIGNATURE,
-        input_example=np.zeros((1, 32, 32, 3), np.uint8),
-    )

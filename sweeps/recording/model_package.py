@@ -1,0 +1,33 @@
+"""Packages a trained network as an MLflow model that serves predictions."""
+
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+import trainable
+from trainable.config import Config
+
+REQUIREMENTS = ["torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn"]
+SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
+    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
+)
+
+
+def save_model(config: Config, weights: Path, folder: Path) -> None:
+    """Save an MLflow model of code and plain weights in a folder: nothing in it is pickled. `weights` is the file that
+    the record keeps of the config's training."""
+    config_file = weights.with_name("config.json")
+    config_file.write_text(config.model_dump_json())
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={"weights": str(weights), "config": str(config_file)},
+        code_paths=[str(Path(trainable.__file__).parent)],
+        pip_requirements=REQUIREMENTS,
+        signature=SIGNATURE,
+        input_example=np.zeros((1, 32, 32, 3), np.uint8),
+    )

@@ -1,0 +1,57 @@
+"""Whether the winner of a search becomes the champion of its registered model."""
+
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from analysis.record.recorded import CHAMPION, VAL_ERROR, TrialRecord, errors_by_seed
+from analysis.statistics.race import behind_p
+from sweeps.planning.search_plan import SearchPlan
+
+SEARCH_KEY = "search_key"
+"""Tag of a version: the key of its config as the race trained it."""
+NO_SUCH_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's answers where a registry has no model of a name, and where the model has no such alias."""
+ALPHA = 0.05
+"""The champion changes where the p value of the paired test against it is below this."""
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Whether the alias `CHAMPION` moves to the new winner."""
+
+    moves: bool
+    why: str
+    """A line that says it."""
+
+
+def decide_promotion(
+    client: MlflowClient, name: str, key: str, trials: list[TrialRecord], plan: SearchPlan
+) -> Promotion:
+    """Decide for the registered model `name`, whose new winner has this `key` in the race.
+
+    The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
+    the race that both were trained for.
+    """
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in NO_SUCH_ALIAS:
+            raise
+        return Promotion(True, f"{name}: the winner is its first {CHAMPION}")
+    holder = champion.tags.get(SEARCH_KEY, "")
+    if holder == key:
+        return Promotion(True, f"{name}: the winner is its {CHAMPION}, version {champion.version}")
+    ours, theirs = (errors_by_seed(trials, each, VAL_ERROR) for each in (key, holder))
+    shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
+    p = behind_p(theirs, ours, shared)
+    if p is None:
+        why = f"the winner cannot be compared with it over {len(shared)} seeds that both have"
+        return Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: {why}")
+    compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
+    if p < ALPHA:
+        why = f"the winner is the new {CHAMPION}, better than version {champion.version} {compared}"
+        return Promotion(True, f"{name}: {why}")
+    why = f"the winner is not surely better {compared}"
+    return Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: {why}")
