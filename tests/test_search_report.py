@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from ray.tune.schedulers import ASHAScheduler
 
-from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
+from analysis.importance import can_weigh_parameters
+from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import TrialRecord
 from analysis.searches import RecordedSearch, recorded_searches

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.plots.search_parameters import can_weigh_parameters, draw_importances, draw_parallel, draw_slices
+from analysis.importance import can_weigh_parameters
+from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
 from analysis.record.replicates import Replicates

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
 
+from analysis.importance import by_importance
 from analysis.networks import BATCH_NORM
-from analysis.plots.search_parameters import by_importance
 from analysis.proof import proof_tables
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER, RunStatus

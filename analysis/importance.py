@@ -1,0 +1,55 @@
+"""How much each parameter of a search matters, weighed by Optuna."""
+
+import warnings
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState, create_trial
+from scipy import stats
+
+from analysis.searches import RecordedSearch, val_errors
+
+LEAST_TRIALS = 15
+"""With fewer trials the parameters are not weighed: one trial would decide."""
+BEST_SHARE, LEAST_BEST = 0.1, 5
+"""The share of the trials that count as the best ones, and the fewest that do."""
+
+
+def can_weigh_parameters(recorded: RecordedSearch) -> bool:
+    """Whether enough trials reached the first rung, with different parameters and different errors."""
+    trials, epoch = recorded.at_first_rung, recorded.first_rung
+    differ = any(len({recorded.value(trial, name) for trial in trials}) > 1 for name in recorded.varied)
+    return len(trials) >= LEAST_TRIALS and differ and len({dict(val_errors(trial))[epoch] for trial in trials}) > 1
+
+
+def importances(recorded: RecordedSearch) -> dict[str, float]:
+    """The weight of each parameter, the largest first, where `can_weigh_parameters`.
+
+    The weights are those of PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), as Optuna has it: how far a parameter's
+    values in the best trials differ from those in all. They sum to 1. Only the order of the errors counts, so that a
+    trial which failed to learn does not outweigh the rest, and parameters with conditions are weighed, too.
+    """
+    study = study_at_first_rung(recorded)
+    best = min(0.5, max(BEST_SHARE, LEAST_BEST / len(study.trials)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is experimental, and warns of values that few trials have
+        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=best))
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))  # Optuna orders equals by chance
+
+
+def by_importance(recorded: RecordedSearch) -> list[str]:
+    """The parameters in which the trials differ, the most important first; in the space's order where they cannot be
+    weighed."""
+    return list(importances(recorded) if can_weigh_parameters(recorded) else recorded.varied)
+
+
+def study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
+    """The trials with their ranks by the error at the first rung."""
+    study, space, trials = optuna.create_study(), recorded.varied, recorded.at_first_rung
+    ranks = stats.rankdata([dict(val_errors(trial))[recorded.first_rung] for trial in trials])
+    for trial, rank in zip(trials, ranks.tolist(), strict=True):
+        params = {name: value for name in space if (value := recorded.value(trial, name)) is not None}
+        distributions = {name: space[name] for name in params}
+        told = create_trial(state=TrialState.COMPLETE, value=rank, params=params, distributions=distributions)
+        study.add_trial(told)
+    return study
