@@ -27,7 +27,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from analysis.plots.style import line_style, save
 from analysis.record.recorded import VAL_ERROR
 from benchmarks.machine import ROOT, DataDirOption, DataOption, describe, measured_on
-from sweeps.planning.search_plan import SEED, SearchPlan, plan_search
+from sweeps.planning.resolve_search import SEED
+from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.running.searcher import STARTUP_TRIALS, TrialSearch, make_scheduler, tpe
 from sweeps.running.specs import TrialContext
 from sweeps.studies.search import SEARCH

@@ -9,6 +9,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
+from sweeps.planning.resolve_search import resolve_search
 from sweeps.planning.search_plan import plan_search
 from sweeps.running.searcher import TrialSearch
 from sweeps.running.specs import TrialContext
@@ -177,7 +178,7 @@ def test_whole_bounds_search_every_number_where_the_field_is_a_float(log: bool) 
         "shift": Range(low=1, high=3),
     }
     study = Study(name="x", title="x", search=SearchDefinition(space=space))
-    resolved = plan_search(study, base={}, samples=1, fingerprint="f", trials=()).search
+    resolved = resolve_search(study, base={}, samples=1, fingerprint="f")
     drawn = sample(study.required_search.space, 20, seed=0)
     assert len({values["lr"] for values in drawn}) == 20, "not only 1, 2 and 3"
     assert all(1 <= values["lr"] <= 3 for values in drawn)

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sweeps.planning.rates import Rates
+from sweeps.planning.resolve_search import resolve_search
 from sweeps.planning.search_forecast import forecast_search
 from sweeps.planning.search_plan import plan_search
 from sweeps.studies.search import SEARCH, SEARCH_LONG, SEARCH_WIDE
@@ -18,7 +19,7 @@ from trainable.study import Study
 def test_a_parameter_may_set_one_element_of_a_tuple() -> None:
     space = {"channels[0]": Range(low=4, high=64, log=True), "last": Range(low=8, high=32, field="hidden[1]")}
     study = Study(name="x", title="x", search=SearchDefinition(space=space))
-    resolved = plan_search(study, base={"epochs": 1}, samples=1, fingerprint="f", trials=()).search
+    resolved = resolve_search(study, base={"epochs": 1}, samples=1, fingerprint="f")
     config = resolved.config({"channels[0]": 8, "last": 20})
     assert (config.channels, config.hidden) == ((8, 32), (128, 20)), "the other elements are the baseline's"
     assert resolved.point(config) == {"channels[0]": 8, "last": 20}

@@ -11,7 +11,7 @@ from analysis.record.mlflow_record import Record
 from analysis.record.opening import open_record
 from analysis.record.recorded import SweepRecord, TrialRecord
 from sweeps.planning.options import Options
-from sweeps.planning.search_plan import plan_search
+from sweeps.planning.resolve_search import resolve_search
 from sweeps.planning.table_plan import make_config
 from sweeps.recording.tracking import named_failures
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
@@ -43,7 +43,7 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     """
     make_config({}, options.base, "--set")
     if study := options.study_with_search:  # a bad search is refused before the data is fetched
-        plan_search(study, base=options.base, samples=options.samples, fingerprint="", trials=())
+        resolve_search(study, base=options.base, samples=options.samples, fingerprint="")
         compared_with = study.required_search.compared_with
         make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = open_record(options.tracking_uri, options.experiment, dry=dry)

@@ -8,7 +8,7 @@ from statistics import fmean
 from pydantic import BaseModel
 
 from sweeps.planning.rates import Rates, makespan
-from sweeps.planning.search_plan import SEED, SearchPlan
+from sweeps.planning.search_plan import SearchPlan
 from trainable.config import Config, Protocol
 from trainable.search_space import fields, sample
 
@@ -100,7 +100,7 @@ class _Trainings:
         search = self._plan.search
         if not fields(search.space) & {"network", "channels", "hidden", "batch_norm"}:
             return [search.base]
-        return [search.config(values) for values in sample(search.space, DRAWN, SEED)]
+        return [search.config(values) for values in sample(search.space, DRAWN, seed=0)]
 
 
 def _race_rounds(plan: SearchPlan) -> list[list[int]]:

@@ -12,19 +12,8 @@ from typing import Any
 
 from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
 from analysis.search_trials import SearchTrials, of_study, owned, search_trials
-from sweeps.planning.table_plan import make_config
-from trainable.errors import UsageError
-from trainable.resolved_search import ResolvedSearch
-from trainable.search_definition import PROTOCOL
-from trainable.search_space import fields
+from sweeps.planning.resolve_search import resolve_search
 from trainable.study import Study
-
-SAMPLER = (
-    "Optuna's TPE, which models parameters together that exist together; trials that still run count as bad, so that "
-    "slots do not repeat each other"
-)
-SEED = 0
-"""Every config of a search is trained for this seed alone."""
 
 
 @dataclass(frozen=True)
@@ -171,44 +160,6 @@ def plan_search(
     proof_seeds: int = 1,
     given_up: int = 0,
 ) -> SearchPlan:
-    """A study's search on that base, with what the record has of it.
-
-    Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
-    """
-    definition = study.required_search
-    fixed = {**PROTOCOL, **definition.fixed}
-    if changed := (base.keys() & {*fields(definition.space), *fixed}):
-        raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
-    where = f"study {study.name}, its search"
-    for change in definition.configs_to_check():
-        config = make_config({**fixed, **change}, base, f"{where} space")
-        for name, value in change.items():
-            if value != getattr(config, name):  # recorded trials would not be recognised
-                raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
-    epochs = make_config(fixed, base, where).epochs * definition.epochs_factor
-    resolved = ResolvedSearch(
-        study=study.name,
-        title=study.title,
-        fingerprint=fingerprint,
-        base=make_config({**fixed, "epochs": epochs}, base, where),
-        space=definition.space,
-        start=definition.start,
-        scheduler=definition.scheduler,
-        race=definition.race,
-        sampler=SAMPLER,
-        seeds=(SEED,),
-        samples=samples,
-        winner=definition.winner or f"best_{study.name.replace('-', '_')}",
-        goal=definition.goal,
-    )
-    if (grace := resolved.scheduler.grace or 1) > resolved.base.epochs:
-        raise UsageError(f"study {study.name}, its scheduler: grace {grace} is above the {resolved.base.epochs} epochs")
-    for number, point in enumerate(resolved.start, start=1):
-        for name, value in resolved.start_values(point).items():
-            if not resolved.space[name].contains(value):
-                raise UsageError(
-                    f"study {study.name}, start point {number} of its search: {name} {value} is not in the space "
-                    f"({resolved.space[name]})"
-                )
-    plan = SearchPlan(resolved, budget_s=budget_s, proof_seeds=proof_seeds, given_up=given_up)
-    return plan.with_trials(trials)
+    """A study's search on that base, with what the record has of it. Raises as `resolve_search` does."""
+    search = resolve_search(study, base=base, samples=samples, fingerprint=fingerprint)
+    return SearchPlan(search, budget_s=budget_s, proof_seeds=proof_seeds, given_up=given_up).with_trials(trials)
