@@ -8,6 +8,8 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +19,14 @@ import requests
 from mlflow import MlflowClient
 
 from analysis.record.mlflow_record import Record
+from analysis.record.recorded import RunStatus
 from benchmarks.clusters import wait_for
 from sweeps.fault import Fault
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
-from sweeps.recording.recorder import Recorder
+from sweeps.recording.recorder import Recorder, log_tables
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import summarise
+from tests.analysis_records import table
 from tests.servers import Server
 from tests.specs import trial_spec
 from trainable.config import Config
@@ -302,6 +306,21 @@ def test_how_a_trial_ended_is_its_status(end: TrialEnd, status: str, tmp_path: P
     (recorded,) = Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials()
     assert (recorded.status, recorded.complete, recorded.tags["outcome"]) == (status, False, end)
     assert recorded.tags["error"] == "out of memory"
+
+
+def test_a_record_shows_the_tables_that_a_running_sweep_adds_and_all_later_tags(tmp_path: Path) -> None:
+    """The files of a sweep that has ended are read once."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    recorder = start_recorder(uri)
+    record = Record(uri, "test")
+    assert [sweep.tables for sweep in record.sweeps()] == [()]
+    recorder.act(partial(log_tables, run_id=recorder.run_id, tables=[table("digits")]))
+    assert recorder.flush()
+    assert [sweep.tables for sweep in record.sweeps()] == [(table("digits"),)]
+    assert recorder.finish(RunStatus.FINISHED)
+    ended = record.sweeps()
+    record.client.set_tag(recorder.run_id, "reported", "yes")
+    assert record.sweeps() == [replace(sweep, tags={**sweep.tags, "reported": "yes"}) for sweep in ended]
 
 
 def test_summaries_are_of_each_seeds_own_best() -> None:

@@ -4,10 +4,10 @@ import json
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import intern
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from mlflow import MlflowClient
@@ -43,6 +43,15 @@ READERS = 8
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True)
+class _Studies:
+    """What a sweep's run keeps in files."""
+
+    tables: tuple[ResolvedTable, ...]
+    searches: tuple[ResolvedSearch, ...]
+    study_file: StudyFile | None
+
+
 class Record:
     """Reads one experiment of a tracking server or store."""
 
@@ -52,6 +61,9 @@ class Record:
         existing = self.client.get_experiment_by_name(experiment)
         self.experiment_id = existing.experiment_id if existing else None
         self.deleted = existing is not None and existing.lifecycle_stage == LifecycleStage.DELETED
+        self._ended: dict[str, _Studies] = {}
+        """Of sweeps that have ended, by run id: their files do not change any more, and take most of the time to read
+        that all runs take."""
 
     def trials(self) -> list[TrialRecord]:
         """All recorded trials that can be read, oldest first, with the last value of each metric."""
@@ -126,31 +138,38 @@ class Record:
         return list({metric.step: metric.value for metric in values}.items())
 
     def _sweep(self, run: Run) -> SweepRecord:
+        run_id, status = run.info.run_id, RunStatus(run.info.status)
+        studies = self._ended.get(run_id) or self._studies(run_id)
+        if status != RunStatus.RUNNING:
+            self._ended[run_id] = studies
         return SweepRecord(
-            run_id=run.info.run_id,
+            run_id=run_id,
             name=_name(run),
             start_time=run.info.start_time,
-            status=RunStatus(run.info.status),
+            status=status,
             tags=_own_tags(run),
             params=run.data.params,
-            tables=tuple(ResolvedTable(**table) for table in self._listed(run.info.run_id, PLAN_FILE)),
-            searches=tuple(ResolvedSearch(**search) for search in self._listed(run.info.run_id, SEARCHES_FILE)),
-            study_file=self._study_file(run.info.run_id),
+            tables=studies.tables,
+            searches=studies.searches,
+            study_file=studies.study_file,
         )
 
-    def _study_file(self, run_id: str) -> StudyFile | None:
-        for file in self.client.list_artifacts(run_id, STUDY_FOLDER):
-            with tempfile.TemporaryDirectory() as folder:
-                text = Path(self.client.download_artifacts(run_id, file.path, folder)).read_text("utf-8")
-            return StudyFile(Path(file.path).name, text)
-        return None
+    def _studies(self, run_id: str) -> _Studies:
+        files = {file.path for file in self.client.list_artifacts(run_id)}
+        tables, searches = (
+            json.loads(self._text(run_id, name)) if name in files else [] for name in (PLAN_FILE, SEARCHES_FILE)
+        )
+        study_files = self.client.list_artifacts(run_id, STUDY_FOLDER) if STUDY_FOLDER in files else []
+        return _Studies(
+            tables=tuple(ResolvedTable(**table) for table in tables),
+            searches=tuple(ResolvedSearch(**search) for search in searches),
+            study_file=next((StudyFile(Path(f.path).name, self._text(run_id, f.path)) for f in study_files), None),
+        )
 
-    def _listed(self, run_id: str, name: str) -> list[dict[str, Any]]:
-        """The content of a sweep's artifact that is a JSON list; empty where there is no such artifact."""
-        if not any(file.path == name for file in self.client.list_artifacts(run_id)):
-            return []
+    def _text(self, run_id: str, path: str) -> str:
+        """The content of an artifact."""
         with tempfile.TemporaryDirectory() as folder:
-            return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_text("utf-8"))
+            return Path(self.client.download_artifacts(run_id, path, folder)).read_text("utf-8")
 
 
 def _is_trial(run: Run) -> bool:
