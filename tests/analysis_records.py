@@ -32,6 +32,11 @@ def trial(name: str, errors: dict[int, list[float]], config: Config, **changes: 
     return TrialRecord(**({"metrics": last} | fields))
 
 
+def resolved_row(name: str, config: Config) -> ResolvedRow:
+    """A row without printed figures."""
+    return ResolvedRow(name=name, key=config.key("abc"), config=config)
+
+
 def table(data: str = "cifar10") -> ResolvedTable:
     """Table 3: the baseline and the hinge loss, with printed figures."""
     base, hinge = Config(data=data), Config(data=data, loss="hinge")

@@ -7,9 +7,8 @@ from scipy import stats
 
 from analysis.record.replicates import replicates
 from analysis.statistics.effects import holm, paired_effects
-from tests.analysis_records import Recorded, page_of, sweep, table, trial
+from tests.analysis_records import Recorded, page_of, resolved_row, sweep, table, trial
 from trainable.config import Config
-from trainable.study import ResolvedRow
 
 
 def test_effects_are_paired_and_agree_with_scipy() -> None:
@@ -35,7 +34,7 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
         trial("hinge", {0: [0.40], 1: [0.42]}, hinge),
         trial("penalty", {0: [0.45], 1: [0.44]}, penalty),
     ])  # fmt: skip
-    rows = tuple(ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0", Config()), ("0.01", penalty)))
+    rows = tuple(resolved_row(n, c) for n, c in (("0", Config()), ("0.01", penalty)))
     penalties = table().model_copy(
         update={"number": "4", "slug": "penalty", "rows": rows, "reference": hinge.key("abc")}
     )
@@ -50,7 +49,7 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
 def test_a_baseline_in_another_precision_is_an_effect() -> None:
     bf16 = Config(precision="bf16")
     trainings = replicates([trial("fp32", {0: [0.30]}, Config()), trial("bf16", {0: [0.31]}, bf16)])
-    rows = tuple(ResolvedRow(name=c.precision, key=c.key("abc"), config=c) for c in (Config(), bf16))
+    rows = tuple(resolved_row(c.precision, c) for c in (Config(), bf16))
     precisions = table().model_copy(update={"number": "60", "slug": "precision", "rows": rows})
     (effect,) = paired_effects([precisions], trainings)
     assert (effect.name, effect.against) == ("bf16", "baseline")
@@ -60,9 +59,7 @@ def test_a_baseline_in_another_precision_is_an_effect() -> None:
 def test_a_row_that_somebody_names_baseline_has_an_effect() -> None:
     faster = Config(lr=0.01)
     trainings = replicates([trial("a", {0: [0.30]}, Config()), trial("b", {0: [0.31]}, faster)])
-    rows = tuple(
-        ResolvedRow(name=n, key=c.key("abc"), config=c) for n, c in (("0.001", Config()), ("baseline", faster))
-    )
+    rows = tuple(resolved_row(n, c) for n, c in (("0.001", Config()), ("baseline", faster)))
     (effect,) = paired_effects([table().model_copy(update={"rows": rows})], trainings)
     assert (effect.name, effect.config) == ("baseline", faster)
 
@@ -71,7 +68,7 @@ def test_rows_that_are_judged_on_other_images_than_their_reference_are_not_compa
     held_out = Config(protocol="B")
     validated = trial("b", {}, held_out, seeds=(0,), histories={"val_error/seed_0": [(1, 0.3)]})
     trainings = replicates([trial("a", {0: [0.30]}, Config()), validated])
-    rows = tuple(ResolvedRow(name=c.protocol, key=c.key("abc"), config=c) for c in (Config(), held_out))
+    rows = tuple(resolved_row(c.protocol, c) for c in (Config(), held_out))
     assert paired_effects([table().model_copy(update={"rows": rows})], trainings) == []
 
 
@@ -103,7 +100,7 @@ def test_the_tests_of_a_study_are_corrected_for_its_own_number() -> None:
     trainings = replicates(
         [trial(name, {s: [e] for s, e in enumerate(errors[name])}, configs[name]) for name in errors]
     )
-    row = ResolvedRow(name="0.5", key=configs["lr"].key("abc"), config=configs["lr"])
+    row = resolved_row("0.5", configs["lr"])
     rates = table().model_copy(update={"study": "rates", "number": "9", "slug": "rates", "rows": (row,)})
     apart = {effect.name: effect for effect in paired_effects([table(), rates], trainings)}
     assert all(effect.t_holm == effect.t_p for effect in apart.values())
@@ -134,7 +131,7 @@ def test_the_report_says_which_verdicts_hang_on_the_correction_within_a_study(tm
         table().model_copy(
             update={
                 "study": name, "number": str(number), "slug": name,
-                "rows": (ResolvedRow(name=name, key=config.key("abc"), config=config),),
+                "rows": (resolved_row(name, config),),
             }
         )
         for number, (name, config) in enumerate(configs.items(), start=70)

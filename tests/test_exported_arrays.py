@@ -11,11 +11,10 @@ from analysis.record.arrays import LAYERS, layers_of
 from analysis.record.exported_arrays import select_arrays, split_traces
 from analysis.record.recorded import TrialRecord
 from analysis.record.replicates import replicates
-from tests.analysis_records import TAGS, Recorded, sweep, table, trial
+from tests.analysis_records import TAGS, Recorded, resolved_row, sweep, table, trial
 from trainable.config import Config
 from trainable.files import TRACES
 from trainable.measures import LOSSES
-from trainable.study import ResolvedRow
 
 ARRAYS = {
     "step_losses/seed_0": np.linspace(2, 0, 40, dtype=np.float32),
@@ -33,7 +32,7 @@ def traced(name: str, config: Config, seed: int) -> TrialRecord:
 
 def test_losses_go_where_a_table_measures_them_and_layers_with_one_seed() -> None:
     slow = Config(lr=1e-4)
-    rows = (ResolvedRow(name="1e-4", key=slow.key("abc"), config=slow),)
+    rows = (resolved_row("1e-4", slow),)
     envelope = table().model_copy(update={"number": "9", "slug": "envelope", "measure": LOSSES, "rows": rows})
     trials = [traced("baseline", Config(), 2), traced("baseline", Config(), 1), traced("slow", slow, 0)]
     trials += [traced("hinge", Config(loss="hinge"), 0), traced("norm", Config(batch_norm=True), 0)]

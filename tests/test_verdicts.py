@@ -10,9 +10,8 @@ from analysis.record.replicates import replicates
 from analysis.statistics.effects import ALPHA, MARGIN, Effect, Verdict, holm, paired_effects
 from analysis.statistics.pooling import EQUAL_VARIANCES_ALPHA, Pooled, pooled_variance
 from analysis.statistics.t_tests import t_tests
-from tests.analysis_records import table, trial
+from tests.analysis_records import resolved_row, table, trial
 from trainable.config import Config
-from trainable.study import ResolvedRow
 
 Errors = Sequence[Sequence[float]] | np.ndarray
 """By row, of which the first is the baseline, and seed."""
@@ -22,7 +21,7 @@ ALIKE = ([0.300, 0.311, 0.306, 0.317], [0.351, 0.364, 0.352, 0.369], [0.299, 0.3
 def effects_of(errors: Errors) -> list[Effect]:
     """The effects of a study in the order of its rows. Seeds count from 0; a training ends with its highest error."""
     configs = [Config(), *(Config(lr=0.01 * index) for index in range(1, len(errors)))]
-    rows = tuple(ResolvedRow(name=str(each.lr), key=each.key("abc"), config=each) for each in configs)
+    rows = tuple(resolved_row(str(each.lr), each) for each in configs)
     trials = [
         trial(str(config.lr), {seed: [float(error)] for seed, error in enumerate(row)}, config)
         for config, row in zip(configs, errors, strict=True)
