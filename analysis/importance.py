@@ -22,14 +22,13 @@ def can_weigh_parameters(recorded: RecordedSearch) -> bool:
     return len(trials) >= LEAST_TRIALS and differ and len({dict(val_errors(trial))[epoch] for trial in trials}) > 1
 
 
-def importances(recorded: RecordedSearch) -> dict[str, float]:
-    """The weight of each parameter, the largest first, where `can_weigh_parameters`.
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The weight of each parameter of a study as `study_at_first_rung` makes it, the largest first.
 
     The weights are those of PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), as Optuna has it: how far a parameter's
     values in the best trials differ from those in all. They sum to 1. Only the order of the errors counts, so that a
     trial which failed to learn does not outweigh the rest, and parameters with conditions are weighed, too.
     """
-    study = study_at_first_rung(recorded)
     best = min(0.5, max(BEST_SHARE, LEAST_BEST / len(study.trials)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is experimental, and warns of values that few trials have
@@ -40,7 +39,7 @@ def importances(recorded: RecordedSearch) -> dict[str, float]:
 def by_importance(recorded: RecordedSearch) -> list[str]:
     """The parameters in which the trials differ, the most important first; in the space's order where they cannot be
     weighed."""
-    return list(importances(recorded) if can_weigh_parameters(recorded) else recorded.varied)
+    return list(importances(study_at_first_rung(recorded)) if can_weigh_parameters(recorded) else recorded.varied)
 
 
 def study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:

@@ -22,7 +22,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
-from analysis.record.opening import open_record
+from analysis.record.opening import find_record
 from analysis.record.recorded import CHAMPION
 from trainable.config import Config
 from trainable.data import class_names
@@ -41,10 +41,10 @@ def main(
     experiment: Experiment = EXPERIMENT,
 ) -> None:
     """Print the class of each image and its probability."""
+    if not find_record(tracking_uri, experiment):
+        raise UsageError(f"no record at {tracking_uri}")
     try:
         pixels = np.stack([read_image(str(file), file)[0] for file in images])
-        if open_record(tracking_uri, experiment) is None:
-            raise LookupError(f"no record at {tracking_uri}")
         champion, names = load_champion(model or model_name(experiment), tracking_uri)
     except (ValueError, LookupError) as error:
         raise UsageError(first_line(error)) from error

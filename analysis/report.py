@@ -98,23 +98,26 @@ def main(
     """Write the report of a record to the folder OUT."""
     try:
         priced = parse_prices(prices)
-        source = _source(folder, tracking_uri, experiment)
-    except (LookupError, ValueError, MlflowException) as error:
+    except ValueError as error:
         raise UsageError(first_line(error)) from error
+    source = _source(folder, tracking_uri, experiment)
     print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 
 def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
-    """The record to report on. Raises `LookupError` where there is none; see also `open_record`."""
+    """The record to report on. Raises `UsageError` where there is none, or it cannot be read."""
     if folder:
         try:
             return Folder(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LookupError(f"{folder}: not an exported record: {error}") from error
+            raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
     record = open_record(tracking_uri, experiment)
-    if record is None or not record.sweeps():
-        raise LookupError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
-    return record
+    try:
+        if record and record.sweeps():
+            return record
+    except MlflowException as error:
+        raise UsageError(first_line(error)) from error
+    raise UsageError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from sweeps.errors import last_error
 from trainable.storage import StorageError
 
 ERRORS_OF_CODE = ("AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError")
+"""Errors of the config or the code. The next try would end in the same way, so there is only one."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,17 @@ class Fault:
 
     @property
     def of_code(self) -> bool:
-        """Whether the config or the code failed: the next try would end in the same way."""
+        """Whether the config or the code failed: see `ERRORS_OF_CODE`."""
         return self.reason.partition(":")[0] in ERRORS_OF_CODE
 
     @property
     def of_storage(self) -> str:
         """What the storage said; empty where something else failed."""
         return self.reason.partition(f"{StorageError.__name__}: ")[2]
+
+
+NO_FAULT = Fault("")
+"""Of a trial that did not fail."""
 
 
 def read_fault(error_file: str | None) -> Fault:

@@ -79,13 +79,13 @@ class Notifier(Observer):
         """See `Observer`."""
         self._running[trial_id] = self._running[trial_id][0], report.last
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         spec, last = self._running.pop(trial_id, (None, None))
         if spec is None:
             return
         self._ended[end] += 1
-        if fault:
+        if end == TrialEnd.FAILED:
             self._post("failure", {"trial": spec.name, "error": fault.reason[:LONGEST]})
         elif end == TrialEnd.COMPLETE and last:
             metric = spec.config.held_out

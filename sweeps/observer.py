@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sweeps.fault import Fault
+from sweeps.fault import NO_FAULT, Fault
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 
@@ -36,8 +36,8 @@ class TrialEnded:
 
     trial_id: str
     end: TrialEnd
-    fault: Fault | None = None
-    """Why it failed, where it did."""
+    fault: Fault = NO_FAULT
+    """Why it failed."""
 
 
 TrialEvent = TrialStarted | TrialReported | TrialRetried | TrialEnded
@@ -68,5 +68,5 @@ class Observer:
     def trial_retried(self, trial_id: str, fault: Fault) -> None:
         """See `TrialRetried`."""
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `TrialEnded`."""

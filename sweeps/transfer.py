@@ -41,7 +41,7 @@ from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies
-from sweeps.recording.tracking import ensure_experiment, named_failures
+from sweeps.recording.tracking import check_makeable, ensure_experiment, named_failures
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from sweeps.running.results import print_place
@@ -172,7 +172,8 @@ def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: 
         origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in sweeps}
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
-    open_record(tracking_uri, experiment)
+    if open_record(tracking_uri, experiment) is None:
+        check_makeable(tracking_uri)
     try:
         client, experiment_id = ensure_experiment(tracking_uri, experiment)
         for sweep in sweeps:

@@ -35,7 +35,7 @@ class Running(Observer):
         self.now.add(trial_id)
         self.most = max(self.most, len(self.now))
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         self.now.discard(trial_id)
         self.ended += 1
 

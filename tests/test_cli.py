@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
-from sweeps import full
+from analysis import predict, report
+from sweeps import full, transfer
 from sweeps.studies.ablations import TABLES
 from sweeps.studies.registry import STUDIES
 from tests.conftest import ROOT, Command
@@ -284,4 +286,13 @@ def silent_server() -> Iterator[str]:
 def test_a_server_that_never_answers_is_given_up(here: Command, silent_server: str) -> None:
     answer = here("--data", "digits", "--tracking-uri", f"http://{silent_server}")
     assert answer.returncode == 2
+    assert "the server cannot be reached" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("app", "arguments"), [(report.app, ["out"]), (predict.app, ["cat.png"]), (transfer.app, ["export", "out"])]
+)
+def test_every_command_gives_it_up(app: typer.Typer, arguments: list[str], here: Command, silent_server: str) -> None:
+    answer = here(*arguments, "--tracking-uri", f"http://{silent_server}", app=app)
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
     assert "the server cannot be reached" in answer.stderr

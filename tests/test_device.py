@@ -140,8 +140,8 @@ def test_a_trial_is_given_its_gpu(
     errors: list[str] = []
 
     class Errors(Observer):
-        def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
-            errors.append(fault.text if fault else "")
+        def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
+            errors.append(fault.text)
 
     monkeypatch.setattr(trials, "RETRIES", 0)
     stage = Stage(name="t", resources=Resources(1, gpus), observers=[Errors()], storage_path=str(tmp_path))

@@ -125,9 +125,9 @@ class Story(Observer):
         self.told.append("retried")
         self.errors.append(fault.text)
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         self.told.append(end)
-        self.errors.append(fault.text if fault else "")
+        self.errors.append(fault.text)
 
 
 @pytest.fixture(scope="module")

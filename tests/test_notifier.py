@@ -15,7 +15,7 @@ from rich.console import Console
 
 from analysis.record.recorded import RunStatus
 from sweeps import notifier
-from sweeps.fault import Fault
+from sweeps.fault import NO_FAULT, Fault
 from sweeps.notifier import Notifier, check_url
 from sweeps.running.ending import notifying
 from tests.options import options
@@ -68,7 +68,7 @@ def notifier_to(url: str | None) -> Notifier:
 
 
 def end_trial(
-    told: Notifier, name: str, error: float, end: TrialEnd = TrialEnd.COMPLETE, why: Fault | None = None
+    told: Notifier, name: str, error: float, end: TrialEnd = TrialEnd.COMPLETE, why: Fault = NO_FAULT
 ) -> None:
     told.trial_started(name, trial_spec(Config(epochs=1), Path("nowhere"), name=name, seeds=(0, 1)))
     told.trial_reported(name, TrialReport(epochs=(Epoch(1, 1.0, {"test_error": [error, error]}),), done=True))

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import sweep_command
+from sweeps.fault import NO_FAULT
 from sweeps.planning.resources import local_resources
 from sweeps.running.display import Display
 from sweeps.screen import print_table
@@ -114,7 +115,7 @@ def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
     with Display(console, "ablations", trials=1, epochs=20) as display:
         display.trial_started("a", trial_spec(Config(), Path("nowhere"), name="one"))
         display.trial_reported("a", TrialReport(epochs=(epoch,), done=False))
-        display.trial_ended("a", TrialEnd.COMPLETE, None)
+        display.trial_ended("a", TrialEnd.COMPLETE, NO_FAULT)
     assert "1 of 1 trials" in screen.getvalue()
     assert "one ended with error 0.2500" in screen.getvalue()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.record.mlflow_record import Record
+from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
 from trainable.errors import UsageError
@@ -199,7 +200,7 @@ def test_a_bad_file_is_one_line_with_its_place_and_starts_nothing(
         ("name: a\nconfig: {lr: fast}\n", [], "config field 'lr': 'fast' should be a valid number"),
         ("name: a\nconfig: {rate: 1}\n", [], "config field 'rate' is unknown; allowed: data, "),
         ("config: {}\n", [], "must have a name and a config, a mapping of fields, and nothing else"),
-        ("name: [\n", [], "not YAML"),
+        ("name: [\n", [], "best.yaml, line 2: not YAML"),
         ("name: a\nconfig: {}\n", ["--epochs", "3"], "leave out one"),
         ("name: a\nconfig: {}\n", ["--set", "lr=0.1"], "leave out one"),
     ],
@@ -237,11 +238,16 @@ def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
     file.write_text(SPACE + "    lr: {choices: [1e-3, 1E-2]}\n  start: [{values: {lr: 1e-3}}]")
     search = read_study(file).required_search
     assert search.space["lr"].ends == (0.001, 0.01) and search.start[0].values == {"lr": 0.001}
+    file.write_text("name: a\nconfig: {lr: 1e-3}")
+    assert read_config(file).tables[0].rows[0].change["lr"] == 0.001
 
 
 def test_a_missing_file_and_a_taken_name_are_refused(tmp_path: Path, here: Command) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_study(tmp_path / "none.yaml")
+    latin = tmp_path / "latin.py"
+    latin.write_bytes(b"# coding: latin-1\n# caf\xe9\n")
+    for file in (tmp_path / "none.yaml", tmp_path / "none.py", latin):
+        with pytest.raises(UsageError, match="cannot be read"):
+            read_study(file)
     (tmp_path / "tables.yaml").write_text(SPACE + "    lr: {low: 0.1, high: 0.2}")
     taken = here(*DIGITS, "--study", "tables.yaml", "--dry-run")
     assert (taken.returncode, taken.stderr) == (

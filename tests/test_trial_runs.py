@@ -1,5 +1,6 @@
 """What the record says of a trial and of a sweep, whatever is lost, repeated or refused on the way."""
 
+import shutil
 import threading
 from dataclasses import replace
 from functools import partial
@@ -117,6 +118,7 @@ def test_a_record_shows_the_tables_that_a_running_sweep_adds_and_all_later_tags(
     assert [sweep.tables for sweep in record.sweeps()] == [(table("digits"),)]
     assert recorder.finish(RunStatus.FINISHED)
     ended = record.sweeps()
+    shutil.rmtree(tmp_path / "mlartifacts")
     record.client.set_tag(recorder.run_id, "reported", "yes")
     assert record.sweeps() == [replace(sweep, tags={**sweep.tags, "reported": "yes"}) for sweep in ended]
 

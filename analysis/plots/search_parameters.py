@@ -54,7 +54,7 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
 
 def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
     """How much each parameter matters to whether a trial is among the best at the first rung (see `importances`)."""
-    shares = importances(recorded)
+    shares = importances(study_at_first_rung(recorded))
     figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(shares)), layout="constrained")
     axis.barh(list(shares), list(shares.values()), color=COLORS[1])
     axis.invert_yaxis()
@@ -68,7 +68,7 @@ def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
     most important parameters that every trial has, by Optuna."""
     study, epoch = study_at_first_rung(recorded), recorded.first_rung
     shared = set.intersection(*(set(trial.params) for trial in study.trials))
-    chosen = [name for name in importances(recorded) if name in shared][:PARALLEL_AXES]
+    chosen = [name for name in importances(study) if name in shared][:PARALLEL_AXES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axis = optuna.visualization.matplotlib.plot_parallel_coordinate(

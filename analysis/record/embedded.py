@@ -55,7 +55,7 @@ def database_of(tracking_uri: str) -> Path | None:
             raise ValueError(f"it must name a file, as {SCHEME}:///mlflow.db does")
         sqlite3.connect(":memory:", **options).close()
     except (ArgumentError, SAWarning, sqlite3.Error, TypeError, ValueError) as error:
-        raise ValueError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
+        raise ValueError(first_line(error)) from error
     return Path(file)
 
 

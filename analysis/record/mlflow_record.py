@@ -45,7 +45,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class _Studies:
-    """What a sweep's run keeps in files."""
+    """The tables, the searches and the study file of a sweep's run."""
 
     tables: tuple[ResolvedTable, ...]
     searches: tuple[ResolvedSearch, ...]
@@ -62,8 +62,8 @@ class Record:
         self.experiment_id = existing.experiment_id if existing else None
         self.deleted = existing is not None and existing.lifecycle_stage == LifecycleStage.DELETED
         self._ended: dict[str, _Studies] = {}
-        """Of sweeps that have ended, by run id: their files do not change any more, and take most of the time to read
-        that all runs take."""
+        """Those of sweeps that have ended, by run id. They are final, and reading them takes most of the time that
+        `sweeps` takes."""
 
     def trials(self) -> list[TrialRecord]:
         """All recorded trials that can be read, oldest first, with the last value of each metric."""

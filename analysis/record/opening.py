@@ -1,8 +1,8 @@
 """Opens a record: checks its URI first, so that what is wrong is one line at once."""
 
-import os
 import sqlite3
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
@@ -21,52 +21,49 @@ REACH_S = 5.0
 
 
 def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Record | None:
-    """Open the record to read it; None where an embedded one does not exist yet.
-
-    An embedded record that was moved is told where its artifacts are now, unless it is a `dry` run, which writes
-    nothing. Raises `UsageError` where the server cannot be reached or the URI is of no kind that MLflow takes.
-    """
-    try:
-        database = database_of(tracking_uri)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    try:
-        scheme = urlsplit(tracking_uri).scheme
-    except ValueError as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: {error}") from error
-    if database:
-        if not _check_database(tracking_uri, database):
-            return None
-    elif scheme in ("http", "https"):
-        _reach(tracking_uri)
-    elif scheme in ("", "file"):
-        raise UsageError(
-            f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SCHEME}:///FILE.db"
-        )
-    try:
-        if not database and scheme.partition("+")[0] in DATABASE_ENGINES:
-            _connect(tracking_uri)
+    """Open the record to read it; None where an embedded one does not exist yet. Raises `UsageError` as `find_record`
+    does, and for an experiment that is deleted."""
+    if not find_record(tracking_uri, experiment, dry=dry):
+        return None
+    with _as_usage_errors(tracking_uri):
         record = Record(tracking_uri, experiment)
-        if database:
-            follow_move(database, experiment, write=not dry)
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError) as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
     if record.deleted:
         raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
     return record
 
 
-def _check_database(tracking_uri: str, database: Path) -> bool:
-    """Whether an embedded record exists. Raises `UsageError` where it can neither be read nor be made."""
-    try:
-        if is_made(database):
+def find_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> bool:
+    """Whether there is a record: a server or a database that answers, or an embedded record.
+
+    An embedded record that was moved is told where its artifacts are now, unless it is a `dry` run, which writes
+    nothing. Raises `UsageError` in one line for a URI that MLflow does not take, for a server or a database that does
+    not answer, for a file that is no database, and where the artifacts of the experiment are lost.
+    """
+    with _as_usage_errors(tracking_uri):
+        if database := database_of(tracking_uri):
+            if not is_made(database):
+                return False
+            follow_move(database, experiment, write=not dry)
             return True
-    except sqlite3.DatabaseError as error:
-        raise UsageError(f"--tracking-uri {tracking_uri}: {database} is not an SQLite database") from error
-    existing = next(parent for parent in database.parents if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
-    return False
+        scheme = urlsplit(tracking_uri).scheme
+        if scheme.partition("+")[0] in DATABASE_ENGINES:
+            _connect(tracking_uri)
+    if scheme in ("http", "https"):
+        _reach(tracking_uri)
+    elif scheme in ("", "file"):
+        raise UsageError(
+            f"--tracking-uri {tracking_uri}: MLflow keeps no record in a plain folder; use {SCHEME}:///FILE.db"
+        )
+    return True
+
+
+@contextmanager
+def _as_usage_errors(tracking_uri: str) -> Iterator[None]:
+    """Raise `UsageError` in one line in place of what a library raises."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError, ValueError) as error:
+        raise UsageError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
 
 
 def _connect(tracking_uri: str) -> None:

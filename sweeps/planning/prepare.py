@@ -13,7 +13,7 @@ from analysis.record.recorded import SweepRecord, TrialRecord
 from sweeps.planning.options import Options
 from sweeps.planning.resolve_search import resolve_search
 from sweeps.planning.table_plan import make_config
-from sweeps.recording.tracking import named_failures
+from sweeps.recording.tracking import check_makeable, named_failures
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
@@ -47,6 +47,8 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         compared_with = study.required_search.compared_with
         make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
     record = open_record(options.tracking_uri, options.experiment, dry=dry)
+    if record is None:
+        check_makeable(options.tracking_uri)
     try:
         known = data.describe(options.data, options.data_dir, download=not dry)
     except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home

@@ -1,4 +1,4 @@
-"""From a study's search and what a sweep changes in it to the search that is run."""
+"""Resolves a study's search: applies what the sweep changes, and checks the result."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ SEED = 0
 
 
 def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, fingerprint: str) -> ResolvedSearch:
-    """A study's search on that base.
+    """A study's search as it is run. `base` are the fields that the sweep changes in every config, as by `--set`.
 
     Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
     """

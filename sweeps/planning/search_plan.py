@@ -160,6 +160,7 @@ def plan_search(
     proof_seeds: int = 1,
     given_up: int = 0,
 ) -> SearchPlan:
-    """A study's search on that base, with what the record has of it. Raises as `resolve_search` does."""
+    """A study's search, resolved on `base` (see `resolve_search`, also for what is raised), with what the record has of
+    it."""
     search = resolve_search(study, base=base, samples=samples, fingerprint=fingerprint)
     return SearchPlan(search, budget_s=budget_s, proof_seeds=proof_seeds, given_up=given_up).with_trials(trials)

@@ -1,5 +1,6 @@
 """Makes the experiment of a tracking server or store, and names what fails there."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record.embedded import ARTIFACTS, database_of, is_made, uri_of
 from sweeps.errors import SweepError
-from trainable.errors import first_line
+from trainable.errors import UsageError, first_line
 
 
 @contextmanager
@@ -50,6 +51,14 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
     existing = client.get_experiment_by_name(experiment)
     assert existing is not None
     return client, existing.experiment_id
+
+
+def check_makeable(tracking_uri: str) -> None:
+    """Raises `UsageError` where the folder of an embedded record that does not exist yet cannot be written to."""
+    if database := database_of(tracking_uri):
+        existing = next(parent for parent in database.parents if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UsageError(f"--tracking-uri {tracking_uri}: {existing} is not a folder that can be written to")
 
 
 def make_database(database: Path) -> None:

@@ -30,7 +30,7 @@ from analysis.record.recorded import (
     RunStatus,
     per_seed,
 )
-from sweeps.fault import Fault
+from sweeps.fault import NO_FAULT, Fault
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
@@ -82,7 +82,7 @@ class TrialRuns(Observer):
             trial.news.append(_News(report, now_ms()))  # the time is not taken in the write: a repeated one is equal
             self._put(lambda: self._write_news(trial))
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         if trial := self._trials.get(trial_id):
             now = now_ms()
@@ -93,7 +93,7 @@ class TrialRuns(Observer):
     def finish(self) -> None:
         """End the trials of which nobody told the end, or whose end was refused: they were interrupted."""
         for trial_id in list(self._trials):
-            self.trial_ended(trial_id, TrialEnd.INTERRUPTED, None)
+            self.trial_ended(trial_id, TrialEnd.INTERRUPTED, NO_FAULT)
         self._put(self._remove_finished)
 
     def _start(self, trial: "_TrialRun") -> None:
@@ -124,7 +124,7 @@ class TrialRuns(Observer):
             self._client.log_batch(trial.run_id, metrics=batch.metrics, tags=batch.tags)
             trial.written(batch)
 
-    def _end(self, trial: "_TrialRun", end: TrialEnd, fault: Fault | None, now: int) -> None:
+    def _end(self, trial: "_TrialRun", end: TrialEnd, fault: Fault, now: int) -> None:
         if not trial.run_id or trial.trial_id not in self._trials:
             return  # its run was refused, or it has ended before the sweep did
         status, complete = _STATUS[end], end == TrialEnd.COMPLETE
@@ -136,7 +136,7 @@ class TrialRuns(Observer):
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
         summary = [Metric(name, value, now, epochs) for name, value in summarise(batch.epochs).items()]
-        tags = [RunTag(OUTCOME, end)] + ([RunTag("error", fault.text[-5000:])] if fault else [])
+        tags = [RunTag(OUTCOME, end)] + ([RunTag("error", fault.text[-5000:])] if fault.text else [])
         self._client.log_batch(trial.run_id, metrics=batch.metrics + summary, tags=batch.tags + tags)
         trial.written(batch)
         self._client.set_terminated(trial.run_id, status)

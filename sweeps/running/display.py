@@ -83,14 +83,14 @@ class Display(Observer):
             silence = duration(time.monotonic() - running.heard_at)
             self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         running = self._running.pop(trial_id, None)
         if running is None or end == TrialEnd.INTERRUPTED:
             return
         self._work_ended += running.work
         self._epochs_ended += running.epochs
-        if fault:
+        if end == TrialEnd.FAILED:
             self._failed += 1
             self._say(f"{running.name} failed after {running.epoch} epochs: {fault.reason}", style="red")
             return

@@ -1,5 +1,6 @@
 """Whether the winner of a search becomes the champion of its registered model."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -7,7 +8,6 @@ from mlflow.exceptions import MlflowException
 
 from analysis.record.recorded import CHAMPION, VAL_ERROR, TrialRecord, errors_by_seed
 from analysis.statistics.race import behind_p
-from sweeps.planning.search_plan import SearchPlan
 
 SEARCH_KEY = "search_key"
 """Tag of a version: the key of its config as the race trained it."""
@@ -23,13 +23,14 @@ class Promotion:
 
     moves: bool
     why: str
-    """A line that says it."""
+    """The decision and its reason, in one line."""
 
 
 def decide_promotion(
-    client: MlflowClient, name: str, key: str, trials: list[TrialRecord], plan: SearchPlan
+    client: MlflowClient, name: str, key: str, trials: list[TrialRecord], searched: Collection[int]
 ) -> Promotion:
-    """Decide for the registered model `name`, whose new winner has this `key` in the race.
+    """Decide for the registered model `name`, whose new winner has this `key` in the race. The seeds that were
+    `searched` do not count.
 
     The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
     the race that both were trained for.
@@ -44,7 +45,7 @@ def decide_promotion(
     if holder == key:
         return Promotion(True, f"{name}: the winner is its {CHAMPION}, version {champion.version}")
     ours, theirs = (errors_by_seed(trials, each, VAL_ERROR) for each in (key, holder))
-    shared = sorted((ours.keys() & theirs.keys()) - set(plan.search.seeds))
+    shared = sorted((ours.keys() & theirs.keys()) - set(searched))
     p = behind_p(theirs, ours, shared)
     if p is None:
         why = f"the winner cannot be compared with it over {len(shared)} seeds that both have"

@@ -17,7 +17,7 @@ from ray.util.queue import Empty, Queue
 
 from analysis.commandline.start import ignore_interrupts, restore_handler
 from sweeps.errors import SweepError
-from sweeps.fault import Fault, read_fault
+from sweeps.fault import NO_FAULT, Fault, read_fault
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
 from sweeps.planning.resources import GPU_MEMORY, Resources
 from trainable.errors import first_line
@@ -53,13 +53,12 @@ class TrialCount(Observer):
         """See `Observer`."""
         self.storage_fault = fault.of_storage or self.storage_fault
 
-    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault | None) -> None:
+    def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         self.failed += end == TrialEnd.FAILED
         self.cut |= end == TrialEnd.INTERRUPTED
-        if fault:
-            self.storage_fault = fault.of_storage or self.storage_fault
+        self.storage_fault = fault.of_storage or self.storage_fault
 
     @property
     def interrupted(self) -> bool:
@@ -220,7 +219,7 @@ class _Events(tune.Callback, tune.Stopper):
         if trial.trial_id not in self._running:
             self.on_trial_start(iteration, trials, trial)
 
-    def _end(self, trial: Trial, end: TrialEnd, fault: Fault | None = None) -> None:
+    def _end(self, trial: Trial, end: TrialEnd, fault: Fault = NO_FAULT) -> None:
         self._running.discard(trial.trial_id)
         for kept in (trial.metric_analysis, trial.metric_n_steps):
             kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeps.studies.yaml_file import read_yaml
+from sweeps.studies.yaml_file import read_text, read_yaml
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.measures import DIFFERENCES, MEASURES, PREDICTED_CLASSES, RUNGS
@@ -33,10 +33,10 @@ def read_study(file: Path) -> Study:
     allowed."""
     if file.suffix not in SUFFIXES:
         raise UsageError(f"--study {file}: the name must end in one of {', '.join(SUFFIXES)}")
-    return _run_python(file) if file.suffix == ".py" else _parse_yaml(file)
+    return _run_python(file) if file.suffix == ".py" else _read_yaml(file)
 
 
-def _parse_yaml(file: Path) -> Study:
+def _read_yaml(file: Path) -> Study:
     yaml_file = read_yaml("--study", file)
     content = yaml_file.content
 
@@ -58,6 +58,7 @@ def _parse_yaml(file: Path) -> Study:
 
 
 def _run_python(file: Path) -> Study:
+    read_text("--study", file)  # the record keeps it as text
     try:
         study = runpy.run_path(str(file)).get("STUDY")
     except (Exception, SystemExit) as error:

@@ -27,6 +27,7 @@ class YamlFile:
 
     content: Any
     root: yaml.Node | None
+    """The same as PyYAML's nodes, which know their lines; None for an empty file."""
 
     def line(self, location: Location) -> int:
         """The line, counted from 1, of the innermost value on the way to a location."""
@@ -46,14 +47,22 @@ class YamlFile:
         return line
 
 
+def read_text(option: str, file: Path) -> str:
+    """The text of a file that an option names. Raises `UsageError` in one line for one that cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{option} {file}: cannot be read: {error}") from error
+
+
 def read_yaml(option: str, file: Path) -> YamlFile:
     """Read a file that an option names. Raises `UsageError` in one line for one that cannot be read or is not YAML."""
+    text = read_text(option, file)
     try:
-        text = file.read_text(encoding="utf-8")
         return YamlFile(yaml.load(text, _Loader), yaml.compose(text, _Loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"{option} {file}{line}: not YAML: {getattr(error, 'problem', error)}") from error
-    except (OSError, ValueError, RecursionError) as error:  # ValueError also for thousands of digits and false dates
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets, a date that does not exist
         raise UsageError(f"{option} {file}: cannot be read: {error}") from error
