@@ -1,10 +1,21 @@
-"""The budget of a search: what a text means, and how many slot seconds it buys."""
+"""The budget of a search: what a text means, how many slot seconds it buys, and when it is spent."""
+
+import io
+import os
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from analysis.prices import Prices
+from analysis.record.mlflow_record import Record
+from analysis.record.recorded import TRAINING_S, RunStatus
 from sweeps.planning.budget import parse_budget
+from sweeps.planning.prepare import prepare
 from sweeps.planning.resources import Allocation, Resources
+from sweeps.recording import trial_runs
+from sweeps.running.sweep import run
+from tests.options import options
 
 PRICES = Prices(gpu=2.0, cpu=0.5, head=1.0)
 
@@ -30,3 +41,31 @@ def test_a_budget_buys_the_time_of_all_slots(text: str, slot_s: float) -> None:
 
 def test_no_budget_is_none() -> None:
     assert parse_budget("", PRICES) is None
+
+
+@pytest.mark.usefixtures("made_record")
+def test_a_search_goes_on_where_the_record_counts_less_time_than_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does after a worker died: the record has each epoch once."""
+    recorded_s, summarise = iter([0.0]), trial_runs.summarise
+
+    def summarise_less(epochs: list) -> dict[str, float]:
+        summary = summarise(epochs)
+        if "val_error" in epochs[0].metrics:
+            summary[TRAINING_S] = next(recorded_s, summary[TRAINING_S])
+        return summary
+
+    monkeypatch.setattr(trial_runs, "summarise", summarise_less)
+    (tmp_path / "s.yaml").write_text(
+        "search:\n  space: {lr: {low: 1e-4, high: 1e-2, log: true}}\n  race: {candidates: 1, first_test: 2, seeds: 2}\n"
+    )
+    asked = options(
+        study=tmp_path / "s.yaml", budget="0.01s", epochs=1, proof_seeds=1, cpus_per_trial=float(os.cpu_count() or 1),
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", storage_path=str(tmp_path / "storage"), experiment="e",
+    )  # fmt: skip
+    result = run(prepare(asked, dry=False), Console(file=io.StringIO()))
+    assert result.status == RunStatus.FINISHED
+    trials = Record(asked.tracking_uri, "e").trials()
+    searched = [trial for trial in trials if trial.tags["study"] == "s" and trial.seeds == (0,)]
+    assert sorted(trial.metrics[TRAINING_S] > 0 for trial in searched) == [False, True]

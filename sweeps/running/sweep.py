@@ -208,15 +208,15 @@ class _Sweep:
     def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:
         """Search, race the best configs, prove the winner: each stage as far as the record lacks it."""
         assert plan.search is not None
-        if plan.search.to_run:
+        while plan.search.to_run:  # again where the record counts less time against the budget than was trained here
+            refused = self._recorder.refused
             self._run_search_trials(plan.search)
-        if not self._flush_and_check():
-            return
-        plan = self._replan()
-        assert plan.search is not None
-        if plan.search.to_run:  # cut short: by Ctrl-C between two trials, unless the record refused one
-            self._result.interrupted |= not self._recorder.refused
-            return
+            if not self._flush_and_check():
+                return
+            plan = self._replan()
+            assert plan.search is not None
+            if plan.search.to_run and self._recorder.refused > refused:  # the next sweep tries again
+                return
         self._share_tables("race", lambda plan: plan.race)
         self._result.plan = self._replan()
         self._log_tables()  # those of the proof are new
@@ -232,6 +232,7 @@ class _Sweep:
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
         plan = plan.with_histories(self._record.with_histories(plan.known, (VAL_ERROR,)))
+        searcher = TrialSearch(plan, self._context)
         display = Display(
             self._console,
             "search",
@@ -240,12 +241,13 @@ class _Sweep:
         )
         with display:
             count = run_search(
-                TrialSearch(plan, self._context),
+                searcher,
                 make_scheduler(plan),
                 plan.to_run,
                 self._stage("search", display),
             )
         self._result.add(count)
+        self._result.interrupted |= count.ended < plan.to_run and not searcher.over  # Ctrl-C between two trials
         self._failed_samples += count.failed
 
     def _record_winner(self, plan: SweepPlan) -> None:
