@@ -25,15 +25,20 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / "cifar10")
 
 SLOW = (
+    "sweep",
     "bn_study",
     "interruption",
     "study_file",
     "calibration",
     "winner",
-    "sweep",
+    "data",
+    "start",
+    "memory",
+    "device",
     "surroundings",
     "recorder",
-    "claims",
+    "training",
+    "lost_workers",
     "ui",
 )
 """Files that run first, the longest first of all: a process that takes one of them last would run alone."""

@@ -43,6 +43,7 @@ def test_no_budget_is_none() -> None:
     assert parse_budget("", PRICES) is None
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("made_record")
 def test_a_search_goes_on_where_the_record_counts_less_time_than_was_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,6 +114,7 @@ def start(folder: Path, name: str, epochs: int) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
+@pytest.mark.reliability
 def test_a_sweep_trains_what_nobody_claims_and_waits_for_the_rest(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client, experiment_id = ensure_experiment(uri, "ablations-digits")

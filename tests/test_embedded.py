@@ -45,6 +45,7 @@ def tables(folder: Path) -> int:
     return count
 
 
+@pytest.mark.reliability
 def test_a_kill_leaves_no_half_of_it_and_first_starts_together_make_one(tmp_path: Path) -> None:
     uri = uri_of(tmp_path / "mlflow.db")
     making = start_making(tmp_path / "mlflow.db")

@@ -136,6 +136,7 @@ search:
 """A search has 1,295 train images of the digits: batches of 1,294 leave one over, of which batch norm cannot train."""
 
 
+@pytest.mark.reliability
 def test_a_trial_that_cannot_run_fails_alone_with_its_reason(tmp_path: Path) -> None:
     """Digits have 1,438 train images: batches of 1,437 leave one image over, of which batch norm cannot train."""
     arguments = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1", "--set", "batch_size=1437"]

@@ -33,7 +33,7 @@ def server(empty_record: Path, tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", [0, pytest.param(2, marks=pytest.mark.reliability)])
 def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Server, tmp_path: Path) -> None:
     recorder = start_recorder(server.uri, processes)
     trial = spec(tmp_path, "baseline")

@@ -17,6 +17,7 @@ from analysis.report_data import ReportData
 from analysis.tables import reproduce
 from analysis.writing.page import Section, anchor_of
 from tests.analysis_records import TAGS, Recorded, page_of, resolved_row, sweep, table, trial
+from tests.conftest import Command
 from trainable.config import Config
 from trainable.study import ResolvedRow
 
@@ -118,10 +119,9 @@ def test_effects_of_both_protocols_are_not_called_test_errors(tmp_path: Path) ->
     assert "It is the test error under protocol A, and the validation error under protocol B." in page
 
 
-def test_a_report_of_no_record_is_one_line_and_makes_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "analysis.report", str(tmp_path / "out")]
+def test_a_report_of_no_record_is_one_line_and_makes_nothing(here: Command, tmp_path: Path) -> None:
     for option, value in (("--tracking-uri", f"sqlite:///{tmp_path}/none.db"), ("--folder", str(tmp_path))):
-        answer = subprocess.run([*command, option, value], capture_output=True, text=True, check=False)
+        answer = here("out", option, value, app=report.app)
         assert answer.returncode == 2
         assert answer.stderr.startswith("error: ") and str(tmp_path) in answer.stderr and answer.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
