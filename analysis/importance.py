@@ -7,7 +7,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 from scipy import stats
 
-from analysis.searches import RecordedSearch, val_errors
+from analysis.searches import RecordedSearch
 
 LEAST_TRIALS = 15
 """With fewer trials the parameters are not weighed: one trial would decide."""
@@ -17,9 +17,9 @@ BEST_SHARE, LEAST_BEST = 0.1, 5
 
 def can_weigh_parameters(recorded: RecordedSearch) -> bool:
     """Whether enough trials reached the first rung, with different parameters and different errors."""
-    trials, epoch = recorded.at_first_rung, recorded.first_rung
+    trials = recorded.at_first_rung
     differ = any(len({recorded.value(trial, name) for trial in trials}) > 1 for name in recorded.varied)
-    return len(trials) >= LEAST_TRIALS and differ and len({dict(val_errors(trial))[epoch] for trial in trials}) > 1
+    return len(trials) >= LEAST_TRIALS and differ and len(set(map(recorded.first_rung_error, trials))) > 1
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -45,7 +45,7 @@ def by_importance(recorded: RecordedSearch) -> list[str]:
 def study_at_first_rung(recorded: RecordedSearch) -> optuna.Study:
     """The trials with their ranks by the error at the first rung."""
     study, space, trials = optuna.create_study(), recorded.varied, recorded.at_first_rung
-    ranks = stats.rankdata([dict(val_errors(trial))[recorded.first_rung] for trial in trials])
+    ranks = stats.rankdata(list(map(recorded.first_rung_error, trials)))
     for trial, rank in zip(trials, ranks.tolist(), strict=True):
         params = {name: value for name in space if (value := recorded.value(trial, name)) is not None}
         distributions = {name: space[name] for name in params}

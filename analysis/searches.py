@@ -84,6 +84,10 @@ class RecordedSearch(SearchTrials):
         """The trials that reached the first rung."""
         return [trial for trial in self.own if self.first_rung in dict(val_errors(trial))]
 
+    def first_rung_error(self, trial: TrialRecord) -> float:
+        """The validation error with which one of these reached it."""
+        return dict(val_errors(trial))[self.first_rung]
+
     @cached_property
     def varied(self) -> dict[str, BaseDistribution]:
         """The parameters in which the trials differ, in the space's order and in Optuna's form."""

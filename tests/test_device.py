@@ -27,7 +27,7 @@ from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.running import surface_tasks, trials
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import Line, SurfaceGrid, compute_lines
+from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, SurfaceGrid, compute_lines
 from sweeps.running.trials import Stage
 from tests.analysis_records import TAGS, trial
 from tests.conftest import ROOT
@@ -43,8 +43,6 @@ from trainable.tune_trainable import TuneTrainable, report_of, tune_config
 
 CONFIG = Config(data="digits", channels=(2, 4), hidden=(8, 8), optimizer="sgd", batch_size=512, epochs=1)
 USELESS = r"cannot use the GPU that it was given.*--gpus-per-trial 0"
-LINES = 25
-"""Lines of a surface that one task computes on a GPU."""
 
 
 @pytest.fixture
@@ -164,7 +162,6 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
         return [Line(np.full(points, number), np.full(points, os.getpid()), np.array(1)) for number in numbers]
 
     monkeypatch.setattr(surface_tasks, "compute_lines", compute)
-    monkeypatch.setattr(surface_tasks, "LINES_ON_A_GPU", LINES)  # a process takes seconds to start
     record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
     written: list[partial] = []
     recorder = cast(Any, SimpleNamespace(act=written.append))
@@ -174,4 +171,4 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     arrays = load_arrays(written[0].args[1])
     assert arrays["loss"][:, 0].tolist() == list(range(surface.points))
     processes = Counter(arrays["error"][:, 0].tolist())
-    assert max(processes.values()) <= LINES if resources.gpus else len(processes) <= 2
+    assert max(processes.values()) <= LINES_ON_A_GPU if resources.gpus else len(processes) <= 2

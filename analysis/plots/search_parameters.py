@@ -82,7 +82,7 @@ def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
     figure.set_size_inches(12, 4.5)
     figure.tight_layout()
     rows = [
-        (trial.name, dict(val_errors(trial))[epoch], *(recorded.value(trial, name) for name in chosen))
+        (trial.name, recorded.first_rung_error(trial), *(recorded.value(trial, name) for name in chosen))
         for trial in recorded.at_first_rung
     ]
     return save(figure, file, ("trial", f"{VAL_ERROR} after epoch {epoch}", *chosen), rows)
