@@ -191,15 +191,15 @@ def compare_envelopes(
     return comparisons
 
 
-def has_same_steps(table: ResolvedTable) -> bool:
-    """Whether all rows of a table have the same steps, so that their losses can be compared step by step."""
-    return len({(row.config.epochs, row.config.batch_size) for row in table.rows}) == 1
+def varies_the_rate(table: ResolvedTable) -> bool:
+    """Whether the rows of a table differ in the learning rate alone, so that their losses make an envelope."""
+    return len({row.config.model_copy(update={"lr": 0.0}) for row in table.rows}) == 1
 
 
 def table_envelope(source: Source, table: ResolvedTable, trainings: Mapping[str, Replicates]) -> Envelope | None:
     """The envelope of a table whose rows are learning rates; None where its trainings are not all recorded, and where
-    they do not have the same steps."""
-    if not has_same_steps(table):
+    its rows differ in more than that."""
+    if not varies_the_rate(table):
         return None
     losses = {row.name: traced(source, trainings.get(row.key), STEP_LOSSES) for row in table.rows}
     steps = max((len(values) for each in losses.values() for values in each.values()), default=0)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import mean_text, seed_count
-from analysis.statistics.t_tests import PairedDifference, p_text, paired_difference, t_tests
+from analysis.statistics.t_tests import PairedDifference, p_text, paired_difference, paired_t_p, t_tests
+from analysis.tables import stayed_at_chance
+from analysis.writing.words import listed
 from trainable.config import Config
 from trainable.study import ResolvedTable
 
@@ -73,30 +75,13 @@ def errors_by_rate(
     pair: Sequence[ResolvedTable], tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> RateErrors | None:
     """The errors of the networks of two tables, the second with batch norm, at every learning rate of which any table
-    has a trained row that is like them in all else. None unless `pair` has two tables, each with a training."""
+    has a trained row that is like them in all else. A rate at which a training stayed at chance is left out: its mean
+    says nothing of those that learned. None unless `pair` has two tables, each with a training that counts."""
     if len(pair) != 2:
         return None
     trained = [(row.config, trainings[row.key]) for table in tables for row in table.rows if row.key in trainings]
     plain, normed = (_by_rate(table.rows[0].config, trained) for table in pair)
     return RateErrors(plain, normed) if plain and normed else None
-
-
-def best_rates_text(errors: RateErrors, error: str, margin: float) -> str:
-    """What batch norm does to the error where each network has its best learning rate, in sentences. For the margin see
-    `best_rates_difference`."""
-    plain, normed = errors.best
-    paired = best_rates_difference(errors, margin)
-    difference = f": a difference of {paired}" if paired else ""
-    ends = [
-        f" The best rate {network} batch norm is the {'lowest' if best == min(tried) else 'highest'} that was tried: a "
-        f"{'lower' if best == min(tried) else 'higher'} one may be better still."
-        for network, best, tried in (("without", plain, errors.plain), ("with", normed, errors.normed))
-        if len(tried) > 1 and best in (min(tried), max(tried))
-    ]
-    return (
-        f"At {best_rates(errors)}, the {error} is {_mean(errors.plain, plain):.4f} without batch norm ({plain:g}) and "
-        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}. {_choice(errors)}{''.join(ends)}"
-    )
 
 
 def best_rates(errors: RateErrors) -> str:
@@ -107,20 +92,72 @@ def best_rates(errors: RateErrors) -> str:
     return f"the best learning rate for each network, of {plain} without batch norm and {normed} with it"
 
 
-def best_rates_difference(errors: RateErrors, margin: float) -> str:
-    """`RateErrors.best_difference`, with the tests of whether there is a difference and of whether it is smaller than
-    the margin. Empty where the two share no seed."""
-    differences = list(errors.best_difference.values())
-    if not differences:
-        return ""
-    tests = t_tests(differences, margin)
-    p_values = (
-        f" (p {p_text(tests.difference_p)}; that it is smaller than {margin:g}: p {p_text(tests.equivalence_p)}; "
-        "neither is corrected)"
-        if tests
-        else ""
+def best_difference_text(errors: RateErrors) -> str:
+    """`RateErrors.best_difference` with its t-test. Empty where the two share no seed."""
+    return _difference_text(tuple(errors.best_difference.values()))
+
+
+def best_rates_text(errors: RateErrors, error: str) -> str:
+    """What batch norm does to the error where each network has its best learning rate, in sentences."""
+    plain, normed = errors.best
+    paired = best_difference_text(errors)
+    difference = f": a difference of {paired}" if paired else ""
+    ends = [
+        f" The best rate {network} batch norm is the {'lowest' if best == min(tried) else 'highest'} that was tried: a "
+        f"{'lower' if best == min(tried) else 'higher'} one may be better still."
+        for network, best, tried in (("without", plain, errors.plain), ("with", normed, errors.normed))
+        if len(tried) > 1 and best in (min(tried), max(tried))
+    ]
+    return (
+        f"At {best_rates(errors)}, the {error} is {_mean(errors.plain, plain):.4f} without batch norm ({plain:g}) and "
+        f"{_mean(errors.normed, normed):.4f} with it ({normed:g}){difference}.{''.join(ends)}"
     )
-    return f"{mean_text(differences, '+.4f')}, paired over {seed_count(len(differences))}{p_values}"
+
+
+def next_best_text(errors: RateErrors) -> str:
+    """What the difference would be with the next best rate of the network with batch norm, in a sentence. Empty where
+    there is no other, and where the two share no seed."""
+    if len(errors.normed) < 2:
+        return ""
+    rate = _ranked(errors.normed)[1]
+    difference = _difference_text(errors.difference(errors.best.plain, rate).values)
+    return f"With the next best rate with batch norm, {rate:g}, it is {difference}." if difference else ""
+
+
+def same_rates_text(errors: RateErrors) -> str:
+    """At which learning rates batch norm lowers the mean error and at which it raises it, in a sentence. Empty where
+    fewer than two rates have been trained with the same seeds."""
+    compared = {rate: errors.difference(rate, rate).values for rate in errors.rates}
+    means = {rate: fmean(values) for rate, values in compared.items() if values}
+    if len(means) < 2:
+        return ""
+    lower, higher = (
+        [f"{rate:g} ({mean:+.4f})" for rate, mean in means.items() if is_so(mean)]
+        for is_so in (lambda mean: mean < 0, lambda mean: mean >= 0)
+    )
+    if not (lower and higher):
+        return f"It {'lowers' if lower else 'raises'} it at each of the rates {listed(lower or higher)}."
+    both = f"lowers the mean error at {listed(lower)} and raises it at {listed(higher)}"
+    return f"At the same rate for both networks, it {both}."
+
+
+def choice_text(errors: RateErrors, margin: float) -> str:
+    """How the best rates were chosen, and whether the difference there is surely smaller than the margin, in
+    sentences."""
+    plain, normed = (len(_shared(each)) for each in (errors.plain, errors.normed))
+    said = (
+        "The best rate of a network has the lowest mean error over the seeds that all its rates have "
+        f"({plain} without batch norm, {normed} with it)."
+    )
+    if not errors.nested:
+        return f"{said} That choice makes both errors a little too low, and may shift their difference either way."
+    same = {errors.chosen_for(seed) for seed in errors.best_difference} == {errors.best}
+    tests = t_tests(list(errors.best_difference.values()), margin)
+    return (
+        f"{said} That choice makes the two errors a little too low. For the difference, each seed's rates are chosen "
+        f"without that seed, which changes {'no choice' if same else 'some choices'}."
+        + (f" That it is smaller than {margin:g} has p {p_text(tests.equivalence_p)}, not corrected." if tests else "")
+    )
 
 
 def spans_text(errors: RateErrors, error: str) -> str:
@@ -139,33 +176,21 @@ def spans_text(errors: RateErrors, error: str) -> str:
     )
 
 
-def _choice(errors: RateErrors) -> str:
-    """How the best rates were chosen, and what the next best one with batch norm would say, in sentences."""
-    if not errors.nested:
-        return (
-            "The rates are chosen by these errors over the seeds that all rates of a network have, which makes both a "
-            "little too low."
-        )
-    chosen = {errors.chosen_for(seed) for seed in errors.best_difference}
-    same = "which all choose these rates" if chosen == {errors.best} else "which do not all choose the same rates"
-    said = [
-        "These two errors chose the rates, which makes them a little too low. For the difference, each seed's rates "
-        f"are chosen by the other seeds, {same}."
-    ]
-    if len(errors.normed) > 1:
-        next_best = _ranked(errors.normed)[1]
-        other = errors.difference(errors.best.plain, next_best)
-        if other.values:
-            said.append(
-                f"With the next best rate with batch norm, {next_best:g}, it is {mean_text(other.values, '+.4f')} over "
-                f"{seed_count(len(other.values))} (p {p_text(other.p)}, not corrected)."
-            )
-    return " ".join(said)
+def _difference_text(values: Sequence[float]) -> str:
+    """The mean of paired differences with its interval, the number of seeds and the t-test; empty for none."""
+    if not values:
+        return ""
+    p = paired_t_p(values, "two-sided")
+    tested = "" if p is None else f", p {p_text(p)}, not corrected"
+    return f"{mean_text(values, '+.4f')} ({seed_count(len(values))}{tested})"
 
 
 def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> ByRate:
+    """The errors of the network at each rate, without those rates at which a training stayed at chance."""
     errors = {
-        config.lr: training.last_errors() for config, training in trained if config.change(lr=network.lr) == network
+        config.lr: training.last_errors()
+        for config, training in trained
+        if config.change(lr=network.lr) == network and not stayed_at_chance(training)
     }
     return {rate: errors[rate] for rate in sorted(errors) if errors[rate]}
 

@@ -54,8 +54,7 @@ app = command_line()
 OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
 """The sections that the page begins with, before its contents."""
 SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
-    "Results": (reproduced_tables.section, error_curves.section),
-    "Statistics": (effects_of_changes.section,),
+    "Results": (effects_of_changes.section, reproduced_tables.section, error_curves.section),
     "Search": (hyperparameter_search.section, proof.section, rung_calibration.section),
     "Networks and landscapes": (
         trained_kernels.section,

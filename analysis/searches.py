@@ -46,8 +46,8 @@ class RecordedSearch(SearchTrials):
 
     @property
     def best(self) -> TrialRecord | None:
-        """The complete trial with the lowest validation error."""
-        return next(iter(ranked(self.own)), None)
+        """The complete trial with the lowest validation error, borrowed ones included: these can win, too."""
+        return next(iter(ranked(self.known)), None)
 
     @property
     def winner(self) -> TrialRecord | None:

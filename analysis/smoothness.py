@@ -14,15 +14,15 @@ from analysis.record.arrays import probe_interval, traced
 from analysis.record.recorded import Source
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import mean_text
-from analysis.tables import capital, cell_of, network_name
+from analysis.tables import capital, network_name, stayed_at_chance
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE
 from trainable.study import ResolvedTable
 
 SUMMARY_HEADER = (
-    "median over the steps", "seeds", "loss range", "predictiveness range", "largest beta-smoothness",
-    "beta-smoothness at the longest step",
+    "median over the steps", "seeds", "range of the loss", "range of gradient predictiveness",
+    "largest beta-smoothness", "beta-smoothness at the longest step",
 )  # fmt: skip
 AT_CHANCE = " (at chance)"
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
@@ -36,7 +36,7 @@ class ProbeMedians:
     loss_range: float
     """The largest minus the smallest loss over the step sizes."""
     predictiveness_range: float
-    """The same of the distance of the gradient from the one at the start."""
+    """The largest minus the smallest distance of the gradient from the one at the start, over the step sizes."""
     largest_beta: float
     """The largest effective beta-smoothness over the step sizes."""
     longest_beta: float
@@ -113,8 +113,7 @@ def smoothness_arms(
                 continue
             probes, losses = (traced(source, training, name) for name in (PROBES, STEP_LOSSES))
             if probes and losses and (every := probe_interval(training)):
-                errors = cell_of(training.by_seed(row.config.held_out))
-                at_chance = errors is not None and errors.at_chance
+                at_chance = stayed_at_chance(training)
                 name = row.name.removesuffix(f", {optimizer}") + AT_CHANCE * at_chance
                 epochs = training.config.epochs
                 steps_an_epoch = len(next(iter(losses.values()))) // epochs

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from analysis.record.recorded import Series, SweepRecord
 from analysis.record.replicates import Replicates
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.statistics.intervals import half_width, mean_text, seeds_text
+from analysis.statistics.intervals import from_to, half_width, mean_text, seeds_text
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 
@@ -227,10 +227,10 @@ def judge(cell: Cell, printed: float) -> Judgement:
 
 
 def _text(cell: Cell | None) -> str:
-    """The mean minimum with its interval, and each seed's epoch of it."""
+    """The mean minimum with its interval, and the earliest and the latest epoch of a seed's minimum."""
     if cell is None:
         return "missing"
-    return f"{cell.as_text(cell.minima)} @{','.join(map(str, cell.epochs))}"
+    return f"{cell.as_text(cell.minima)} @{from_to(cell.epochs)}"
 
 
 def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
@@ -243,3 +243,9 @@ def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
         epochs=tuple(epoch for epoch, _ in best),
         finals=tuple(series[-1][1] for series in by_seed.values()),
     )
+
+
+def stayed_at_chance(trained: Replicates) -> bool:
+    """Whether a seed's training learned nothing."""
+    cell = cell_of(trained.by_seed(trained.config.held_out))
+    return cell is not None and cell.at_chance

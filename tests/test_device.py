@@ -105,15 +105,31 @@ def test_a_kind_of_device_that_is_not_known_is_refused_by_name(digits: Dataset) 
         next(train(CONFIG, digits, device="mps"))
 
 
-def test_fp32_is_not_tf32_where_the_environment_asks_for_it() -> None:
-    code = (
-        "import torch; from trainable.device import prepare_torch; before = torch.backends.cuda.matmul.allow_tf32; "
-        "prepare_torch('cpu'); print(before, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)"
-    )
-    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+@pytest.mark.parametrize(
+    ("environment", "session"),
+    [
+        ({"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}, ""),
+        ({}, "torch.backends.fp32_precision = 'tf32'"),
+        ({}, "torch.set_float32_matmul_precision('medium')"),
+    ],
+)
+def test_fp32_is_fp32_whatever_the_environment_or_the_session_asks_for(
+    environment: dict[str, str], session: str
+) -> None:
+    code = f"""
+import torch
+from trainable.device import prepare_torch
+backends = torch.backends
+products = backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv
+{session}
+print(any(each.fp32_precision in ("tf32", "bf16") for each in products))
+prepare_torch("cpu")
+print(*(each.fp32_precision for each in products), backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32)
+"""
     command = [sys.executable, "-c", code]
+    environment = os.environ | environment
     answer = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["True", "False", "False"]
+    assert answer.stdout.split() == ["True", *["ieee"] * 4, "False", "False"]
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_a_share_of_the_steps_is_never_rounded_up_to_all(tmp_path: Path) -> None
     assert "envelope-x, 0.2 at 100% of the steps; envelope-x-batch-norm, 0.2 at 99.9% of the steps." in page
 
 
-def measured(measure: str, **other: int) -> Recorded:
+def measured(measure: str, **other: float) -> Recorded:
     """A record of a table with that measure and two rows, of which the second is `other` in these fields."""
     trials, files = [], {}
     for config in (Config(data="digits", epochs=2), Config(data="digits", epochs=2).change(**other)):
@@ -119,12 +119,12 @@ def measured(measure: str, **other: int) -> Recorded:
     return record
 
 
-@pytest.mark.parametrize("other", [{"batch_size": 256}, {"epochs": 4}, {"batch_size": 256, "epochs": 4}])
-def test_losses_of_rows_with_other_steps_are_missing_and_the_rest_of_the_report_is_made(
-    other: dict[str, int], tmp_path: Path
+@pytest.mark.parametrize("other", [{"batch_size": 256}, {"epochs": 4}, {"dropout": 0.2, "lr": 0.01}])
+def test_losses_of_rows_that_differ_in_more_than_the_rate_are_missing_and_the_rest_of_the_report_is_made(
+    other: dict[str, float], tmp_path: Path
 ) -> None:
     page = page_of(tmp_path, measured("losses", **other))
-    why = "its rows differ in epochs or batch size, so that their losses cannot be compared step by step"
+    why = "its rows differ in more than the learning rate, so that their losses make no envelope"
     assert f"Missing: My table; {why}." in page
     assert "Table 50. My table" in page and not (tmp_path / "own.png").exists()
 
@@ -148,10 +148,11 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
     equal = stats.ttest_1samp([-0.05, -0.06], -0.01, alternative="greater").pvalue
     best = (
         "At the best of 2 learning rates for each network, the test error is 0.3100 without batch norm (0.2) and "
-        "0.2550 with it (0.1): a difference of -0.0550 ± 0.0635, paired over 2 seeds (p "
-        f"{stats.ttest_1samp([-0.05, -0.06], 0).pvalue:.3f}; that it is smaller than 0.01: p {equal:.3f}; neither is "
-        "corrected)."
+        "0.2550 with it (0.1): a difference of -0.0550 ± 0.0635 (2 seeds, p "
+        f"{stats.ttest_1samp([-0.05, -0.06], 0).pvalue:.3f}, not corrected)."
     )
+    assert "At the same rate for both networks, it lowers the mean error at 0.1 (-0.1550) and raises it at 0.2" in page
+    assert f"That it is smaller than 0.01 has p {equal:.3f}, not corrected." in page
     assert page.count(best) == 2, "in short, and in its section"
     assert f"| 0.1 | {mean_text([0.40, 0.42])} | {mean_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
 
@@ -162,10 +163,10 @@ def test_a_seed_does_not_choose_the_learning_rate_at_which_it_is_compared(tmp_pa
     normed = {0.1: [0.30, 0.30, 0.30], 0.2: [0.50, 0.50, 0.50]}
     page = page_of(tmp_path, envelopes({False: plain, True: normed}, {False: 3, True: 3}))
     differences = [0.30 - 0.40, 0.30 - 0.40, 0.30 - 0.34]
-    assert f"a difference of {mean_text(differences, '+.4f')}, paired over 3 seeds" in page
-    assert "each seed's rates are chosen by the other seeds, which do not all choose the same rates" in page
+    assert f"a difference of {mean_text(differences, '+.4f')} (3 seeds, p " in page
+    assert "each seed's rates are chosen without that seed, which changes some choices." in page
     next_best = mean_text([0.50 - 0.30, 0.50 - 0.40, 0.50 - 0.34], "+.4f")
-    assert f"With the next best rate with batch norm, 0.2, it is {next_best} over 3 seeds" in page
+    assert f"With the next best rate with batch norm, 0.2, it is {next_best} (3 seeds, p " in page
 
 
 def test_the_best_learning_rate_is_chosen_by_the_seeds_that_all_have(tmp_path: Path) -> None:
@@ -176,24 +177,29 @@ def test_the_best_learning_rate_is_chosen_by_the_seeds_that_all_have(tmp_path: P
 
 
 def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> None:
+    """A rate is not among those that are compared where a training stayed at chance."""
     record = envelopes({False: {0.1: [0.40], 0.2: [0.30]}, True: {0.1: [0.25], 0.2: [0.35]}}, {False: 3, True: 3})
     files = record.files
     better = Config(data="digits", epochs=3, lr=0.3)
-    others = [better, better.change(lr=0.4, dropout=0.2), better.change(lr=0.5, epochs=5)]
+    others = [better, better.change(lr=0.4, dropout=0.2), better.change(lr=0.5, epochs=5), better.change(lr=0.6)]
     rows = tuple(resolved_row(config.key("abc"), config) for config in others)
     more = ResolvedTable(study="s", number="61", slug="rates", title="Rates", varies="lr", rows=rows)
     trials = [
         trial("better", {0: [0.5, 0.4, 0.28]}, better),
-        *(trial(f"other-{index}", {0: [0.1]}, config) for index, config in enumerate(others[1:])),
+        *(trial(f"other-{index}", {0: [0.1]}, config) for index, config in enumerate(others[1:3])),
+        trial("at-chance", {0: [0.9, 0.9, 0.9]}, others[3]),
     ]
     record = Recorded([*record.histories(), *trials], *record.sweeps(), sweep(more))
     record.files = files
     page = page_of(tmp_path, record)
     assert (
         "At the best learning rate for each network, of 3 without batch norm and 2 with it, the test error is 0.2800 "
-        "without batch norm (0.3) and 0.2500 with it (0.1): a difference of -0.0300, paired over 1 seed. The rates are "
-        "chosen by these errors over the seeds that all rates of a network have, which makes both a little too low. "
-        "The best rate without batch norm is the highest that was tried: a higher one may be better still. The best "
-        "rate with batch norm is the lowest"
+        "without batch norm (0.3) and 0.2500 with it (0.1): a difference of -0.0300 (1 seed). The best rate without "
+        "batch norm is the highest that was tried: a higher one may be better still. The best rate with batch norm is "
+        "the lowest"
+    ) in page
+    assert (
+        "The best rate of a network has the lowest mean error over the seeds that all its rates have (1 without batch "
+        "norm, 1 with it). That choice makes both errors a little too low, and may shift their difference either way."
     ) in page
     assert "| 0.3 | 0.2800 | - | - | - | 0 |" in page

@@ -6,7 +6,7 @@ been given to nobody, or to another process.
 
 import ctypes
 import platform
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 
@@ -36,12 +36,22 @@ def prepare_torch(device: str | torch.device) -> torch.device:
             "python -c 'import torch; torch.cuda.init()' says why there; --gpus-per-trial 0 trains on CPUs"
         )
     torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
-    torch.backends.cudnn.allow_tf32 = False  # a config with fp32 must not run in TF32, whatever the environment says
-    torch.backends.cuda.matmul.allow_tf32 = False
+    _compute_fp32_in_fp32()
     torch.backends.cudnn.benchmark = True
     if device.type == "cpu":
         _keep_freed_memory()
     return device
+
+
+def _compute_fp32_in_fp32() -> None:
+    """Let no GPU and no CPU round the operands of fp32 products to TF32 or bf16, whatever the environment or the
+    session has asked for: a config that says fp32 gets it."""
+    backends: Any = torch.backends  # torch makes some of these attributes at import, unknown to its types
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = False  # else torch refuses to read this flag after the next two
+    backends.cudnn.conv.fp32_precision = "ieee"
+    backends.cudnn.rnn.fp32_precision = "ieee"
+    backends.mkldnn.conv.fp32_precision = "ieee"
 
 
 def _keep_freed_memory() -> None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
-
 from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData
 from analysis.statistics.effects import ALPHA, Effect, holm
@@ -12,11 +10,11 @@ from analysis.tables import held_out_name
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.words import listed
 
 TITLE = "Effects of the changes"
 EFFECTS = "effects"
 """The name of the picture and of its CSV file."""
-UNTESTED = "that takes two seeds or more, which do not all differ by the same"
 
 
 def section(data: ReportData) -> Section:
@@ -46,7 +44,7 @@ def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
             "rest on the variance of all rows with the same reference; else they rest on that of the row's own "
             f"differences. {EFFECTS}.csv has all that was computed of each effect."
         ),
-        *(Text(_decided(study, family)) for study, family in studies.items()),
+        *(Text(said) for study, family in studies.items() if (said := _untested(study, family))),
     ]
 
 
@@ -118,19 +116,13 @@ def _images(effects: Sequence[Effect]) -> str:
     return said
 
 
-def _decided(study: str, family: Sequence[Effect]) -> str:
-    """How many of a study's effects are tested, which are not, and what it takes to establish one."""
-    tested = [effect.tests for effect in family if effect.tests]
-    if not tested:
-        return f"Study {study}: none of {len(family)} changes can be tested; {UNTESTED}."
+def _untested(study: str, family: Sequence[Effect]) -> str:
+    """Which of a study's effects are not tested, and why, in sentences; empty where all are."""
     at_chance = [effect.name for effect in family if effect.at_chance]
     others = [effect.name for effect in family if not (effect.tests or effect.at_chance)]
-    dof = min(tests.dof for tests in tested)
-    least_t = stats.t.isf(ALPHA / 2 / len(tested), dof)
-    return (
-        f"Study {study}: {len(tested)} of {len(family)} changes are tested."
-        + (f" Not tested, because a training stayed at chance: {', '.join(at_chance)}." if at_chance else "")
-        + (f" Not tested: {', '.join(others)}; {UNTESTED}." if others else "")
-        + f" To be called lower or higher, the change with the smallest p of {len(tested)} must reach |t| = "
-        f"{least_t:.1f} where it has {dof} degrees of freedom, the fewest here."
-    )
+    said = []
+    if at_chance:
+        said.append(f"{listed(at_chance)}, because a training stayed at chance")
+    if others:
+        said.append(f"{listed(others)}, because that takes two seeds or more, which do not all differ by the same")
+    return f"Not tested in study {study}: {'; '.join(said)}." if said else ""

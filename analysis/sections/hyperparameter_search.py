@@ -239,7 +239,8 @@ def _elsewhere(recorded: RecordedSearch) -> str:
 
 
 def _optimism(recorded: RecordedSearch) -> str:
-    """How the winner's validation error stands among those of all configs that ran to their last epoch."""
+    """How the winner's validation error stands among those of all configs that ran to their last epoch. Before the
+    race is decided, the winner is the lowest of them."""
     searched = ranked(recorded.known)
     lowest = searched[0]
     if recorded.winner is lowest:

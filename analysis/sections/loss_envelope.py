@@ -3,8 +3,8 @@ sections 1.3.2 and 2)."""
 
 from math import floor
 
-from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, has_same_steps, ranges
-from analysis.learning_rates import best_rates_text, errors_by_rate, spans_text
+from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges, varies_the_rate
+from analysis.learning_rates import best_rates_text, choice_text, errors_by_rate, next_best_text, spans_text
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
 from analysis.statistics.intervals import mean_text
@@ -20,7 +20,7 @@ ABOUT = (
     "little. A band is also narrow where the losses themselves are small; the ratio of the largest to the smallest "
     "loss does not depend on that."
 )
-UNLIKE = "its rows differ in epochs or batch size, so that their losses cannot be compared step by step"
+UNLIKE = "its rows differ in more than the learning rate, so that their losses make no envelope"
 CSV_HEADER = ("network", "seed", "first epoch", "last epoch", "mean height")
 
 
@@ -30,7 +30,7 @@ def section(data: ReportData) -> Section:
     tables = [table for table in data.tables if table.measure == LOSSES]
     recorded = {table.number for comparison in data.envelopes for table in comparison.tables}
     made.blocks += [
-        Text(f"Missing: {table.title}; {'its trainings are not all recorded' if has_same_steps(table) else UNLIKE}.")
+        Text(f"Missing: {table.title}; {'its trainings are not all recorded' if varies_the_rate(table) else UNLIKE}.")
         for table in tables
         if table.number not in recorded
     ]
@@ -74,7 +74,7 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
 def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
     """The last errors at each learning rate, without and with batch norm; empty where one of the two is missing."""
     errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
-    if errors is None:
+    if errors is None or comparison.envelopes[0].epochs == 1:  # too early to say which learning rate is good
         return []
     plain, normed = (band.name for band in comparison.envelopes)
     rows = [
@@ -88,12 +88,17 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
         for rate in errors.rates
         for difference in [errors.difference(rate, rate)]
     ]
+    conclusions = (
+        f"{best_rates_text(errors, comparison.error)} {next_best_text(errors)}".strip(),
+        choice_text(errors, data.margin),
+        spans_text(errors, comparison.error),
+    )
     return [
         Text(
             f"The {comparison.error} after the last epoch, of these trainings and of those in other tables that differ "
             "from them in the learning rate alone. The difference is paired by seed; p is that of the paired t-test "
-            "of one learning rate, not corrected for their number. "
-            f"{best_rates_text(errors, comparison.error, data.margin)} {spans_text(errors, comparison.error)}"
+            "of one learning rate, not corrected for their number."
         ),
         Grid(("learning rate", plain, normed, "difference", "p, not corrected", "seeds that both have"), rows),
+        *(Text(said) for said in conclusions if said),
     ]

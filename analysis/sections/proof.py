@@ -1,5 +1,6 @@
 """The proof of a search's winner: its test error beside that of the config that it has to beat, and why it differs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from analysis.plots.class_predictions import draw_class_errors, draw_confusion, draw_reliability
@@ -15,9 +16,11 @@ from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.kernel_pictures import kernel_pictures
 from analysis.writing.page import Block, File, Grid, Picture, Section, Text
+from analysis.writing.words import listed
+from trainable.config import Config
 from trainable.data import class_names
 
-TITLE = "Proof of the search's winner"
+TITLE = "The winner on the test split"
 ABOUT = (
     "The winner of a search and the configuration that it has to beat are trained on the whole train split for the "
     "same seeds, and so is the winner with one difference taken back. Of a search, only these trainings see the test "
@@ -187,7 +190,7 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         "What the gain is made of: each row takes back one of the winner's differences, with what belongs to it, and "
         "keeps the others. Above 0 the error rises without it, so that it helps. The effects need not add up to the "
         "whole gain: where one difference makes up for another, taking back either alone shows less than both are "
-        f"worth.{_optimizer(proof, found)} {variances(found.effects)}"
+        f"worth.{_overlap(proof, found)}{_optimizer(proof, found)} {variances(found.effects)}"
     )
     picture = draw_effects(found.effects, error, data.folder / f"{proof.table.slug}-differences.png")
     return [
@@ -196,6 +199,15 @@ def _differences(data: ReportData, proof: Proof) -> list[Block]:
         Picture(picture, "The winner with one difference taken back."),
         Grid(HEADER, effect_rows(found.effects)),
     ]
+
+
+def _overlap(proof: Proof, found: WinnerAblation) -> str:
+    """Which settings several rows take back, in a sentence; empty where there are none."""
+    winner = proof.winner.config
+    taken_back = [{name for name, value in winner if value != getattr(effect.config, name)} for effect in found.effects]
+    counts = Counter(name for names in taken_back for name in names)
+    shared = [name for name in Config.model_fields if counts[name] > 1]
+    return f" More than one row takes back {listed(shared)}." if shared else ""
 
 
 def _optimizer(proof: Proof, found: WinnerAblation) -> str:

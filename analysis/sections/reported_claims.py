@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.learning_rates import best_rates, best_rates_difference, errors_by_rate
+from analysis.learning_rates import best_difference_text, best_rates, errors_by_rate
 from analysis.report_claims import Ruling, judge_claims
 from analysis.report_data import ReportData
 from analysis.writing.page import Grid, Section, Text
@@ -39,6 +39,6 @@ def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
     for comparison in data.envelopes:
         if baselines & {row.key for row in comparison.tables[0].rows}:
             errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
-            if errors and (difference := best_rates_difference(errors, data.margin)):
+            if errors and (difference := best_difference_text(errors)):
                 return f"At {best_rates(errors)}, the difference is {difference}."
     return ""

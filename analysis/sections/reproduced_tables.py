@@ -9,15 +9,19 @@ from analysis.report_data import ReportData
 from analysis.statistics.agreement import (
     Agreement,
     InterquartileMean,
-    agreement_of_changes,
+    PrintedChange,
     agreements,
+    changes_text,
     disagreements,
+    printed_changes,
     rows_at_chance,
 )
+from analysis.statistics.effects import ALPHA
 from analysis.statistics.t_tests import p_text
 from analysis.tables import CHANCE, NUMBERS, ReproducedTable
 from analysis.writing.csv_file import write_csv
 from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.words import listed
 from trainable.architecture import parameters
 from trainable.config import Config
 
@@ -34,8 +38,8 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 """The course report's table 1: each network's printed number of parameters, and its change from the baseline."""
 HOW_TO_READ = (
     "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
-    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epoch of each seed's "
-    "minimum (@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
+    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epochs of these minima "
+    "(@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
     "beside it. These intervals speak of new seeds on the same images."
 )
 HOW_TO_JUDGE = (
@@ -46,9 +50,8 @@ HOW_TO_JUDGE = (
     "leave an error of 0.3 uncertain by 0.009."
 )
 ABOUT_CHANGES = (
-    "A change is the error of a row minus that of its reference. A printed one counts as reproduced where it lies in "
-    "the range in which that of one more pair of our runs, of the same seed, would fall with a probability of 95%. "
-    "Whatever shifts all errors alike does not matter here."
+    "A change is the error of a row minus that of its reference. Whatever shifts all errors alike does not matter to "
+    "it. The two runs of one more pair count as independent, with a seed each."
 )
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
 
@@ -58,8 +61,6 @@ def section(data: ReportData) -> Section:
     blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
-        if changes := agreement_of_changes(data.reproduced):
-            blocks.append(Text(f"{changes.as_text} {ABOUT_CHANGES}"))
         if data.about_lossy:
             blocks.append(Text(data.about_lossy))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
@@ -79,15 +80,32 @@ def section(data: ReportData) -> Section:
         ]
         header = ("not reproduced", "error", "ours", "one more run", "reported", "ours minus reported")
         blocks.append(Grid(header, rows))
+    if changes := printed_changes(data.reproduced):
+        blocks += [Text(f"{ABOUT_CHANGES} {changes_text(changes)}"), _changes(changes)]
     blocks += [
         Text(
-            f"In table {each.table}, {each.row}, the training stayed at chance with seed "
-            f"{', '.join(map(str, each.seeds))}: its seeds are shown one by one, without an interval, and are not "
-            "compared with a printed figure."
+            f"In table {each.table}, {each.row}, seed{'s' * (len(each.seeds) > 1)} "
+            f"{listed([str(seed) for seed in each.seeds])} learned nothing: seeds are shown one by one, without an "
+            "interval."
         )
         for each in rows_at_chance(data.reproduced)
     ]
     return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
+
+
+def _changes(changes: Sequence[PrintedChange]) -> Grid:
+    """The printed changes beside ours, the largest gain first."""
+    rows = [
+        (
+            f"table {each.table}, {each.row}",
+            f"{each.printed:+.4f}",
+            f"{each.ours:+.4f}",
+            f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}",
+            "yes" if each.reproduced else "no",
+        )
+        for each in sorted(changes, key=lambda change: change.ours)
+    ]
+    return Grid(("change of the test error", "reported", "ours", "one more pair", "reproduced"), rows)
 
 
 def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
@@ -118,19 +136,20 @@ def _chance(agreement: Agreement) -> str:
     """Whether chance explains how many are not reproduced."""
     if not agreement.not_reproduced:
         return ""
+    p = agreement.chance_p
+    if p >= ALPHA:
+        return f" So many are compatible with chance (p {p_text(p)}, rows taken as independent)."
     return (
-        " If their trainings and ours were alike, and rows independent, so many or more would lie outside with a "
-        f"probability of {p_text(agreement.chance_p)}. One cause that shifts all errors, such as other images, is "
-        "enough for that."
+        f" Chance hardly explains so many (p {p_text(p)}, rows taken as independent). One cause that shifts all "
+        "errors, such as other images, would."
     )
 
 
 def _shift(shift: InterquartileMean) -> str:
     low, high = shift.interval
     return (
-        f" The interquartile mean of ours minus the printed one, over the seeds of all rows, is {shift.mean:+.4f} (95% "
-        f"interval {low:+.4f} to {high:+.4f}, stratified bootstrap: the seeds of each row are drawn again, "
-        "apart from those of other rows; the rows and the printed figures, each of one run, count as they are)."
+        f" The interquartile mean of the difference, over the seeds of all rows, is {shift.mean:+.4f} (95% interval "
+        f"{low:+.4f} to {high:+.4f}, by a bootstrap of the seeds within each row)."
     )
 
 

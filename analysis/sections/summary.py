@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
-from analysis.learning_rates import best_rates_text, errors_by_rate
+from analysis.learning_rates import best_rates_text, errors_by_rate, next_best_text, same_rates_text
 from analysis.networks import BATCH_NORM
 from analysis.report_data import ReportData
 from analysis.sections import (
@@ -19,12 +19,13 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import ProbedNetwork, medians
-from analysis.statistics.agreement import agreement_of_changes, agreements
-from analysis.statistics.effects import ALPHA, Verdict
+from analysis.statistics.agreement import agreements, changes_text, printed_changes
+from analysis.statistics.effects import ALPHA, BASELINE_NAME, Effect, Verdict
 from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
 from analysis.tables import BASELINE, HELD_OUT
 from analysis.writing.page import Section, Text
 from analysis.writing.search_text import proof_text, search_text
+from analysis.writing.words import listed
 from trainable.search_definition import proof_name
 
 TITLE = "In short"
@@ -32,19 +33,36 @@ NOTHING = "The record holds too little yet for a summary: each section below say
 SMOOTHER = 0.9
 """The share of the other network's variation below which a network is called smoother."""
 MEASURES = (
-    "the range of the loss", "the range of the gradient's change", "the largest beta-smoothness",
-    "that of the longest step",
+    "the range of the loss", "the range of gradient predictiveness", "the largest beta-smoothness",
+    "the beta-smoothness of the longest step",
 )  # fmt: skip
 """The fields of `ProbeMedians` in words."""
-NAMED = 4
-"""Changes are listed by name where there are no more than so many."""
+NAMED = 3
+"""So many changes are named of those that raise the error, and of those that lower it: the largest."""
 
 
 def section(data: ReportData) -> Section:
     """A short paragraph on each subject, with a link to its section. What the record lacks is left out."""
     subjects = (_reproduction, _changes, _batch_norm, _learning_rate, _smoothness, _searches)
     paragraphs = [paragraph for say in subjects for paragraph in say(data)]
-    return Section(TITLE, [*paragraphs] or [Text(NOTHING)])
+    return Section(TITLE, [*_about(data), *paragraphs] if paragraphs else [Text(NOTHING)])
+
+
+def _about(data: ReportData) -> list[Text]:
+    """What was trained, and how the figures are to be read."""
+    trained = data.shown_trainings.values()
+    if not trained:
+        return []
+    compared = [reproduced for reproduced in data.reproduced if reproduced.comparable]
+    text = (
+        "An unpublished course report trained a small convolutional network with one change at a time, each "
+        "network once. "
+        * bool(compared)
+        + f"The tables of this page have {len(trained)} configurations, trained on {data.data_set} for "
+        f"{from_to([len(each.seeds) for each in trained])} seeds each. An error is the share of the held-out images "
+        "that are classified wrongly. ± is half the width of a 95% interval over seeds."
+    )
+    return [Text(text)]
 
 
 def _reproduction(data: ReportData) -> list[Text]:
@@ -53,20 +71,14 @@ def _reproduction(data: ReportData) -> list[Text]:
         return []
     test, _ = compared
     if test.unjudged == test.printed:
-        text = (
-            f"None of the {test.printed} printed test errors with ours beside them can be judged: that takes two seeds "
-            "that learn."
-        )
+        text = f"None of the {test.printed} printed test errors can be judged: that takes two seeds that learn."
     else:
-        changes = agreement_of_changes(data.reproduced)
         text = (
-            (f"{changes.as_text} " if changes else "")
-            + f"Of {test.printed} printed test errors with ours beside them, {test.reproduced} are reproduced: they "
-            f"lie where one more run of ours would fall with a probability of 95%. {test.not_reproduced} are not"
+            f"{changes_text(printed_changes(data.reproduced))} Of {test.printed} printed test errors, "
+            f"{test.reproduced} lie where one more of our runs would, {test.not_reproduced} do not"
             + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
-            + f". {test.shift_text}"
-            + (f" {data.about_lossy}" if data.about_lossy else "")
-        )
+            + f". {test.shift_text} {data.about_lossy}"
+        ).strip()
     return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
 
 
@@ -75,54 +87,63 @@ def _changes(data: ReportData) -> list[Text]:
     if not tested:
         return []
     raised, lowered, without, undecided = (
-        [effect.name for effect in tested if effect.verdict is verdict]
+        [effect for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
-    at_chance = [effect.name for effect in data.effects if effect.at_chance]
-    seeds = from_to([len(effect.differences) for effect in tested if effect.verdict is Verdict.UNDECIDED])
+    at_chance = sum(effect.at_chance for effect in data.effects)
     text = (
-        f"Of {len(tested)} tested changes to the network or its training, {_counted(raised)} raise{_s(raised)} the "
-        f"error after the last epoch and {_counted(lowered)} lower{_s(lowered)} it, with p below {ALPHA} after "
-        "correction within each study"
-        + (f"; {_counted(without)} change{_s(without)} it by less than {data.margin:g}" if without else "")
-        + (f"; undecided with {seeds} seeds: {len(undecided)}." if undecided else ".")
-        + (f" Not tested, because a training stayed at chance: {', '.join(at_chance)}." if at_chance else "")
+        f"{len(tested)} changes of the network or of its training were tested. {_moved(lowered, 'lower')}. "
+        f"{_moved(raised, 'raise')}."
+        + (f" {len(without)} change{_s(without)} it by less than {data.margin:g}." if without else "")
+        + (f" {len(undecided)} {'are' if len(undecided) > 1 else 'is'} undecided." if undecided else "")
+        + f" A test decides where p is below {ALPHA} after correction within each study."
+        + (
+            f" {at_chance} more {'were' if at_chance > 1 else 'was'} not tested, because a training stayed at chance."
+            if at_chance
+            else ""
+        )
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
 
 
-def _counted(names: list[str]) -> str:
-    return (str(len(names)) if names else "none") + (f" ({', '.join(names)})" if 0 < len(names) <= NAMED else "")
+def _moved(effects: Sequence[Effect], verb: str) -> str:
+    """How many changes raise or lower the error after the last epoch, and the largest of them with their size."""
+    if not effects:
+        return f"None {verb}s the error"
+    largest = sorted(effects, key=lambda effect: -abs(effect.mean))[:NAMED]
+    named = []
+    for effect in largest:
+        against = "" if effect.against == BASELINE_NAME else f", against {effect.against}"
+        named.append(f"{effect.name} ({effect.mean:+.4f}{against})")
+    most = "most of all " if len(effects) > NAMED else ""
+    return f"{len(effects)} {verb}{_s(effects)} the error: {most}{listed(named)}"
 
 
-def _s(names: list[str]) -> str:
-    return "s" if len(names) == 1 else ""
+def _s(effects: Sequence[Effect]) -> str:
+    """The ending of the verb that follows their number."""
+    return "s" if len(effects) == 1 else ""
 
 
 def _batch_norm(data: ReportData) -> list[Text]:
     """At the learning rate of the tables, and at the best of each network."""
     text, details = [], ""
     effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
-    if effects:
-        effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision)
+    effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision, default=None)
+    if effect:
         verb = "lowers" if effect.mean < 0 else "raises"
         certainty = "more than chance explains" if effect.established else "too little to exclude chance"
         if effect.verdict is Verdict.NO_EFFECT:
             certainty = f"less than the margin of {data.margin:g}"
         details = effects_of_changes.TITLE
         text.append(
-            f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {HELD_OUT[effect.config.held_out]} "
-            f"after the last epoch by {abs(effect.mean):.4f} in the mean over {seed_count(len(effect.differences))}, "
-            f"which is {certainty}."
+            f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {HELD_OUT[effect.config.held_out]} by "
+            f"{effect.size_text} ({seed_count(len(effect.differences))}), which is {certainty}."
         )
-        if effect.new_images_interval:
-            low, high = effect.new_images_interval
-            text.append(f"Over new seeds and new images, its 95% interval is {low:+.4f} to {high:+.4f}.")
     comparison = _envelope(data)
     if comparison and (errors := errors_by_rate(comparison.tables, data.tables, data.trainings)):
         details = loss_envelope.TITLE
-        text.append(best_rates_text(errors, comparison.error, data.margin))
-    return [Text(" ".join(text), details, lead="Batch norm")] if text else []
+        text += [same_rates_text(errors), best_rates_text(errors, comparison.error), next_best_text(errors)]
+    return [Text(" ".join(filter(None, text)), details, lead="Batch norm")] if text else []
 
 
 def _envelope(data: ReportData) -> EnvelopeComparison | None:
@@ -146,10 +167,10 @@ def _learning_rate(data: ReportData) -> list[Text]:
         found = "depends less" if -1 in signs else "depends more"
     text = (
         f"With batch norm, the training loss {found} on the learning rate ({comparison.setting}). Over "
-        f"{range_text(*ranges(pair[0].epochs)[-1])}, the mini-batch losses at {len(pair[0].rates)} rates lie "
-        f"{plain:.2f} apart without it and {norm:.2f} with it ({mean_text(heights, '+.2f')}; "
-        f"{seed_count(len(heights))}). The largest is {times[0]:.2f} and {times[1]:.2f} times the smallest "
-        f"({mean_text(ratios, '+.2f')})."
+        f"{range_text(*ranges(pair[0].epochs)[-1])}, the losses of a mini-batch at {len(pair[0].rates)} rates lie "
+        f"{plain:.2f} apart without it and {norm:.2f} with it (difference {mean_text(heights, '+.2f')}, "
+        f"{seed_count(len(heights))}). The largest of them is {times[0]:.2f} times the smallest without it and "
+        f"{times[1]:.2f} times with it (difference {mean_text(ratios, '+.2f')})."
     )
     return [Text(text, loss_envelope.TITLE, lead="Learning rate")]
 
@@ -172,17 +193,17 @@ def _smoothness(data: ReportData) -> list[Text]:
     if not compared:
         return []
     text = (
-        "We measured how much the loss and its gradient vary along the gradient, as Santurkar et al. 2018 do. Less is "
-        "smoother. A network counts as smoother by a measure, and the other one as rougher, where its value is below "
-        f"{SMOOTHER:g} of the other's with every seed. {' '.join(compared)}"
+        "How much the loss and its gradient vary along the gradient was measured in four ways (Santurkar et al. "
+        f"2018). A loss is called smoother by one of them where that is below {SMOOTHER:g} of the other network's with "
+        f"every seed. {' '.join(compared)}"
         + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
     )  # fmt: skip
     return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
 
 
 def _smoother(optimizer: str, plain: ProbedNetwork, norm: ProbedNetwork) -> list[str]:
-    """By how many measures batch norm makes the loss smoother and by how many rougher, in a sentence. Empty where the
-    two differ in more than batch norm, or share no seed."""
+    """By which measures batch norm makes the loss smoother and by which rougher, in sentences. Empty where the two
+    differ in more than batch norm, or share no seed."""
     seeds = plain.probes.keys() & norm.probes.keys()
     if not seeds or norm.config != plain.config.change(batch_norm=True):
         return []
@@ -190,14 +211,14 @@ def _smoother(optimizer: str, plain: ProbedNetwork, norm: ProbedNetwork) -> list
         np.array([astuple(medians(network.probes[seed])) for seed in seeds]) for network in (plain, norm)
     )
     smoother, rougher = (
-        int((these < SMOOTHER * those).all(0).sum()) for these, those in ((with_norm, without), (without, with_norm))
+        np.all(these < SMOOTHER * those, axis=0) for these, those in ((with_norm, without), (without, with_norm))
     )
-    means = zip(MEASURES, without.mean(0), with_norm.mean(0), strict=True)
-    figures = "; ".join(f"{name} {a:.3g} without it and {b:.3g} with it" for name, a, b in means)
-    return [
-        f"With {optimizer}, batch norm makes the loss smoother by {smoother} of {len(MEASURES)} measures, rougher by "
-        f"{rougher} and neither by {len(MEASURES) - smoother - rougher} ({seed_count(len(seeds))}): {figures}."
-    ]
+    by_verdict: dict[str, list[str]] = {"smoother": [], "rougher": [], "neither": []}
+    for index, (name, a, b) in enumerate(zip(MEASURES, without.mean(0), with_norm.mean(0), strict=True)):
+        verdict = "smoother" if smoother[index] else "rougher" if rougher[index] else "neither"
+        by_verdict[verdict].append(f"{name} ({a:.3g} without it, {b:.3g} with it)")
+    found = [f"{verdict} by {listed(names)}" for verdict, names in by_verdict.items() if names]
+    return [f"With {optimizer} ({seed_count(len(seeds))}), batch norm makes it {'; '.join(found)}."]
 
 
 def _searches(data: ReportData) -> list[Text]:

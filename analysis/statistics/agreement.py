@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
-from statistics import mean, median
+from math import nan, sqrt
+from statistics import median, variance
 
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.intervals import CONFIDENCE, half_width
-from analysis.statistics.t_tests import paired_difference
+from analysis.statistics.intervals import CONFIDENCE
 from analysis.tables import CHANCE, Cell, Judgement, ReproducedRow, ReproducedTable, judge
 
 
@@ -36,11 +35,11 @@ class Agreement:
     learned: int
     """Printed errors beside rows of which every training learned. The rest stayed at chance and counts no further."""
     higher: int
-    """Of how many of these ours is above the printed one."""
+    """How many of our means lie above the printed error."""
     median_shift: float
-    """Ours minus the printed one; NaN where no training learned."""
+    """The median of our mean minus the printed error; NaN where no training learned."""
     shift: InterquartileMean | None
-    """The same of each seed of each row."""
+    """The interquartile mean of our error minus the printed one, over all seeds of all rows."""
 
     @property
     def unjudged(self) -> int:
@@ -64,21 +63,28 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class ChangeAgreement:
-    """How far what the printed errors say of a change, and what ours say, agree."""
+class PrintedChange:
+    """A printed test error minus that of the row's reference, beside ours."""
 
-    printed: int
-    """Changes with a printed test error of the row and of its reference, and trainings of ours that all learned."""
-    reproduced: int
-    """Of how many of them one more pair of our runs would differ so with a probability of 95%."""
+    table: str
+    row: str
+    printed: float
+    ours: float
+    """The difference of the means over the seeds."""
+    interval: tuple[float, float]
+    """The 95% prediction interval of the difference of one more pair of runs. The two count as independent: the course
+    report does not say that its runs had the same seed."""
 
     @property
-    def as_text(self) -> str:
-        """The counts, in a sentence."""
-        return (
-            f"Of {self.printed} changes of the test error that the printed figures show, {self.reproduced} are "
-            "reproduced."
-        )
+    def reproduced(self) -> bool:
+        """Whether one more pair of our runs would differ so with a probability of 95%."""
+        return self.interval[0] <= self.printed <= self.interval[1]
+
+    @property
+    def direction_open(self) -> bool:
+        """Whether one more pair of runs may differ in either direction. Then a printed change of 0 would count as
+        reproduced, too."""
+        return self.interval[0] <= 0 <= self.interval[1]
 
 
 @dataclass(frozen=True)
@@ -112,33 +118,55 @@ def agreements(tables: Sequence[ReproducedTable]) -> list[Agreement]:
     return [_agreement("test", test), _agreement("train", train)] if rows else []
 
 
-def agreement_of_changes(tables: Sequence[ReproducedTable]) -> ChangeAgreement | None:
-    """The agreement of the printed test errors' differences from those of the rows' references with ours, which are
-    paired by seed; None where there is none to compare. Each distinct config counts once."""
+def printed_changes(tables: Sequence[ReproducedTable]) -> list[PrintedChange]:
+    """The changes with a printed test error of the row and of its reference, and trainings of ours that all learned.
+    Each distinct config counts once."""
     compared = _comparable_rows(tables)
     by_key = {row.key: row for _, row in compared}
-    judged = []
+    changes = []
     for table, row in compared:
         reference = by_key.get(table.table.reference, row)
-        if reference is not row and (interval := _next_change(row, reference)):
-            assert row.reported and reference.reported
-            judged.append(interval[0] <= row.reported.test_error - reference.reported.test_error <= interval[1])
-    return ChangeAgreement(len(judged), sum(judged)) if judged else None
+        half = _next_pair_half_width(row, reference)
+        if reference is not row and half is not None:
+            assert row.reported and reference.reported and row.held_out and reference.held_out
+            printed = row.reported.test_error - reference.reported.test_error
+            ours = row.held_out.mean - reference.held_out.mean
+            changes.append(PrintedChange(table.table.number, row.name, printed, ours, (ours - half, ours + half)))
+    return changes
 
 
-def _next_change(row: ReproducedRow, reference: ReproducedRow) -> tuple[float, float] | None:
-    """The 95% prediction interval of the difference of one more pair of runs; None for fewer than two seeds that both
-    have, and where a training stayed at chance."""
-    assert row.held_out and reference.held_out
-    if row.held_out.at_chance or reference.held_out.at_chance:
-        return None
-    minima, reference_minima = (
-        dict(zip(seeds, cell.minima, strict=True))
-        for seeds, cell in ((row.seeds, row.held_out), (reference.seeds, reference.held_out))
+def changes_text(changes: Sequence[PrintedChange]) -> str:
+    """How many of these are reproduced, and of how many the direction is open, in sentences. Empty for none."""
+    if not changes:
+        return ""
+    count, undirected = len(changes), sum(change.direction_open for change in changes)
+    return (
+        f"Of {count} printed change{'s' * (count > 1)} of the test error, "
+        f"{sum(change.reproduced for change in changes)} lie where that of one more pair of our runs would fall with a "
+        "probability of 95%."
+        + (
+            f" For {undirected} of them that range includes no change at all, so that it confirms no direction."
+            if undirected
+            else ""
+        )
     )
-    differences = paired_difference(minima, reference_minima).values
-    half = half_width(differences, next_run=True)
-    return None if half is None else (mean(differences) - half, mean(differences) + half)
+
+
+def _next_pair_half_width(row: ReproducedRow, reference: ReproducedRow) -> float | None:
+    """Half the 95% prediction interval of the minimum of one more run of a row minus that of one of its reference, with
+    the degrees of freedom of Welch (1947, Biometrika 34:28-35). None where either has one seed, or a training that
+    stayed at chance."""
+    assert row.held_out and reference.held_out
+    cells = (row.held_out, reference.held_out)
+    if any(cell.at_chance or len(cell.minima) < 2 for cell in cells):
+        return None
+    dofs = [len(cell.minima) - 1 for cell in cells]
+    variances = [variance(cell.minima) * (1 + 1 / len(cell.minima)) for cell in cells]
+    both = sum(variances)
+    if not both:
+        return 0.0
+    dof = both**2 / sum(each**2 / of_it for each, of_it in zip(variances, dofs, strict=True))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, dof)) * sqrt(both)
 
 
 def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:

@@ -11,16 +11,17 @@ from scipy import stats
 from analysis.record.replicates import Replicates
 from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.statistics.intervals import TOLERANCE
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
-from analysis.tables import cell_of
+from analysis.tables import stayed_at_chance
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
 
-BASELINE = "baseline"
+BASELINE_NAME = "baseline"
 ALPHA = 0.05
 """A test decides where its p is below this after Holm's correction."""
+TIE_DECIMALS = 9
+"""Differences of the error that are equal to so many decimals are equal: a split has far fewer images."""
 MARGIN = 0.01
 """Differences of the error that are smaller do not matter: one in a hundred images."""
 
@@ -91,7 +92,16 @@ class Effect:
     @property
     def as_text(self) -> str:
         """The mean difference and half the width of its interval, as `-0.0092 ± 0.0105`."""
-        return f"{self.mean:+.4f}" + (f" ± {self.interval[1] - self.mean:.4f}" if self.interval else "")
+        return f"{self.mean:+.4f}{self._half_width_text}"
+
+    @property
+    def size_text(self) -> str:
+        """The same without the sign, for a sentence that says whether the error rises or falls."""
+        return f"{abs(self.mean):.4f}{self._half_width_text}"
+
+    @property
+    def _half_width_text(self) -> str:
+        return f" ± {self.interval[1] - self.mean:.4f}" if self.interval else ""
 
     @property
     def t_p(self) -> float | None:
@@ -154,7 +164,7 @@ def paired_effects(
     several = len(tables) > 1
     names = {key: _name(table, row) if several else row.name for key, (table, row) in rows.items()}
     baselines = compared_baselines(tables)
-    names |= dict.fromkeys(baselines, BASELINE)
+    names |= dict.fromkeys(baselines, BASELINE_NAME)
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
     for key, (table, row) in rows.items():
         reference = table.reference
@@ -166,7 +176,7 @@ def paired_effects(
         if shared := sorted(reference_errors.keys() & errors.keys()):
             differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
             against = names.get(reference, reference)
-            at_chance = any(_at_chance(trainings[each]) for each in (key, reference))
+            at_chance = any(stayed_at_chance(trainings[each]) for each in (key, reference))
             effect = Effect(
                 table.study, names[key], against, row.config, tuple(shared), differences, margin, at_chance=at_chance
             )
@@ -209,12 +219,6 @@ def _judged_on(config: Config) -> tuple[str, str]:
     return config.data, config.held_out
 
 
-def _at_chance(trained: Replicates) -> bool:
-    """Whether a seed's training stayed at chance."""
-    cell = cell_of(trained.by_seed(trained.config.held_out))
-    return cell is not None and cell.at_chance
-
-
 def _pool(reference: str, keys: Collection[str], trainings: Mapping[str, Replicates]) -> Pooled | None:
     """The pooled variance of a reference and these rows, which are compared with it. None for fewer than two rows.
 
@@ -251,11 +255,11 @@ def _tested(effect: Effect) -> Effect:
     """The effect with its tests."""
     if effect.at_chance:
         return effect
-    spread = np.ptp(effect.differences)
+    ranked = np.round(effect.differences, TIE_DECIMALS)  # else rounding errors break ties
     return replace(
         effect,
         tests=t_tests(effect.differences, effect.margin, effect.pool),
-        wilcoxon_p=None if spread < TOLERANCE else float(stats.wilcoxon(effect.differences).pvalue),
+        wilcoxon_p=float(stats.wilcoxon(ranked).pvalue) if np.ptp(ranked) else None,
     )
 
 

@@ -25,7 +25,7 @@ class Pooled:
     """What rows that were trained for the same seeds vary by, apart from their means and from the seeds'."""
 
     rows: int
-    """With the reference."""
+    """The number of rows, the reference included."""
     variance: float
     """Of one row's error of one seed. A difference of two rows over n seeds has the variance 2 * variance / n."""
     dof: int

@@ -1,16 +1,15 @@
 """What a search and the proof of its winner found, in sentences."""
 
-from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
 from analysis.proof import Proof, Proven
 from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.searches import RecordedSearch
-from analysis.statistics.effects import Effect, Verdict
+from analysis.statistics.effects import Verdict
 from analysis.statistics.intervals import from_to, mean_text, seed_count
 from analysis.statistics.t_tests import p_text
-from trainable.config import Config
+from analysis.writing.words import listed
 
 
 def search_text(recorded: RecordedSearch, proof: Proof | None, earlier: Proof | None) -> str:
@@ -48,18 +47,24 @@ def proof_text(proof: Proof) -> str:
 
 
 def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
+    """How the winner was chosen, in sentences."""
     race = recorded.race
     standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
+    start_point = ", one of those that the search was told to start from," * (best.config in recorded.start_points)
+    tried = len(recorded.own)
     return (
-        f"The winner is {best.name}, the best of {len(recorded.own)} configurations ({len(recorded.complete)} ran "
-        "to their last epoch)"
-        + (" and one of those that the search was told to start from" if best.config in recorded.start_points else "")
-        + "."
-        + (f" Its race does not tell it apart from {_listed(others)}." if others else "")
+        f"The search tried {tried} configuration{'s' * (tried > 1)}, {len(recorded.complete)} of them to the last "
+        "epoch. "
         + (
-            f" The test errors of other winners ({_listed([trial.name for trial in earlier])}) may have been known "
-            "when this search went on. They may have led it, so that the winner's own may be a little too low."
+            f"The best {len(race.racers)} raced over further seeds: {best.name}{start_point} has the lowest mean error"
+            if race.winner
+            else f"Of these {best.name}{start_point} has the lowest validation error"
+        )
+        + (f", but the race does not tell it apart from {listed(others)}." if others else ".")
+        + (
+            f" The test errors of {len(earlier)} other winner{'s' * (len(earlier) > 1)} may have been known while this "
+            "search went on, so that the winner's own may be a little too low."
             if (earlier := recorded.earlier_winners)
             else ""
         )
@@ -87,7 +92,7 @@ def _goal(proof: Proof) -> str:
 
 
 def _reached(over: Sequence[float]) -> str:
-    return f"missed by {mean_text(over)}" if fmean(over) > 0 else "reached"
+    return f"missed by {mean_text(over)}" if fmean(over) > 0 else f"reached by {mean_text([-each for each in over])}"
 
 
 def _helping(proof: Proof) -> str:
@@ -96,26 +101,23 @@ def _helping(proof: Proof) -> str:
     if found is None or found.earlier or not found.effects:
         return ""
     helping = [
-        f"{effect.name.removeprefix('without ')} ({effect.mean:+.4f})"
+        f"{effect.name.removeprefix('without ')} ({effect.mean:.4f})"
         for effect in found.effects
         if effect.verdict is Verdict.HIGHER
     ]
+    without = sum(effect.verdict is Verdict.NO_EFFECT for effect in found.effects)
     seeds = from_to([len(effect.differences) for effect in found.effects])
     return (
-        f" {len(found.effects)} changes of the winner were taken back, each alone, over {seeds} seeds"
-        f"{_overlap(proof.winner.config, found.effects)}. {len(helping)} of them help"
+        f" {len(found.effects)} changes of the winner were taken back, each alone, over {seeds} seeds. "
+        f"{len(helping)} of them help"
         + (f": {'; '.join(helping)}" if helping else "")
         + "."
+        + (
+            f" {without} change{'s' * (without == 1)} the error by less than {found.effects[0].margin:g}."
+            if without
+            else ""
+        )
     )
-
-
-def _overlap(winner: Config, effects: Sequence[Effect]) -> str:
-    """How many of the changes that are taken back share settings with others, and which; empty where none do."""
-    taken_back = [{name for name, value in winner if value != getattr(effect.config, name)} for effect in effects]
-    counts = Counter(name for names in taken_back for name in names)
-    shared = [name for name in Config.model_fields if counts[name] > 1]
-    overlapping = sum(not names.isdisjoint(shared) for names in taken_back)
-    return f"; {overlapping} of them overlap, in {_listed(shared)}" if shared else ""
 
 
 def _described(proven: Proven) -> str:
@@ -126,7 +128,3 @@ def _described(proven: Proven) -> str:
         f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
         f"{seed_count(len(errors))}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
