@@ -7,7 +7,10 @@ from analysis.commandline.passwords import hide_passwords
 from sweeps.errors import last_error
 from trainable.storage import StorageError
 
-ERRORS_OF_CODE = ("AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "ValueError")
+ERRORS_OF_CODE = (
+    "AssertionError", "AttributeError", "ImportError", "IndexError", "KeyError", "ModuleNotFoundError", "NameError",
+    "TypeError", "ValidationError", "ValueError",
+)  # fmt: skip
 """Errors of the config or the code. The next try would end in the same way, so there is only one."""
 
 
@@ -26,7 +29,8 @@ class Fault:
     @property
     def of_code(self) -> bool:
         """Whether the config or the code failed: see `ERRORS_OF_CODE`."""
-        return self.reason.partition(":")[0] in ERRORS_OF_CODE
+        name = self.reason.partition(":")[0]
+        return name.rpartition(".")[2] in ERRORS_OF_CODE
 
     @property
     def of_storage(self) -> str:

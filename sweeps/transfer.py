@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
@@ -33,7 +33,17 @@ from analysis.record.exported_record import artifacts_folders, read_folder, swee
 from analysis.record.mlflow_record import Record
 from analysis.record.opening import open_record
 from analysis.record.origin import export_origin, exported_origin, log_origin
-from analysis.record.recorded import ARRAYS_FOLDER, FILES, REPORTED, ROLE, RunStatus, SweepRecord, TrialRecord
+from analysis.record.recorded import (
+    ARRAYS_FOLDER,
+    CHAMPION,
+    FILES,
+    PROVEN,
+    REPORTED,
+    ROLE,
+    RunStatus,
+    SweepRecord,
+    TrialRecord,
+)
 from analysis.record.unreadable import name_once, read_arrays
 from sweeps.errors import SweepError
 from sweeps.planning.options import check_experiment
@@ -47,6 +57,7 @@ from sweeps.recording.views import present
 from sweeps.running.results import print_place
 from sweeps.screen import output
 from trainable.errors import UsageError, first_line
+from trainable.files import WEIGHTS
 from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORPHANS = "without-sweep"
@@ -134,22 +145,23 @@ def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]
 
 def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, traces: Collection[str] | None) -> None:
     """Those of a trial's artifacts that a report reads, with these files of its traces; all of them where `traces` is
-    None. Those that are lost or damaged are named."""
-    problems = {}
+    None. Those that are lost or damaged are named. Raises `SweepError` where one cannot be fetched: its server may
+    answer later."""
     arrays = target / ARRAYS_FOLDER
-    names = [name for name in (*EXPORTED_FILES, LAYERS) if trial.has(name) and (traces or name not in SPLIT)]
-    for path in [""] if traces is None else [f"{ARRAYS_FOLDER}/{name}" for name in names]:
-        arrays.mkdir(parents=True, exist_ok=True)
+    read = [name for name in (*EXPORTED_FILES, LAYERS) if trial.has(name) and (traces or name not in SPLIT)]
+    wanted = {f"{ARRAYS_FOLDER}/{name}" for name in (trial.files if traces is None else read)}
+    there = set(_files(client, trial.run_id, "" if traces is None else ARRAYS_FOLDER))
+    problems = {PurePath(path).name: "the file is lost" for path in wanted - there}
+    for path in sorted(there if traces is None else wanted & there):
         with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
             try:
                 here = client.download_artifacts(trial.run_id, path, folder)
             except (MlflowException, OSError) as error:
-                problems[path or "its artifacts"] = first_line(error)
-                continue
-            if path:
-                shutil.copy(here, arrays)
-            else:
-                shutil.copytree(here, target, dirs_exist_ok=True)
+                raise SweepError(
+                    f"{path} of {trial.name} cannot be fetched: {first_line(error)}; run the same command again"
+                ) from error
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here, target / path)
     for file in arrays.glob("*"):
         if problem := damage(file):
             file.unlink()
@@ -157,6 +169,15 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
     if traces is not None:
         split_traces(arrays, traces)
     name_once({f"{trial.run_id}/{path}": f"{path} of {trial.name}: {why}" for path, why in problems.items()})
+
+
+def _files(client: MlflowClient, run_id: str, folder: str) -> Iterator[str]:
+    """The paths of the artifacts of a run in that folder and in those below it; all of them for an empty one."""
+    for entry in client.list_artifacts(run_id, folder):
+        if entry.is_dir:
+            yield from _files(client, run_id, entry.path)
+        else:
+            yield entry.path
 
 
 @app.command("import")
@@ -225,7 +246,7 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
             log_arrays(client, known, new, there)
             _draw_kernels(client, known, trial, new)
         return False
-    tags = {**trial.tags, FILES: " ".join(file.name for file in files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
+    tags = {**_tags(trial, files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
     run = client.create_run(experiment_id, trial.start_time, tags, trial.name)
     with _whole(client, run.info.run_id) as run_id:
         client.log_batch(run_id, params=config_params(trial.config))
@@ -239,6 +260,18 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
             _draw_kernels(client, run_id, trial, files)
         client.set_terminated(run_id, trial.status)
     return True
+
+
+def _tags(trial: TrialRecord, files: Sequence[Path]) -> dict[str, str]:
+    """The tags of an imported trial. A registered model does not travel. Where the weights do, a winner is not marked
+    as recorded, so that the next sweep registers its model here."""
+    names = [file.name for file in files]
+    kept = {
+        tag: value
+        for tag, value in trial.tags.items()
+        if WEIGHTS not in names or not (tag == CHAMPION or tag.startswith(PROVEN))
+    }
+    return {**kept, FILES: " ".join(names)}
 
 
 def _draw_kernels(client: MlflowClient, run_id: str, trial: TrialRecord, files: Iterable[Path]) -> None:

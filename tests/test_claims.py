@@ -10,17 +10,25 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
 from analysis.record.mlflow_record import Record
+from analysis.record.recorded import REPORTED
 from benchmarks.clusters import wait_for
 from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
-from sweeps.recording import claims
+from sweeps.recording import heartbeats
 from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.drivers import DRIVER, this_driver
+from sweeps.recording.heartbeats import beating
+from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
+from sweeps.running import ending
+from sweeps.running.ending import end_complete_sweep
 from sweeps.stages import stage_name
+from tests.analysis_records import table
 from tests.drivers import checkpoints, kill_family
+from tests.options import options
 from trainable.config import Config
 from trainable.data import load
 
@@ -72,17 +80,17 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     of_the_dead = tmp_path / "tune" / stage_name("sweep", "search", here)
     of_the_dead.mkdir(parents=True)
     Claimant(client, experiment_id, here, str(tmp_path)).take(["a"])
-    client.set_tag(elsewhere, claims.HEARTBEAT, "1")
+    client.set_tag(elsewhere, heartbeats.HEARTBEAT, "1")
     Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["b"])
     clock = [0.0]
-    monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep))
+    monkeypatch.setattr(heartbeats, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep))
     assert mine.take(["a", "b"]) == {"a"}
-    clock[0] += 0.75 * claims.SILENT_S
-    client.set_tag(elsewhere, claims.HEARTBEAT, "2")
+    clock[0] += 0.75 * heartbeats.SILENT_S
+    client.set_tag(elsewhere, heartbeats.HEARTBEAT, "2")
     assert mine.take(["a", "b"]) == {"a"}
-    clock[0] += 0.75 * claims.SILENT_S
+    clock[0] += 0.75 * heartbeats.SILENT_S
     assert mine.take(["a", "b"]) == {"a"}, "its heart has beaten since"
-    clock[0] += 0.5 * claims.SILENT_S
+    clock[0] += 0.5 * heartbeats.SILENT_S
     assert mine.take(["a", "b"]) == {"a", "b"}
     assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
     assert not of_the_dead.exists(), "what Ray Tune wrote for it"
@@ -95,14 +103,37 @@ def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch:
     run_id = sweep_run(client, experiment_id, this_driver())
 
     def beats() -> int:
-        return int(client.get_run(run_id).data.tags.get(claims.HEARTBEAT, 0))
+        return int(client.get_run(run_id).data.tags.get(heartbeats.HEARTBEAT, 0))
 
-    monkeypatch.setattr(claims, "BEAT_S", 0.05)
+    monkeypatch.setattr(heartbeats, "BEAT_S", 0.05)
     with claiming(client, experiment_id, run_id, str(tmp_path)):
         wait_for("three beats", lambda: beats() > 2, 30)
     last = beats()
     time.sleep(0.5)
     assert beats() == last, "it ends with the sweep"
+
+
+def test_a_sweep_that_died_elsewhere_is_ended_and_gets_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left to train, so that nobody claims anything."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client, experiment_id = ensure_experiment(uri, "e")
+    run_id = sweep_run(client, experiment_id, "a-pod/another/4026531836:1")
+    log_tables(client, run_id, [table("digits")])
+    monkeypatch.setattr(heartbeats, "BEAT_S", 0.05)
+    monkeypatch.setattr(heartbeats, "SILENT_S", 1.0)
+    monkeypatch.setattr(ending, "LOOK_S", 0.1)
+
+    def end() -> tuple[str, bool]:
+        said = options(tracking_uri=uri, experiment="e", storage_path=str(tmp_path))
+        assert end_complete_sweep(said, Record(uri, "e"), Console(quiet=True))
+        run = client.get_run(run_id)
+        return run.info.status, REPORTED in run.data.tags
+
+    with beating(client, run_id):
+        assert end() == ("RUNNING", False), "it lives"
+    assert end() == ("KILLED", True)
 
 
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--seeds", "2"]

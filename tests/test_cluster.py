@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.record.mlflow_record import Record
+from analysis.record.recorded import WINNER_METRIC
 from benchmarks.clusters import RAY, Cluster, cluster, free_port, wait_for
 from benchmarks.machine import sweep_command
 from tests.conftest import ROOT
@@ -26,6 +27,22 @@ def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
     trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
     assert sorted(trial.name for trial in trials if trial.complete) == ["baseline", "batch-norm-yes"]
     assert "Table 7. Batch normalisation (digits)" in done.stdout
+
+
+@pytest.mark.cluster
+def test_a_search_through_ray_client_ends_with_its_budget(tmp_path: Path) -> None:
+    port = free_port()
+    work = ["--data", "digits", "--studies", "search", "--epochs", "3", "--samples", "200", "--budget", "10s"]
+    head = ["--num-cpus=2", f"--ray-client-server-port={port}", "--include-dashboard=false"]
+    with cluster(*head, port=port + 1) as running:
+        command = sweep_command("--address", f"ray://127.0.0.1:{port}", *work)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=running.environment, capture_output=True, text=True, timeout=400, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    assert [sweep.status for sweep in record.sweeps()] == ["FINISHED"]
+    assert any(WINNER_METRIC in trial.metrics for trial in record.trials()), "its race was run and its winner proven"
 
 
 @pytest.mark.cluster

@@ -10,13 +10,16 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from safetensors.numpy import save_file
 
 from analysis.record.arrays import LAYERS
 from analysis.record.exported_files import ORIGIN
 from analysis.record.exported_record import read_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import SweepRecord, TrialRecord
+from analysis.record.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
+from sweeps.errors import SweepError
 from sweeps.transfer import export
 from tests.conftest import ROOT
 from tests.exports import ARRAYS, assert_usable, import_into
@@ -120,9 +123,28 @@ def test_an_export_onto_a_full_disk_is_refused(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     assert import_into(record_uri, exported, "full") == ""
-    monkeypatch.setattr("sweeps.transfer.shutil.copytree", full)
+    monkeypatch.setattr("sweeps.transfer.shutil.copy", full)
     with pytest.raises(UsageError, match=r"out: cannot be written: .*No space left on device"):
         export(tmp_path / "out", None, True, record_uri, "full")
+
+
+def test_an_export_does_not_take_a_server_that_is_away_for_lost_files(
+    record_uri: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = MlflowClient.download_artifacts
+
+    def away(client: MlflowClient, run_id: str, path: str, folder: str) -> str:
+        if path.startswith(ARRAYS_FOLDER):
+            raise MlflowException("Connection refused")
+        return download(client, run_id, path, folder)
+
+    assert import_into(record_uri, exported, "away") == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "download_artifacts", away)
+        with pytest.raises(SweepError, match=r"of loss-0 cannot be fetched: Connection refused; run the same command"):
+            export(tmp_path / "out", None, True, record_uri, "away")
+    export(tmp_path / "out", None, True, record_uri, "away")
+    assert len(list((tmp_path / "out").rglob(ARRAYS))) == 4
 
 
 def test_a_sweep_that_is_not_there_is_not_exported(record_uri: str, exported: Path, tmp_path: Path) -> None:

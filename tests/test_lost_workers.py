@@ -161,6 +161,21 @@ def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
     assert last_error(f"Failure # 1 (occurred at noon)\n{text}\nFailure # 2 (occurred at one)\nkilled") == "killed"
 
 
+@pytest.mark.parametrize(
+    ("error", "of_code"),
+    [
+        ("KeyError: 'x'", True),
+        ("ModuleNotFoundError: No module named 'x'", True),
+        ("pydantic_core._pydantic_core.ValidationError: 1 validation error for Config", True),
+        ("trainable.sources.DamagedFileError: weights.safetensors", False),
+        ("RuntimeError: CUDA error: out of memory", False),
+        ("The actor died because its node has died.", False),
+    ],
+)
+def test_an_error_of_the_code_is_not_tried_again_and_again(error: str, of_code: bool) -> None:
+    assert Fault(f"Traceback:\n  File x\n{error}").of_code is of_code
+
+
 def test_what_fails_after_the_trials_is_said_with_its_error() -> None:
     said = StringIO()
     console = Console(file=said, width=200)

@@ -19,6 +19,12 @@ def test_slots_are_counted_node_by_node() -> None:
     assert count_slots([HEAD, A10G, FOUR_V100], Resources(1, 1, 20)) == 1 + 3
 
 
+@pytest.mark.parametrize(("share", "slots"), [(0.6, 8), (0.4, 16), (0.1, 64), (1, 8), (2, 4)])
+def test_a_share_of_a_gpu_lies_on_one_gpu(share: float, slots: int) -> None:
+    """The node has 64 cores."""
+    assert Resources(64, 8).slots(Resources(1, share)) == slots
+
+
 def test_a_share_of_a_gpu_is_the_default_where_there_is_any() -> None:
     assert trial_resources([HEAD, A10G], Resources(1), default_gpus=True) == Resources(1, 0.25)
     assert trial_resources([Resources(4)], Resources(1), default_gpus=True) == Resources(1)

@@ -168,7 +168,18 @@ def test_what_other_studies_have_trained_of_a_countable_space_is_not_waited_for(
     searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
     assert spec_of(searcher.suggest("last") or {}).config == configs[3]
     assert searcher.suggest("none") == "FINISHED"
-    assert replace(known, given_up=1).to_run == 0, "the next sweep tries again what this one gave up"
+    failed = trial("failed", {}, configs[3], key=configs[3].key("f"), seeds=(0,), status="FAILED",
+                   tags={"study": "x", "data_fingerprint": "f"})  # fmt: skip
+    tried = plan.with_trials([*calibrated, failed])
+    assert (tried.to_run, tried.unfinished) == (1, [failed]), "an earlier sweep gave it up"
+    given_up = replace(tried, given_up={failed.key})
+    assert (given_up.to_run, given_up.unfinished) == (0, []), "the next sweep tries again what this one gave up"
+
+
+def test_a_definition_that_is_changed_is_checked_again() -> None:
+    definition = SearchDefinition(space={"lr": Range(low=0.01, high=1.0)})
+    with pytest.raises(ValueError, match="start: learning_rate is not in the space"):
+        definition.change(start=(StartPoint(values={"learning_rate": 0.1}),))
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.machine import sweep_command
 from sweeps.fault import NO_FAULT
+from sweeps.planning import resources
 from sweeps.planning.resources import local_resources
 from sweeps.running.display import Display
 from sweeps.screen import print_table
@@ -155,6 +156,28 @@ def test_a_folder_that_ray_cannot_use_is_one_line(here: Command, monkeypatch: py
 def test_visible_gpus_are_counted_as_cuda_does(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert local_resources().gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "150000 100000"}, 1),
+        ({"cpu.max": "20000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": ""}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_has_the_cores_that_its_limit_allows(
+    files: dict[str, str], cpus: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
+    assert local_resources().cpus == (cpus or len(os.sched_getaffinity(0)))
 
 
 def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,10 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
     )
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
     assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
-    assert "Nothing to do" in here(*SWEPT, folder=away).stderr
+    assert "the winner is its first champion" in here(*SWEPT, folder=away).stderr, "a registered model does not travel"
+    assert len(there.trials()) == len(trials), "nothing is trained again"
+    client = MlflowClient(uri(away), registry_uri=uri(away))
+    assert client.get_model_version_by_alias(f"{EXPERIMENT}-best-bn", "champion")
 
 
 def test_bad_transfers_are_one_line(transfer: Command) -> None:

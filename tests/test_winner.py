@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -176,6 +177,8 @@ def test_the_champion_classifies_pictures_as_the_network_does_in_plain_torch(fol
         Image.fromarray(np.array(digits.test_images[index])).save(file)
     said = predict(folder, *files)
     assert said.returncode == 0, said.stderr
+    needs = record.client.download_artifacts(record.sweeps()[0].run_id, "best_bn_model/requirements.txt", str(tmp_path))
+    assert f"pydantic=={version('pydantic')}" in Path(needs).read_text().splitlines(), "as it is served later, too"
     proven = next(trial for trial in record.trials() if "16/winner" in trial.tags["row"] and trial.seeds == (0,))
     weights = record.client.download_artifacts(proven.run_id, "model/weights.safetensors", str(tmp_path))
     images = torch.from_numpy(np.array(digits.test_images[:3])).permute(0, 3, 1, 2) / 127.5 - 1
@@ -238,8 +241,8 @@ def test_a_winner_is_done_only_when_its_last_write_is(folder: Path) -> None:
         record_again(folder, plan_of(folder))
         assert search_of(folder).complete
         assert not {"winner", "proven_seeds.search"} & record.client.get_run(beaten).data.tags.keys()
-    (version,) = record.client.search_model_versions(f"name = '{MODEL}'")
-    assert record.client.get_model_version_by_alias(MODEL, "champion").version == version.version
+    (only,) = record.client.search_model_versions(f"name = '{MODEL}'")
+    assert record.client.get_model_version_by_alias(MODEL, "champion").version == only.version
 
 
 @pytest.mark.usefixtures("small_model")

@@ -173,6 +173,10 @@ class SearchDefinition(Frozen):
                 raise ValueError(f"start: {min(missing)} is not in the space")
         return self
 
+    def change(self, **fields: Any) -> "SearchDefinition":
+        """A validated copy with some fields changed."""
+        return type(self)(**(dict(self) | fields))
+
     @property
     def calibration_number(self) -> str:
         """The number of its calibration's table."""

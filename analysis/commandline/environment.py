@@ -25,6 +25,7 @@ REMOVED = (
     "GIT_DIR",  # the commit that is recorded would be that of another repository
     "GIT_WORK_TREE",
     "MLFLOW_ENABLE_ASYNC_LOGGING",  # what MLflow then fails to write, it does not tell
+    "TUNE_DISABLE_SIGINT_HANDLER",  # without Tune's handler Ctrl-C ends a sweep in the middle of a write
     "PYTHONWARNINGS",  # as errors, warnings end workers in the middle of an import
 )
 """Environment variables that other tools set, as a git hook does, and that a sweep must not follow."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from math import inf
+from pathlib import Path
 
 from trainable.errors import UsageError
 from trainable.trial import Device
@@ -15,8 +17,8 @@ GPU_MEMORY = "gpu_memory_gb"
 GPU_SHARE = 0.25
 """GPUs a trial, where there are any and the user asked for nothing: one small network does not fill a GPU (not
 measured)."""
-
-
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container its limits: in `cpu.max`, and before version 2 in `cpu/cpu.cfs_*_us`."""
 ROUNDING = 1e-9
 """One GPU holds ten trials of 0.1, although 1 / 0.1 may come out below 10 in floating point."""
 
@@ -35,8 +37,12 @@ class Resources:
         return "cuda" if self.gpus else "cpu"
 
     def slots(self, trial: "Resources") -> int:
-        """How many trials with these resources run on this node at the same time."""
-        pairs = ((self.cpus, trial.cpus), (self.gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))
+        """How many trials with these resources run on this node at the same time. A share of a GPU is one of a single
+        GPU, as Ray has it: eight GPUs hold eight trials of 0.6."""
+        gpus = self.gpus
+        if 0 < trial.gpus < 1:
+            gpus = int(gpus) * int(1 / trial.gpus + ROUNDING) * trial.gpus
+        pairs = ((self.cpus, trial.cpus), (gpus, trial.gpus), (self.gpu_memory_gb, trial.gpu_memory_gb))
         return int(min(has / needs + ROUNDING for has, needs in pairs if needs))
 
     def __str__(self) -> str:
@@ -72,7 +78,24 @@ def local_resources() -> Resources:
         if visible is None
         else len(list(takewhile(_is_gpu, visible.split(","))))  # as CUDA does: what follows a bad entry is hidden
     )
-    return Resources(len(os.sched_getaffinity(0)), gpus)
+    return Resources(local_cpus(), gpus)
+
+
+def local_cpus() -> int:
+    """The cores that this process may use: those that it may run on, as far as a container's limit goes."""
+    return max(1, int(min(len(os.sched_getaffinity(0)), _container_cpus())))
+
+
+def _container_cpus() -> float:
+    """The limit that this container has for its CPU time, in cores; infinite where it has none."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((CGROUP / file).read_text() for file in files).split()
+        except (OSError, ValueError):
+            continue
+        if quota not in ("max", "-1"):
+            return int(quota) / int(period)
+    return inf
 
 
 def _is_gpu(entry: str) -> bool:

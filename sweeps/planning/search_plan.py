@@ -5,7 +5,7 @@ spent; then its best configs race, and the winner is proven on the test split. A
 Optuna is told what the record has of it, and trials that did not finish are tried first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -30,8 +30,8 @@ class SearchPlan(SearchTrials):
     """Slot seconds that its trials may train, those of the race and the proof apart."""
     proof_seeds: int = 1
     """Seeds of the winner's proof."""
-    given_up: int = 0
-    """Trials that this sweep has given up. The next one tries them again."""
+    given_up: Set[str] = frozenset()
+    """Keys that this sweep has given up. The next one tries them again."""
 
     def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
         """The same search with its own trials among those of a record, and those that it borrows."""
@@ -90,10 +90,10 @@ class SearchPlan(SearchTrials):
 
     @property
     def unfinished(self) -> list[TrialRecord]:
-        """The trials that the search suggested and that have not finished: interrupted or failed. They are tried again
-        first."""
-        finished = {trial.key for trial in self.finished}
-        return list({trial.key: trial for trial in self.own if trial.key not in finished}.values())
+        """The trials that the search suggested and that have not finished: interrupted, or failed in an earlier sweep.
+        They are tried again first."""
+        left_out = {trial.key for trial in self.finished} | self.given_up
+        return list({trial.key: trial for trial in self.own if trial.key not in left_out}.values())
 
     @property
     def training_s(self) -> dict[str, float]:
@@ -119,7 +119,7 @@ class SearchPlan(SearchTrials):
         left, points = self.search.samples - len(self.finished), self.search.points()
         if points is not None:
             left = min(left, len(points) - len(self.judged))
-        return max(0, left - self.given_up)
+        return max(0, left - len(self.given_up & {trial.key for trial in self.own}))
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -158,7 +158,7 @@ def plan_search(
     trials: Sequence[TrialRecord],
     budget_s: float = inf,
     proof_seeds: int = 1,
-    given_up: int = 0,
+    given_up: Set[str] = frozenset(),
 ) -> SearchPlan:
     """A study's search, resolved on `base` (see `resolve_search`, also for what is raised), with what the record has of
     it."""

@@ -1,6 +1,6 @@
 """The plan of a sweep: what the record lacks of the chosen studies. No Ray and no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from math import inf
 
@@ -38,9 +38,9 @@ class SweepPlan:
         return not self.tables.to_run and not self.surfaces and (self.search is None or self.search.complete)
 
 
-def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: int = 0) -> SweepPlan:
-    """What the record lacks, for trials on that allocation. `given_up` samples of the search have failed in this sweep
-    and are not planned again. Once a search has a winner, its proof is among the tables."""
+def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: Set[str] = frozenset()) -> SweepPlan:
+    """What the record lacks, for trials on that allocation. The keys in `given_up` have failed in this sweep: the
+    search does not try them again. Once a search has a winner, its proof is among the tables."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
     search = proof = None

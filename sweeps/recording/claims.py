@@ -8,7 +8,6 @@ Communications of the ACM 17, 1974).
 """
 
 import tempfile
-import threading
 import time
 from collections.abc import Collection, Iterator, Set
 from contextlib import contextmanager, suppress
@@ -23,17 +22,12 @@ from pydantic import BaseModel
 
 from analysis.record.recorded import ROLE, RunStatus
 from sweeps.errors import SweepError
-from sweeps.recording.drivers import DRIVER, end_sweep, lost_driver
+from sweeps.recording.drivers import driver_machine, end_sweep, lost_driver
+from sweeps.recording.heartbeats import Heartbeats, beating
 from sweeps.stages import remove_stages
 
 CLAIMS_FILE = "claims.json"
 """Artifact of a sweep: its claims."""
-HEARTBEAT = "heartbeat"
-"""Tag of a sweep: a count that its driver raises every `BEAT_S` seconds."""
-BEAT_S = 15.0
-SILENT_S = 150.0
-"""A sweep is over when its heartbeat has not changed for so long, whatever its status. A living one may be silent while
-each try of a request waits for its time limit: see `analysis.commandline.environment`."""
 LOOK_S = 0.2
 """Seconds between two looks at claims that are being written or settled."""
 LOOKS = 25
@@ -57,7 +51,7 @@ class OtherSweep:
     @property
     def name(self) -> str:
         """Its name and its driver's machine."""
-        return f"{self.run.data.tags[MLFLOW_RUN_NAME]} on {self.run.data.tags.get(DRIVER, '?').partition('/')[0]}"
+        return f"{self.run.data.tags[MLFLOW_RUN_NAME]} on {driver_machine(self.run)}"
 
 
 class Claimant:
@@ -67,8 +61,7 @@ class Claimant:
         self._client, self._experiment_id, self._run_id = client, experiment_id, run_id
         self._storage_path = storage_path
         self._held: frozenset[str] = frozenset()
-        self._beats: dict[str, tuple[str, float]] = {}
-        """The last heartbeat of each other sweep, and when it was first seen here."""
+        self._heartbeats = Heartbeats()
 
     def take(self, claims: Collection[str]) -> Set[str]:
         """Claim these. Returns those that this sweep holds now; the others are held by sweeps that live. Raises
@@ -100,13 +93,6 @@ class Claimant:
         """The other sweeps that hold some of these. Those whose driver is gone are ended, and hold nothing."""
         return [other for other in self._others() if other.claims.held & frozenset(claims)]
 
-    def beat(self, stopped: threading.Event) -> None:
-        """Change this sweep's heartbeat every `BEAT_S` seconds until it is stopped."""
-        count = 0
-        while not stopped.wait(BEAT_S if count else 0):
-            with suppress(Exception):  # where the record does not answer, the recorder says so
-                self._client.set_tag(self._run_id, HEARTBEAT, str(count := count + 1))
-
     def _others(self) -> Iterator[OtherSweep]:
         running = f"tags.{ROLE} = 'sweep' and attributes.status = 'RUNNING'"
         for run in self._client.search_runs([self._experiment_id], running):
@@ -114,18 +100,10 @@ class Claimant:
                 continue
             if is_lost := lost_driver(run):
                 remove_stages(self._storage_path, run.info.run_id)
-            if is_lost or self._silent(run):
+            if is_lost or self._heartbeats.silent(run):
                 end_sweep(self._client, run)
             else:
                 yield OtherSweep(run, self._read(run.info.run_id))
-
-    def _silent(self, run: Run) -> bool:
-        """Whether a sweep's heartbeat has not changed for `SILENT_S` by the clock here."""
-        beat, now = run.data.tags.get(HEARTBEAT), time.monotonic()
-        known, since = self._beats.get(run.info.run_id, (None, now))
-        if beat is not None and beat != known:
-            self._beats[run.info.run_id] = (beat, now)
-        return beat == known and now - since > SILENT_S
 
     def _read(self, run_id: str) -> Claims:
         """A sweep's claims. Raises the error of MLflow or of the system that keeps them from being read."""
@@ -150,11 +128,5 @@ class Claimant:
 @contextmanager
 def claiming(client: MlflowClient, experiment_id: str, run_id: str, storage_path: str) -> Iterator[Claimant]:
     """The claims of a sweep, while this process lives and the context lasts."""
-    claimant, stopped = Claimant(client, experiment_id, run_id, storage_path), threading.Event()
-    thread = threading.Thread(target=claimant.beat, args=(stopped,), name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield claimant
-    finally:
-        stopped.set()
-        thread.join(BEAT_S)
+    with beating(client, run_id):
+        yield Claimant(client, experiment_id, run_id, storage_path)

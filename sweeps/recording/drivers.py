@@ -48,6 +48,11 @@ def lost_driver(run: Run) -> bool:
     return machine in known and not Path(f"/proc/{pid}").exists()
 
 
+def driver_machine(run: Run) -> str:
+    """The name of the machine that a run's driver runs on, or ran on."""
+    return run.data.tags.get(DRIVER, "?").partition("/")[0].partition(":")[0]
+
+
 def end_sweep(client: MlflowClient, sweep: Run) -> None:
     """End a sweep whose driver is gone, and those of its trials that have not ended."""
     left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"

@@ -1,17 +1,23 @@
 """The end of a sweep: it is told to `--notify`, and a sweep with nothing to train finishes what dead sweeps left."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import REPORTED, RunStatus
+from analysis.record.recorded import REPORTED, RunStatus, SweepRecord
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
-from sweeps.recording.drivers import end_abandoned
+from sweeps.recording.drivers import driver_machine, end_abandoned, end_sweep
+from sweeps.recording.heartbeats import HEARTBEAT, Heartbeats
 from sweeps.recording.sweep_report import say_failure, sweep_report
+
+LOOK_S = 1.0
+"""Seconds between two looks at another sweep's heartbeat."""
 
 
 def sweep_name(options: Options) -> str:
@@ -48,7 +54,9 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
     """
     end_abandoned(record, options.storage_path)
     newest = next(reversed(record.sweeps()), None)
-    if newest is None or REPORTED in newest.tags or newest.status == RunStatus.RUNNING:
+    if newest is None or REPORTED in newest.tags:
+        return True
+    if newest.status == RunStatus.RUNNING and not _ended_elsewhere(record.client, newest, console):
         return True
     try:
         with console.status("writing the report of the last sweep"):
@@ -57,3 +65,18 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
         say_failure(console, "no report", error)
         return False
     return True
+
+
+def _ended_elsewhere(client: MlflowClient, sweep: SweepRecord, console: Console) -> bool:
+    """End the sweep of a driver on another machine if that is dead: a living one raises its heartbeat. Returns whether
+    it was ended here."""
+    heartbeats, run = Heartbeats(), client.get_run(sweep.run_id)
+    first, where = run.data.tags.get(HEARTBEAT), f"{sweep.name} on {driver_machine(run)}"
+    with console.status(f"waiting to see whether {where} still runs"):
+        while run.info.status == RunStatus.RUNNING and run.data.tags.get(HEARTBEAT) == first:
+            if heartbeats.silent(run):
+                end_sweep(client, run)
+                return True
+            time.sleep(LOOK_S)
+            run = client.get_run(sweep.run_id)
+    return False

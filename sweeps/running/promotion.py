@@ -27,13 +27,14 @@ class Promotion:
 
 
 def decide_promotion(
-    client: MlflowClient, name: str, key: str, trials: list[TrialRecord], searched: Collection[int]
+    client: MlflowClient, name: str, key: str, trials: list[TrialRecord], searched: Collection[int], racers: int
 ) -> Promotion:
     """Decide for the registered model `name`, whose new winner has this `key` in the race. The seeds that were
     `searched` do not count.
 
     The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
-    the race that both were trained for.
+    the race that both were trained for. The race of so many `racers` has chosen the winner by the same seeds, so p is
+    multiplied by their number (Bonferroni's correction).
     """
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
@@ -50,6 +51,7 @@ def decide_promotion(
     if p is None:
         why = f"the winner cannot be compared with it over {len(shared)} seeds that both have"
         return Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: {why}")
+    p = min(1.0, racers * p)
     compared = f"over {len(shared)} seeds that both have, p {p:.3f}"
     if p < ALPHA:
         why = f"the winner is the new {CHAMPION}, better than version {champion.version} {compared}"

@@ -9,7 +9,7 @@ from analysis.record.origin import CHANGES, log_origin
 from analysis.record.origin import PACKAGES as PACKAGES_FILE
 from analysis.record.recorded import DATA_FORM, FINGERPRINT
 from sweeps.planning.prepare import Prepared
-from sweeps.planning.resources import Allocation
+from sweeps.planning.resources import Allocation, local_cpus
 from sweeps.planning.sweep_plan import SweepPlan
 from sweeps.recording.drivers import DRIVER, end_abandoned, this_driver
 from sweeps.recording.note import NOTE, started_note
@@ -61,7 +61,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         tables=tables,
         searches=searches,
         study_file=options.study_file,
-        processes=processes_for(allocation.slots, len(os.sched_getaffinity(0))),
+        processes=processes_for(allocation.slots, local_cpus()),
     )
     recorder.act(partial(log_origin, run_id=recorder.run_id, origin=_origin()))
     return recorder

@@ -64,17 +64,17 @@ class TrialSearch(OptunaSearch):
             self._ot_study.add_trial(told)  # type: ignore[attr-defined]  # set by the base class
 
     @property
-    def over(self) -> bool:
+    def _over(self) -> bool:
         """Whether it suggests nothing more: the budget is spent, or the whole space is tried."""
         return sum(self._training_s.values()) >= self._budget_s or self._untried == {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial for Tune, named by its number in the search. No config is suggested twice.
 
-        When the search is `over` it is `Searcher.FINISHED`: Tune lets the running trials end. None, for which Tune asks
-        again, where the running trials are likely to spend the budget.
+        It is `Searcher.FINISHED` where nothing more is suggested: Tune lets the running trials end. It is None, for
+        which Tune asks again, where the running trials are likely to spend the budget.
         """
-        if self.over:
+        if self._over:
             return Searcher.FINISHED  # type: ignore[return-value]  # as the base class documents
         if self._live and self._expected_s() >= self._budget_s:
             return None

@@ -89,9 +89,8 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
         if not count_slots(nodes, allocation.trial):
             console.print(f"no node can run a trial yet: waiting for some with {allocation.trial}; see ray status")
         with named_failures(options.tracking_uri):
-            if (
-                plan.complete and prepared.record
-            ):  # on a cluster only the nodes tell what trials run on, so what is left
+            # only now, on a cluster, is it known whether trials run on CPUs or GPUs, and so what the record lacks
+            if plan.complete and prepared.record:
                 return SweepResult(plan, broken=not end_complete_sweep(options, prepared.record, console))
             return _Sweep(prepared, allocation, plan, console).run()
     finally:
@@ -118,15 +117,13 @@ class _Sweep:
         )
         self._result = SweepResult(plan)
         self._logged_tables = plan.tables.tables
-        self._failed_samples = 0
-        """Trials of the search that failed. They are left to the next sweep."""
 
     def run(self) -> SweepResult:
         result = self._result
         with notifying(self._options, self._name, self._console) as self._notifier, ExitStack() as until_recorded:
             self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
-            self._record = Record(self._options.tracking_uri, self._options.experiment)
             try:
+                self._record = Record(self._options.tracking_uri, self._options.experiment)
                 claimant = until_recorded.enter_context(self._claiming())
                 self._shared = SharedWork(claimant, self._replan, self._flush_and_check, self._console)
                 self._run_stages()
@@ -178,9 +175,10 @@ class _Sweep:
         )
 
     def _replan(self) -> SweepPlan:
-        """What the record lacks now."""
+        """What the record lacks now, without what this sweep has given up: the next one tries that again."""
         trials = tuple(self._record.trials())
-        return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=self._failed_samples)
+        given_up = {t.key for t in trials if t.sweep == self._recorder.run_id and t.status == RunStatus.FAILED}
+        return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=given_up)
 
     def _run_tables(self, tables: TablePlan, title: str) -> None:
         specs = self._context.specs(tables)
@@ -247,8 +245,6 @@ class _Sweep:
                 self._stage("search", display),
             )
         self._result.add(count)
-        self._result.interrupted |= count.ended < plan.to_run and not searcher.over  # Ctrl-C between two trials
-        self._failed_samples += count.failed
 
     def _record_winner(self, plan: SweepPlan) -> None:
         """Record a search's winner if its proof is whole."""

@@ -41,7 +41,7 @@ class TrialCount(Observer):
     failed: int = 0
     """Trials given up."""
     cut: bool = False
-    """Whether a running trial was interrupted."""
+    """Whether a signal has ended the loop, or a running trial was interrupted."""
     storage_fault: str = ""
     """What the storage said when it last failed a trial; empty once any trial has reported since."""
 
@@ -129,6 +129,8 @@ def _fit(
         )
         with nullcontext() if queue is None else _drained(queue, listeners):
             tuner.fit()
+        # Tune puts the former handler back where a signal has ended its loop; behind ray:// that runs elsewhere
+        count.cut |= queue is None and signal.getsignal(signal.SIGINT) is interrupt
     except ConnectionError as error:
         raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write

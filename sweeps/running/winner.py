@@ -65,7 +65,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
             "and import that"
         )
     model = model_name(record.experiment, winner.name)
-    promotion = decide_promotion(record.client, model, searched.key, trials, plan.search.seeds)
+    promotion = decide_promotion(record.client, model, searched.key, trials, plan.search.seeds, len(plan.race.racers))
     files = tempfile.TemporaryDirectory()
     (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
     (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")

@@ -100,28 +100,26 @@ STRONGER = GUESS | {"flip_mode": "alternating", "shift": 3, "cutout": 8, "ema_de
 SEARCH_LONG = Study(
     name="search-long",
     title="The search for the best batch-norm configuration, trained five times as long",
-    search=_definition.model_copy(
-        update={
-            "epochs_factor": 5,
-            # an earlier rung misleads: of three configurations on CIFAR-10, the one that was best after 100 epochs had
-            # been the worst after 25, 50 and 75, and the others over-fitted
-            "scheduler": Scheduler(share=0.9),
-            "race": Race(candidates=2, first_test=3, seeds=3),
-            "goal": Goal(epochs=100, test_error=0.17),
-            "number": 18,
-            "winner": "best_bn_long",
-            "start": (
-                StartPoint(
-                    values={"optimizer": "muon", "muon_lr": 0.01, "muon_decay": 0.1, **STRONGER},
-                    source="the guess with Muon, stronger augmentation and more decay for a long training",
-                ),
-                StartPoint(
-                    values={"optimizer": "adamw", "adamw_lr": 0.01, "adamw_decay": 0.1, **STRONGER},
-                    source="the same with AdamW",
-                ),
-                *_definition.start,
+    search=_definition.change(
+        epochs_factor=5,
+        # an earlier rung misleads: of three configurations on CIFAR-10, the one that was best after 100 epochs had
+        # been the worst after 25, 50 and 75, and the others over-fitted
+        scheduler=Scheduler(share=0.9),
+        race=Race(candidates=2, first_test=3, seeds=3),
+        goal=Goal(epochs=100, test_error=0.17),
+        number=18,
+        winner="best_bn_long",
+        start=(
+            StartPoint(
+                values={"optimizer": "muon", "muon_lr": 0.01, "muon_decay": 0.1, **STRONGER},
+                source="the guess with Muon, stronger augmentation and more decay for a long training",
             ),
-        }
+            StartPoint(
+                values={"optimizer": "adamw", "adamw_lr": 0.01, "adamw_decay": 0.1, **STRONGER},
+                source="the same with AdamW",
+            ),
+            *_definition.start,
+        ),
     ),
 )
 
@@ -135,19 +133,17 @@ WIDTHS = {
 SEARCH_WIDE = Study(
     name="search-wide",
     title="The search for the best batch-norm configuration and widths",
-    search=_definition.model_copy(
-        update={
-            "number": 21,
-            "winner": "best_bn_wide",
-            "goal": None,
-            "space": _definition.space | WIDTHS,
-            "start": (
-                *_definition.start,
-                StartPoint(
-                    values=_definition.start[-1].values | {name: width.high for name, width in WIDTHS.items()},
-                    source="the course report's bigger network with the guess, for Muon at twice AdamW's rate",
-                ),
+    search=_definition.change(
+        number=21,
+        winner="best_bn_wide",
+        goal=None,
+        space=_definition.space | WIDTHS,
+        start=(
+            *_definition.start,
+            StartPoint(
+                values=_definition.start[-1].values | {name: width.high for name, width in WIDTHS.items()},
+                source="the course report's bigger network with the guess, for Muon at twice AdamW's rate",
             ),
-        }
+        ),
     ),
 )
