@@ -176,6 +176,8 @@ def _by_fifth(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
 def page(figures: dict[str, Any]) -> str:
     """The page as Markdown, from the results of `measure`."""
     total, starts, killed, end = (figures[name] for name in ("trainings", "starts", "killed", "end"))
+    went_on = all(tally["went_on"] is not None for tally in figures["faults"].values())  # earlier results lack it
+    counted = ("tries", *(["went on"] if went_on else []), "lost", "doubled", "wrong")
     lines = [
         "# Reliability",
         "",
@@ -191,12 +193,12 @@ def page(figures: dict[str, Any]) -> str:
         f"Of {total} trainings {end['complete']} were recorded at the end; {end['doubled']} are there twice and "
         f"{end['wrong']} have other numbers than in a sweep that nothing disturbed.",
         "",
-        f"Of its {starts} runs {killed} ended because a fault killed the driver, {starts - 1 - killed} for another "
-        "reason, and the last one because all was done.",
+        f"Of its {starts} runs {killed} ended because a fault killed the driver, {starts - 1 - killed} for a "
+        "reason that was not kept, and the last one because all was done.",
         "",
         "The columns say what was found between one fault and the next one:",
         "",
-        "- *went on*: more was recorded, or everything was recorded already.",
+        *(["- *went on*: more was recorded, or everything was recorded already."] if went_on else []),
         "- *lost*: trainings that were recorded before the fault and are missing now.",
         "- *doubled*: trainings that are recorded twice.",
         "- *wrong*: trainings with other numbers than in a sweep that nothing disturbed.",
@@ -206,15 +208,15 @@ def page(figures: dict[str, Any]) -> str:
         "The head node was never killed. A training here is over within a second: that a longer one goes on from its "
         "checkpoint is tested elsewhere (`python -m pytest -m reliability`).",
         "",
-        "| fault | tries | went on | lost | doubled | wrong | fails in less than |",
-        "|---|---|---|---|---|---|---|",
+        f"| fault | {' | '.join(counted)} | fails in less than |",
+        "|---" * (len(counted) + 2) + "|",
     ]
     for name, tally in figures["faults"].items():
-        went_on = "not kept" if tally["went_on"] is None else tally["went_on"]
-        counts = (tally["tries"], went_on, tally["lost"], tally["doubled"], tally["wrong"])
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} | {_bound(tally)} |")
+        counts = (str(tally[column.replace(" ", "_")]) for column in counted)
+        lines.append(f"| {name} | {' | '.join(counts)} | {_bound(tally)} |")
+    last = {"lost": total - end["complete"], "doubled": end["doubled"], "wrong": end["wrong"]}
     lines += [
-        f"| at the end, of {total} trainings | | | {total - end['complete']} | {end['doubled']} | {end['wrong']} | |",
+        f"| at the end, of {total} trainings | {' | '.join(str(last.get(column, '')) for column in counted)} | |",
         "",
         "The most that the driver and the storage took in each fifth of the time. In the disturbed sweep each new "
         "driver reads what those before it recorded.",

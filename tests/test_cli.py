@@ -233,6 +233,15 @@ def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatc
     assert answer.stderr.startswith(taken)
 
 
+def test_the_number_of_the_table_of_parameters_is_refused(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("tables: [{number: '1', title: Own, rows: [{name: own}]}]\n")
+    answer = here("--data", "digits", "--study", "own.yaml", "--dry-run")
+    assert answer.stderr == (
+        "error: study own: table number '1' is that of the report's table of parameters; give it another\n"
+    )
+    assert answer.returncode == 2
+
+
 def test_a_table_with_the_slug_of_another_is_refused(here: Command, tmp_path: Path) -> None:
     """Pictures and trials are named by it."""
     (tmp_path / "own.yaml").write_text("tables: [{number: '90', title: Loss, rows: [{name: own}]}]\n")

@@ -14,7 +14,7 @@ from trainable.errors import UsageError
 STUDY = """
 title: "{title}"
 tables:
-  - number: "1"
+  - number: "90"
     slug: {slug}
     title: "{title}"
     varies: loss

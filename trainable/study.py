@@ -14,7 +14,8 @@ from trainable.search_definition import SearchDefinition
 
 MOST_SEEDS = 1_000
 """A config is trained for so many seeds at most."""
-
+PARAMETERS_NUMBER = "1"
+"""The number of the report's table of parameters, which no table of a study may have."""
 
 Rate = Annotated[float, Field(ge=0, le=1, strict=True)]
 """A share from 0 to 1, and no percentage. Strict fields refuse true and false, as `Config` does."""

@@ -4,6 +4,7 @@ from analysis.plots.error_by_epoch import draw_curves, shared_limits
 from analysis.report_data import ReportData
 from analysis.tables import ReproducedTable
 from analysis.writing.page import Picture, Section, Text
+from trainable.study import PARAMETERS_NUMBER
 
 TITLE = "Errors by epoch"
 
@@ -36,7 +37,7 @@ def section(data: ReportData) -> Section:
 
 def _baseline_alone(reproduced: ReproducedTable) -> list[ReproducedTable]:
     """The table's baseline as a table of its own, number 1; empty where it has none."""
-    table = reproduced.table.model_copy(update={"title": "Baseline", "number": "1", "varies": "network"})
+    table = reproduced.table.model_copy(update={"title": "Baseline", "number": PARAMETERS_NUMBER, "varies": "network"})
     return [
         ReproducedTable(table, (row,))
         for row, resolved in zip(reproduced.rows, reproduced.table.rows, strict=True)

@@ -24,6 +24,7 @@ from analysis.writing.page import Block, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.architecture import parameters
 from trainable.config import Config
+from trainable.study import PARAMETERS_NUMBER
 
 TITLE = "Reported and reproduced"
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -155,7 +156,7 @@ def _shift(shift: InterquartileMean) -> str:
 
 def _parameter_counts() -> Section:
     rows = [(name, f"{printed:,}", f"{parameters(Config(**change)):,}") for name, (printed, change) in SIZES.items()]
-    return Section("Table 1. Parameters", [Grid(("network", "reported", "counted"), rows)])
+    return Section(f"Table {PARAMETERS_NUMBER}. Parameters", [Grid(("network", "reported", "counted"), rows)])
 
 
 def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
