@@ -137,7 +137,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
             ["--studies", "tabels"],
             "--studies 'tabels' is unknown (did you mean tables?); allowed: tables, corrections, envelope, ",
         ),
-        (["--studies", ""], "--studies '' is unknown"),
+        (["--studies", ""], "--studies: name one at least; known: tables"),
         (["--only", "99"], "--only '99' is not a table of the chosen studies; allowed: 2, 3, 4, 5, 6, 7, 8, 4b"),
         (["--data", "cifar100"], "--data 'cifar100' is unknown (did you mean cifar10?); allowed: cifar10, digits"),
         (["--data", "cifar10", "--data-dir", "nowhere"], "nowhere: no such folder"),

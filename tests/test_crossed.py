@@ -124,3 +124,6 @@ def test_images_of_a_training_whose_error_does_not_count_are_unknown() -> None:
     assert correct_images(source, training) == {}
     source.files["first", CORRECT] = {"seed_0": np.packbits([True, True, True, False])}
     assert correct_images(source, training)[0].tolist() == [True, True, True, False]
+    for no_fit in ([True] * 24, [False] * 8):
+        source.files["first", CORRECT] = {"seed_0": np.packbits(no_fit)}
+        assert correct_images(source, training) == {}, "they are those of another training"

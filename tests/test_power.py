@@ -66,7 +66,10 @@ def test_rows_that_vary_unequally_promise_no_pooled_test() -> None:
     alike, unequal = (forecast(RATES_STUDY, recorded(RATES_STUDY, 0.001, wild), 3) for wild in (1.0, 30.0))
     assert alike and unequal and alike.difference and unequal.difference
     own = detectable(3, 1.0, 2, 0.05 / 3) / detectable(3, 1.0, 6, 0.05 / 3)
-    assert unequal.difference / alike.difference > 5 * own, "two degrees of freedom and the larger variance"
+    assert alike.largest is None and unequal.largest
+    assert 0.2 * own < unequal.difference / alike.difference < 3 * own, "that of a row that varies as before"
+    assert unequal.largest / alike.difference > 15 * own, "that of the row that varies 30 times as much"
+    assert f"(in the median row; {unequal.largest:.4f} in the one that varies most)" in power_line(unequal)
 
 
 def test_a_record_of_single_seeds_and_a_plan_of_one_row_say_nothing() -> None:

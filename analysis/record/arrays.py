@@ -76,7 +76,8 @@ def traced(source: Source, training: Replicates | None, kind: str) -> dict[int, 
 def correct_images(source: Source, training: Replicates) -> dict[int, np.ndarray]:
     """Which of the N held-out images the last epoch classified correctly, bool (N,), by seed.
 
-    A seed is left out where the training whose error counts (see `Replicates.by_seed`) has not kept them.
+    A seed is left out where the training whose error counts (see `Replicates.by_seed`) has not kept them, and where
+    what it has kept does not fit its error.
     """
     by_seed: dict[int, np.ndarray] = {}
     counted: set[int] = set()
@@ -85,8 +86,9 @@ def correct_images(source: Source, training: Replicates) -> dict[int, np.ndarray
         for seed, series in trial.by_seed(training.config.held_out).items():
             if series and seed not in counted and (packed := bits.get(seed_name(seed))) is not None:
                 right = np.unpackbits(packed)
-                images = round(right.sum() / max(1 - series[-1][1], 1 / len(right)))  # the last byte is filled with 0
-                by_seed[seed] = right[:images].astype(bool)
+                images = round(right.sum() / max(1 - series[-1][1], 1 / len(right)))
+                if len(right) - images in range(8):  # bits that fill the last byte
+                    by_seed[seed] = right[:images].astype(bool)
             counted |= {seed} if series else set()
     return dict(sorted(by_seed.items()))
 

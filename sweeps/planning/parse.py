@@ -70,9 +70,12 @@ def parse(
     if studies is None and _names(only):  # somebody who asks for one table does not ask for a search
         named = tuple(name for name in named if not STUDIES[name].search)
         own = own and own.model_copy(update={"search": None})
+    chosen = dict.fromkeys((*named, *([own.name] if own else [])))
+    if not chosen:
+        raise UsageError(f"--studies: name one at least; known: {', '.join(STUDIES)}")
     try:
         options = Options(
-            studies=tuple(dict.fromkeys((*named, *([own.name] if own else [])))) or ("",),
+            studies=tuple(chosen),
             study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),

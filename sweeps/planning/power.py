@@ -1,14 +1,16 @@
 """What the planned seeds can show, before anything is spent: learnt from how much the recorded trainings vary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
+from statistics import median, variance
 
 from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
 from analysis.record.recorded import TrialRecord, errors_by_seed
 from analysis.statistics.effects import ALPHA, MARGIN, compared_baselines
-from analysis.statistics.pooling import Pooled, pooled_variance
+from analysis.statistics.pooling import pooled_variance
+from analysis.statistics.t_tests import paired_difference
 from analysis.tables import CHANCE
 from sweeps.planning.table_plan import TablePlan
 
@@ -28,7 +30,9 @@ class PowerForecast(BaseModel):
     """Planned for each row."""
     difference: float | None = None
     """The smallest difference of the error that a row's test finds with probability `POWER`, even at Holm's strictest
-    level, ALPHA / comparisons. None for one seed."""
+    level, ALPHA / comparisons; where rows vary unequally, that of the median row. None for one seed."""
+    largest: float | None = None
+    """The same of the row that varies most; None where all vary alike."""
     margin: float = MARGIN
     seeds_needed: int | None = None
     """The fewest seeds that find a difference of the margin as often; None where `MOST_TRIED` are too few."""
@@ -50,21 +54,28 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     if not blocks:
         return None
     (study, reference), keys = max(blocks.items(), key=lambda block: len(block[1]))
-    pool = _recorded_variance(plan, [reference, *keys], trials)
-    if pool is None:
+    errors = _recorded_errors(plan, [reference, *keys], trials)
+    pool = pooled_variance(list(errors.values()))
+    if pool is None or reference not in errors:
         return None
     comparisons = sum(len(each) for (of, _), each in blocks.items() if of == study)
     seeds = min(len(each.seeds) + len(each.recorded_seeds) for each in plan.configs if each.key in keys)
-    rows = len(keys) if pool.equal_variances else 1  # that the report will take a variance from
-    found = {
-        count: detectable(count, pool.variance, rows * (count - 1), ALPHA / comparisons)
-        for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}
-    }
+    variances, sharing = [pool.variance], len(keys)  # as many rows as the report will take a variance from
+    if not pool.equal_variances:
+        variances, sharing = _own_variances(errors[reference], [errors[key] for key in keys if key in errors]), 1
+    if not variances:
+        return None
+
+    def of(count: int, variance: float) -> float:
+        return detectable(count, variance, sharing * (count - 1), ALPHA / comparisons)
+
+    found = {count: of(count, median(variances)) for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}}
     return PowerForecast(
         study=study,
         comparisons=comparisons,
         seeds=seeds,
         difference=found.get(seeds),
+        largest=of(seeds, max(variances)) if len(variances) > 1 and seeds > 1 else None,
         seeds_needed=min((count for count, difference in found.items() if difference <= MARGIN), default=None),
     )
 
@@ -78,8 +89,17 @@ def detectable(seeds: int, variance: float, dof: int, alpha: float) -> float:
     return float(nctdtrinc(dof, 1 - POWER, stdtrit(dof, 1 - alpha / 2))) * sqrt(2 * variance / seeds)
 
 
-def _recorded_variance(plan: TablePlan, keys: Sequence[str], trials: Sequence[TrialRecord]) -> Pooled | None:
-    """The variance of the rows that are recorded for two seeds or more and left chance with each."""
+def _recorded_errors(
+    plan: TablePlan, keys: Sequence[str], trials: Sequence[TrialRecord]
+) -> dict[str, Mapping[int, float]]:
+    """The errors by seed of the rows that are recorded for two seeds or more and left chance with each, by key."""
     held_out = {config.key: config.config.held_out for config in plan.configs}
-    errors = (errors_by_seed(trials, key, held_out[key]) for key in keys if key in held_out)
-    return pooled_variance([each for each in errors if len(each) > 1 and max(each.values()) < CHANCE])
+    errors = {key: errors_by_seed(trials, key, held_out[key]) for key in keys if key in held_out}
+    return {key: each for key, each in errors.items() if len(each) > 1 and max(each.values()) < CHANCE}
+
+
+def _own_variances(reference: Mapping[int, float], rows: Sequence[Mapping[int, float]]) -> list[float]:
+    """For each row that shares two seeds or more with the reference, half the variance of its paired differences: as
+    `Pooled.variance`, that of one row's error."""
+    paired = [paired_difference(row, reference).values for row in rows]
+    return [variance(differences) / 2 for differences in paired if len(differences) > 1]

@@ -54,7 +54,7 @@ def forecast_search(
     trainings = _Trainings(plan, rates)
     budget_left = max(0.0, plan.budget_s - plan.spent_s)
     searched = trainings.of_search(budget_left)
-    to_the_end = trainings.of_seeds([1]) if searched else []
+    whole = trainings.of_seeds([1]) if searched else []  # however many slots there are, one trial runs to its end
     rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
     proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds], protocol="A")
     differences = trainings.of_seeds(difference_seeds, protocol="A")
@@ -64,7 +64,7 @@ def forecast_search(
         to_run=plan.to_run,
         outside=plan.outside,
         budget_left_s=None if isinf(budget_left) else round(budget_left / slots, 1),
-        forecast_s=round(max(makespan(searched, slots), makespan(to_the_end, slots)), 1),
+        forecast_s=round(max(makespan(searched, slots), makespan(whole, slots)), 1),
         race_s=round(sum(makespan(each, slots) for each in rounds), 1),
         proof_s=round(makespan(proof, slots), 1),
         differences_s=round(makespan(differences, slots), 1),

@@ -82,6 +82,8 @@ def power_line(power: PowerForecast) -> str:
     found = "no difference can be shown"
     if power.difference is not None:
         found = f"a difference of {power.difference:.4f} is found in {POWER:.0%} of cases"
+    if power.largest is not None:
+        found += f" (in the median row; {power.largest:.4f} in the one that varies most)"
     return (
         f"study {power.study}: with {counted(power.seeds, 'seed')} per row, {found}; {power.margin:g} needs "
         f"{power.seeds_needed or f'more than {MOST_TRIED}'} seeds (if errors vary as the recorded ones do; Holm's "

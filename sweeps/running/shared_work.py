@@ -16,11 +16,11 @@ class SharedWork:
     """One sweep's share of the work."""
 
     def __init__(
-        self, claimant: Claimant, plan: Callable[[], SweepPlan], can_go_on: Callable[[], bool], console: Console
+        self, claimant: Claimant, plan: Callable[[], SweepPlan], wait_for_record: Callable[[], bool], console: Console
     ) -> None:
-        """`plan` returns what the record lacks now. `can_go_on` waits until the record has all that has ended, and
+        """`plan` returns what the record lacks now. `wait_for_record` waits until the record has all that has ended. It
         returns False where the sweep is to end."""
-        self._claimant, self._plan, self._can_go_on, self._console = claimant, plan, can_go_on, console
+        self._claimant, self._plan, self._wait_for_record, self._console = claimant, plan, wait_for_record, console
         self._failed = set[str]()
         """Claims of work that this sweep tried and did not finish. It is left to the next sweep."""
         self._waited_for = set[str]()
@@ -33,7 +33,7 @@ class SharedWork:
         """
         mine: Set[str] = set()
         tried: Set[str] = set()
-        while self._can_go_on():
+        while self._wait_for_record():
             still_left = set(left(self._plan()))
             self._failed |= tried & still_left
             self._claimant.release(mine)

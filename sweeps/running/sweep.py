@@ -125,7 +125,7 @@ class _Sweep:
             try:
                 self._record = Record(self._options.tracking_uri, self._options.experiment)
                 claimant = until_recorded.enter_context(self._claiming())
-                self._shared = SharedWork(claimant, self._replan, self._flush_and_check, self._console)
+                self._shared = SharedWork(claimant, self._replan, self._wait_for_record, self._console)
                 self._run_stages()
             except KeyboardInterrupt:
                 result.interrupted = True
@@ -154,18 +154,21 @@ class _Sweep:
             self._shared.run(lambda plan: plan.search_claims, self._run_search)
             self._share_tables("differences", lambda plan: plan.tables)
         self._shared.run(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
-        if self._flush_and_check():
+        if self._wait_for_record():
             self._result.plan = self._replan()
             self._log_tables()  # another sweep may have found the winner, whose proof is a table
-            if self._flush_and_check():
+            if self._wait_for_record():
                 self._write_report()
 
-    def _flush_and_check(self) -> bool:
+    def _wait_for_record(self) -> bool:
         """Wait until the record has all that it was given. Returns whether the next step can be planned: the record
         has it, and nobody stopped the sweep."""
-        if not (self._result.interrupted or self._result.undelivered or self._recorder.flush()):
+        if self._result.interrupted or self._result.undelivered:
+            return False
+        if not self._recorder.flush():
             self._result.undelivered = self._recorder.problem or SILENT
-        return not (self._result.interrupted or self._result.undelivered)
+            return False
+        return True
 
     def _share_tables(self, title: str, of: Callable[[SweepPlan], TablePlan]) -> None:
         """Train these tables of a plan, as far as no other sweep does."""
@@ -209,7 +212,7 @@ class _Sweep:
         while plan.search.to_run:  # again where the record counts less time against the budget than was trained here
             refused = self._recorder.refused
             self._run_search_trials(plan.search)
-            if not self._flush_and_check():
+            if not self._wait_for_record():
                 return
             plan = self._replan()
             assert plan.search is not None
@@ -219,7 +222,7 @@ class _Sweep:
         self._result.plan = self._replan()
         self._log_tables()  # those of the proof are new
         self._share_tables("proof", lambda plan: plan.tables.without_differences)
-        if self._flush_and_check():
+        if self._wait_for_record():
             self._record_winner(self._replan())
 
     def _log_tables(self) -> None:
@@ -257,7 +260,7 @@ class _Sweep:
         with self._console.status("recording the winner"), self._reported("the winner is not recorded"):
             refused = self._recorder.refused
             line = record_winner(search, proof, self._record, self._recorder)
-            if self._flush_and_check() and self._recorder.refused == refused:
+            if self._wait_for_record() and self._recorder.refused == refused:
                 self._console.print(line)
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:

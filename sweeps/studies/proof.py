@@ -58,7 +58,8 @@ def proof_study(study: Study, compared: Config, winner: Config | None, seeds: in
 
 
 def _taken_back(winner: Config, compared: Config) -> list[Row]:
-    """The winner with one difference after the other as in the compared config."""
+    """The winner with one difference after the other as in the compared config. Fields that mean nothing apart go
+    back together: with another optimizer go its rate and its decay. The decay also has a row of its own."""
     grouped: dict[str, tuple[str, ...]] = {field: group for group in TOGETHER for field in group}
     for switch, others in SWITCHES.items():
         if getattr(winner, switch) != getattr(compared, switch):
