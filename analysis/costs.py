@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from analysis.prices import Prices
 from analysis.record.recorded import EPOCH_S, OUTCOME, RunStatus, SweepRecord, TrialRecord
@@ -12,6 +13,16 @@ from trainable.trial import TrialEnd
 PEAK_MEMORY = "peak_memory_mb"
 CPU_SHARE = "cpu_share"
 """Metrics of a trial: see `trainable.trial.Usage`."""
+
+
+class Outcome(StrEnum):
+    """How a trial ended, or that it still runs."""
+
+    COMPLETE = TrialEnd.COMPLETE.value
+    STOPPED = TrialEnd.STOPPED.value
+    FAILED = TrialEnd.FAILED.value
+    INTERRUPTED = TrialEnd.INTERRUPTED.value
+    RUNNING = "running"
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Spent:
     """None where a trial's sweep does not say what its slots were."""
 
     @property
-    def outcomes(self) -> Counter[str]:
+    def outcomes(self) -> Counter[Outcome]:
         """How many trials ended how."""
         return Counter(map(outcome, self.trials))
 
@@ -46,9 +57,12 @@ class Spent:
         return sum(shares) / len(shares) if shares else None
 
 
-def outcome(trial: TrialRecord) -> str:
-    """How a trial ended: a `TrialEnd`, or `running`. One whose sweep was killed could not say: it was interrupted."""
-    return "running" if trial.status == RunStatus.RUNNING else trial.tags.get(OUTCOME, TrialEnd.INTERRUPTED.value)
+def outcome(trial: TrialRecord) -> Outcome:
+    """How a trial ended. One whose sweep was killed could not say: it was interrupted."""
+    if trial.status == RunStatus.RUNNING:
+        return Outcome.RUNNING
+    said = trial.tags.get(OUTCOME)
+    return Outcome(said) if said in set(TrialEnd) else Outcome.INTERRUPTED
 
 
 def spent(

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from analysis.record.replicates import Replicates
+from analysis.statistics.cells import stayed_at_chance
 from analysis.statistics.intervals import mean_text, seed_count
 from analysis.statistics.t_tests import PairedDifference, p_text, paired_difference, paired_t_p, t_tests
-from analysis.tables import stayed_at_chance
 from analysis.writing.words import listed
 from trainable.config import Config
 from trainable.study import ResolvedTable

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.agreement import agreements
 from analysis.envelope import EnvelopeComparison, compare_envelopes
 from analysis.prices import NO_PRICES, Prices
 from analysis.proof import Proof, proofs
@@ -14,7 +15,6 @@ from analysis.record.recorded import DATA_FORM, RunStatus, Source, SweepRecord, 
 from analysis.record.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
-from analysis.statistics.agreement import agreements
 from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.search_definition import proof_name

@@ -13,8 +13,9 @@ import numpy as np
 from analysis.record.arrays import probe_interval, traced
 from analysis.record.recorded import Source
 from analysis.record.replicates import Replicates
+from analysis.statistics.cells import stayed_at_chance
 from analysis.statistics.intervals import mean_text
-from analysis.tables import capital, network_name, stayed_at_chance
+from analysis.tables import capital, network_name
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE

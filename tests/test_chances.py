@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.agreement import interquartile_mean
+from analysis.agreement import interquartile_mean
 from analysis.statistics.chances import chance_of_lower
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from analysis.costs import Spent, spent
+from analysis.costs import Outcome, Spent, spent
 from analysis.report_data import ReportData
 from analysis.writing.csv_file import write_csv
 from analysis.writing.page import Grid, Section, Text
@@ -19,8 +19,9 @@ USAGE = (
     "Memory is the most that a trial held, on its GPU where it has one. The processor's share is 1 for one core that "
     "is always busy. Both are missing for trials of versions that did not measure them."
 )
-NUMBERS = ("part", "trials", "complete", "stopped", "failed", "interrupted", "running", "epochs", "hours", "lost hours",
-           "money", "peak memory, MiB", "processor's share")  # fmt: skip
+NUMBERS = (
+    "part", "trials", *Outcome, "epochs", "hours", "lost hours", "money", "peak memory, MiB", "processor's share",
+)  # fmt: skip
 
 
 def section(data: ReportData) -> Section:
@@ -65,7 +66,7 @@ def _sum(parts: list[Spent]) -> Spent:
 def _trials(part: Spent) -> str:
     """The number of trials; where not all are complete, how many ended how."""
     outcomes = part.outcomes
-    if set(outcomes) == {"complete"}:
+    if set(outcomes) == {Outcome.COMPLETE}:
         return str(len(part.trials))
     return f"{len(part.trials)}: " + ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
 
@@ -75,7 +76,7 @@ def _number(value: float | None, digits: str) -> str:
 
 
 def _numbers(part: Spent, priced: bool) -> tuple:
-    outcomes = (part.outcomes[name] for name in NUMBERS[2:7])
+    outcomes = (part.outcomes[each] for each in Outcome)
     hours = (part.seconds / 3600, part.lost_s / 3600)
     money = part.money if priced else None
     return (part.what, len(part.trials), *outcomes, part.epochs, *hours, money, part.peak_memory_mb, part.cpu_share)

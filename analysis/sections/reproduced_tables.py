@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.networks import BATCH_NORM, BIGGER, SMALLER
-from analysis.plots.table_overview import draw_tables
-from analysis.report_data import ReportData
-from analysis.statistics.agreement import (
+from analysis.agreement import (
     Agreement,
     InterquartileMean,
     PrintedChange,
@@ -16,9 +13,13 @@ from analysis.statistics.agreement import (
     printed_changes,
     rows_at_chance,
 )
+from analysis.networks import BATCH_NORM, BIGGER, SMALLER
+from analysis.plots.table_overview import draw_tables
+from analysis.report_data import ReportData
+from analysis.statistics.cells import CHANCE
 from analysis.statistics.effects import ALPHA
 from analysis.statistics.t_tests import p_text
-from analysis.tables import CHANCE, NUMBERS, ReproducedTable
+from analysis.tables import NUMBERS, ReproducedTable
 from analysis.writing.csv_file import write_csv
 from analysis.writing.page import Block, Grid, Picture, Section, Text
 from analysis.writing.words import listed

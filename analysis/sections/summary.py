@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from analysis.agreement import agreements, changes_text, printed_changes
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
 from analysis.learning_rates import best_rates_text, errors_by_rate, next_best_text, same_rates_text
 from analysis.networks import BATCH_NORM
@@ -19,7 +20,6 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import ProbedNetwork, medians
-from analysis.statistics.agreement import agreements, changes_text, printed_changes
 from analysis.statistics.effects import ALPHA, BASELINE_NAME, Effect, Verdict
 from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
 from analysis.tables import BASELINE, HELD_OUT

@@ -12,7 +12,7 @@ CorrectImages = Mapping[int, np.ndarray]
 """By seed, which of the N held-out images the last epoch classifies correctly, bool (N,)."""
 
 
-def crossed_half_width(right_sn: np.ndarray, seeds_half: float) -> float:
+def crossed_half_width(values_sn: np.ndarray, seeds_half: float) -> float:
     """Half the 95% interval of a mean over S seeds and N images, (S, N), each of which is a sample of more.
 
     `seeds_half` is half the interval of the mean over the seeds alone, which may be more than these S. The images' own
@@ -22,8 +22,8 @@ def crossed_half_width(right_sn: np.ndarray, seeds_half: float) -> float:
     no Student's t to make up for it. What only one image of one seed varies by is in both parts, so that the interval
     is rather too wide, the more so the fewer of the seeds are among the S.
     """
-    images = right_sn.shape[1]
-    of_images = right_sn.mean(0).std(ddof=1) / sqrt(images)
+    images = values_sn.shape[1]
+    of_images = values_sn.mean(0).std(ddof=1) / sqrt(images)
     return hypot(seeds_half, float(stdtrit(images - 1, (1 + CONFIDENCE) / 2) * of_images))
 
 

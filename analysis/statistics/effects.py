@@ -9,11 +9,11 @@ import numpy as np
 from scipy import stats
 
 from analysis.record.replicates import Replicates
+from analysis.statistics.cells import stayed_at_chance
 from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
-from analysis.tables import stayed_at_chance
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
 

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
 from analysis.record.recorded import TrialRecord, errors_by_seed
+from analysis.statistics.cells import CHANCE
 from analysis.statistics.effects import ALPHA, MARGIN, compared_baselines
 from analysis.statistics.pooling import pooled_variance
 from analysis.statistics.t_tests import paired_difference
-from analysis.tables import CHANCE
 from sweeps.planning.table_plan import TablePlan
 
 POWER = 0.8

@@ -9,8 +9,9 @@ from statistics import median, variance
 import numpy as np
 from scipy import stats
 
+from analysis.statistics.cells import CHANCE, Cell, Judgement, judge
 from analysis.statistics.intervals import CONFIDENCE
-from analysis.tables import CHANCE, Cell, Judgement, ReproducedRow, ReproducedTable, judge
+from analysis.tables import ReproducedRow, ReproducedTable
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""The errors of one config over its seeds, and whether a printed error lies among them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import mean
+
+from analysis.record.recorded import Series
+from analysis.record.replicates import Replicates
+from analysis.statistics.intervals import half_width, mean_text
+
+CHANCE = 0.89
+"""A training whose error never came below this stayed at chance. One answer for all of ten classes errs about so often:
+a small split does not have the classes equally often."""
+
+
+class Judgement(StrEnum):
+    """Whether a printed figure is reproduced."""
+
+    YES = "yes"
+    """It lies in the 95% prediction interval of one more of our runs."""
+    NO = "no"
+    ONE_SEED = "one seed"
+    """There is no interval."""
+    AT_CHANCE = "at chance"
+    """There is none, because a training stayed at chance."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An error of each seed of a config: the minimum over the epochs, as the course report prints it, and the error
+    after the last epoch."""
+
+    minima: tuple[float, ...]
+    epochs: tuple[int, ...]
+    """The 1-based epoch of each minimum."""
+    finals: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The seeds' mean of the minima."""
+        return mean(self.minima)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the 95% confidence interval of the mean (Student's t); None for one seed, and where a training stayed at
+        chance."""
+        return None if self.at_chance else half_width(self.minima)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether a seed's training stayed at chance. Mixed with seeds that learned, it has no meaningful interval."""
+        return max(self.minima) >= CHANCE
+
+    def next_run(self) -> tuple[float, float] | None:
+        """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a
+        training stayed at chance."""
+        half = half_width(self.minima, next_run=True)
+        return None if half is None or self.at_chance else (max(0.0, self.mean - half), min(1.0, self.mean + half))
+
+    def as_text(self, values: Sequence[float]) -> str:
+        """The mean of the minima or of the finals with its interval; each seed's value where a training stayed at
+        chance."""
+        return ", ".join(f"{value:.4f}" for value in values) if self.at_chance else mean_text(values)
+
+
+def judge(cell: Cell, printed: float) -> Judgement:
+    """Whether a printed figure is reproduced by our errors of a row."""
+    interval = cell.next_run()
+    if interval is None:
+        return Judgement.AT_CHANCE if cell.at_chance else Judgement.ONE_SEED
+    return Judgement.YES if interval[0] <= printed <= interval[1] else Judgement.NO
+
+
+def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
+    """The cell of an error's histories by seed; None where there are none."""
+    if not by_seed:
+        return None
+    best = [min(series, key=lambda point: (point[1], point[0])) for series in by_seed.values()]
+    return Cell(
+        minima=tuple(value for _, value in best),
+        epochs=tuple(epoch for epoch, _ in best),
+        finals=tuple(series[-1][1] for series in by_seed.values()),
+    )
+
+
+def stayed_at_chance(trained: Replicates) -> bool:
+    """Whether a seed's training learned nothing."""
+    cell = cell_of(trained.by_seed(trained.config.held_out))
+    return cell is not None and cell.at_chance
