@@ -34,7 +34,7 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     assert "Of 1 printed test errors, 1 lie where one more of our runs would, 0 do not" in short
     assert (
         "2 changes of the network or of its training were tested. None lowers the error. 1 raises the error: hinge "
-        "(+0.2033). 1 is undecided. A test decides where p is below 0.05 after correction within each study."
+        "by 0.2033. 1 is undecided. A test decides where p is below 0.05 after correction within each study."
     ) in short
     assert "**A search.** The winner has a test error of 0.2700. The search tried 1 configuration, 1 of" in short
     assert "Of these search-001 has the lowest validation error." in short

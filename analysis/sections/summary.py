@@ -113,8 +113,8 @@ def _moved(effects: Sequence[Effect], verb: str) -> str:
     largest = sorted(effects, key=lambda effect: -abs(effect.mean))[:NAMED]
     named = []
     for effect in largest:
-        against = "" if effect.against == BASELINE_NAME else f", against {effect.against}"
-        named.append(f"{effect.name} ({effect.mean:+.4f}{against})")
+        against = "" if effect.against == BASELINE_NAME else f" against {effect.against}"
+        named.append(f"{effect.name} by {abs(effect.mean):.4f}{against}")
     most = "most of all " if len(effects) > NAMED else ""
     return f"{len(effects)} {verb}{_s(effects)} the error: {most}{listed(named)}"
 
