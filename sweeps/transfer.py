@@ -40,6 +40,7 @@ from analysis.record.recorded import (
     PROVEN,
     REPORTED,
     ROLE,
+    Role,
     RunStatus,
     SweepRecord,
     TrialRecord,
@@ -135,7 +136,7 @@ def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]
                 name=ORPHANS,
                 start_time=min(times),
                 status=RunStatus.KILLED,
-                tags={ROLE: "sweep"},
+                tags={ROLE: Role.SWEEP},
                 params={},
                 tables=(),
             )

@@ -9,7 +9,16 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
-from analysis.record.recorded import ROLE, SEED_EPOCH_S, VAL_ERROR, WINNER_METRIC, RunStatus, SweepRecord, TrialRecord
+from analysis.record.recorded import (
+    ROLE,
+    SEED_EPOCH_S,
+    VAL_ERROR,
+    WINNER_METRIC,
+    Role,
+    RunStatus,
+    SweepRecord,
+    TrialRecord,
+)
 from analysis.record.trial_tags import read_tags
 from trainable.config import Config
 from trainable.errors import first_line
@@ -52,9 +61,9 @@ RunId = Annotated[str, Field(pattern=RUN_ID)]
 Whole = Annotated[NonNegativeInt, Field(lt=LARGEST)]
 
 
-def _check_own_tags(tags: dict[str, str], role: str) -> None:
+def _check_own_tags(tags: dict[str, str], role: Role) -> None:
     if tags.get(ROLE) != role:
-        raise ValueError(f"tags.{ROLE} {tags.get(ROLE)!r}: must be {role!r}")
+        raise ValueError(f"tags.{ROLE} {tags.get(ROLE)!r}: must be '{role}'")
     if not re.match(RUN_ID, tags.get(ORIGIN, "none")):
         raise ValueError(f"tags.{ORIGIN} {tags[ORIGIN]!r}: must be a run's id")
 
@@ -86,7 +95,7 @@ class TrialFile(BaseModel):
         """Refuse what would be read as another trial, or as more than there is."""
         if list(self.seeds) != sorted(set(self.seeds)):
             raise ValueError(f"seeds {self.seeds}: must ascend")
-        _check_own_tags(self.tags, "trial")
+        _check_own_tags(self.tags, Role.TRIAL)
         tags = read_tags(self.tags)
         if (tags.key, tags.config, tags.seeds) != (self.key, self.config, self.seeds):
             raise ValueError("tags: key, config and seeds must be the trial's own")
@@ -135,7 +144,7 @@ class SweepFile(BaseModel):
     @model_validator(mode="after")
     def _safe(self) -> "SweepFile":
         """Refuse names that would lead elsewhere where they become names of files."""
-        _check_own_tags(self.tags, "sweep")
+        _check_own_tags(self.tags, Role.SWEEP)
         for table in self.tables:
             if not table.rows:
                 raise ValueError(f"table {table.number}: must have rows")

@@ -23,6 +23,7 @@ from analysis.record.recorded import (
     ROLE,
     SEARCHES_FILE,
     STUDY_FOLDER,
+    Role,
     RunStatus,
     Series,
     SweepRecord,
@@ -99,7 +100,7 @@ class Record:
 
     def sweeps(self) -> list[SweepRecord]:
         """All recorded sweeps that can be read with their tables, oldest first."""
-        return self._readable(self._runs(f"tags.{ROLE} = 'sweep'"), self._sweep)
+        return self._readable(self._runs(f"tags.{ROLE} = '{Role.SWEEP}'"), self._sweep)
 
     def running(self) -> list[Run]:
         """The runs of sweeps and trials that have not ended, or whose driver died before it could end them."""
@@ -175,13 +176,13 @@ class Record:
 def _is_trial(run: Run) -> bool:
     """Whether a run is a trial's, also where it has lost the tag that says so."""
     role = run.data.tags.get(ROLE)
-    return role == "trial" or (role != "sweep" and "key" in run.data.tags)
+    return role == Role.TRIAL or (role != Role.SWEEP and "key" in run.data.tags)
 
 
 def _trial(run: Run) -> TrialRecord:
     tags = run.data.tags
-    if tags.get(ROLE) != "trial":
-        raise ValueError(f"tag {ROLE} {tags.get(ROLE)!r}: must be 'trial'")
+    if tags.get(ROLE) != Role.TRIAL:
+        raise ValueError(f"tag {ROLE} {tags.get(ROLE)!r}: must be '{Role.TRIAL}'")
     parsed = read_tags(tags)
     return TrialRecord(
         key=parsed.key,

@@ -27,8 +27,19 @@ class RunStatus(StrEnum):
     """It was interrupted."""
 
 
+class Role(StrEnum):
+    """What a run is: the values of the tag `ROLE`."""
+
+    SWEEP = "sweep"
+    """The parent run of its trials."""
+    TRIAL = "trial"
+
+
 ROLE = "role"
-"""Tag that tells a `sweep` (parent) run from a `trial` (child) run."""
+"""Tag of every run: a `Role`."""
+TABLE, ROW = "table", "row"
+"""Tags of a trial, for a person: its tables and its rows, with commas between. Those of a search's trial are the study
+and the trial's name."""
 PROBED = "probe_every"
 """Tag of a trial whose loss was probed along the gradient: once in how many steps."""
 FILES = "files"

@@ -1,5 +1,6 @@
 """The tags of a trial's run that the record is read from. A person can edit them in MLflow's UI."""
 
+import json
 from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, Json, NonNegativeInt, PositiveInt, ValidationError
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field, Json, NonNegativeInt, PositiveInt, Valida
 from analysis.record.recorded import PROVEN
 from trainable.config import Config
 from trainable.problem import first_problem
+from trainable.trial import TrialSpec
 
 
 class TrialTags(BaseModel):
@@ -19,6 +21,11 @@ class TrialTags(BaseModel):
     probe_every: PositiveInt | None = None
     proven_seeds: dict[str, PositiveInt] = Field(default_factory=dict)
     """By the study of a search that it has won: the tags that begin with `PROVEN`."""
+
+
+def written_tags(spec: TrialSpec) -> dict[str, str]:
+    """The tags of a trial's run as it starts, of which `read_tags` makes its key, its config and its seeds."""
+    return {"key": spec.key, "config": json.dumps(spec.config.canonical()), "seeds": json.dumps(spec.seeds)}
 
 
 def read_tags(tags: Mapping[str, str]) -> TrialTags:

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
-from analysis.record.recorded import ROLE, RunStatus
+from analysis.record.recorded import ROLE, Role, RunStatus
 from sweeps.errors import SweepError
 from sweeps.recording.drivers import driver_machine, end_sweep, lost_driver
 from sweeps.recording.heartbeats import Heartbeats, beating
@@ -94,7 +94,7 @@ class Claimant:
         return [other for other in self._others() if other.claims.held & frozenset(claims)]
 
     def _others(self) -> Iterator[OtherSweep]:
-        running = f"tags.{ROLE} = 'sweep' and attributes.status = 'RUNNING'"
+        running = f"tags.{ROLE} = '{Role.SWEEP}' and attributes.status = 'RUNNING'"
         for run in self._client.search_runs([self._experiment_id], running):
             if run.info.run_id == self._run_id:
                 continue

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import ROLE, RunStatus
+from analysis.record.recorded import ROLE, Role, RunStatus
 from sweeps.stages import remove_stages
 
 DRIVER = "driver"
@@ -36,7 +36,7 @@ def end_abandoned(record: Record, storage_path: str) -> None:
     delete what Ray Tune wrote for them."""
     for run in record.running():
         if lost_driver(run):
-            if run.data.tags.get(ROLE) == "sweep":
+            if run.data.tags.get(ROLE) == Role.SWEEP:
                 remove_stages(storage_path, run.info.run_id)
             record.client.set_terminated(run.info.run_id, RunStatus.KILLED)
 

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from pydantic import BaseModel
 
-from analysis.record.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, RunStatus
+from analysis.record.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, Role, RunStatus
 from sweeps.observer import Observer, TrialEvent
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
@@ -39,7 +39,7 @@ class Recorder(Observer):
         processes: int = 0,
     ) -> None:
         self._client = client
-        self.run_id = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: "sweep"}).info.run_id
+        self.run_id = client.create_run(experiment_id, run_name=name, tags={**tags, ROLE: Role.SWEEP}).info.run_id
         client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
         log_studies(client, self.run_id, tables, searches, study_file)
         self._writer = Writer()

@@ -5,7 +5,6 @@ only after the server has confirmed the finished trial; a sweep that dies before
 training.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,9 +26,11 @@ from analysis.record.recorded import (
     ROLE,
     SEED_EPOCH_S,
     TRAINING_S,
+    Role,
     RunStatus,
     per_seed,
 )
+from analysis.record.trial_tags import written_tags
 from sweeps.fault import NO_FAULT, Fault
 from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
@@ -102,10 +103,8 @@ class TrialRuns(Observer):
             tags = {
                 **self._sweep.tags,
                 **spec.tags,
-                ROLE: "trial",
-                "key": spec.key,
-                "config": json.dumps(spec.config.canonical()),
-                "seeds": json.dumps(spec.seeds),
+                **written_tags(spec),
+                ROLE: Role.TRIAL,
                 MLFLOW_PARENT_RUN_ID: self._sweep.run_id,
                 NOTE: trial_note(self._sweep.experiment_id, self._sweep.run_id),
             }

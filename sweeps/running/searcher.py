@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from analysis.record.recorded import REFERENCE, STUDY, VAL_ERROR
+from analysis.record.recorded import REFERENCE, ROW, STUDY, TABLE, VAL_ERROR
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.running.specs import TrialContext
 from trainable.config import Config
@@ -125,7 +125,7 @@ class TrialSearch(OptunaSearch):
 
     def _tags(self, config: Config, name: str) -> dict[str, str]:
         reference = {REFERENCE: "yes"} if self._search.point(config) in self._references else {}
-        return {STUDY: self._search.study, "table": self._search.study, "row": name, **reference}
+        return {STUDY: self._search.study, TABLE: self._search.study, ROW: name, **reference}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Optuna's steps are epochs. What the trial trains counts against the budget."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.record.recorded import PROBED, STUDY
+from analysis.record.recorded import PROBED, ROW, STUDY, TABLE
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.listing import row_tags, study_listing, table_listing
 from trainable.config import Config
@@ -61,8 +61,8 @@ class TrialContext:
         for planned, seeds in sorted(trials, key=lambda trial: (-trial[0].trial_s, trial[1])):
             tags = {
                 STUDY: _joined(table.study for table in planned.tables),
-                "table": _joined(table.number for table in planned.tables),
-                "row": _joined(planned.rows),
+                TABLE: _joined(table.number for table in planned.tables),
+                ROW: _joined(planned.rows),
                 **row_tags(listings, planned.key),  # the UI shows the trial while it runs
             }
             if planned.probe_every:
