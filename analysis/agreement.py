@@ -12,6 +12,7 @@ from scipy import stats
 from analysis.statistics.cells import CHANCE, Cell, Judgement, judge
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.tables import ReproducedRow, ReproducedTable
+from analysis.writing.words import counted, verb
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,11 @@ def changes_text(changes: Sequence[PrintedChange]) -> str:
     """How many of these are reproduced, and of how many the direction is open, in sentences. Empty for none."""
     if not changes:
         return ""
-    count, undirected = len(changes), sum(change.direction_open for change in changes)
+    reproduced = sum(change.reproduced for change in changes)
+    undirected = sum(change.direction_open for change in changes)
     return (
-        f"Of {count} printed change{'s' * (count > 1)} of the test error, "
-        f"{sum(change.reproduced for change in changes)} lie where that of one more pair of our runs would fall with a "
-        "probability of 95%."
+        f"Of {counted(len(changes), 'printed change')} of the test error, {reproduced} {verb(reproduced, 'lie')} where "
+        "that of one more pair of our runs would fall with a probability of 95%."
         + (
             f" For {undirected} of them that range includes no change at all, so that it confirms no direction."
             if undirected

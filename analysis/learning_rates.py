@@ -30,10 +30,18 @@ class RateErrors:
 
     plain: ByRate
     normed: ByRate
+    plain_at_chance: tuple[float, ...] = ()
+    """The other rates, at which a training stayed at chance: a mean with it says nothing of those that learned."""
+    normed_at_chance: tuple[float, ...] = ()
+
+    @property
+    def tried(self) -> tuple[list[float], list[float]]:
+        """All rates of each network, also those at which a training stayed at chance, ascending."""
+        return sorted([*self.plain, *self.plain_at_chance]), sorted([*self.normed, *self.normed_at_chance])
 
     @property
     def rates(self) -> list[float]:
-        """The learning rates at which either network was trained, ascending."""
+        """The learning rates at which either network learned, ascending."""
         return sorted(self.plain.keys() | self.normed.keys())
 
     @property
@@ -75,21 +83,21 @@ def errors_by_rate(
     pair: Sequence[ResolvedTable], tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> RateErrors | None:
     """The errors of the networks of two tables, the second with batch norm, at every learning rate of which any table
-    has a trained row that is like them in all else. A rate at which a training stayed at chance is left out: its mean
-    says nothing of those that learned. None unless `pair` has two tables, each with a training that counts."""
-    if len(pair) != 2:
+    has a trained row that is like them in all else. None unless `pair` has two tables whose trainings learned, and for
+    trainings of one epoch, which is too early to say which rate is good."""
+    if len(pair) != 2 or pair[0].rows[0].config.epochs == 1:
         return None
     trained = [(row.config, trainings[row.key]) for table in tables for row in table.rows if row.key in trainings]
-    plain, normed = (_by_rate(table.rows[0].config, trained) for table in pair)
-    return RateErrors(plain, normed) if plain and normed else None
+    (plain, plain_at_chance), (normed, normed_at_chance) = (_by_rate(table.rows[0].config, trained) for table in pair)
+    return RateErrors(plain, normed, plain_at_chance, normed_at_chance) if plain and normed else None
 
 
 def best_rates(errors: RateErrors) -> str:
     """The learning rates of `best`, in words."""
-    plain, normed = len(errors.plain), len(errors.normed)
-    if errors.plain.keys() == errors.normed.keys():
-        return f"the best of {plain} learning rates for each network"
-    return f"the best learning rate for each network, of {plain} without batch norm and {normed} with it"
+    plain, normed = errors.tried
+    if plain == normed:
+        return f"the best of {len(plain)} learning rates for each network"
+    return f"the best learning rate for each network, of {len(plain)} without batch norm and {len(normed)} with it"
 
 
 def best_difference_text(errors: RateErrors) -> str:
@@ -105,7 +113,7 @@ def best_rates_text(errors: RateErrors, error: str) -> str:
     ends = [
         f" The best rate {network} batch norm is the {'lowest' if best == min(tried) else 'highest'} that was tried: a "
         f"{'lower' if best == min(tried) else 'higher'} one may be better still."
-        for network, best, tried in (("without", plain, errors.plain), ("with", normed, errors.normed))
+        for network, best, tried in zip(("without", "with"), errors.best, errors.tried, strict=True)
         if len(tried) > 1 and best in (min(tried), max(tried))
     ]
     return (
@@ -121,12 +129,12 @@ def next_best_text(errors: RateErrors) -> str:
         return ""
     rate = _ranked(errors.normed)[1]
     difference = _difference_text(errors.difference(errors.best.plain, rate).values)
-    return f"With the next best rate with batch norm, {rate:g}, it is {difference}." if difference else ""
+    return f"With the next best rate with batch norm, {rate:g}, the difference is {difference}." if difference else ""
 
 
-def same_rates_text(errors: RateErrors) -> str:
+def same_rates_text(errors: RateErrors, error: str) -> str:
     """At which learning rates batch norm lowers the mean error and at which it raises it, in a sentence. Empty where
-    fewer than two rates have been trained with the same seeds."""
+    the networks share fewer than two rates with a seed of both."""
     compared = {rate: errors.difference(rate, rate).values for rate in errors.rates}
     means = {rate: fmean(values) for rate, values in compared.items() if values}
     if len(means) < 2:
@@ -135,19 +143,25 @@ def same_rates_text(errors: RateErrors) -> str:
         [f"{rate:g} ({mean:+.4f})" for rate, mean in means.items() if is_so(mean)]
         for is_so in (lambda mean: mean < 0, lambda mean: mean >= 0)
     )
-    if not (lower and higher):
-        return f"It {'lowers' if lower else 'raises'} it at each of the rates {listed(lower or higher)}."
-    both = f"lowers the mean error at {listed(lower)} and raises it at {listed(higher)}"
-    return f"At the same rate for both networks, it {both}."
+    changes = [
+        f"{changed} it at {listed(rates)}" for changed, rates in (("lowers", lower), ("raises", higher)) if rates
+    ]
+    return f"Of the mean {error} at the same rate for both networks: batch norm {listed(changes)}."
 
 
 def choice_text(errors: RateErrors, margin: float) -> str:
     """How the best rates were chosen, and whether the difference there is surely smaller than the margin, in
     sentences."""
     plain, normed = (len(_shared(each)) for each in (errors.plain, errors.normed))
+    left_out = [
+        f"{rate:g} {network} it"
+        for network, rates in (("without", errors.plain_at_chance), ("with", errors.normed_at_chance))
+        for rate in rates
+    ]
     said = (
         "The best rate of a network has the lowest mean error over the seeds that all its rates have "
         f"({plain} without batch norm, {normed} with it)."
+        + (f" A training stayed at chance at {listed(left_out)}: these rates are left out." if left_out else "")
     )
     if not errors.nested:
         return f"{said} That choice makes both errors a little too low, and may shift their difference either way."
@@ -171,7 +185,7 @@ def spans_text(errors: RateErrors, error: str) -> str:
         for means in ([_mean(each, rate) for rate in both] for each in (errors.plain, errors.normed))
     )
     return (
-        f"Between the best and the worst of the rates that both were trained with, {both[0]:g} to {both[-1]:g}, the "
+        f"Between the best and the worst of the rates with which both learned, {both[0]:g} to {both[-1]:g}, the "
         f"{error} differs by {plain:.4f} without batch norm and by {normed:.4f} with it."
     )
 
@@ -185,14 +199,12 @@ def _difference_text(values: Sequence[float]) -> str:
     return f"{mean_text(values, '+.4f')} ({seed_count(len(values))}{tested})"
 
 
-def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> ByRate:
-    """The errors of the network at each rate, without those rates at which a training stayed at chance."""
-    errors = {
-        config.lr: training.last_errors()
-        for config, training in trained
-        if config.change(lr=network.lr) == network and not stayed_at_chance(training)
-    }
-    return {rate: errors[rate] for rate in sorted(errors) if errors[rate]}
+def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> tuple[ByRate, tuple[float, ...]]:
+    """The errors of the network at each rate, and the other rates, at which a training stayed at chance."""
+    of_it = {config.lr: training for config, training in trained if config.change(lr=network.lr) == network}
+    at_chance = tuple(rate for rate in sorted(of_it) if stayed_at_chance(of_it[rate]))
+    errors = {rate: of_it[rate].last_errors() for rate in sorted(of_it) if rate not in at_chance}
+    return {rate: by_seed for rate, by_seed in errors.items() if by_seed}, at_chance
 
 
 def _shared(errors: ByRate) -> set[int]:

@@ -219,15 +219,15 @@ def _sweep(options: Options) -> int:
     prepared = prepare(options, dry=False)
     plan = plan_sweep(prepared, expected_allocation(prepared))
     interrupt_once()
-    if plan.complete and prepared.record:
-        progress.print("Nothing to do: the record has it all.")
-        with named_failures(options.tracking_uri):
-            well = end_complete_sweep(options, prepared.record, progress)
-            print_results(options, plan.tables.tables, plan.search, output())
-        return 0 if well else 1
-    from sweeps.running.sweep import run
-
     try:
+        if plan.complete and prepared.record:
+            progress.print("Nothing to do: the record has it all.")
+            with named_failures(options.tracking_uri):
+                well = end_complete_sweep(options, prepared.record, progress)
+                print_results(options, plan.tables.tables, plan.search, output())
+            return 0 if well else 1
+        from sweeps.running.sweep import run
+
         result = run(prepared, progress)
         if not result.undelivered:
             with named_failures(options.tracking_uri):

@@ -29,11 +29,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: 1 slot, 2 slots."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def print_table(console: Console, table: Table) -> None:
     """Print a table with all of its columns: a narrow terminal breaks the lines, where rich would leave columns out."""
     needed = Measurement.get(console, console.options.update(max_width=TABLE_WIDTH), table).maximum

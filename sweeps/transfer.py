@@ -52,6 +52,7 @@ from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.listing import without_listings
 from sweeps.recording.recorder import log_studies
+from sweeps.recording.tags import delete_tag
 from sweeps.recording.tracking import check_makeable, ensure_experiment, named_failures
 from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
@@ -157,6 +158,9 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
         with tempfile.TemporaryDirectory() as folder:  # where in it a file comes to lie depends on the server
             try:
                 here = client.download_artifacts(trial.run_id, path, folder)
+            except PermissionError as error:
+                problems[PurePath(path).name] = first_line(error)
+                continue
             except (MlflowException, OSError) as error:
                 raise SweepError(
                     f"{path} of {trial.name} cannot be fetched: {first_line(error)}; run the same command again"
@@ -245,6 +249,9 @@ def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, 
         there = client.get_run(known).data.tags.get(FILES, "").split()
         if new := [file for file in files if file.name not in there]:  # an export with more of it than the last one
             log_arrays(client, known, new, there)
+            if known != origin and WEIGHTS in [file.name for file in new]:  # now its model can be registered here
+                for tag in filter(_of_a_model, trial.tags):
+                    delete_tag(client, known, tag)
             _draw_kernels(client, known, trial, new)
         return False
     tags = {**_tags(trial, files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
@@ -267,12 +274,13 @@ def _tags(trial: TrialRecord, files: Sequence[Path]) -> dict[str, str]:
     """The tags of an imported trial. A registered model does not travel. Where the weights do, a winner is not marked
     as recorded, so that the next sweep registers its model here."""
     names = [file.name for file in files]
-    kept = {
-        tag: value
-        for tag, value in trial.tags.items()
-        if WEIGHTS not in names or not (tag == CHAMPION or tag.startswith(PROVEN))
-    }
+    kept = {tag: value for tag, value in trial.tags.items() if WEIGHTS not in names or not _of_a_model(tag)}
     return {**kept, FILES: " ".join(names)}
+
+
+def _of_a_model(tag: str) -> bool:
+    """Whether a trial's tag says that a model of its config is registered."""
+    return tag == CHAMPION or tag.startswith(PROVEN)
 
 
 def _draw_kernels(client: MlflowClient, run_id: str, trial: TrialRecord, files: Iterable[Path]) -> None:

@@ -92,10 +92,15 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     assert mine.take(["a", "b"]) == {"a"}, "its heart has beaten since"
     clock[0] += 0.5 * heartbeats.SILENT_S
     assert mine.take(["a", "b"]) == {"a", "b"}
+    mute = sweep_run(client, experiment_id, f"{platform.node()}/another/4026531836:{process.pid}")
+    Claimant(client, experiment_id, mute, str(tmp_path)).take(["c"])
+    assert mine.take(["c"]) == set()
+    clock[0] += 1.1 * heartbeats.SILENT_S
+    assert mine.take(["c"]) == {"c"}, "it died before its heart beat once"
     assert {client.get_run(run_id).info.status for run_id in (here, elsewhere)} == {"KILLED"}
     assert not of_the_dead.exists(), "what Ray Tune wrote for it"
     with pytest.raises(SweepError, match="another sweep took this one for dead"):
-        Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["c"])
+        Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["d"])
 
 
 def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

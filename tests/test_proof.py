@@ -147,7 +147,7 @@ def test_the_page_shows_both_errors_their_difference_and_what_it_is_made_of(tmp_
     assert "| 0 | 4 | 0 | 0.125 |" in page, "McNemar's test of seed 0"
     assert "| without label_smoothing 0.1 | +0.0" in page and " | 3 | winner |" in page
     assert "The winner has a test error of 0.1000" in page
-    assert "3 changes of the winner were taken back, each alone, over 3 seeds. " in page
+    assert "Changes of the winner that were taken back, each alone: 3, over 3 seeds. " in page
     assert "The two differ in label_smoothing" in page
     (again,) = read_config(tmp_path / "search-proof-winner.yaml").tables[0].rows
     assert Config(**again.change) == WINNER, "the file trains it again"

@@ -31,10 +31,10 @@ def test_the_page_begins_with_what_is_sure(tmp_path: Path) -> None:
     short = page[page.index("## In short") : page.index("## The course report's claims")]
     assert "An unpublished course report trained a small convolutional network with one change at a time" in short
     assert "The tables of this page have 3 configurations, trained on cifar10 for 3 seeds each." in short
-    assert "Of 1 printed test errors, 1 lie where one more of our runs would, 0 do not" in short
+    assert "Of 1 printed test error, 1 lies where one more of our runs would. Outside: 0." in short
     assert (
-        "2 changes of the network or of its training were tested. None lowers the error. 1 raises the error: hinge "
-        "by 0.2033. 1 is undecided. A test decides where p is below 0.05 after correction within each study."
+        "Tested: 2 changes of the network or of its training. None lowers the error. 1 raises the error: hinge by "
+        "0.2033. Undecided: 1. A test decides where p is below 0.05 after correction within each study."
     ) in short
     assert "**A search.** The winner has a test error of 0.2700. The search tried 1 configuration, 1 of" in short
     assert "Of these search-001 has the lowest validation error." in short
@@ -68,8 +68,8 @@ def test_a_change_is_reproduced_where_all_errors_are_shifted_alike(tmp_path: Pat
     trials = [trial("baseline", errors, Config()), trial("hinge", hinge, Config(loss="hinge"))]
     page = page_of(tmp_path / "alike", Recorded(trials, sweep(table())))
     assert "Of 2 printed test errors 0 lie in the prediction interval, 2 do not" in page
-    said = "Of 1 printed change of the test error, {} lie where that of one more pair of our runs would fall"
-    assert page.count(said.format(1)) == 2, "in short, and in its section"
+    said = "Of 1 printed change of the test error, {} where that of one more pair of our runs would fall"
+    assert page.count(said.format("1 lies")) == 2, "in short, and in its section"
     assert page.count("For 1 of them that range includes no change at all") == 2
     variances = (np.var([0.400, 0.402, 0.404], ddof=1), np.var([0.400, 0.403, 0.404], ddof=1))
     spread = sum(variances) * (1 + 1 / 3)
@@ -78,7 +78,7 @@ def test_a_change_is_reproduced_where_all_errors_are_shifted_alike(tmp_path: Pat
     assert f"| table 3, hinge | +0.0000 | +0.0003 | {ours - half:+.4f} to {ours + half:+.4f} | yes |" in page
     trials[1] = trial("hinge", {0: [0.500], 1: [0.503], 2: [0.504]}, Config(loss="hinge"))
     page = page_of(tmp_path / "apart", Recorded(trials, sweep(table())))
-    assert said.format(0) in page and "no change at all" not in page
+    assert said.format("0 lie") in page and "no change at all" not in page
 
 
 @pytest.mark.parametrize(("sign", "verdict"), [("-", "established"), ("+", "contradicted")])
@@ -106,8 +106,9 @@ def test_the_summary_says_in_a_sentence_each_what_is_recorded(tmp_path: Path) ->
         "At a learning rate of 0.001, batch norm lowers the test error by 0.0200 (1 seed), which is too little to "
         "exclude chance." in short
     )
-    assert "None of the 1 printed test errors can be judged: that takes two seeds that learn." in short
-    for left_out in ("mini-batch", "smooth", "search", "Of 1 change"):
+    assert "2 configurations, trained on cifar10 for 1 seed each." in short
+    assert "None of 1 printed test error can be judged: that takes two seeds that learn." in short
+    for left_out in ("mini-batch", "smooth", "search", "printed change"):
         assert left_out not in short, left_out
 
 
@@ -131,7 +132,8 @@ def test_the_summary_says_in_what_the_loss_is_smoother_and_in_what_rougher(tmp_p
     assert (
         "With Adam 0.001 (2 seeds), batch norm makes it smoother by the range of the loss (1 without it, 0.5 with it) "
         "and the beta-smoothness of the longest step (4 without it, 1 with it); rougher by the range of gradient "
-        "predictiveness (1 without it, 3 with it); neither by the largest beta-smoothness (4 without it, 5.95 with it)."
+        "predictiveness (1 without it, 3 with it); neither smoother nor rougher by "
+        "the largest beta-smoothness (4 without it, 5.95 with it)."
     ) in page
 
 
@@ -146,12 +148,12 @@ def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> No
         update={"rows": tuple(resolved_row(str(lr), Config(lr=lr)) for lr in errors), "slug": "lr"}
     )
     page = page_of(tmp_path, Recorded(trials, sweep(rates)))
-    assert "2 changes of the network or of its training were tested. None lowers the error. 1 raises the err" in page
+    assert "Tested: 2 changes of the network or of its training. None lowers the error. 1 raises the error: " in page
     assert "1 changes it by less than 0.01." in page
     assert "Not tested in study tables: 0.03, because a training stayed at chance." in page
     assert "share one variance with 6 degrees of freedom: Cochran's test does not object" in page
     assert page.count("0.03: not tested, because a training stayed at chance") == 1
-    assert "1 more was not tested, because a training stayed at chance." in page
+    assert "Not tested, because a training stayed at chance: 1." in page
     assert re.search(r"\| 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
     assert re.search(r"\| 0.03 \|.*\| a training stayed at chance \|", page)
     numbers = (tmp_path / "effects.csv").read_text()

@@ -72,9 +72,9 @@ def _comparison(data: ReportData, comparison: EnvelopeComparison) -> Section:
 
 
 def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
-    """The last errors at each learning rate, without and with batch norm; empty where one of the two is missing."""
+    """The last errors at each learning rate, without and with batch norm; empty where `errors_by_rate` has none."""
     errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
-    if errors is None or comparison.envelopes[0].epochs == 1:  # too early to say which learning rate is good
+    if errors is None:
         return []
     plain, normed = (band.name for band in comparison.envelopes)
     rows = [

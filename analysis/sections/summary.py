@@ -25,7 +25,7 @@ from analysis.statistics.intervals import from_to, half_width, mean_text, seed_c
 from analysis.tables import BASELINE, HELD_OUT
 from analysis.writing.page import Section, Text
 from analysis.writing.search_text import proof_text, search_text
-from analysis.writing.words import listed
+from analysis.writing.words import counted, listed, verb
 from trainable.search_definition import proof_name
 
 TITLE = "In short"
@@ -54,12 +54,13 @@ def _about(data: ReportData) -> list[Text]:
     if not trained:
         return []
     compared = [reproduced for reproduced in data.reproduced if reproduced.comparable]
+    seeds = [len(each.seeds) for each in trained]
     text = (
         "An unpublished course report trained a small convolutional network with one change at a time, each "
         "network once. "
         * bool(compared)
-        + f"The tables of this page have {len(trained)} configurations, trained on {data.data_set} for "
-        f"{from_to([len(each.seeds) for each in trained])} seeds each. An error is the share of the held-out images "
+        + f"The tables of this page have {counted(len(trained), 'configuration')}, trained on {data.data_set} for "
+        f"{from_to(seeds)} seed{'s' * (max(seeds) > 1)} each. An error is the share of the held-out images "
         "that are classified wrongly. ± is half the width of a 95% interval over seeds."
     )
     return [Text(text)]
@@ -71,12 +72,13 @@ def _reproduction(data: ReportData) -> list[Text]:
         return []
     test, _ = compared
     if test.unjudged == test.printed:
-        text = f"None of the {test.printed} printed test errors can be judged: that takes two seeds that learn."
+        text = f"None of {counted(test.printed, 'printed test error')} can be judged: that takes two seeds that learn."
     else:
         text = (
-            f"{changes_text(printed_changes(data.reproduced))} Of {test.printed} printed test errors, "
-            f"{test.reproduced} lie where one more of our runs would, {test.not_reproduced} do not"
-            + (f", and {test.unjudged} cannot be judged" if test.unjudged else "")
+            f"{changes_text(printed_changes(data.reproduced))} Of {counted(test.printed, 'printed test error')}, "
+            f"{test.reproduced} {verb(test.reproduced, 'lie')} where one more of our runs would. Outside: "
+            f"{test.not_reproduced}"
+            + (f"; not judged: {test.unjudged}" if test.unjudged else "")
             + f". {test.shift_text} {data.about_lossy}"
         ).strip()
     return [Text(text, reproduced_tables.TITLE, lead="Reproduction")]
@@ -92,36 +94,27 @@ def _changes(data: ReportData) -> list[Text]:
     )
     at_chance = sum(effect.at_chance for effect in data.effects)
     text = (
-        f"{len(tested)} changes of the network or of its training were tested. {_moved(lowered, 'lower')}. "
+        f"Tested: {counted(len(tested), 'change')} of the network or of its training. {_moved(lowered, 'lower')}. "
         f"{_moved(raised, 'raise')}."
-        + (f" {len(without)} change{_s(without)} it by less than {data.margin:g}." if without else "")
-        + (f" {len(undecided)} {'are' if len(undecided) > 1 else 'is'} undecided." if undecided else "")
+        + (f" {len(without)} {verb(len(without), 'change')} it by less than {data.margin:g}." if without else "")
+        + (f" Undecided: {len(undecided)}." if undecided else "")
         + f" A test decides where p is below {ALPHA} after correction within each study."
-        + (
-            f" {at_chance} more {'were' if at_chance > 1 else 'was'} not tested, because a training stayed at chance."
-            if at_chance
-            else ""
-        )
+        + (f" Not tested, because a training stayed at chance: {at_chance}." if at_chance else "")
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
 
 
-def _moved(effects: Sequence[Effect], verb: str) -> str:
+def _moved(effects: Sequence[Effect], move: str) -> str:
     """How many changes raise or lower the error after the last epoch, and the largest of them with their size."""
     if not effects:
-        return f"None {verb}s the error"
+        return f"None {move}s the error"
     largest = sorted(effects, key=lambda effect: -abs(effect.mean))[:NAMED]
     named = []
     for effect in largest:
         against = "" if effect.against == BASELINE_NAME else f" against {effect.against}"
         named.append(f"{effect.name} by {abs(effect.mean):.4f}{against}")
     most = "most of all " if len(effects) > NAMED else ""
-    return f"{len(effects)} {verb}{_s(effects)} the error: {most}{listed(named)}"
-
-
-def _s(effects: Sequence[Effect]) -> str:
-    """The ending of the verb that follows their number."""
-    return "s" if len(effects) == 1 else ""
+    return f"{len(effects)} {verb(len(effects), move)} the error: {most}{listed(named)}"
 
 
 def _batch_norm(data: ReportData) -> list[Text]:
@@ -130,19 +123,23 @@ def _batch_norm(data: ReportData) -> list[Text]:
     effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
     effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision, default=None)
     if effect:
-        verb = "lowers" if effect.mean < 0 else "raises"
+        moves = "lowers" if effect.mean < 0 else "raises"
         certainty = "more than chance explains" if effect.established else "too little to exclude chance"
         if effect.verdict is Verdict.NO_EFFECT:
             certainty = f"less than the margin of {data.margin:g}"
         details = effects_of_changes.TITLE
         text.append(
-            f"At a learning rate of {effect.config.lr:g}, batch norm {verb} the {HELD_OUT[effect.config.held_out]} by "
+            f"At a learning rate of {effect.config.lr:g}, batch norm {moves} the {HELD_OUT[effect.config.held_out]} by "
             f"{effect.size_text} ({seed_count(len(effect.differences))}), which is {certainty}."
         )
     comparison = _envelope(data)
     if comparison and (errors := errors_by_rate(comparison.tables, data.tables, data.trainings)):
         details = loss_envelope.TITLE
-        text += [same_rates_text(errors), best_rates_text(errors, comparison.error), next_best_text(errors)]
+        text += [
+            same_rates_text(errors, comparison.error),
+            best_rates_text(errors, comparison.error),
+            next_best_text(errors),
+        ]
     return [Text(" ".join(filter(None, text)), details, lead="Batch norm")] if text else []
 
 
@@ -213,9 +210,9 @@ def _smoother(optimizer: str, plain: ProbedNetwork, norm: ProbedNetwork) -> list
     smoother, rougher = (
         np.all(these < SMOOTHER * those, axis=0) for these, those in ((with_norm, without), (without, with_norm))
     )
-    by_verdict: dict[str, list[str]] = {"smoother": [], "rougher": [], "neither": []}
+    by_verdict: dict[str, list[str]] = {"smoother": [], "rougher": [], "neither smoother nor rougher": []}
     for index, (name, a, b) in enumerate(zip(MEASURES, without.mean(0), with_norm.mean(0), strict=True)):
-        verdict = "smoother" if smoother[index] else "rougher" if rougher[index] else "neither"
+        verdict = "smoother" if smoother[index] else "rougher" if rougher[index] else "neither smoother nor rougher"
         by_verdict[verdict].append(f"{name} ({a:.3g} without it, {b:.3g} with it)")
     found = [f"{verdict} by {listed(names)}" for verdict, names in by_verdict.items() if names]
     return [f"With {optimizer} ({seed_count(len(seeds))}), batch norm makes it {'; '.join(found)}."]

@@ -9,7 +9,7 @@ from analysis.searches import RecordedSearch
 from analysis.statistics.effects import Verdict
 from analysis.statistics.intervals import from_to, mean_text, seed_count
 from analysis.statistics.t_tests import p_text
-from analysis.writing.words import listed
+from analysis.writing.words import counted, listed, verb
 
 
 def search_text(recorded: RecordedSearch, proof: Proof | None, earlier: Proof | None) -> str:
@@ -51,19 +51,21 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     race = recorded.race
     standing = [racer for racer in race.racers if race.winner and not racer.dropped and racer.key != best.key]
     others = [racer.name + " (a start point)" * (racer.config in recorded.start_points) for racer in standing]
+    tried, complete, borrowed = len(recorded.own), len(recorded.complete), len(recorded.borrowed)
+    counts = f"{counted(tried, 'configuration')}, {complete} of them to the last epoch"
+    others_count = f" {counted(borrowed, 'configuration')} of other studies {verb(borrowed, 'count')}, too."
     start_point = ", one of those that the search was told to start from," * (best.config in recorded.start_points)
-    tried = len(recorded.own)
+    raced = race.winner is not None and len(race.racers) > 1
     return (
-        f"The search tried {tried} configuration{'s' * (tried > 1)}, {len(recorded.complete)} of them to the last "
-        "epoch. "
+        f"The search tried {counts}.{others_count * bool(borrowed)} "
         + (
             f"The best {len(race.racers)} raced over further seeds: {best.name}{start_point} has the lowest mean error"
-            if race.winner
+            if raced
             else f"Of these {best.name}{start_point} has the lowest validation error"
         )
         + (f", but the race does not tell it apart from {listed(others)}." if others else ".")
         + (
-            f" The test errors of {len(earlier)} other winner{'s' * (len(earlier) > 1)} may have been known while this "
+            f" The test errors of {counted(len(earlier), 'other winner')} may have been known while this "
             "search went on, so that the winner's own may be a little too low."
             if (earlier := recorded.earlier_winners)
             else ""
@@ -108,12 +110,12 @@ def _helping(proof: Proof) -> str:
     without = sum(effect.verdict is Verdict.NO_EFFECT for effect in found.effects)
     seeds = from_to([len(effect.differences) for effect in found.effects])
     return (
-        f" {len(found.effects)} changes of the winner were taken back, each alone, over {seeds} seeds. "
-        f"{len(helping)} of them help"
+        f" Changes of the winner that were taken back, each alone: {len(found.effects)}, over {seeds} seeds. "
+        f"{len(helping)} of them {verb(len(helping), 'help')}"
         + (f": {'; '.join(helping)}" if helping else "")
         + "."
         + (
-            f" {without} change{'s' * (without == 1)} the error by less than {found.effects[0].margin:g}."
+            f" {without} {verb(without, 'change')} the error by less than {found.effects[0].margin:g}."
             if without
             else ""
         )

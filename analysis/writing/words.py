@@ -1,6 +1,16 @@
-"""Words that sentences of the report share."""
+"""Words that sentences share."""
 
 from collections.abc import Sequence
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 slot, 2 slots."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def verb(number: int, plural: str) -> str:
+    """The regular verb that follows so many things: 1 lies, 2 lie."""
+    return f"{plural}s" if number == 1 else plural
 
 
 def listed(names: Sequence[str]) -> str:

@@ -42,7 +42,8 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     """The power for the largest group of a plan's rows that the report compares with one reference.
 
     How much the errors vary is learnt from those of its rows that are recorded for two seeds or more, as
-    `pooled_variance` does. None where these are fewer than two, or where the plan compares nothing.
+    `pooled_variance` does, or where these vary unequally from each row's differences from the reference. None where
+    too few are recorded for that, or where the plan compares nothing.
     """
     blocks: dict[tuple[str, str], list[str]] = {}
     placed = compared_baselines(plan.tables)
@@ -56,13 +57,14 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     (study, reference), keys = max(blocks.items(), key=lambda block: len(block[1]))
     errors = _recorded_errors(plan, [reference, *keys], trials)
     pool = pooled_variance(list(errors.values()))
-    if pool is None or reference not in errors:
+    if pool is None:
         return None
     comparisons = sum(len(each) for (of, _), each in blocks.items() if of == study)
     seeds = min(len(each.seeds) + len(each.recorded_seeds) for each in plan.configs if each.key in keys)
     variances, sharing = [pool.variance], len(keys)  # as many rows as the report will take a variance from
     if not pool.equal_variances:
-        variances, sharing = _own_variances(errors[reference], [errors[key] for key in keys if key in errors]), 1
+        variances = _own_variances(errors.get(reference, {}), [errors[key] for key in keys if key in errors])
+        sharing = 1
     if not variances:
         return None
 

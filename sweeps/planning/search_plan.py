@@ -119,7 +119,8 @@ class SearchPlan(SearchTrials):
         left, points = self.search.samples - len(self.finished), self.search.points()
         if points is not None:
             left = min(left, len(points) - len(self.judged))
-        return max(0, left - len(self.given_up & {trial.key for trial in self.own}))
+        given_up = self.given_up & {trial.key for trial in self.own} - {trial.key for trial in self.finished}
+        return max(0, left - len(given_up))
 
     @property
     def winner(self) -> TrialRecord | None:

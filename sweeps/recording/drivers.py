@@ -43,9 +43,14 @@ def end_abandoned(record: Record, storage_path: str) -> None:
 
 def lost_driver(run: Run) -> bool:
     """Whether a run's driver was a process of this machine, and is gone."""
-    machine, _, pid = run.data.tags.get(DRIVER, "").rpartition(":")
+    pid = run.data.tags.get(DRIVER, "").rpartition(":")[2]
+    return drives_here(run) and not Path(f"/proc/{pid}").exists()
+
+
+def drives_here(run: Run) -> bool:
+    """Whether a run's driver is, or was, a process of this machine."""
     known = (_this_machine(), platform.node())  # the latter is all that earlier versions wrote
-    return machine in known and not Path(f"/proc/{pid}").exists()
+    return run.data.tags.get(DRIVER, "").rpartition(":")[0] in known
 
 
 def driver_machine(run: Run) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import REPORTED, RunStatus, SweepRecord
+from analysis.record.recorded import REPORTED, ROLE, Role, RunStatus
+from analysis.writing.words import listed, verb
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
-from sweeps.recording.drivers import driver_machine, end_abandoned, end_sweep
+from sweeps.recording.drivers import driver_machine, drives_here, end_abandoned, end_sweep
 from sweeps.recording.heartbeats import HEARTBEAT, Heartbeats
 from sweeps.recording.sweep_report import say_failure, sweep_report
 
@@ -53,10 +53,9 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
     Returns False, and says why, where the report cannot be made.
     """
     end_abandoned(record, options.storage_path)
+    _end_dead_elsewhere(record, console)
     newest = next(reversed(record.sweeps()), None)
-    if newest is None or REPORTED in newest.tags:
-        return True
-    if newest.status == RunStatus.RUNNING and not _ended_elsewhere(record.client, newest, console):
+    if newest is None or REPORTED in newest.tags or newest.status == RunStatus.RUNNING:
         return True
     try:
         with console.status("writing the report of the last sweep"):
@@ -67,16 +66,21 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
     return True
 
 
-def _ended_elsewhere(client: MlflowClient, sweep: SweepRecord, console: Console) -> bool:
-    """End the sweep of a driver on another machine if that is dead: a living one raises its heartbeat. Returns whether
-    it was ended here."""
-    heartbeats, run = Heartbeats(), client.get_run(sweep.run_id)
-    first, where = run.data.tags.get(HEARTBEAT), f"{sweep.name} on {driver_machine(run)}"
-    with console.status(f"waiting to see whether {where} still runs"):
-        while run.info.status == RunStatus.RUNNING and run.data.tags.get(HEARTBEAT) == first:
-            if heartbeats.silent(run):
-                end_sweep(client, run)
-                return True
+def _end_dead_elsewhere(record: Record, console: Console) -> None:
+    """End the sweeps of drivers on other machines that are dead: those of living ones raise their heartbeat meanwhile,
+    which takes seconds."""
+    sweeps = [run for run in record.running() if run.data.tags.get(ROLE) == Role.SWEEP and not drives_here(run)]
+    waiting = {run.info.run_id: run.data.tags.get(HEARTBEAT) for run in sweeps}
+    if waiting:
+        names = listed([f"{run.info.run_name} on {driver_machine(run)}" for run in sweeps])
+        console.print(f"waiting to see whether {names} still {verb(len(sweeps), 'run')}")
+    heartbeats = Heartbeats()
+    while waiting:
+        for run in [record.client.get_run(run_id) for run_id in waiting]:
+            beats = run.data.tags.get(HEARTBEAT) != waiting[run.info.run_id]
+            if is_silent := heartbeats.silent(run):
+                end_sweep(record.client, run)
+            if beats or is_silent or run.info.status != RunStatus.RUNNING:
+                del waiting[run.info.run_id]
+        if waiting:
             time.sleep(LOOK_S)
-            run = client.get_run(sweep.run_id)
-    return False

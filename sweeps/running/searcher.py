@@ -48,7 +48,7 @@ class TrialSearch(OptunaSearch):
         self._live = set[str]()
         """Tune's ids of the trials that were suggested and have not ended."""
         self._keys: dict[str, str] = {}
-        self._taken = {trial.key for trial in plan.judged}
+        self._taken = {trial.key for trial in plan.judged} | plan.given_up
         points = search.points()
         self._untried = None if points is None else self._without_taken(points)
         """The points of a countable space that are not tried yet, by the key of their config."""

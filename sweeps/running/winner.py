@@ -41,9 +41,9 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         race=plan.race,
         tried=len(plan.judged),
         config=winner_row.config,
-        test_errors=_test_errors(trials, winner_row.key, plan.proof_seeds),
+        test_errors=_test_errors(trials, winner_row.key),
         compared=compared_row.config,
-        compared_errors=_test_errors(trials, compared_row.key, plan.proof_seeds),
+        compared_errors=_test_errors(trials, compared_row.key),
     )
     proven = (trial for trial in trials if trial.complete and trial.key == winner_row.key)
     trained = next((trial for trial in proven if SERVED_SEED in trial.seeds and trial.has(WEIGHTS)), None)
@@ -78,8 +78,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     return promotion.why
 
 
-def _test_errors(trials: list[TrialRecord], key: str, seeds: int) -> dict[int, float]:
-    """The test error after the last epoch of each of the first seeds, of the trainings whose predictions are recorded:
-    the report's proof is of these."""
-    predicted = [trial for trial in trials if trial.has(PREDICTIONS)]
-    return {seed: error for seed, error in errors_by_seed(predicted, key, "test_error").items() if seed < seeds}
+def _test_errors(trials: list[TrialRecord], key: str) -> dict[int, float]:
+    """The test error after the last epoch by seed, of the trainings whose predictions are recorded: the report's proof
+    is of these. They may be more than this sweep asks for."""
+    return errors_by_seed((trial for trial in trials if trial.has(PREDICTIONS)), key, "test_error")
