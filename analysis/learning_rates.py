@@ -143,10 +143,12 @@ def same_rates_text(errors: RateErrors, error: str) -> str:
         [f"{rate:g} ({mean:+.4f})" for rate, mean in means.items() if is_so(mean)]
         for is_so in (lambda mean: mean < 0, lambda mean: mean >= 0)
     )
-    changes = [
-        f"{changed} it at {listed(rates)}" for changed, rates in (("lowers", lower), ("raises", higher)) if rates
+    changes = [(changed, rates) for changed, rates in (("lowers", lower), ("raises", higher)) if rates]
+    said = [
+        f"{changed} {f'the mean {error}' if index == 0 else 'it'} at {listed(rates)}"
+        for index, (changed, rates) in enumerate(changes)
     ]
-    return f"Of the mean {error} at the same rate for both networks: batch norm {listed(changes)}."
+    return f"With the same rate for both networks, batch norm {listed(said)}."
 
 
 def choice_text(errors: RateErrors, margin: float) -> str:

@@ -151,7 +151,7 @@ def test_networks_are_compared_at_each_learning_rate_and_at_their_best_ones(tmp_
         "0.2550 with it (0.1): a difference of -0.0550 ± 0.0635 (2 seeds, p "
         f"{stats.ttest_1samp([-0.05, -0.06], 0).pvalue:.3f}, not corrected)."
     )
-    assert "batch norm lowers it at 0.1 (-0.1550) and raises it at 0.2 (+0.0450)." in page
+    assert "batch norm lowers the mean test error at 0.1 (-0.1550) and raises it at 0.2 (+0.0450)." in page
     assert f"That it is smaller than 0.01 has p {equal:.3f}, not corrected." in page
     assert page.count(best) == 2, "in short, and in its section"
     assert f"| 0.1 | {mean_text([0.40, 0.42])} | {mean_text([0.25, 0.26])} | -0.1550 ± 0.0635 | 0.021 | 2 |" in page
