@@ -155,7 +155,7 @@ def test_again_does_nothing(folder: Path, record: Record, here: Command) -> None
 
 
 def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
-    folder: Path, record: Record, transfer: Command, here: Command, tmp_path: Path
+    folder: Path, record: Record, transfer: Command, tmp_path: Path
 ) -> None:
     away = tmp_path / "away"
     away.mkdir()
@@ -176,7 +176,7 @@ def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
     )
     name = next(trial for trial in there.trials() if trial.name == "baseline").run_id
     assert MlflowClient(uri(away)).download_artifacts(name, "model/weights.safetensors")
-    assert "the winner is its first champion" in here(*SWEPT, folder=away).stderr, "a registered model does not travel"
+    assert "the winner is its first champion" in run(away, *SWEPT).stderr, "a registered model does not travel"
     assert len(there.trials()) == len(trials), "nothing is trained again"
     client = MlflowClient(uri(away), registry_uri=uri(away))
     assert client.get_model_version_by_alias(f"{EXPERIMENT}-best-bn", "champion")
