@@ -127,9 +127,10 @@ def printed_changes(tables: Sequence[ReproducedTable]) -> list[PrintedChange]:
     by_key = {row.key: row for _, row in compared}
     changes = []
     for table, row in compared:
-        reference = by_key.get(table.table.reference, row)
-        half = _next_pair_half_width(row, reference)
-        if reference is not row and half is not None:
+        reference = by_key.get(table.table.reference)
+        if reference is None or reference is row:
+            continue
+        if (half := _next_pair_half_width(row, reference)) is not None:
             assert row.reported and reference.reported and row.held_out and reference.held_out
             printed = row.reported.test_error - reference.reported.test_error
             ours = row.held_out.mean - reference.held_out.mean

@@ -13,16 +13,21 @@ from benchmarks.machine import sweep_command
 from tests.conftest import ROOT
 
 
-@pytest.mark.cluster
-def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
+def through_ray_client(folder: Path, *work: str) -> subprocess.CompletedProcess:
+    """A sweep that joins a cluster of two cores through its Ray client server."""
     port = free_port()
-    work = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"]
     head = ["--num-cpus=2", f"--ray-client-server-port={port}", "--include-dashboard=false"]
     with cluster(*head, port=port + 1) as running:
         command = sweep_command("--address", f"ray://127.0.0.1:{port}", *work)
-        done = subprocess.run(
-            command, cwd=tmp_path, env=running.environment, capture_output=True, text=True, timeout=240, check=False
+        return subprocess.run(
+            command, cwd=folder, env=running.environment, capture_output=True, text=True, timeout=240, check=False
         )
+
+
+@pytest.mark.cluster
+def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
+    work = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "1"]
+    done = through_ray_client(tmp_path, *work)
     assert done.returncode == 0, done.stderr
     trials = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits").trials()
     assert sorted(trial.name for trial in trials if trial.complete) == ["baseline", "batch-norm-yes"]
@@ -31,14 +36,8 @@ def test_a_sweep_runs_through_ray_client(tmp_path: Path) -> None:
 
 @pytest.mark.cluster
 def test_a_search_through_ray_client_ends_with_its_budget(tmp_path: Path) -> None:
-    port = free_port()
     work = ["--data", "digits", "--studies", "search", "--epochs", "3", "--samples", "200", "--budget", "10s"]
-    head = ["--num-cpus=2", f"--ray-client-server-port={port}", "--include-dashboard=false"]
-    with cluster(*head, port=port + 1) as running:
-        command = sweep_command("--address", f"ray://127.0.0.1:{port}", *work)
-        done = subprocess.run(
-            command, cwd=tmp_path, env=running.environment, capture_output=True, text=True, timeout=400, check=False
-        )
+    done = through_ray_client(tmp_path, *work)
     assert done.returncode == 0, done.stderr
     record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
     assert [sweep.status for sweep in record.sweeps()] == ["FINISHED"]

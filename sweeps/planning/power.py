@@ -68,16 +68,16 @@ def forecast_power(plan: TablePlan, trials: Sequence[TrialRecord]) -> PowerForec
     if not variances:
         return None
 
-    def of(count: int, variance: float) -> float:
-        return detectable(count, variance, sharing * (count - 1), ALPHA / comparisons)
+    def found_with(count: int, of_a_row: float) -> float:
+        return detectable(count, of_a_row, sharing * (count - 1), ALPHA / comparisons)
 
-    found = {count: of(count, median(variances)) for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}}
+    found = {count: found_with(count, median(variances)) for count in {seeds, *range(2, MOST_TRIED + 1)} - {1}}
     return PowerForecast(
         study=study,
         comparisons=comparisons,
         seeds=seeds,
         difference=found.get(seeds),
-        largest=of(seeds, max(variances)) if len(variances) > 1 and seeds > 1 else None,
+        largest=found_with(seeds, max(variances)) if len(variances) > 1 and seeds > 1 else None,
         seeds_needed=min((count for count, difference in found.items() if difference <= MARGIN), default=None),
     )
 

@@ -27,11 +27,11 @@ class Heartbeats:
         """Whether a sweep's heartbeat has not changed for `SILENT_S` by the clock here, since it was first asked for.
         One that has never beaten counts from then, too."""
         beat, now = run.data.tags.get(HEARTBEAT), time.monotonic()
-        known, since = self._beats.get(run.info.run_id, (None, now))
-        if run.info.run_id not in self._beats or beat != known:
+        seen = self._beats.get(run.info.run_id)
+        if seen is None or seen[0] != beat:
             self._beats[run.info.run_id] = beat, now
             return False
-        return now - since > SILENT_S
+        return now - seen[1] > SILENT_S
 
 
 @contextmanager
