@@ -102,7 +102,8 @@ def _trial(figures: Figures) -> list[str]:
         f"of a copy | {floor['memory']:.2f} |",
         "",
         f"The larger floor is a rough lower limit, which caches and other algorithms can beat. The epoch takes "
-        f"{1 / figures['share_of_floor']:.1f} times as long. The parts were timed one by one and do not add up exactly."
+        f"{1 / figures['share_of_floor']:.1f} times as long. The floor of the evaluation alone is "
+        f"{figures['evaluation_floor_s']:.2f} s. The parts were timed one by one and do not add up exactly."
         + (
             " They are launched one by one, and the epoch replays them as a graph." if _device(figures) == "GPU" else ""
         ),

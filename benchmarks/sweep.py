@@ -26,10 +26,10 @@ from trainable.trial import TrialSpec
 
 Work = dict[str, Any]
 """What both are given: `trials`, `epochs`, `device`, `data` and `data_dir`."""
-EPOCHS = {"cpu": 3, "cuda": 400}
-"""Epochs of a trial, by device: so many that training takes several times as long as the start of processes."""
-PEER_EPOCHS = {"cpu": 3, "cuda": 5}
-"""The same for the peer, whose epochs on a GPU take seconds."""
+EPOCHS = {"cpu": 10, "cuda": 400}
+"""Epochs of a trial, by device: so many that training takes ten times as long as the start of processes."""
+PEER_EPOCHS = 5
+"""The same for the peer, whose epochs are longer."""
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32",)}
 """The precisions that this project is timed in, by device."""
 TRIED_EPOCHS = {"cpu": 1, "cuda": 5}
@@ -116,14 +116,14 @@ def main(
     data: DataOption = "cifar10",
     data_dir: DataDirOption = None,
     trials: Annotated[int, typer.Option(help="Trials; seeds, on a GPU.")] = 4,
-    epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 3, on a GPU 400.")] = None,
-    peer_epochs: Annotated[int | None, typer.Option(help="The peer's; by default 3, on a GPU 5.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs a trial; by default 10, on a GPU 400.")] = None,
+    peer_epochs: Annotated[int, typer.Option(help="The peer's.")] = PEER_EPOCHS,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats.")] = 3,
     device: DeviceOption = "cpu",
 ) -> None:
     """Compare the two and write benchmarks/results/sweep-DEVICE.json."""
     folder = str(Path(data_dir).absolute()) if data_dir else None
-    epochs, peer_epochs = epochs or EPOCHS[device], peer_epochs or PEER_EPOCHS[device]
+    epochs = epochs or EPOCHS[device]
     work = {"trials": trials, "epochs": epochs, "device": device, "data": data, "data_dir": folder}
     peer_work = work | {"epochs": peer_epochs}
     if device == "cuda":

@@ -4,8 +4,8 @@
 
 The parts of a step are timed one by one on one thread: those of the learner's own `Gradients`, and its optimizer.
 `epoch_s` is the real epoch, which on a GPU replays a CUDA graph. The floor, a rough lower limit, is the larger of two
-times: the epoch's floating-point operations at the measured rate of matrix products, and its activations' bytes at the
-measured bandwidth of copies.
+times: the floating-point operations at the measured rate of matrix products, and the activations' bytes at the measured
+bandwidth of copies. The epoch has one, and its evaluation another.
 """
 
 import io
@@ -21,7 +21,7 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.machine import DataDirOption, DataOption, DeviceOption, save, spread
-from sweeps.planning.rates import epoch_flops
+from sweeps.planning.rates import epoch_flops, image_flops
 from trainable.architecture import layers
 from trainable.batches import Batches, batches_of
 from trainable.config import Config
@@ -64,8 +64,12 @@ def main(
     parts = {name: seconds * steps for name, seconds in _step_parts(config, splits["train"], torch_device).items()}
     parts["evaluation"] = median(_timed(torch_device, trainer.evaluate)[1] for _ in range(repeats))
     rate, bandwidth = median(rates), median(bandwidths)
-    flops, traffic = _flops(config, splits["train"].size), _activation_bytes(config, splits)
+    trained, evaluated = splits["train"].size, sum(each.size for each in splits.values())
+    flops, traffic = _flops(config, trained), _activation_bytes(config, trained, evaluated)
     floor_s = {"arithmetic": flops / rate, "memory": traffic / bandwidth}
+    evaluation_floor_s = max(
+        evaluated * image_flops(config) / rate, _activation_bytes(config, 0, evaluated) / bandwidth
+    )
     figures = {
         "config": config.canonical(),
         "epoch_s": spread(list(epochs)),
@@ -77,6 +81,7 @@ def main(
         "copy_bytes_a_second": bandwidth,
         "floor_s": floor_s,
         "share_of_floor": max(floor_s.values()) / median(epochs),
+        "evaluation_floor_s": evaluation_floor_s,
     }
     save("trial", device, figures)
 
@@ -166,8 +171,8 @@ def _flops(config: Config, train_images: int) -> float:
     return epoch_flops(config) - 2.0 * first.multiply_adds * train_images
 
 
-def _activation_bytes(config: Config, splits: dict[str, Batches]) -> float:
-    """Bytes of activations that an epoch moves at least.
+def _activation_bytes(config: Config, trained: int, evaluated: int) -> float:
+    """Bytes of activations that training on so many images and evaluating so many moves at least.
 
     Every layer's output is written once and read once. In training its gradient is, too, and the output is read a
     second time to compute it.
@@ -182,8 +187,7 @@ def _activation_bytes(config: Config, splits: dict[str, Batches]) -> float:
         if not isinstance(module, nn.Flatten | TorchLayout):  # a view, and a choice of this project
             module.register_forward_hook(count)
     model(torch.zeros(1, 3, 32, 32))
-    image_bytes = sum(layer_bytes)
-    return image_bytes * (5 * splits["train"].size + 2 * sum(batches.size for batches in splits.values()))
+    return sum(layer_bytes) * (5 * trained + 2 * evaluated)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_an_evaluation_takes_as_much_memory_for_eight_seeds_as_for_one(digits: D
     fused[0].register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
     correct = correct_images(fused, batches, 8)
     assert sum(images for images, *_ in shapes) == len(digits.test)
-    assert max(images for images, *_ in shapes) <= EVALUATION_BATCH_SIZE["cpu"] / 8
+    assert max(images for images, *_ in shapes) <= EVALUATION_BATCH_SIZE["cpu"]["fp32"] / 8
     assert {channels for _, channels, *_ in shapes} == {3}, "the images are not copied for each seed"
     assert torch.equal(correct, torch.cat([correct_images(each, batches, 1) for each in alone], 1))
     expected = [class_probabilities(each, batches, 1) for each in alone]

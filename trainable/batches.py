@@ -9,9 +9,10 @@ from trainable.architecture import IMAGE_SIZE
 from trainable.config import Config
 from trainable.data import Split
 
-EVALUATION_BATCH_SIZE = {"cpu": 128, "cuda": 2000}
-"""Images in an evaluation batch of one seed, by device type. On a CPU a larger batch leaves the cache and a smaller one
-costs more calls (measured from 16 to 2,000 images). On a GPU a small batch leaves the device idle (not measured)."""
+EVALUATION_BATCH_SIZE = {"cpu": {"fp32": 128, "bf16": 512}, "cuda": {"fp32": 2000, "bf16": 2000}}
+"""Images in an evaluation batch of one seed, by device type and precision. On a CPU a larger batch leaves the cache and
+a smaller one costs more calls (measured from 16 to 2,000 images). On a GPU a small batch leaves the device idle (not
+measured)."""
 
 
 class Batches:
@@ -28,7 +29,7 @@ class Batches:
         self._index_n = torch.from_numpy(split.index).to(device)
         self._batch_size = config.batch_size
         self._flip, self._shift, self._cutout = config.flip, config.shift, config.cutout
-        self._evaluation_batch_size = EVALUATION_BATCH_SIZE[device.type]
+        self._evaluation_batch_size = EVALUATION_BATCH_SIZE[device.type][config.precision]
         self.size = len(split)
         """Images in the split."""
 
