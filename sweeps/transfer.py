@@ -11,62 +11,40 @@ if __name__ == "__main__":
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.record.arrays import LAYERS
 from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
-from analysis.record.exported_files import ORIGIN, damage
+from analysis.record.exported_files import ORIGIN, damage, first_id
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
 from analysis.record.opening import open_record
-from analysis.record.origin import export_origin, exported_origin, log_origin
-from analysis.record.recorded import (
-    ARRAYS_FOLDER,
-    CHAMPION,
-    FILES,
-    PROVEN,
-    REPORTED,
-    ROLE,
-    Role,
-    RunStatus,
-    SweepRecord,
-    TrialRecord,
-)
-from analysis.record.unreadable import name_once, read_arrays
+from analysis.record.origin import export_origin, exported_origin
+from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
+from analysis.record.unreadable import name_once
 from sweeps.errors import SweepError
 from sweeps.planning.options import check_experiment
-from sweeps.recording.datasets import dataset_inputs
-from sweeps.recording.kernel_images import log_kernels
+from sweeps.recording.imported_runs import import_sweep, import_trial
 from sweeps.recording.listing import without_listings
-from sweeps.recording.recorder import log_studies
-from sweeps.recording.tags import delete_tag
 from sweeps.recording.tracking import check_makeable, ensure_experiment, named_failures
-from sweeps.recording.trial_runs import config_params, log_arrays, now_ms
 from sweeps.recording.views import present
 from sweeps.running.results import print_place
 from sweeps.screen import output
 from trainable.errors import UsageError, first_line
-from trainable.files import WEIGHTS
 from trainable.measures import EXPORTED_FILES, RUNGS
 
 ORPHANS = "without-sweep"
 """Name and id of the sweep that an export gives to trials without one."""
-
-IMAGES_FOLDER = "images"
-"""Folder of a run's artifacts in which MLflow keeps logged pictures."""
 
 app = command_line(__doc__)
 
@@ -102,8 +80,8 @@ def export(
         for chosen in sweeps:
             own = record.with_histories(without_listings(trial) for trial in trials if trial.sweep == chosen.run_id)
             origin = record.origin(chosen) if chosen.run_id != ORPHANS else {}
-            first = replace(chosen, run_id=_first_id(chosen))
-            here = {_first_id(trial): trial for trial in own}
+            first = replace(chosen, run_id=first_id(chosen))
+            here = {first_id(trial): trial for trial in own}
             renamed = [replace(trial, run_id=run_id, sweep=first.run_id) for run_id, trial in here.items()]
             try:
                 exported = write_sweep(folder, first, renamed, deleted)
@@ -117,12 +95,6 @@ def export(
             except OSError as error:
                 raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
             typer.echo(f"{chosen.name}: {len(exported)} trials")
-
-
-def _first_id(run: SweepRecord | TrialRecord) -> str:
-    """The id of a run where it was first recorded. An export has it, so that an imported record that is exported again
-    writes the same files."""
-    return run.tags.get(ORIGIN, run.run_id)
 
 
 def _with_orphans(record: Record) -> tuple[list[SweepRecord], list[TrialRecord]]:
@@ -203,13 +175,13 @@ def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: 
     try:
         client, experiment_id = ensure_experiment(tracking_uri, experiment)
         for sweep in sweeps:
-            parent = _import_sweep(client, experiment_id, sweep, origins[sweep.run_id])
+            parent = import_sweep(client, experiment_id, sweep, origins[sweep.run_id])
             exported = [
                 replace(trial, start_time=trial.start_time or sweep.start_time + index)  # an old export has no times
                 for index, trial in enumerate(trial for trial in trials if trial.sweep == sweep.run_id)
             ]
             imported = sum(
-                _import_trial(client, experiment_id, trial, parent, artifacts[trial.run_id]) for trial in exported
+                import_trial(client, experiment_id, trial, parent, artifacts[trial.run_id]) for trial in exported
             )
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(tracking_uri, experiment)).write(client)
@@ -226,97 +198,6 @@ def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[Tri
             if problem := damage(file):
                 raise ValueError(f"{file}: {problem}")
     return artifacts
-
-
-def _import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> str:
-    origin = _first_id(sweep)
-    if known := _imported(client, experiment_id, origin):
-        return known
-    tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
-    run = client.create_run(experiment_id, sweep.start_time, {**tags, ORIGIN: origin}, sweep.name)
-    with _whole(client, run.info.run_id) as run_id:
-        client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])
-        log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
-        log_origin(client, run_id, origin_files)
-        client.set_terminated(run_id, RunStatus.KILLED if sweep.status == RunStatus.RUNNING else sweep.status)
-    return run_id
-
-
-def _import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:
-    origin = _first_id(trial)
-    files = sorted((artifacts / ARRAYS_FOLDER).glob("*"))
-    if known := _imported(client, experiment_id, origin):
-        there = client.get_run(known).data.tags.get(FILES, "").split()
-        if new := [file for file in files if file.name not in there]:  # an export with more of it than the last one
-            log_arrays(client, known, new, there)
-            if known != origin and WEIGHTS in [file.name for file in new]:  # now its model can be registered here
-                for tag in filter(_of_a_model, trial.tags):
-                    delete_tag(client, known, tag)
-            _draw_kernels(client, known, trial, new)
-        return False
-    tags = {**_tags(trial, files), ORIGIN: origin, MLFLOW_PARENT_RUN_ID: parent}
-    run = client.create_run(experiment_id, trial.start_time, tags, trial.name)
-    with _whole(client, run.info.run_id) as run_id:
-        client.log_batch(run_id, params=config_params(trial.config))
-        client.log_inputs(run_id, datasets=dataset_inputs(trial.config, trial.fingerprint or "unknown", None))
-        now = now_ms()
-        metrics = [Metric(name, value, now, step) for name, series in trial.histories.items() for step, value in series]
-        client.log_batch(run_id, metrics=metrics)
-        if artifacts.is_dir():
-            client.log_artifacts(run_id, str(artifacts))
-        if not (artifacts / IMAGES_FOLDER).is_dir():
-            _draw_kernels(client, run_id, trial, files)
-        client.set_terminated(run_id, trial.status)
-    return True
-
-
-def _tags(trial: TrialRecord, files: Sequence[Path]) -> dict[str, str]:
-    """The tags of an imported trial. A registered model does not travel. Where the weights do, a winner is not marked
-    as recorded, so that the next sweep registers its model here."""
-    names = [file.name for file in files]
-    kept = {tag: value for tag, value in trial.tags.items() if WEIGHTS not in names or not _of_a_model(tag)}
-    return {**kept, FILES: " ".join(names)}
-
-
-def _of_a_model(tag: str) -> bool:
-    """Whether a trial's tag says that a model of its config is registered."""
-    return tag == CHAMPION or tag.startswith(PROVEN)
-
-
-def _draw_kernels(client: MlflowClient, run_id: str, trial: TrialRecord, files: Iterable[Path]) -> None:
-    """The pictures that the UI shows of a trial's kernels, where the files have them: those that a sweep logs are
-    exported only with its models. Files of another form are named: they may come from anybody."""
-    for file in files:
-        if file.name in SPLIT:
-            try:
-                log_kernels(client, run_id, read_arrays(file, trial.name), trial.config.epochs)
-            except ValueError as error:
-                name_once({f"kernels/{run_id}": f"the kernels in {file.name} of {trial.name}: {first_line(error)}"})
-
-
-@contextmanager
-def _whole(client: MlflowClient, run_id: str) -> Iterator[str]:
-    """Delete a run that is not written to its end: it would stay among those that are running."""
-    try:
-        yield run_id
-    except BaseException:
-        with suppress(Exception):  # a server that is gone; the next import deletes it
-            client.delete_run(run_id)
-        raise
-
-
-def _imported(client: MlflowClient, experiment_id: str, origin: str) -> str | None:
-    """The id here of the run whose id was `origin` where it was recorded; None where it is not here.
-
-    Deletes what a killed import left half made.
-    """
-    known = list(client.search_runs([experiment_id], f"attributes.run_id = '{origin}'"))
-    for run in client.search_runs([experiment_id], f"tags.{ORIGIN} = '{origin}'"):
-        if run.info.status == RunStatus.RUNNING:
-            client.delete_run(run.info.run_id)
-        else:
-            known.append(run)
-    return known[0].info.run_id if known else None
 
 
 if __name__ == "__main__":

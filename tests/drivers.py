@@ -65,12 +65,12 @@ def histories(record: Record) -> dict[str, list]:
 
 
 @cache
-def undisturbed() -> dict[str, list]:
-    """Test errors by epoch as plain trainings have them, in this process."""
+def undisturbed(epochs: int = EPOCHS) -> dict[str, list]:
+    """Test errors by epoch as plain trainings of so many epochs have them, in this process."""
     torch.set_num_threads(1)  # as in a worker: sums of several threads round otherwise
-    digits, base = load("digits"), Config(data="digits", epochs=EPOCHS)
+    digits, base = load("digits"), Config(data="digits", epochs=epochs)
     errors = {}
     for name, config in (("baseline", base), ("loss-hinge", base.change(loss="hinge"))):
         trainer = Trainer(config, digits, (0,))
-        errors[name] = [(epoch, trainer.run_epoch().metrics["test_error"][0]) for epoch in range(1, EPOCHS + 1)]
+        errors[name] = [(epoch, trainer.run_epoch().metrics["test_error"][0]) for epoch in range(1, epochs + 1)]
     return errors

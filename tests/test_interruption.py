@@ -69,9 +69,11 @@ def test_a_sweep_killed_while_it_trains_and_before_it_reports_goes_on(here: Comm
 
 @pytest.mark.reliability
 def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
+    epochs = 4 * EPOCHS  # each of the four stops takes seconds of training
+    longer = "--epochs", str(epochs)
     for how in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
         before = checkpoints(tmp_path)
-        process = start(tmp_path)
+        process = start(tmp_path, *longer)
         wait_for("a new checkpoint", lambda before=before: checkpoints(tmp_path) != before, 120)
         if how is signal.SIGKILL:
             kill_family(process)
@@ -86,9 +88,9 @@ def test_a_sweep_goes_on_however_it_was_stopped(tmp_path: Path) -> None:
     assert log.count("To go on, run the same command again") == 3
     damaged = next((tmp_path / "sweep-storage").glob("*/trials/*/checkpoint.pt"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert start(tmp_path).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
+    assert start(tmp_path, *longer).wait(timeout=240) == 0, (tmp_path / "log.txt").read_text()
     assert f"{damaged} does not match its SHA-256" in (tmp_path / "log.txt").read_text()
-    assert histories(embedded(tmp_path)) == undisturbed()
+    assert histories(embedded(tmp_path)) == undisturbed(epochs)
     assert sorted(trial.name for trial in trials(tmp_path) if trial.complete) == ["baseline", "loss-hinge"]
     assert "RUNNING" not in {trial.status for trial in trials(tmp_path)}
 

@@ -38,6 +38,12 @@ FINITE = SEED_EPOCH_S
 """Metric that forecasts are made from."""
 
 
+def first_id(run: SweepRecord | TrialRecord) -> str:
+    """The id of a run where it was first recorded. An export has it, so that an imported record that is exported again
+    writes the same files."""
+    return run.tags.get(ORIGIN, run.run_id)
+
+
 def _plain_path(name: str) -> str:
     if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
         raise ValueError("must be a plain name")
