@@ -12,6 +12,8 @@ ERRORS_OF_CODE = (
     "TypeError", "ValidationError", "ValueError",
 )  # fmt: skip
 """Errors of the config or the code. The next try would end in the same way, so there is only one."""
+ERRORS_OF_NODE = ("DataError", "DeviceError", "StorageError")
+"""Errors of what a node has: its data, its GPU, its storage. Any other trial would fail there, too."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,22 @@ class Fault:
     @property
     def of_code(self) -> bool:
         """Whether the config or the code failed: see `ERRORS_OF_CODE`."""
-        name = self.reason.partition(":")[0]
-        return name.rpartition(".")[2] in ERRORS_OF_CODE
+        return self._name in ERRORS_OF_CODE
+
+    @property
+    def of_node(self) -> bool:
+        """Whether the node lacks something: see `ERRORS_OF_NODE`."""
+        return self._name in ERRORS_OF_NODE
 
     @property
     def of_storage(self) -> str:
         """What the storage said; empty where something else failed."""
         return self.reason.partition(f"{StorageError.__name__}: ")[2]
+
+    @property
+    def _name(self) -> str:
+        """The error's name, without its module."""
+        return self.reason.partition(":")[0].rpartition(".")[2]
 
 
 NO_FAULT = Fault("")

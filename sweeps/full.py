@@ -145,6 +145,8 @@ def full(
     ] = False,
 ) -> None:
     """Run every ablation of the study that the record lacks, search for the best batch-norm model, and report."""
+    if not sys.platform.startswith("linux"):
+        raise UsageError(f"sweeps run on Linux, and this is {sys.platform}; on Windows WSL is a Linux")
     if as_json and not dry_run:
         raise UsageError("--json needs --dry-run")
     options = parse(

@@ -19,7 +19,7 @@ from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
 from sweeps.recording import heartbeats
 from sweeps.recording.claims import Claimant, claiming
-from sweeps.recording.drivers import DRIVER, this_driver
+from sweeps.recording.drivers import DRIVER, lost_driver, this_driver
 from sweeps.recording.heartbeats import beating
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
@@ -101,6 +101,15 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     assert not of_the_dead.exists(), "what Ray Tune wrote for it"
     with pytest.raises(SweepError, match="another sweep took this one for dead"):
         Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["d"])
+
+
+def test_a_process_that_is_younger_than_the_run_is_not_its_driver(tmp_path: Path) -> None:
+    """In a container that was started again, the driver has the number of the one before."""
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    now, tags = time.time() * 1000, {DRIVER: this_driver()}
+    started = [now, now - 1000 * (time.clock_gettime(time.CLOCK_BOOTTIME) + 3600)]
+    runs = [client.create_run(experiment_id, int(start), tags) for start in started]
+    assert [lost_driver(run) for run in runs] == [False, True]
 
 
 def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The device of every training and surface is the one that its resources name, whatever torch sees."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, SurfaceGrid, compute_lines
 from sweeps.running.trials import Stage
 from tests.analysis_records import TAGS, trial
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import Dataset
@@ -90,6 +91,13 @@ def test_a_surface_is_computed_on_what_it_was_given(
         assert compute().shape == (3,)
         assert torch.get_num_threads() == 2, "as many as the cores that it was given"
         torch.set_num_threads(1)
+
+
+def test_a_machine_whose_gpu_cannot_be_used_starts_nothing(sweep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    refused = sweep("--data", "digits", "--studies", "tables", "--only", "7")
+    (line,) = refused.stderr.splitlines()
+    assert refused.returncode == 2 and re.search(USELESS, line)
 
 
 def test_a_gpu_without_bf16_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

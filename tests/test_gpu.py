@@ -36,6 +36,8 @@ pytestmark = [
     # asked while tests are collected: CUDA then finds the GPUs that `tests.conftest` hides from other tests later
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine"),
 ]
+BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+"""Whether the GPU computes in bf16, which none before Ampere does."""
 SEEDS = (0, 4, 9)
 SMALL = {**SMALL_NETWORK, "batch_size": 256}
 """Few steps, in which rounding does not grow."""
@@ -57,7 +59,7 @@ CHANGES = [
     {"flip": True, "shift": 2, "cutout": 8},
     {"flip": True, "flip_mode": "alternating"},
     {"optimizer": "momentum", "nesterov": True, "weight_decay": 0.1, "decay_norm_and_bias": False},
-    {"precision": "bf16"},
+    *([{"precision": "bf16"}] if BF16 else []),
 ]
 
 

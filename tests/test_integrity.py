@@ -26,13 +26,14 @@ from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.display import Display
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import SurfaceGrid, compute_lines, compute_surface
+from sweeps.stages import mark_storage, remove_stages
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from tests.specs import digits_spec
 from trainable.config import Config
 from trainable.data import load as load_data
 from trainable.files import WEIGHTS, entries_under
 from trainable.session import Session
-from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
+from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, StorageError, TrialStorage
 from trainable.training import Trainer, train
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import report_of, tune_result
@@ -89,6 +90,16 @@ def spec(interrupted: Path, tmp_path: Path) -> TrialSpec:
     """That trial, on a copy of its storage."""
     shutil.copytree(interrupted, tmp_path / "storage")
     return make_spec(tmp_path / "storage", report_at=())
+
+
+def test_a_node_with_a_storage_of_its_own_is_refused_before_it_trains(tmp_path: Path) -> None:
+    mark = mark_storage("a sweep", str(tmp_path / "shared"), "0123456789abcdef")
+    Session(make_spec(tmp_path / "shared", storage_mark=mark))
+    elsewhere = mark.replace("shared", "elsewhere")
+    with pytest.raises(StorageError, match=f"does not share it: there is no {elsewhere} there; --storage-path must be"):
+        Session(make_spec(tmp_path / "elsewhere", storage_mark=elsewhere))
+    remove_stages(str(tmp_path / "shared"), "0123456789abcdef")
+    assert not Path(mark).exists()
 
 
 @fuzz

@@ -26,6 +26,7 @@ from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
+from trainable.device import DeviceError
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_config
@@ -106,6 +107,15 @@ class UnpreparedOnce(Counting):
         return TrialReport(epochs=(epoch,), done=epoch.number == EPOCHS, environment=report.environment)
 
 
+class WithoutGpu(Counting):
+    """On a node whose driver is too old; every second trial has another one."""
+
+    def advance(self, budget_s: float) -> TrialReport:
+        if self._spec.seeds[0] % 2:
+            return super().advance(budget_s)
+        raise DeviceError("node7: torch cannot use the GPU that it was given")
+
+
 class WithoutDisk(Counting):
     def advance(self, budget_s: float) -> TrialReport:
         raise StorageError("DISK cannot be written: it is full")
@@ -144,10 +154,11 @@ def local_ray() -> Iterator[None]:
 def story_of(
     trainable: type[Counting], folder: Path, trials: int = 1, story: Story | None = None, cpus: float = 1
 ) -> Story:
-    spec = trial_spec(Config(data="digits", epochs=EPOCHS), folder)
+    config = Config(data="digits", epochs=EPOCHS)
+    specs = [trial_spec(config, folder, seeds=(seed,)) for seed in range(trials)]
     story = story or Story()
     stage = Stage(name="t", resources=Resources(cpus), observers=[story], storage_path=str(folder))
-    run_trials([spec] * trials, stage, trainable)
+    run_trials(specs, stage, trainable)
     return story
 
 
@@ -162,18 +173,21 @@ def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "of_code"),
+    ("error", "of_code", "of_node"),
     [
-        ("KeyError: 'x'", True),
-        ("ModuleNotFoundError: No module named 'x'", True),
-        ("pydantic_core._pydantic_core.ValidationError: 1 validation error for Config", True),
-        ("trainable.sources.DamagedFileError: weights.safetensors", False),
-        ("RuntimeError: CUDA error: out of memory", False),
-        ("The actor died because its node has died.", False),
+        ("KeyError: 'x'", True, False),
+        ("ModuleNotFoundError: No module named 'x'", True, False),
+        ("pydantic_core._pydantic_core.ValidationError: 1 validation error for Config", True, False),
+        ("trainable.sources.DamagedFileError: weights.safetensors", False, False),
+        ("RuntimeError: CUDA error: out of memory", False, False),
+        ("The actor died because its node has died.", False, False),
+        ("trainable.device.DeviceError: node7: torch cannot use the GPU", False, True),
+        ("trainable.sources.DataError: /data has other data", False, True),
     ],
 )
-def test_an_error_of_the_code_is_not_tried_again_and_again(error: str, of_code: bool) -> None:
-    assert Fault(f"Traceback:\n  File x\n{error}").of_code is of_code
+def test_an_error_of_the_code_or_of_a_node_is_told_apart(error: str, of_code: bool, of_node: bool) -> None:
+    fault = Fault(f"Traceback:\n  File x\n{error}")
+    assert (fault.of_code, fault.of_node) == (of_code, of_node)
 
 
 def test_what_fails_after_the_trials_is_said_with_its_error() -> None:
@@ -206,7 +220,8 @@ def test_a_later_step_may_take_many_times_as_long_as_the_longest_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = list[float]()
-    actor = Counting(tune_config(trial_spec(Config(data="digits", epochs=EPOCHS), tmp_path)))
+    spec = trial_spec(Config(data="digits", epochs=EPOCHS), tmp_path)
+    actor = Counting(tune_config(spec))
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit_s, **_: limits.append(limit_s))
     monkeypatch.setattr(Counting, "_add", lambda *_: time.sleep(0.1) or 1)
     for step_s in (600.0, 600.0, 1.0):
@@ -214,6 +229,9 @@ def test_a_later_step_may_take_many_times_as_long_as_the_longest_before(
         actor.step()
     assert limits[:2] == [Counting.FIRST_STEP_S, 600.0]
     assert 2.0 <= limits[2] < 10.0, "twenty times a tenth of a second"
+    actor.reset_config(tune_config(spec.model_copy(update={"slowest_epoch_s": 5000.0})))
+    actor.step()
+    assert limits[3] == 5000.0, "a first epoch that takes hours has not hung"
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -250,6 +268,18 @@ def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_pa
     finally:
         signal.signal(signal.SIGINT, before)
     assert TrialEnd.INTERRUPTED in story.told
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_node_that_spoils_one_trial_after_another_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
+    story, count = Story(), 20
+    with pytest.raises(
+        SweepError, match="3 trials were given up for the same reason: .*node7: torch cannot use the GPU"
+    ):
+        story_of(WithoutGpu, tmp_path, count, story)
+    ends = [each for each in story.told if isinstance(each, TrialEnd)]
+    assert 3 <= ends.count(TrialEnd.FAILED) < count / 2, "the others wait for a node that works"
+    assert TrialEnd.COMPLETE in ends, "trials that report in between do not hide it"
 
 
 @pytest.mark.usefixtures("local_ray")

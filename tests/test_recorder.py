@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from analysis.record.mlflow_record import Record
 from benchmarks.clusters import wait_for
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
+from sweeps.recording.outage import patiently
+from sweeps.recording.tracking import ensure_experiment
 from tests.recorders import record_trial, report, spec, start_recorder
 from tests.servers import Server
+from trainable.errors import UsageError
 from trainable.files import WEIGHTS
 from trainable.storage import TrialStorage
 from trainable.trial import TrialEnd
@@ -59,6 +64,25 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
     histories = record.with_histories([recorded])[0].histories
     assert histories["test_error"] == [(1, pytest.approx(0.3)), (2, pytest.approx(0.3))]
     assert histories["per_seed/train_error_1"] == [(1, 0.3), (2, 0.15)]
+
+
+def test_who_needs_an_answer_waits_for_a_server_that_comes_back(server: Server) -> None:
+    server.kill()
+    coming_back = threading.Timer(8.0, server.start)  # MLflow's client itself gives up after four
+    coming_back.start()
+    assert patiently(lambda: MlflowClient(server.uri).search_experiments(filter_string="name = 'none'")) == []
+    coming_back.join()
+    with pytest.raises(MlflowException, match="No Experiment"):
+        patiently(lambda: MlflowClient(server.uri).get_experiment("17"))
+
+
+def test_artifacts_in_a_folder_of_another_machine_are_refused(server: Server) -> None:
+    client = MlflowClient(server.uri)
+    client.create_experiment("test", "/home/another/mlruns/1")
+    _, experiment_id = ensure_experiment(server.uri, "test")
+    client.create_run(experiment_id)
+    with pytest.raises(UsageError, match="the artifacts of test are in /home/another/mlruns/1, which is not on this"):
+        ensure_experiment(server.uri, "test")
 
 
 def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path: Path) -> None:

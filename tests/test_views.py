@@ -17,8 +17,8 @@ from sweeps.recording.note import started_note
 from sweeps.recording.recorder import log_studies
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.recording.trial_runs import config_params
-from sweeps.recording.ui_state import PREFIX, RUN_COLOR
-from sweeps.recording.views import REFERENCE_COLOR, WINNER_COLOR, present
+from sweeps.recording.ui_state import PREFIX, RUN_COLOR, View
+from sweeps.recording.views import REFERENCE_COLOR, WINNER_COLOR, Presentation, present
 from tests.analysis_records import search
 from trainable.config import Config
 from trainable.measures import LOSSES, PREDICTED_CLASSES
@@ -72,6 +72,9 @@ class Experiment:
     def show(self) -> None:
         present(Record(self._uri, "test")).write(self._client)
 
+    def write(self, view: View) -> None:
+        Presentation(self._id, (view,), {}, frozenset()).write(self._client)
+
     def view(self, key: str) -> dict[str, Any]:
         envelope = json.loads(self._client.get_experiment(self._id).tags[PREFIX + key])
         return json.loads(zlib.decompress(base64.b64decode(envelope["state"].removeprefix("deflate;"))))
@@ -82,6 +85,14 @@ class Experiment:
         group = view["groupBy"]["groupByKeys"][0]["groupByData"] if view["groupBy"] else "mlflow.runName"
         runs = client.search_runs([self._id], view["searchFilter"], order_by=[f"{view['orderByKey']} ASC"])
         return sorted(((run.data.tags[group], run.data.tags["seeds"]) for run in runs), key=lambda line: line[1])
+
+
+@pytest.mark.parametrize(("rows", "folded"), [(10, 10), (5000, 0)])
+def test_a_view_of_more_rows_than_a_tag_can_hold_folds_none(rows: int, folded: int, tmp_path: Path) -> None:
+    names = tuple(f"row {number}: {number**7 % 999_983}" for number in range(rows))
+    made = Experiment(tmp_path)
+    made.write(View("study", "Study", runs="", order="", columns=(), sections=(), group_by="row", groups=names))
+    assert len(made.view("study")["groupsExpanded"]) == folded
 
 
 def test_an_experiment_that_was_made_before_gets_views_of_its_tables(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 import torch
 
 from trainable.config import Config
+from trainable.errors import first_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's allocator, from its `malloc.h`."""
@@ -30,17 +31,26 @@ def prepare_torch(device: str | torch.device) -> torch.device:
     device = torch.device(device)
     if device.type not in ("cpu", "cuda"):
         raise DeviceError(f"device {device.type!r} is unknown; allowed: cpu, cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"{platform.node()}: torch {torch.__version__} cannot use the GPU that it was given; "
-            "python -c 'import torch; torch.cuda.init()' says why there; --gpus-per-trial 0 trains on CPUs"
-        )
+    if device.type == "cuda":
+        _try_gpu(device)
     torch.set_flush_denormal(True)  # strong weight decay makes weights denormal, which is 10 times slower on a CPU
     _compute_fp32_in_fp32()
     torch.backends.cudnn.benchmark = True
     if device.type == "cpu":
         _keep_freed_memory()
     return device
+
+
+def _try_gpu(device: torch.device) -> None:
+    """Raises `DeviceError` for a GPU that computes nothing: `torch.cuda.is_available` does not see one that is too old
+    for this torch, is not there or is another process's alone."""
+    try:
+        torch.zeros(1, device=device).add_(1).item()
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        raise DeviceError(
+            f"{platform.node()}: torch {torch.__version__} cannot use the GPU that it was given: {first_line(error)}; "
+            "--gpus-per-trial 0 trains on CPUs"
+        ) from error
 
 
 def _compute_fp32_in_fp32() -> None:
@@ -91,6 +101,7 @@ def is_out_of_gpu_memory(error: BaseException) -> bool:
     texts of their own. The last two have other causes, too, which are rare."""
     texts = (
         "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
         "STATUS_ALLOC_FAILED",
         "ALLOCATION_FAILED",
         "unable to find an engine to execute this computation",

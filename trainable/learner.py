@@ -1,8 +1,8 @@
 """Seeds that train as one program: their fused network and what updates it, one epoch at a time.
 
 All randomness is a function of seed and epoch; that of dropout also of which seeds are fused and of the kind of device.
-A later process on the same kind therefore continues exactly, and two configs with the same seed see the same batches in
-the same order.
+A later process on the same kind therefore continues exactly, on a GPU but for rounding, and two configs with the same
+seed see the same batches in the same order.
 """
 
 from typing import Any, assert_never
@@ -73,7 +73,7 @@ class Learner:
         batch_sizes = []
         steps_before = (epoch - 1) * self._batches.steps_per_epoch
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
+            _generator_of(self._device).manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 probed = self._probe_every is not None and step % self._probe_every == 0
@@ -172,6 +172,13 @@ class Learner:
         self.probes.append(
             probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, seeds, random_state)
         )
+
+
+def _generator_of(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from. `torch.manual_seed` would seed those of all devices."""
+    if device.type == "cpu":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
 
 def epoch_seed(*stream: int) -> int:

@@ -13,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from trainable.data import load_same
 from trainable.device import is_out_of_gpu_memory, is_out_of_memory
 from trainable.errors import first_line
-from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage
+from trainable.storage import CHECKPOINT, FORMER_CHECKPOINT, DamagedFileError, TrialStorage, check_mark
 from trainable.training import Trainer
 from trainable.trial import Device, TrialReport, TrialSpec
 from trainable.usage import Meter, environment
@@ -30,11 +30,14 @@ logger = logging.getLogger(__name__)
 class Session:
     """A trial in this process. It continues from the trial's newest checkpoint that can be used, if there is one.
 
-    Raises `DataError` where this node cannot load the data or has other data than the sweep, `DeviceError` for a GPU
-    that torch cannot use, and `MemoryError` where there is not the memory for the training or to load a checkpoint.
+    Raises `StorageError` where this node does not share the sweep's storage, `DataError` where it cannot load the data
+    or has other data than the sweep, `DeviceError` for a GPU that torch cannot use, and `MemoryError` where there is
+    too little memory for the training or to load a checkpoint.
     """
 
     def __init__(self, spec: TrialSpec, device: Device = "cpu") -> None:
+        if spec.storage_mark:
+            check_mark(spec.storage_mark)
         data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
         self._spec = spec
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)

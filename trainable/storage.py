@@ -7,6 +7,7 @@ in hexadecimal digits: `tail -n +2 FILE | sha256sum` prints it.
 
 import hashlib
 import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ CHECKPOINT = "checkpoint.pt"
 """The training's state after some epoch. It is not recorded."""
 FORMER_CHECKPOINT = "checkpoint.former.pt"
 """The checkpoint before that."""
+MARK = "shared.txt"
+"""The file by which nodes know a storage that they share."""
 
 
 class DamagedFileError(ValueError):
@@ -127,17 +130,17 @@ _DIGEST_LINE_BYTES = len(_digest_line(b""))
 
 def tune_folder(storage_path: str) -> str:
     """The folder or URI for the files that Ray Tune itself writes, inside the storage."""
-    return _inside(storage_path, "tune")
+    return inside(storage_path, "tune")
 
 
 def experiment_folder(storage_path: str, experiment: str) -> str:
     """The folder or URI for the trials of an experiment, inside the storage. Two experiments may train the same trial
     at the same time: each has its own files."""
-    return _inside(storage_path, experiment)
+    return inside(storage_path, experiment)
 
 
-def _inside(storage_path: str, name: str) -> str:
-    """A folder inside the storage. A URI keeps its query."""
+def inside(storage_path: str, name: str) -> str:
+    """A folder inside another one. A URI keeps its query."""
     if "://" not in storage_path:
         return f"{storage_path}/{name}"
     parts = urlsplit(storage_path)
@@ -153,6 +156,24 @@ def open_storage(storage_path: str) -> tuple[fs.FileSystem, str]:
     if "://" in storage_path:
         return fs.FileSystem.from_uri(storage_path)
     return fs.LocalFileSystem(), str(Path(storage_path).expanduser().resolve())
+
+
+def write_mark(folder: str) -> None:
+    """Make a folder with a file by which other nodes know that they see the same storage."""
+    filesystem, path = open_storage(folder)
+    filesystem.create_dir(path, recursive=True)
+    with filesystem.open_output_stream(f"{path}/{MARK}") as file:
+        file.write(b"Other nodes look for this file, to see whether they share this storage.\n")
+
+
+def check_mark(folder: str) -> None:
+    """Raises `StorageError` where this node does not see what `write_mark` wrote into the folder."""
+    filesystem, path = open_storage(folder)
+    if filesystem.get_file_info(f"{path}/{MARK}").type != fs.FileType.File:
+        raise StorageError(
+            f"{platform.node()} does not share it: there is no {path} there; --storage-path must be a folder or a URI "
+            "that is the same on all nodes"
+        )
 
 
 def check_writable(storage_path: str) -> None:

@@ -4,8 +4,8 @@
         print(epoch.number, epoch.mean("test_error"))
 
 All randomness is a function of seed and epoch; that of dropout also of which seeds are fused with it. A training
-therefore resumes exactly from the end of any epoch, and two configs with the same seed see the same batches in the same
-order.
+therefore resumes exactly from the end of any epoch, on a GPU but for rounding, and two configs with the same seed see
+the same batches in the same order.
 """
 
 import time

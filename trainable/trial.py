@@ -35,6 +35,12 @@ class TrialSpec(Frozen):
     together."""
     report_at: tuple[int, ...] = ()
     """Epochs after which a report must end, so that a scheduler sees every trial at the same epochs."""
+    slowest_epoch_s: float = 0.0
+    """How long an epoch may take on the slowest of processors: a worker that takes longer, and more than an hour, is
+    taken for one that hangs."""
+    storage_mark: str = ""
+    """The folder or URI of a file that the driver has written into the storage: a node that does not see it has another
+    folder of that name. Empty where it is not to be looked for."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of the trial's run in the record, besides its config."""
 

@@ -29,7 +29,8 @@ class TuneTrainable(tune.Trainable):
     """
 
     FIRST_STEP_S = 3600.0
-    """A trial's first step, which also prepares it, may take so long: nothing is known of its pace yet."""
+    """A trial's first step, which also prepares it, may take so long, or as its spec says for long epochs: nothing is
+    known of its pace yet."""
     STEP_S = 600.0
     """Every further step may take so long, or `STEP_FACTOR` times as long as the longest before, whichever is more."""
     STEP_FACTOR = 20.0
@@ -56,7 +57,10 @@ class TuneTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train for about the spec's `report_s` seconds, at least one epoch, and report."""
-        limit = self.FIRST_STEP_S if self._longest_s is None else max(self.STEP_S, self.STEP_FACTOR * self._longest_s)
+        if self._longest_s is None:
+            limit = max(self.FIRST_STEP_S, self._spec.slowest_epoch_s)
+        else:
+            limit = max(self.STEP_S, self.STEP_FACTOR * self._longest_s)
         with _watchdog(limit):
             if self._session is None:
                 self._session = self._prepare()

@@ -15,6 +15,8 @@ from sweeps.stages import remove_stages
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
+CLOCK_MS = 60_000
+"""The clock may have been set by so much since the driver started."""
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -42,9 +44,25 @@ def end_abandoned(record: Record, storage_path: str) -> None:
 
 
 def lost_driver(run: Run) -> bool:
-    """Whether a run's driver was a process of this machine, and is gone."""
-    pid = run.data.tags.get(DRIVER, "").rpartition(":")[2]
-    return drives_here(run) and not Path(f"/proc/{pid}").exists()
+    """Whether a run's driver was a process of this machine, and is gone: there is no process of its number, or one that
+    is younger than the run, as in a container that was started again."""
+    if not drives_here(run):
+        return False
+    pid = int(run.data.tags[DRIVER].rpartition(":")[2])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # that of another user, which /proc may hide
+        return False
+    return _start_ms(pid) > run.info.start_time + CLOCK_MS
+
+
+def _start_ms(pid: int) -> float:
+    """When a process of this machine started, in milliseconds since 1970 (`man 5 proc`)."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    booted_s = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    return 1000 * (int(booted_s.split()[1]) + ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def drives_here(run: Run) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from analysis.record.recorded import PLAN_FILE, ROLE, SEARCHES_FILE, STUDY_FOLDER, Role, RunStatus
 from sweeps.observer import Observer, TrialEvent
+from sweeps.recording.outage import PATIENCE_S
 from sweeps.recording.recorder_process import RecorderProcess
 from sweeps.recording.trial_runs import SweepRun, TrialRuns
 from sweeps.recording.writer import Delivery, Writer, wait
@@ -69,7 +70,7 @@ class Recorder(Observer):
         """Run any other write: it gets the client. Trials that other processes write may not be in the record yet."""
         self._writer.put(lambda: write(self._client))
 
-    def flush(self, patience_s: float = 60.0) -> bool:
+    def flush(self, patience_s: float = PATIENCE_S) -> bool:
         """Wait until all that is queued is written; False once the server has been failing for `patience_s`, or where a
         process of the recorder has died."""
         marks = [self._writer.mark(), *(each.mark() for each in self._processes)]
@@ -84,7 +85,7 @@ class Recorder(Observer):
         """Whether a process has died with what it was to write."""
         return any(each.died for each in self._processes)
 
-    def finish(self, status: RunStatus, patience_s: float = 60.0) -> bool:
+    def finish(self, status: RunStatus, patience_s: float = PATIENCE_S) -> bool:
         """Write what is queued, end the sweep's run with an MLflow status, and say whether all was delivered. Trials of
         which nobody told the end were interrupted. A sweep of which a write was refused has failed, not finished.
 

@@ -6,10 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import requests
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,7 +53,25 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
                 raise
     existing = client.get_experiment_by_name(experiment)
     assert existing is not None
+    if database is None:
+        _check_artifacts(client, existing, tracking_uri)
     return client, existing.experiment_id
+
+
+def _check_artifacts(client: MlflowClient, experiment: Experiment, tracking_uri: str) -> None:
+    """Raises `UsageError` where an experiment's artifacts are in a folder of another machine: nobody here would find
+    claims, weights and tables."""
+    location = urlsplit(experiment.artifact_location)
+    folder = url2pathname(location.path)
+    if location.scheme in ("", "file") and not os.path.isdir(folder) and _has_runs(client, experiment):
+        raise UsageError(
+            f"--tracking-uri {tracking_uri}: the artifacts of {experiment.name} are in {folder}, which is not on this "
+            "machine; for several machines use an MLflow server, which hands them on"
+        )
+
+
+def _has_runs(client: MlflowClient, experiment: Experiment) -> bool:
+    return bool(client.search_runs([experiment.experiment_id], max_results=1))
 
 
 def check_makeable(tracking_uri: str) -> None:

@@ -12,8 +12,10 @@ import base64
 import json
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
 PREFIX = "mlflow.sharedViewState."
 """A view is a tag of the experiment: this and the view's key."""
@@ -120,11 +122,15 @@ class View:
         """The experiment's tag: its name and its value.
 
         The UI lists the views with the smallest age first. It makes charts of all metrics; those that the view does not
-        have are in folded sections, one for each of the `prefixes` that the metrics' names have.
+        have are in folded sections, one for each of the `prefixes` that the metrics' names have. Of more groups than a
+        tag can hold, some thousands, none is folded.
         """
         packed = base64.b64encode(zlib.compress(json.dumps(self._state(prefixes)).encode())).decode()
         envelope = {"name": self.title, "createdAt": -age, "updatedAt": -age, "state": f"deflate;{packed}"}
-        return PREFIX + self.key, json.dumps(envelope)
+        value = json.dumps(envelope)
+        if self.groups and len(value) > MAX_EXPERIMENT_TAG_VAL_LENGTH:
+            return replace(self, groups=()).tag(age, prefixes)
+        return PREFIX + self.key, value
 
     def _state(self, prefixes: Collection[str]) -> dict[str, Any]:
         keys = [{"mode": "tag", "groupByData": self.group_by}]

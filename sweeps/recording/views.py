@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
 
 from analysis.importance import by_importance
 from analysis.networks import BATCH_NORM
@@ -66,7 +67,11 @@ class Presentation:
             for name in (name for name, value in changes.items() if value is None):
                 delete_tag(client, run_id, name)
         for age, view in enumerate(self.views, start=1):
-            client.set_experiment_tag(self.experiment_id, *view.tag(age, self.prefixes))
+            tag = view.tag(age, self.prefixes)
+            try:
+                client.set_experiment_tag(self.experiment_id, *tag)
+            except MlflowException:  # another process was the first to set this tag in the same moment
+                client.set_experiment_tag(self.experiment_id, *tag)
 
 
 def present(record: Record) -> Presentation:

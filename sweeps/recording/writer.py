@@ -8,14 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import requests
-from mlflow.exceptions import MlflowException
-
 from analysis.commandline.passwords import hide_passwords, traceback_of
+from sweeps.recording.outage import RETRY_S, is_outage
 from trainable.errors import first_line
 from trainable.storage import DamagedFileError, StorageError
 
-RETRY_S = 2.0
 POLL_S = 0.05
 
 logger = logging.getLogger(__name__)
@@ -83,7 +80,7 @@ class Writer:
             now = replace(now, refused=now.refused + 1, refusal=str(error))
         except Exception as error:
             problem = first_line(error)
-            if _is_outage(error):
+            if is_outage(error):
                 if now.failing_since is None:
                     place = "storage" if isinstance(error, StorageError) else "record"
                     logger.warning("the %s does not answer, trying again: %s", place, hide_passwords(problem))
@@ -104,12 +101,3 @@ def wait(until: Callable[[], bool], deliveries: Callable[[], Sequence[Delivery]]
         if since is not None and time.monotonic() - since > patience_s:
             return False
     return True
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the same write may succeed later: the server or the network is at fault, not the write."""
-    if isinstance(error, MlflowException):
-        return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)

@@ -5,6 +5,8 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 import analysis
 import sweeps
 import trainable
+from sweeps.errors import last_error
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
 from trainable.errors import UsageError, first_line
 
@@ -94,6 +97,15 @@ def _has_token() -> bool:
         "RAY_AUTH_TOKEN" in os.environ
         or Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")).is_file()
     )
+
+
+def check_gpu() -> None:
+    """Raises `UsageError` where torch cannot use this machine's GPU. Another process tries it: this one would keep some
+    of the GPU's memory."""
+    try_it = "from trainable.device import prepare_torch; prepare_torch('cuda')"
+    tried = subprocess.run([sys.executable, "-c", try_it], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise UsageError(last_error(tried.stderr).partition(": ")[2])
 
 
 @contextmanager

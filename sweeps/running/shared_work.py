@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Set
+from functools import partial
 
 from rich.console import Console
 
 from sweeps.planning.sweep_plan import SweepPlan
 from sweeps.recording.claims import Claimant
+from sweeps.recording.outage import patiently
 
 WAIT_S = 3.0
 """Seconds between two looks at what other sweeps do."""
@@ -36,10 +38,10 @@ class SharedWork:
         while self._wait_for_record():
             still_left = set(left(self._plan()))
             self._failed |= tried & still_left
-            self._claimant.release(mine)
+            patiently(partial(self._claimant.release, mine))
             if not (waiting := still_left - self._failed):
                 return
-            mine, tried = self._claimant.take(waiting), set()
+            mine, tried = patiently(partial(self._claimant.take, waiting)), set()
             if not mine:
                 self._wait_for(waiting)
                 continue
@@ -51,7 +53,7 @@ class SharedWork:
         """Wait until one of these claims is held by no other sweep. Only the claims are read meanwhile."""
         held = set(claims)
         while held >= set(claims):
-            others = self._claimant.holders(claims)
+            others = patiently(partial(self._claimant.holders, claims))
             for name in {other.name for other in others} - self._waited_for:
                 self._waited_for.add(name)
                 self._console.print(f"waiting for the sweep {name}, which is at work on the same")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.record.recorded import PROBED, ROW, STUDY, TABLE
+from sweeps.planning.rates import epoch_flops
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.listing import row_tags, study_listing, table_listing
 from trainable.config import Config
@@ -12,6 +13,9 @@ from trainable.trial import TrialSpec
 REPORTS_A_SECOND = 100
 """The most reports a second that all trials together may send, not counting those at the end of a trial or at a rung:
 each costs the driver milliseconds."""
+SLOWEST_FLOPS = 5e9
+"""Floating-point operations a second, a twelfth of what a core is taken for that nothing is known of: a worker with
+less is taken for one that hangs."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class TrialContext:
     storage_path: str
     slots: int = 1
     """How many trials run at the same time."""
+    storage_mark: str = ""
+    """See `TrialSpec`."""
 
     def spec(
         self,
@@ -49,6 +55,8 @@ class TrialContext:
             predictions=predictions,
             report_s=max(1.0, self.slots / REPORTS_A_SECOND),
             report_at=report_at,
+            slowest_epoch_s=len(seeds) * epoch_flops(config) / SLOWEST_FLOPS,
+            storage_mark=self.storage_mark,
             tags=tags,
         )
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import VAL_ERROR, RunStatus
-from sweeps.planning.allocate import allocate
+from sweeps.planning.allocate import allocate, expected_allocation
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import Allocation, count_slots
@@ -20,6 +20,7 @@ from sweeps.planning.show import print_forecast
 from sweeps.planning.sweep_plan import SweepPlan, plan_sweep
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.claims import Claimant, claiming
+from sweeps.recording.outage import patiently
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.sweep_report import say_failure, sweep_report
 from sweeps.recording.tracking import named_failures
@@ -34,7 +35,7 @@ from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_surface
 from sweeps.running.trials import Stage, TrialCount, run_search, run_trials
 from sweeps.running.winner import record_winner
-from sweeps.stages import remove_stages, stage_name
+from sweeps.stages import mark_storage, remove_stages, stage_name
 from trainable.errors import UsageError
 from trainable.search_definition import proof_name
 from trainable.storage import check_writable, experiment_folder
@@ -75,11 +76,14 @@ class SweepResult:
 def run(prepared: Prepared, console: Console) -> SweepResult:
     """Start or join Ray and run the sweep to its end, or to Ctrl-C.
 
-    Raises `UsageError` where the storage cannot be written or no node has what a trial asks for, and `SweepError` where
-    the record or the storage fails later.
+    Raises `UsageError` where the storage cannot be written, no node has what a trial asks for, or this machine's GPUs
+    cannot be used, and `SweepError` where the record or the storage fails later.
     """
     options = prepared.options
     _check_storage(options.storage_path)
+    if options.address is None and expected_allocation(prepared).trial.gpus:
+        with console.status("trying the GPU"):
+            cluster.check_gpu()
     with console.status("starting Ray"):
         nodes = cluster.connect(options.address)
     try:
@@ -123,6 +127,8 @@ class _Sweep:
         with notifying(self._options, self._name, self._console) as self._notifier, ExitStack() as until_recorded:
             self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
             try:
+                mark = mark_storage(self._name, self._options.storage_path, recorder.run_id)
+                self._context = replace(self._context, storage_mark=mark)
                 self._record = Record(self._options.tracking_uri, self._options.experiment)
                 claimant = until_recorded.enter_context(self._claiming())
                 self._shared = SharedWork(claimant, self._replan, self._wait_for_record, self._console)
@@ -179,7 +185,7 @@ class _Sweep:
 
     def _replan(self) -> SweepPlan:
         """What the record lacks now, without what this sweep has given up: the next one tries that again."""
-        trials = tuple(self._record.trials())
+        trials = tuple(patiently(self._record.trials))
         given_up = {t.key for t in trials if t.sweep == self._recorder.run_id and t.status == RunStatus.FAILED}
         return plan_sweep(replace(self._prepared, trials=trials), self._allocation, given_up=given_up)
 

@@ -2,9 +2,10 @@
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -28,6 +29,26 @@ from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spe
 RETRIES = 4
 """How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
 node does not count once the trial has reported a new epoch, and a node that the platform takes back never counts."""
+GIVEN_UP_ALIKE = 3
+"""So many trials that were given up for the same fault of a node stop the experiment. A node that fails every trial at
+once has always a free slot, and would spoil all that wait for the others."""
+
+
+class GivenUp:
+    """The trials that were given up for a fault of a node."""
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, fault: Fault) -> None:
+        """Count a trial that was given up."""
+        if fault.of_node:
+            self._reasons[fault.reason] += 1
+
+    @property
+    def alike(self) -> str:
+        """The reason for which `GIVEN_UP_ALIKE` trials were given up; empty where there is none."""
+        return next((reason for reason, count in self._reasons.items() if count >= GIVEN_UP_ALIKE), "")
 
 
 @dataclass
@@ -44,6 +65,7 @@ class TrialCount(Observer):
     """Whether a signal has ended the loop, or a running trial was interrupted."""
     storage_fault: str = ""
     """What the storage said when it last failed a trial; empty once any trial has reported since."""
+    given_up: GivenUp = field(default_factory=GivenUp)
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
@@ -56,7 +78,9 @@ class TrialCount(Observer):
     def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
-        self.failed += end == TrialEnd.FAILED
+        if end == TrialEnd.FAILED:
+            self.failed += 1
+            self.given_up.add(fault)
         self.cut |= end == TrialEnd.INTERRUPTED
         self.storage_fault = fault.of_storage or self.storage_fault
 
@@ -82,7 +106,8 @@ class Stage:
 
 
 def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTrainable] = TuneTrainable) -> TrialCount:
-    """Run every spec to its last epoch, in the order given. Raises `SweepError` where the storage fails."""
+    """Run every spec to its last epoch, in the order given. Raises `SweepError` where the storage fails, and where one
+    trial after another is given up for the same fault of a node."""
     # a grid of specs would do the same, but Tune copies a grid whole for every trial in it: 5,000 take hours
     in_order = BasicVariantGenerator(
         points_to_evaluate=[tune_config(spec) for spec in specs], max_concurrent=stage.at_once or 0
@@ -93,7 +118,7 @@ def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTra
 
 def run_search(searcher: Searcher, scheduler: TrialScheduler, samples: int, stage: Stage) -> TrialCount:
     """Run that many of a searcher's suggestions, or all of them if they are fewer, under a scheduler that may stop them
-    early. Raises `SweepError` where the storage fails."""
+    early. Raises `SweepError` as `run_trials` does."""
     config = tune.TuneConfig(
         search_alg=searcher, scheduler=scheduler, num_samples=samples, max_concurrent_trials=stage.at_once
     )
@@ -142,6 +167,11 @@ def _fit(
         ignore_interrupts()
     if count.storage_fault:
         raise _storage_error(stage.storage_path, count.storage_fault)
+    if reason := count.given_up.alike:
+        raise SweepError(
+            f"{GIVEN_UP_ALIKE} trials were given up for the same reason: {reason}; mend that, or take the node out of "
+            "the cluster, and run the same command again: what is recorded is kept"
+        )
     return count
 
 
@@ -160,7 +190,7 @@ class _Events(tune.Callback, tune.Stopper):
     """Tune's callbacks as events.
 
     A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
-    would fail, too.
+    would fail, too. So does a node that spoils one trial after another: see `GIVEN_UP_ALIKE`.
     """
 
     def __init__(self, tell: Callable[[TrialEvent], None]) -> None:
@@ -170,6 +200,7 @@ class _Events(tune.Callback, tune.Stopper):
         """How far each trial has come."""
         self._storage_faults = 0
         """In a row: no trial has reported in between."""
+        self._given_up = GivenUp()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop one trial."""
@@ -177,7 +208,7 @@ class _Events(tune.Callback, tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether to stop all trials."""
-        return self._storage_faults > RETRIES
+        return self._storage_faults > RETRIES or bool(self._given_up.alike)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
@@ -209,6 +240,7 @@ class _Events(tune.Callback, tune.Stopper):
         self._ensure_started(iteration, trials, trial)
         fault = read_fault(trial.error_file)
         self._storage_faults += bool(fault.of_storage)
+        self._given_up.add(fault)
         self._end(trial, TrialEnd.FAILED, fault)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
