@@ -273,9 +273,7 @@ def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_pa
 @pytest.mark.usefixtures("local_ray")
 def test_a_node_that_spoils_one_trial_after_another_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
     story, count = Story(), 20
-    with pytest.raises(
-        SweepError, match="3 trials were given up for the same reason: .*node7: torch cannot use the GPU"
-    ):
+    with pytest.raises(SweepError, match=r"3 trials were given up .*: trainable\.device\.DeviceError: node7: torch"):
         story_of(WithoutGpu, tmp_path, count, story)
     ends = [each for each in story.told if isinstance(each, TrialEnd)]
     assert 3 <= ends.count(TrialEnd.FAILED) < count / 2, "the others wait for a node that works"
