@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimizer would import it, in a cycle that keeps what led there: the first training
 from torch import Tensor, nn
 
 from trainable.average import MovingAverage
