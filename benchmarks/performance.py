@@ -72,9 +72,8 @@ def _sweep(figures: Figures) -> list[str]:
             for precision, ratio in figures[name].items()
         ),
         "",
-        f"The peer has the fastest of these settings, each tried for {TRIED_EPOCHS[work['device']]} epoch(s), of several "
-        "times the shortest: "
-        f"{tried}.",
+        f"The peer has the fastest of these settings. Each was tried several times for {TRIED_EPOCHS[work['device']]} "
+        f"epoch(s), and this is the shortest time: {tried}.",
     ]
 
 

@@ -206,6 +206,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         ),
         (["--set", "lr=0.1", "--calibrate", "2"], "--set lr: the search of study search decides it"),
         (["--studies", "tables", "--calibrate", "2"], "--calibrate 2: none of the chosen studies has a search"),
+        (["--studies", "tables,search", "--calibrate", "2", "--only", "6"], "--calibrate 2 is table 15, which --only"),
         (["--set", "lr"], "--set 'lr' must be FIELD=VALUE"),
         (["--precision", "fp16"], "--precision 'fp16' is unknown (did you mean bf16?); allowed: fp32, bf16"),
         (["--set", "precision=bf16"], "--set 'precision=bf16': use --precision"),

@@ -99,6 +99,10 @@ class Options(BaseModel):
         check_tables(studies.values())
         if self.calibrate and not self.study_with_search:
             raise ValueError(f"--calibrate {self.calibrate}: none of the chosen studies has a search")
+        if self.calibrate and self.only and self.study_with_search:
+            number = self.study_with_search.required_search.calibration_number
+            if number not in self.only:
+                raise ValueError(f"--calibrate {self.calibrate} is table {number}, which --only leaves out")
         if len(searches := [study.name for study in self.chosen_studies if study.search]) > 1:
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
         numbers = [table.number for study in self.chosen_studies for table in study.tables]

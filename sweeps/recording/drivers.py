@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sweeps.stages import remove_stages
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
 CLOCK_MS = 60_000
-"""The clock may have been set by so much since the driver started."""
+"""The clock may have been set by so much since a run started."""
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -51,18 +52,19 @@ def lost_driver(run: Run) -> bool:
     pid = int(run.data.tags[DRIVER].rpartition(":")[2])
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return _start_ms(pid) > run.info.start_time + CLOCK_MS
+    except (ProcessLookupError, FileNotFoundError):
         return True
     except PermissionError:  # that of another user, which /proc may hide
         return False
-    return _start_ms(pid) > run.info.start_time + CLOCK_MS
 
 
 def _start_ms(pid: int) -> float:
-    """When a process of this machine started, in milliseconds since 1970 (`man 5 proc`)."""
+    """When a process of this machine started, in milliseconds since 1970. The kernel counts from its own start, which
+    containers do not show (`man 5 proc`, starttime)."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    booted_s = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-    return 1000 * (int(booted_s.split()[1]) + ticks / os.sysconf("SC_CLK_TCK"))
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return 1000 * (time.time() - age_s)
 
 
 def drives_here(run: Run) -> bool:
