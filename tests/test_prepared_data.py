@@ -4,16 +4,43 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.conftest import ROOT
 from trainable import data
 from trainable.create_once import create_once
 from trainable.fetch import fetch
 from trainable.sources import DataError
+
+
+@pytest.fixture(params=[("test.parquet", "train.parquet"), ("about.txt", "train/a.bin")])
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The S3 URI of a folder with these files in a bucket, which has, as buckets do, no folders of its own."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    endpoint = "{}:{}".format(*server.get_host_and_port())
+    store = boto3.client("s3", endpoint_url=f"http://{endpoint}", region_name="us-east-1")
+    store.create_bucket(Bucket="sweeps")
+    for name in request.param:
+        store.put_object(Bucket="sweeps", Key=f"cifar10/{name}", Body=name.encode())
+    yield f"s3://sweeps/cifar10?scheme=http&endpoint_override={quote(endpoint)}"
+    server.stop()
+
+
+def test_a_folder_of_a_bucket_is_copied_with_its_folders(bucket: str, tmp_path: Path) -> None:
+    copy = fetch(bucket, tmp_path, "--data-dir")
+    files = [file for file in copy.rglob("*") if file.is_file()]
+    assert copy.name == "cifar10" and len(files) == 2
+    assert all(file.read_text() == str(file.relative_to(copy)) for file in files)
 
 
 def test_processes_that_start_at_once_prepare_once(tmp_path: Path) -> None:

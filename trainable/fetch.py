@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pyarrow import ArrowException, fs
 
@@ -30,6 +30,8 @@ def fetch(uri: str, cache: Path, setting: str) -> Path:
         name = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 
         def copy(folder: Path) -> None:
+            for file in files:  # a bucket has no folders, and pyarrow 25 makes none for its files
+                (folder / own / PurePosixPath(file.path).relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             local = fs.LocalFileSystem()
             fs.copy_files(root, str(folder / own), source_filesystem=filesystem, destination_filesystem=local)
 
