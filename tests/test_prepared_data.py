@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -29,10 +30,11 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     server.start()
     endpoint = "{}:{}".format(*server.get_host_and_port())
     store = boto3.client("s3", endpoint_url=f"http://{endpoint}", region_name="us-east-1")
-    store.create_bucket(Bucket="sweeps")
+    name_of_bucket = f"sweeps-{uuid.uuid4().hex}"  # all servers of a process have the same buckets
+    store.create_bucket(Bucket=name_of_bucket)
     for name in request.param:
-        store.put_object(Bucket="sweeps", Key=f"cifar10/{name}", Body=name.encode())
-    yield f"s3://sweeps/cifar10?scheme=http&endpoint_override={quote(endpoint)}"
+        store.put_object(Bucket=name_of_bucket, Key=f"cifar10/{name}", Body=name.encode())
+    yield f"s3://{name_of_bucket}/cifar10?scheme=http&endpoint_override={quote(endpoint)}"
     server.stop()
 
 
