@@ -94,10 +94,10 @@ def follow_move(database: Path, experiment: str, *, write: bool = True) -> None:
                 if write:
                     _relocate(connection, location, here)
                 if write and runs:
-                    logger.warning("the record was moved: artifacts of %s are now in %s", name, _path(here))
+                    logger.warning("the record was moved: artifacts of %s are now in %s", name, path_of(here))
             elif name == experiment and RunStatus.FINISHED in runs.values() and not _holds(location, runs):
                 raise LookupError(
-                    f"the artifacts of experiment {name} are not in {_path(location)}: move them to {_path(here)}, "
+                    f"the artifacts of experiment {name} are not in {path_of(location)}: move them to {path_of(here)}, "
                     f"beside {database.name}"
                 )
 
@@ -113,8 +113,9 @@ def _relocate(connection: sqlite3.Connection, there: str, here: str) -> None:
 
 def _holds(location: str, runs: Iterable[str]) -> bool:
     """Whether the artifacts of any of the runs are there."""
-    return any((_path(location) / run).is_dir() for run in runs)
+    return any((path_of(location) / run).is_dir() for run in runs)
 
 
-def _path(location: str) -> Path:
+def path_of(location: str) -> Path:
+    """The folder at which MLflow says that artifacts are on this machine."""
     return Path(url2pathname(urlsplit(location).path))

@@ -1,4 +1,4 @@
-"""Outages of the record: what fails now and may succeed later."""
+"""What the record fails to do now and may do later: in an outage, or because another process was first."""
 
 import time
 from collections.abc import Callable
@@ -21,6 +21,14 @@ def is_outage(error: Exception) -> bool:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code >= 500 or error.response.status_code == 429
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+
+
+def despite_a_race(write: Callable[[], object]) -> None:
+    """Make a write, and once more where it is refused because another process has just made the same."""
+    try:
+        write()
+    except MlflowException:
+        write()
 
 
 def patiently(ask: Callable[[], T]) -> T:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import requests
 from filelock import FileLock
@@ -17,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.record.embedded import ARTIFACTS, database_of, is_made, uri_of
+from analysis.record.embedded import ARTIFACTS, database_of, is_made, path_of, uri_of
 from sweeps.errors import SweepError
 from trainable.errors import UsageError, first_line
 
@@ -61,9 +60,9 @@ def ensure_experiment(tracking_uri: str, experiment: str) -> tuple[MlflowClient,
 def _check_artifacts(client: MlflowClient, experiment: Experiment, tracking_uri: str) -> None:
     """Raises `UsageError` where an experiment's artifacts are in a folder of another machine: nobody here would find
     claims, weights and tables."""
-    location = urlsplit(experiment.artifact_location)
-    folder = url2pathname(location.path)
-    if location.scheme in ("", "file") and not os.path.isdir(folder) and _has_runs(client, experiment):
+    folder = path_of(experiment.artifact_location)
+    is_local = urlsplit(experiment.artifact_location).scheme in ("", "file")
+    if is_local and not folder.is_dir() and _has_runs(client, experiment):
         raise UsageError(
             f"--tracking-uri {tracking_uri}: the artifacts of {experiment.name} are in {folder}, which is not on this "
             "machine; for several machines use an MLflow server, which hands them on"

@@ -9,12 +9,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from safetensors.numpy import load_file
 
@@ -36,6 +35,7 @@ from sweeps.observer import Observer
 from sweeps.recording.datasets import dataset_inputs
 from sweeps.recording.kernel_images import log_kernels
 from sweeps.recording.note import NOTE, trial_note
+from sweeps.recording.outage import despite_a_race
 from sweeps.recording.writer import Writer
 from trainable.config import Config
 from trainable.files import TRACES, WEIGHTS
@@ -112,10 +112,7 @@ class TrialRuns(Observer):
             trial.run_id = run.info.run_id
         self._client.log_batch(trial.run_id, params=config_params(spec.config))
         datasets = dataset_inputs(spec.config, spec.fingerprint, spec.data_dir)
-        try:
-            self._client.log_inputs(trial.run_id, datasets=datasets)
-        except MlflowException:  # another process was the first to name this data in the same moment
-            self._client.log_inputs(trial.run_id, datasets=datasets)
+        despite_a_race(partial(self._client.log_inputs, trial.run_id, datasets=datasets))
 
     def _write_news(self, trial: "_TrialRun") -> None:
         if trial.run_id and trial.news:  # else its run was refused, or they went with those of an earlier report

@@ -6,10 +6,10 @@ starts and when it ends, so an experiment that was made before gets them, too.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mlflow import MlflowClient
 from mlflow.entities import RunTag
-from mlflow.exceptions import MlflowException
 
 from analysis.importance import by_importance
 from analysis.networks import BATCH_NORM
@@ -20,6 +20,7 @@ from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels
 from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
+from sweeps.recording.outage import despite_a_race
 from sweeps.recording.tags import delete_tag
 from sweeps.recording.ui_state import (
     RUN_COLOR,
@@ -68,10 +69,7 @@ class Presentation:
                 delete_tag(client, run_id, name)
         for age, view in enumerate(self.views, start=1):
             tag = view.tag(age, self.prefixes)
-            try:
-                client.set_experiment_tag(self.experiment_id, *tag)
-            except MlflowException:  # another process was the first to set this tag in the same moment
-                client.set_experiment_tag(self.experiment_id, *tag)
+            despite_a_race(partial(client.set_experiment_tag, self.experiment_id, *tag))
 
 
 def present(record: Record) -> Presentation:
