@@ -183,7 +183,7 @@ def _activation_bytes(config: Config, trained: int, evaluated: int) -> float:
         layer_bytes.append(output.numel() * output.element_size())
 
     model = build(config).eval()
-    for module in model:
+    for module in model.children():
         if not isinstance(module, nn.Flatten | TorchLayout):  # a view, and a choice of this project
             module.register_forward_hook(count)
     model(torch.zeros(1, 3, 32, 32))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trainable.config import Config
+from trainable.network_file import NetworkFile
 
 CLASSES = 10
 IMAGE_SIZE = 32
@@ -57,7 +58,7 @@ class Linear:
 
 
 def layers(config: Config) -> Iterator[Conv | Linear]:
-    """The config's layers, from the image to the class scores."""
+    """The config's layers, from the image to the class scores. Raises `TypeError` for a network of one's own."""
     channels: tuple[int, ...]
     pooled: tuple[bool, ...]
     match config.network:
@@ -65,6 +66,8 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
             channels, pooled, hidden = config.channels, (True, True), config.hidden
         case "vgg-a":
             channels, pooled, hidden = _VGG_A_CHANNELS, _VGG_A_POOLED, _VGG_A_HIDDEN
+        case NetworkFile():
+            raise TypeError(f"the layers of {config.network} are not known")
         case unknown:
             assert_never(unknown)
     inputs, size = 3, IMAGE_SIZE

@@ -15,7 +15,7 @@ class MovingAverage:
     makes the host wait for the GPU in every step.
     """
 
-    def __init__(self, network: nn.Sequential, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float) -> None:
         self._decay = decay
         counts = {id(buffer): buffer for buffer in network.buffers() if not buffer.is_floating_point()}
         self.network = deepcopy(network, counts)

@@ -4,9 +4,12 @@ stays fast.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from trainable.network_file import Arguments, NetworkArguments, NetworkFile
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -32,8 +35,11 @@ class Config(BaseModel):
     protocol: Protocol = "A"
     """A: train on the whole train split and watch the test error, as the course report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
-    network: Literal["cnn", "vgg-a"] = "cnn"
-    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier."""
+    network: Literal["cnn", "vgg-a"] | NetworkFile = "cnn"
+    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier. Or a
+    network of one's own, in a Python file."""
+    network_arguments: NetworkArguments = Arguments()
+    """What the file's `build` is called with."""
     channels: tuple[Width, Width] = (16, 32)
     """Output channels of the two convolutions of `cnn`."""
     hidden: tuple[Width, Width] = (128, 128)
@@ -106,8 +112,12 @@ class Config(BaseModel):
     def _no_idle_fields(self) -> "Config":
         """Refuse a field that the rest of the config switches off: it would give one training two keys."""
         with_momentum = self.optimizer == "momentum" and self.momentum > 0
-        one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
+        one_cycle, is_cnn, is_own = self.schedule == "one_cycle", self.network == "cnn", self.has_own_network
         acts = {  # whether a field acts, and where
+            "network_arguments": (is_own, "network is a file"),
+            "activation": (not is_own, "network is cnn or vgg-a"),
+            "batch_norm": (not is_own, "network is cnn or vgg-a"),
+            "dropout": (not is_own, "network is cnn or vgg-a"),
             "bn_momentum": (self.batch_norm, "batch_norm is true"),
             "label_smoothing": (self.loss == "cross_entropy", "loss is cross_entropy"),
             "momentum": (self.optimizer == "momentum", "optimizer is momentum"),
@@ -124,6 +134,11 @@ class Config(BaseModel):
             if not does_act and value != type(self).model_fields[field].default:
                 raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {where}")
         return self
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether its network is one of the user's own."""
+        return isinstance(self.network, NetworkFile)
 
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from the defaults, as plain JSON values. Equal configs have equal canonical forms."""
@@ -148,6 +163,10 @@ class Config(BaseModel):
     def held_out(self) -> str:
         """Name of the metric for the error on images that the training does not see."""
         return {"A": "test_error", "B": "val_error"}[self.protocol]
+
+    def text(self, fields: Iterable[str]) -> str:
+        """Some fields and their values in one line, as `lr 0.01, network residual.py 3f2a9c1b`."""
+        return ", ".join(f"{name} {getattr(self, name)}" for name in fields)
 
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""

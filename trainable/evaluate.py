@@ -12,7 +12,7 @@ from trainable.files import entries_under, seed_name
 from trainable.model import build
 
 
-def load_model(config: Config, weights: Path, seed: int) -> nn.Sequential:
+def load_model(config: Config, weights: Path, seed: int) -> nn.Module:
     """One seed's network in evaluation mode, on the CPU. `weights` is the safetensors file that the record keeps of a
     trial, with the weights of all its seeds."""
     model = build(config)

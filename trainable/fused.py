@@ -72,11 +72,14 @@ class FusedLinear(nn.Module):
         return outputs_sno.transpose(0, 1).flatten(1)
 
 
-def fuse(networks: Sequence[nn.Sequential]) -> nn.Sequential:
+def fuse(networks: Sequence[nn.Module]) -> nn.Module:
     """One network that computes what all of these compute. They must have the same architecture. A single network is
-    returned as it is. torch's global generator is left alone. Raises `TypeError` for a layer that cannot be fused."""
+    returned as it is. torch's global generator is left alone. Raises `TypeError` for a network that is no chain of
+    layers, and for a layer that cannot be fused."""
     if len(networks) == 1:
         return networks[0]
+    if not isinstance(networks[0], nn.Sequential):
+        raise TypeError(f"seeds cannot be fused: a {type(networks[0]).__name__} is no chain of layers")
     fused = nn.Sequential()
     with torch.random.fork_rng(devices=[]):  # a new layer draws parameters, although they are replaced
         for name, module in networks[0].named_children():

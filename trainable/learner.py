@@ -19,7 +19,7 @@ from trainable.device import autocast
 from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse
 from trainable.gradients import Gradients
-from trainable.graphs import GraphedStep
+from trainable.graphs import GraphedStep, Step
 from trainable.model import build
 from trainable.optim import make_optimizer, make_scheduler, parameter_groups
 from trainable.probes import get_random_state, probe
@@ -52,12 +52,14 @@ class Learner:
                 torch.default_generator.manual_seed(seed)
                 networks.append(build(config))
         self.model = fuse(networks).to(device)
-        if len(seeds) == 1 and device.type == "cuda":
+        if len(seeds) == 1 and device.type == "cuda" and not config.has_own_network:
             self.model.to(memory_format=torch.channels_last)
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device, len(seeds))
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
-        self._step = GraphedStep(Gradients(config, self.model, batches, device), self.model.buffers())
+        gradients = Gradients(config, self.model, batches, device)
+        # a graph would repeat what the Python code of a network of one's own decides at the capture
+        self._step: Step = gradients if config.has_own_network else GraphedStep(gradients, self.model.buffers())
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
@@ -112,9 +114,12 @@ class Learner:
         with autocast(self.config, self._device):
             return class_probabilities(self.result, batches, len(self.seeds))
 
-    def kernels(self) -> Tensor:
-        """A copy of the first seed's first-layer kernels: float32 (output channels, 3, 3, 3) on the CPU."""
-        first_layer = self.result[0]
+    def kernels(self) -> Tensor | None:
+        """A copy of the first seed's first-layer kernels: float32 (output channels, 3, 3, 3) on the CPU; None for a
+        network of one's own."""
+        if self.config.has_own_network:
+            return None
+        first_layer = self.result.get_submodule("conv1")
         assert isinstance(first_layer, nn.Conv2d)
         kernels = first_layer.weight.chunk(len(self.seeds))[0]
         return kernels.detach().cpu().float().clone(memory_format=torch.contiguous_format)

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from trainable.architecture import Conv, Linear, layers
 from trainable.config import Config
+from trainable.network_file import NetworkFile
+from trainable.own_network import build_own
 
 ONEDNN_BLOCK = 16
 """Channels that oneDNN keeps together on processors with AVX-512."""
@@ -80,12 +82,22 @@ class TorchLayout(nn.Module):
 ACTIVATIONS = {"relu": ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
 
-def build(config: Config) -> nn.Sequential:
+def build(config: Config) -> nn.Module:
     """The config's network, from float images (N, 3, 32, 32) to class scores (N, 10).
 
-    PyTorch's default initialisation draws the parameters from torch's global generator. Batch norm and dropout come
-    before the activation. So does pooling: every activation here is monotone, so the function is the same as with the
-    activation first, and the activation has a quarter of the values to compute.
+    The parameters are drawn from torch's global generator. Raises `NetworkError` for a network of one's own that cannot
+    be built.
+    """
+    if isinstance(config.network, NetworkFile):
+        return build_own(config.network, config.network_arguments)
+    return _build(config)
+
+
+def _build(config: Config) -> nn.Sequential:
+    """A network of layers that `trainable.architecture` lists, with PyTorch's default initialisation.
+
+    Batch norm and dropout come before the activation. So does pooling: every activation here is monotone, so the
+    function is the same as with the activation first, and the activation has a quarter of the values to compute.
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for number, layer in enumerate(layers(config), start=1):

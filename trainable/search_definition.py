@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from trainable.config import Config, DataName
 from trainable.frozen import Frozen
+from trainable.network_file import Change
 from trainable.problem import unknown
 from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, targets
 
@@ -105,7 +106,7 @@ class SearchDefinition(Frozen):
     """A search as a study defines it."""
 
     space: Annotated[Space, Field(min_length=1)]
-    fixed: dict[str, Any] = Field(default_factory=dict)
+    fixed: Change = Field(default_factory=dict)
     """Fields of `Config` that are the same in every trial, besides those that the sweep sets."""
     start: tuple[StartPoint, ...] = ()
     """Configs to try first, in this order."""
@@ -114,7 +115,7 @@ class SearchDefinition(Frozen):
     trains for 20."""
     scheduler: Scheduler = Scheduler()
     race: Race = Race()
-    compared_with: dict[str, Any] = Field(default_factory=dict)
+    compared_with: Change = Field(default_factory=dict)
     """The config that the winner is proven against, as its change from the baseline. It is trained on the sweep's data,
     for the sweep's epochs and in its precision. Default: the baseline itself."""
     goal: Goal | None = None

@@ -1,6 +1,7 @@
-"""The space of a search: its parameters, each a choice or a range of one field of `Config` or of one element of a field
-that is a tuple, some with a condition."""
+"""The space of a search: its parameters, each a choice or a range of one field of `Config`, of one element of a field
+that is a tuple, or of one argument of a network of one's own, some with a condition."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,19 +14,24 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
+from trainable.network_file import ARGUMENTS
 from trainable.problem import unknown
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a parameter sets: a field of `Config`, or one element of it where it is a tuple."""
+    """What a parameter sets: a field of `Config`, one element of it where it is a tuple, or one argument of a network
+    of one's own."""
 
     field: str
     index: int | None = None
+    argument: str | None = None
 
     def read(self, config: Config) -> Any:
-        """Its value in a config."""
+        """Its value in a config; None for an argument that the config does not have."""
         value = getattr(config, self.field)
+        if self.argument is not None:
+            return value.get(self.argument)
         return value if self.index is None else value[self.index]
 
     @property
@@ -34,18 +40,25 @@ class Target:
         return isinstance(self.read(Config()), float)
 
 
-TARGETS = {name: Target(name) for name in Config.model_fields} | {
+TARGETS = {name: Target(name) for name in Config.model_fields if name != ARGUMENTS} | {
     f"{name}[{index}]": Target(name, index)
     for name, field in Config.model_fields.items()
     if isinstance(field.default, tuple)
     for index in range(len(field.default))
 }
-"""All that a parameter can set, by the name that a space gives it: `lr`, `channels[0]`."""
+"""All that a parameter can set, by the name that a space gives it: `lr`, `channels[0]`. Arguments come on top."""
+
+
+def _target(name: str) -> Target | None:
+    """What has that name: one of `TARGETS`, or an argument, as `network_arguments[width]`; None where nothing has."""
+    if argument := re.fullmatch(rf"{ARGUMENTS}\[(\w+)\]", name):
+        return Target(ARGUMENTS, argument=argument[1])
+    return TARGETS.get(name)
 
 
 class _Parameter(Frozen):
     field: str = ""
-    """What the parameter sets: a name in `TARGETS`. Default: the parameter's own name."""
+    """What the parameter sets, as `Target`s are named. Default: the parameter's own name."""
     when: dict[str, Annotated[tuple[bool | int | float | str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """The parameter exists only where each of these parameters, which stand before it, has one of these values."""
 
@@ -179,7 +192,7 @@ def _without_slash(name: str) -> str:
 def _continuous_on_floats(space: dict[str, Choice | Range]) -> dict[str, Choice | Range]:
     adapted = dict(space)
     for name, parameter in space.items():
-        target = TARGETS.get(parameter.field or name)
+        target = _target(parameter.field or name)
         if isinstance(parameter, Range) and target is not None and target.is_float:
             adapted[name] = parameter.continuous
     return adapted
@@ -194,11 +207,14 @@ the bounds are."""
 
 
 def targets(space: Space) -> dict[str, Target]:
-    """What each parameter of the space sets. Raises `ValueError` for a name that is not in `TARGETS`."""
-    names = {name: parameter.field or name for name, parameter in space.items()}
-    if missing := [target for target in names.values() if target not in TARGETS]:
-        raise ValueError(f"{missing[0]} {unknown(missing[0], list(TARGETS))}")
-    return {name: TARGETS[target] for name, target in names.items()}
+    """What each parameter of the space sets. Raises `ValueError` for a name that nothing has."""
+    found: dict[str, Target] = {}
+    for name, parameter in space.items():
+        target = _target(sets := parameter.field or name)
+        if target is None:
+            raise ValueError(f"{sets} {unknown(sets, [*TARGETS, f'{ARGUMENTS}[NAME]'])}")
+        found[name] = target
+    return found
 
 
 def fields(space: Space) -> set[str]:
@@ -207,16 +223,18 @@ def fields(space: Space) -> set[str]:
 
 
 def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict[str, Any]:
-    """The fields of `Config` that these values of parameters set. The other elements of a tuple are the base's."""
-    set_by, changed = targets(space), {}
+    """The fields of `Config` that these values of parameters set. The other elements of a tuple, and the other
+    arguments of a network, are the base's."""
+    set_by, changed = targets(space), dict[str, Any]()
     for name, value in values.items():
         target = set_by[name]
-        if target.index is None:
-            changed[target.field] = value
+        before = changed.get(target.field, getattr(base, target.field))
+        if target.argument is not None:
+            changed[target.field] = before | {target.argument: value}
+        elif target.index is not None:
+            changed[target.field] = (*before[: target.index], value, *before[target.index + 1 :])
         else:
-            elements = list(changed.get(target.field, getattr(base, target.field)))
-            elements[target.index] = value
-            changed[target.field] = tuple(elements)
+            changed[target.field] = value
     return changed
 
 

@@ -150,8 +150,9 @@ def _explained(spec: TrialSpec) -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_gpu_memory(error):
             raise
+        config = spec.config.text(spec.config.canonical()) or "the baseline"
         raise MemoryError(
-            f"out of GPU memory, it seems ({first_line(error)}): {spec.config.canonical() or 'the baseline'} with "
+            f"out of GPU memory, it seems ({first_line(error)}): {config} with "
             f"{len(spec.seeds)} seed(s) fused and batch_size {spec.config.batch_size}; give a trial more of a GPU "
             "(--gpus-per-trial), train fewer seeds at a time (--seeds), or make the batch smaller (--set batch_size=N)"
         ) from error

@@ -10,10 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from trainable.config import Config
 from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
+from trainable.network_file import Change
 from trainable.search_definition import SearchDefinition
 
 MOST_SEEDS = 1_000
 """A config is trained for so many seeds at most."""
+OPTIONS = ("data", "epochs", "precision")
+"""Fields of `Config` that options of a sweep set."""
 PARAMETERS_NUMBER = "1"
 """The number of the report's table of parameters, which no table of a study may have."""
 
@@ -36,7 +39,7 @@ class Row(Frozen):
     """One row of a table: a named config."""
 
     name: Annotated[Label, Short]
-    change: dict[str, Any] = Field(default_factory=dict)
+    change: Change = Field(default_factory=dict)
     """The fields of `Config` in which it differs from the baseline."""
     reported: Reported | None = None
     """What was published for it."""
@@ -54,7 +57,7 @@ class Table(Frozen):
     rows: tuple[Row, ...]
     note: str = ""
     """Printed under the table."""
-    reference: dict[str, Any] = Field(default_factory=dict)
+    reference: Change = Field(default_factory=dict)
     """The change from the baseline that the rows are compared with. Default: none, the baseline itself."""
     measure: NamedMeasure = ERRORS
     """What is measured of its trainings besides their errors."""
@@ -86,8 +89,18 @@ class Study(Frozen):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
     """A study from a file may use at most 60 characters, so that `-calibration` can be added."""
     title: Label
+    baseline: Change = Field(default_factory=dict)
+    """The study's own baseline: the fields of `Config` in which it differs from the course report's. All changes that
+    the study names are changes from it."""
     tables: tuple[Table, ...] = ()
     search: SearchDefinition | None = None
+
+    @field_validator("baseline")
+    @classmethod
+    def _without_options(cls, baseline: dict[str, Any]) -> dict[str, Any]:
+        if named := [name for name in OPTIONS if name in baseline]:
+            raise ValueError(f"{named[0]}: the sweep's option --{named[0]} decides it")
+        return baseline
 
     @property
     def table_numbers(self) -> list[str]:

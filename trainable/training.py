@@ -54,9 +54,9 @@ def train(
 class Trainer:
     """A training that can be saved after any epoch and continued in another process, bit for bit on a CPU.
 
-    By default all seeds are fused into one program on a GPU, and train one by one on a CPU, which a single seed keeps
-    busy; `fused` overrides this. With `probe_every`, the loss is probed along the gradient once in that many steps,
-    which changes nothing in the training (see `trainable.probes`).
+    By default all seeds are fused into one program on a GPU. On a CPU, which a single seed keeps busy, and with a
+    network of the user's own, they train one by one; `fused` overrides this. With `probe_every`, the loss is probed
+    along the gradient once in that many steps, which changes nothing in the training (see `trainable.probes`).
 
     Raises `DeviceError` for a GPU that torch cannot use.
     """
@@ -73,14 +73,16 @@ class Trainer:
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = prepare_torch(device)
         self._batches = batches_of(data.splits(config.protocol), config, self.device)
-        fuse_seeds = self.device.type == "cuda" if fused is None else fused
+        fuse_seeds = self.device.type == "cuda" and not config.has_own_network if fused is None else fused
         groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
         self.history: list[Epoch] = []
         """The epochs so far."""
         self._correct_ns = torch.empty(0, len(self.seeds), dtype=torch.bool)
-        self.kernels = [self._learners[0].kernels()]
-        """The first seed's first-layer kernels (output channels, 3, 3, 3): at the start and after each epoch."""
+        self.kernels: list[Tensor] = []
+        """The first seed's first-layer kernels (output channels, 3, 3, 3): at the start and after each epoch. None are
+        kept of a network of one's own."""
+        self._keep_kernels()
 
     @property
     def done(self) -> bool:
@@ -94,7 +96,7 @@ class Trainer:
         for learner in self._learners:
             metrics.setdefault("train_loss", []).extend(learner.train(number))
         metrics |= self.evaluate()
-        self.kernels.append(self._learners[0].kernels())
+        self._keep_kernels()
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
 
@@ -161,7 +163,10 @@ class Trainer:
         }
 
     def first_layers(self) -> dict[str, Tensor]:
-        """The first seed's first two convolutions and the batch norm after the first, by `conv1.weight`."""
+        """The first seed's first two convolutions and the batch norm after the first, by `conv1.weight`; nothing for a
+        network of one's own."""
+        if self.config.has_own_network:
+            return {}
         weights = entries_under(f"{seed_name(self.seeds[0])}/", self.weights())
         return {
             name: tensor for name, tensor in weights.items() if name.partition(".")[0] in ("conv1", "norm1", "conv2")
@@ -216,6 +221,11 @@ class Trainer:
         self._correct_ns = state["correct"]
         for learner, learnt in zip(self._learners, state["learners"], strict=True):
             learner.load_state_dict(learnt)
+
+    def _keep_kernels(self) -> None:
+        kernels = self._learners[0].kernels()
+        if kernels is not None:
+            self.kernels.append(kernels)
 
     @property
     def _groups(self) -> list[list[int]]:

@@ -19,6 +19,7 @@ from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
 from trainable.errors import UsageError
+from trainable.network_file import NetworkFile
 from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
 
@@ -146,12 +147,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw."""
+    """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw. A network may be
+    the path of a Python file."""
     field, equals, value = text.partition("=")
     if field in ("data", "epochs", "precision"):
         raise UsageError(f"--set {text!r}: use --{field}")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
+    if field == "network" and value.endswith(".py"):
+        return field, NetworkFile.read(value)
     try:
         return field, json.loads(value)
     except json.JSONDecodeError:

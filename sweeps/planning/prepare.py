@@ -18,6 +18,7 @@ from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
 from trainable.errors import UsageError
+from trainable.network_file import combine
 from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study
 
@@ -44,8 +45,8 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     make_config({}, options.base, "--set")
     if study := options.study_with_search:  # a bad search is refused before the data is fetched
         resolve_search(study, base=options.base, samples=options.samples, fingerprint="")
-        compared_with = study.required_search.compared_with
-        make_config(compared_with, options.base, f"study {study.name}, compared_with of its search")
+        compared_with, base = study.required_search.compared_with, combine(study.baseline, options.base)
+        make_config(compared_with, base, f"study {study.name}, compared_with of its search")
     record = open_record(options.tracking_uri, options.experiment, dry=dry)
     if record is None:
         check_makeable(options.tracking_uri)

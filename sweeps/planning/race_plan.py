@@ -22,7 +22,7 @@ def plan_race(plan: SearchPlan, rates: Rates) -> TablePlan:
             rows=(racer.name,),
             forecast_s=rates.training_s(racer.config, len(standing.to_run[racer.key])),
             tables=(table,),
-            fused=rates.fuses_seeds,
+            fused=rates.fuses_seeds(racer.config),
         )
         for racer in standing.racers
         if racer.key in standing.to_run

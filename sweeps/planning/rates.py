@@ -12,6 +12,7 @@ from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import layers
 from trainable.config import Config
+from trainable.network_file import NetworkFile
 
 SPLIT_SIZES = {
     "cifar10": {"A": (50_000, 10_000), "B": (45_000, 5_000)},
@@ -66,11 +67,10 @@ class Rates:
     timings: tuple[Timing, ...] = ()
     """Those of other devices are not used."""
 
-    @property
-    def fuses_seeds(self) -> bool:
-        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
-        fill more slots."""
-        return self.device != "cpu"
+    def fuses_seeds(self, config: Config) -> bool:
+        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it, and a network of
+        one's own cannot be fused: apart, the seeds fill more slots."""
+        return self.device != "cpu" and not config.has_own_network
 
     @property
     def basis(self) -> str:
@@ -82,7 +82,7 @@ class Rates:
 
     def training_s(self, config: Config, seeds: int) -> float:
         """Slot seconds of training that many seeds to the end."""
-        trials = min(seeds, 1) if self.fuses_seeds else seeds
+        trials = min(seeds, 1) if self.fuses_seeds(config) else seeds
         return trials * TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
 
     def evaluation_s(self, config: Config, images: int) -> float:
@@ -92,12 +92,12 @@ class Rates:
     def flops(self, config: Config) -> float:
         """Floating-point operations a second of a slot on that network: the median of the network's own timings. Where
         it has none, those of the network nearest in size, since large networks use a slot better than small ones."""
-        if not self._by_network:
-            return RATES[self.device]
         if own := self._by_network.get(_network(config)):
-            return own.flops
+            return _flops(own)
+        if not self._built_in:
+            return RATES[self.device]
         size = image_flops(config)
-        return min(self._by_network.values(), key=lambda each: abs(log(each.image_flops / size))).flops
+        return min(self._built_in, key=lambda each: abs(log(each.image_flops / size))).flops
 
     def bf16_speedup(self) -> Speedup | None:
         """How many times as fast trainings in bf16 are as the same network's in fp32: the median over the networks of
@@ -117,16 +117,18 @@ class Rates:
         return None
 
     @cached_property
-    def _by_network(self) -> dict[tuple, NetworkRate]:
+    def _by_network(self) -> dict[tuple, list[Timing]]:
         timings: dict[tuple, list[Timing]] = {}
         for timing in self._on_device:
             timings.setdefault(_network(timing.config), []).append(timing)
-        return {
-            network: NetworkRate(
-                image_flops(own[0].config), median(epoch_flops(each.config) / each.seed_epoch_s for each in own)
-            )
-            for network, own in timings.items()
-        }
+        return timings
+
+    @cached_property
+    def _built_in(self) -> list[NetworkRate]:
+        """The rates of the networks of this project. Those of users are left out: their size is known only to whoever
+        runs their code, which a record may have from a stranger."""
+        built_in = (own for own in self._by_network.values() if not own[0].config.has_own_network)
+        return [NetworkRate(image_flops(own[0].config), _flops(own)) for own in built_in]
 
     @property
     def _on_device(self) -> list[Timing]:
@@ -134,7 +136,12 @@ class Rates:
 
 
 def image_flops(config: Config) -> float:
-    """Floating-point operations of one image's forward pass."""
+    """Floating-point operations of one image's forward pass. A network of one's own is built and tried for it; raises
+    `trainable.own_network.NetworkError` where it cannot be trained."""
+    if isinstance(config.network, NetworkFile):
+        from trainable.own_network import forward_flops  # imports torch
+
+        return forward_flops(config.network, config.network_arguments)
     return 2.0 * sum(layer.multiply_adds for layer in layers(config))
 
 
@@ -166,5 +173,11 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
     return (slot_s * prices.slot(trial.cpus, trial.gpus) + wall_s * (prices.head or 0)) / 3600
 
 
+def _flops(timings: Iterable[Timing]) -> float:
+    """Floating-point operations a second: the median of a network's timings."""
+    return median(epoch_flops(each.config) / each.seed_epoch_s for each in timings)
+
+
 def _network(config: Config) -> tuple:
-    return config.data, config.network, config.channels, config.hidden, config.batch_norm, config.precision
+    built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
+    return config.data, *built, config.precision

@@ -5,6 +5,7 @@ from typing import Any
 
 from sweeps.planning.table_plan import make_config
 from trainable.errors import UsageError
+from trainable.network_file import ARGUMENTS, combine
 from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import PROTOCOL
 from trainable.search_space import fields
@@ -24,21 +25,22 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
     """
     definition = study.required_search
+    whole = combine(study.baseline, base)
     fixed = {**PROTOCOL, **definition.fixed}
     if changed := (base.keys() & {*fields(definition.space), *fixed}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
     where = f"study {study.name}, its search"
     for change in definition.configs_to_check():
-        config = make_config({**fixed, **change}, base, f"{where} space")
+        config = make_config(combine(fixed, change), whole, f"{where} space")
         for name, value in change.items():
-            if value != getattr(config, name):  # recorded trials would not be recognised
+            if name != ARGUMENTS and value != getattr(config, name):  # recorded trials would not be recognised
                 raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
-    epochs = make_config(fixed, base, where).epochs * definition.epochs_factor
+    epochs = make_config(fixed, whole, where).epochs * definition.epochs_factor
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=make_config({**fixed, "epochs": epochs}, base, where),
+        base=make_config({**fixed, "epochs": epochs}, whole, where),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,

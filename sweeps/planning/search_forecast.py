@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sweeps.planning.rates import Rates, makespan
 from sweeps.planning.search_plan import SearchPlan
 from trainable.config import Config, Protocol
+from trainable.network_file import ARGUMENTS
 from trainable.search_space import fields, sample
 
 ASHA_SHARE = 0.5
@@ -87,7 +88,7 @@ class _Trainings:
 
     def of_seeds(self, seeds: Iterable[int], protocol: Protocol = "B") -> list[float]:
         """For each config the number of seeds that it is trained for."""
-        if self._rates.fuses_seeds:
+        if self._rates.fuses_seeds(self._plan.search.base):
             return [self._training_s(count, protocol) for count in seeds]
         return [self._training_s(1, protocol)] * sum(seeds)
 
@@ -98,7 +99,7 @@ class _Trainings:
     def _networks(self) -> list[Config]:
         """Of each network whose time counts a config: random ones where the space varies the network."""
         search = self._plan.search
-        if not fields(search.space) & {"network", "channels", "hidden", "batch_norm"}:
+        if not fields(search.space) & {"network", ARGUMENTS, "channels", "hidden", "batch_norm"}:
             return [search.base]
         return [search.config(values) for values in sample(search.space, DRAWN, seed=0)]
 

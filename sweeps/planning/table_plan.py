@@ -7,11 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import config_problem
-from sweeps.planning.rates import Rates, makespan
+from sweeps.planning.rates import Rates, image_flops, makespan
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
 from trainable.measures import DIFFERENCES, Measure
+from trainable.network_file import combine
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
@@ -128,7 +129,7 @@ def plan_tables(
     """
     chosen = set(only)
     tables = tuple(
-        resolve_table(study.name, table, _base_of(table, base, short), fingerprint)
+        resolve_table(study.name, table, _base_of(study, table, base, short), fingerprint)
         for study in studies
         for table in study.tables
         if not chosen or table.number in chosen
@@ -158,7 +159,7 @@ def plan_tables(
                 rows=tuple(f"{table.number}/{row.name}" for table, row in rows),
                 forecast_s=rates.training_s(row.config, len(missing)) * time_factor,
                 tables=tuple(table for table, _ in rows),
-                fused=rates.fuses_seeds,
+                fused=rates.fuses_seeds(row.config),
             )
         )
     return TablePlan(tables=tables, configs=tuple(configs))
@@ -197,15 +198,21 @@ def _steps(config: Config) -> tuple[int, int, str]:
 
 
 def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
-    """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`."""
+    """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`; also
+    for a network of one's own that cannot be trained."""
     try:
-        config = Config(**{**base, **change})
+        config = Config(**combine(base, change))
+        if config.has_own_network:
+            image_flops(config)  # this builds it and tries it
     except ValidationError as error:
         raise UsageError(f"{where}: {config_problem(error)}") from error
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
     if config.data != base.get("data", config.data):
         raise UsageError(f"{where}: data {config.data!r}: a sweep has one data set, which --data sets: {base['data']}")
     return config
 
 
-def _base_of(table: Table, base: Mapping[str, Any], short: bool) -> Mapping[str, Any]:
-    return {**base, "epochs": table.cpu_epochs} if short and table.cpu_epochs else base
+def _base_of(study: Study, table: Table, base: Mapping[str, Any], short: bool) -> Mapping[str, Any]:
+    changed = combine(study.baseline, base)
+    return {**changed, "epochs": table.cpu_epochs} if short and table.cpu_epochs else changed

@@ -89,7 +89,7 @@ classes are outside of what was measured. The search tried only the space that i
 
 
 def _described(config: Config) -> str:
-    changed = ", ".join(f"{name} {value}" for name, value in config.ablation.items())
+    changed = config.text(config.ablation)
     return f"the baseline{' with ' if changed else ''}{changed}, {config.epochs} epochs"
 
 

@@ -69,9 +69,8 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
         return
     winner, race = plan.winner, plan.race
     best = winner or complete[0]
-    changed = ", ".join(f"{field} {value}" for field, value in best.config.canonical().items())
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
-    console.print(f"  {changed}")
+    console.print(f"  {best.config.text(best.config.canonical())}")
     if winner:
         errors, seeds = mean_text(race.winning_errors), seed_count(len(race.winning_errors))
         console.print(f"  validation error in the race, over {seeds}: {errors}")

@@ -4,6 +4,7 @@ a third and for half of the epochs. It shows where the rungs of a search should 
 from fractions import Fraction
 
 from trainable.measures import RUNGS
+from trainable.network_file import combine
 from trainable.search_definition import PROTOCOL, calibration_name
 from trainable.search_space import sample
 from trainable.study import Row, Study, Table
@@ -20,7 +21,7 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
     epochs *= search.epochs_factor
     rows = []
     for number, values in enumerate(sample(search.space, count, SEED), start=1):
-        change = {**PROTOCOL, **search.fixed, **search.changes(values)}
+        change = combine({**PROTOCOL, **search.fixed}, search.changes(values))
         rows.append(Row(name=f"config {number}", change={**change, "epochs": epochs}))
         rows += [
             Row(name=f"config {number}, {name}", change={**change, "epochs": max(1, round(epochs * share))})
@@ -35,4 +36,4 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
         rows=tuple(rows),
         measure=RUNGS,
     )
-    return Study(name=name, title=table.title, tables=(table,))
+    return Study(name=name, title=table.title, baseline=study.baseline, tables=(table,))

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sweeps.errors import config_problem
 from sweeps.studies.yaml_file import read_yaml
 from trainable.config import Config
 from trainable.errors import UsageError
+from trainable.network_file import Change
 from trainable.problem import first_problem
 from trainable.study import Row, Study, Table
 
@@ -22,7 +23,7 @@ def read_config(file: Path) -> Study:
     if not isinstance(content, dict) or set(content) != {"name", "config"} or not isinstance(content["config"], dict):
         raise UsageError(f"--config {file}: must have a name and a config, a mapping of fields, and nothing else")
     try:
-        config = Config(**content["config"])
+        config = Config(**TypeAdapter(Change).validate_python(content["config"], context=file.parent))
     except ValidationError as error:
         raise UsageError(f"--config {file}: {config_problem(error)}") from error
     except TypeError as error:  # a field's name is no text

@@ -5,6 +5,7 @@ from typing import Any
 
 from trainable.config import Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
+from trainable.network_file import ARGUMENTS
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
 from trainable.study import Row, Study, Table
 
@@ -16,7 +17,7 @@ SWITCHES = {
     "optimizer": (*RATE, *DECAY),
     "batch_norm": ("bn_momentum", "bn_bias_lr_factor"),
     "loss": ("label_smoothing",),
-    "network": ("channels", "hidden"),
+    "network": ("channels", "hidden", ARGUMENTS),
 }
 """Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
 LONGEST_VALUES = 90

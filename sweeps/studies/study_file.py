@@ -47,7 +47,8 @@ def _read_yaml(file: Path) -> Study:
         raise UsageError(f"--study {file}: must be a mapping with tables or a search, found {type(content).__name__}")
     default = re.sub(r"[^A-Za-z0-9_-]+", "-", file.stem).strip("-_") or "study"
     try:
-        study = Study(**{"name": default, "title": str(content.get("name", default)), **content})
+        named = {"name": default, "title": str(content.get("name", default)), **content}
+        study = Study.model_validate(named, context=file.parent)
     except ValidationError as error:
         first = _first_problem(error, Study)
         raise problem(first.location, first.text) from error
@@ -81,19 +82,20 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
         raise problem(("name",), f"{study.name!r} must have at most {LONGEST_NAME} characters")
     if not study.tables and not study.search:
         raise problem((), "must have tables or a search")
+    changes: list[tuple[Location, dict[str, Any]]] = [(("baseline",), study.baseline)]
     for t, table in enumerate(study.tables):
         if not table.rows:
             raise problem(("tables", t, "rows"), "must have at least one row")
         if table.measure.name and table.measure.name not in MEASURED:
             raise problem(("tables", t, "measure"), f"{table.measure.name!r} {unknown(table.measure.name, MEASURED)}")
-        changes: list[tuple[Location, dict[str, Any]]] = [(("tables", t, "reference"), table.reference)]
+        changes.append((("tables", t, "reference"), table.reference))
         changes += [(("tables", t, "rows", r, "change"), row.change) for r, row in enumerate(table.rows)]
-        for location, change in changes:
-            if wrong := _field_problem(change):
-                raise problem((*location, *wrong.location), wrong.text)
     if study.search:
-        if wrong := _field_problem(study.search.fixed):
-            raise problem(("search", "fixed", *wrong.location), wrong.text)
+        changes.append((("search", "fixed"), study.search.fixed))
+    for location, change in changes:
+        if wrong := _field_problem(change):
+            raise problem((*location, *wrong.location), wrong.text)
+    if study.search:
         for name, parameter in study.search.space.items():
             for value in parameter.ends:
                 if wrong := _field_problem(study.search.changes({name: value})):
