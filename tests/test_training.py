@@ -142,7 +142,7 @@ def test_a_training_that_does_not_fit_says_what_to_change(
 
     monkeypatch.setattr(Trainer, where, full)
     spec = digits_spec(Config(**SMALL, lr=0.02), tmp_path, seeds=(0, 1))
-    with pytest.raises(MemoryError, match=r"out of GPU memory.*'lr': 0.02.*2 seed\(s\).*--gpus-per-trial"):
+    with pytest.raises(MemoryError, match=r"out of GPU memory.*lr 0.02.*2 seed\(s\).*--gpus-per-trial"):
         Session(spec).advance(1.0)
 
 

@@ -20,14 +20,15 @@ from trainable.model import build
 from trainable.optim import make_loss
 
 Weights = Mapping[str, np.ndarray]
-"""A network's parameters and buffers by name."""
+"""Arrays of a network by name: its parameters and, unless said otherwise, its buffers."""
 
 
 def directions(weights: Weights, seed: int, count: int = 2) -> list[dict[str, np.ndarray]]:
-    """Random directions, in which each filter has the norm of the weights' filter (section 4, equation 1).
+    """Random directions for these parameters, in which each filter has the norm of the weights' filter (section 4,
+    equation 1).
 
     A filter is the kernel of one output channel of a convolution or one row of a linear layer's matrix. Directions are
-    zero for biases and for batch norm's parameters and running statistics.
+    zero for biases and for batch norm's parameters.
     """
     generator = np.random.default_rng(seed)
     return [
@@ -40,12 +41,12 @@ def directions(weights: Weights, seed: int, count: int = 2) -> list[dict[str, np
 
 
 def moved(weights: Weights, along: Sequence[Weights], by: Sequence[float]) -> dict[str, np.ndarray]:
-    """A copy of the weights, moved along each direction by its distance. Distances are in filter norms."""
+    """A copy of the weights, moved along each direction by its distance. Distances are in filter norms. A direction may
+    leave out arrays that do not move."""
     point = {name: array.copy() for name, array in weights.items()}
     for direction, distance in zip(along, by, strict=True):
-        for name, array in point.items():
-            if array.ndim > 1:
-                array += distance * direction[name]
+        for name, step in direction.items():
+            point[name] += distance * step
     return point
 
 
@@ -65,6 +66,11 @@ class Evaluator:
         self._batches = list(Batches(replace(split, index=split.index[evenly_spaced]), config, device).in_order())
         self._model = build(config).to(device).eval()
         self._loss = make_loss(config)
+
+    def parameters_of(self, weights: Weights) -> dict[str, np.ndarray]:
+        """Those of the network's weights that are parameters."""
+        names = {name for name, _ in self._model.named_parameters()}
+        return {name: array for name, array in weights.items() if name in names}
 
     @torch.inference_mode()
     def loss_and_error(self, weights: Mapping[str, np.ndarray]) -> tuple[float, float]:

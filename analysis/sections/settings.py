@@ -1,5 +1,6 @@
 """What was trained: the baseline's settings in full, and what each row of a table changes in them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.report_data import ReportData
@@ -7,6 +8,7 @@ from analysis.writing.all_trials import EVERYTHING
 from analysis.writing.page import Grid, Section, Text
 from trainable.config import Config
 from trainable.measures import RUNGS
+from trainable.study import ResolvedTable
 
 TITLE = "Settings"
 ABOUT = (
@@ -19,9 +21,9 @@ RANDOM = f"The random configurations of a search's calibration are in {EVERYTHIN
 
 def section(data: ReportData) -> Section:
     """The baseline's value and the meaning of each setting, and the changes by table and row."""
-    base = next((row.config for table in data.tables for row in table.rows if row.config.is_baseline), None)
+    base = _baseline(data.tables)
     if base is None:
-        return Section(TITLE, [Text("Missing: no table with the baseline is recorded.")])
+        return Section(TITLE, [Text("Missing: no table with a baseline is recorded.")])
     fields = [
         (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()
@@ -37,6 +39,13 @@ def section(data: ReportData) -> Section:
             Section("Changes by row", [Grid(("table", "row", "changes"), [row for row in rows if row[-1]]), *random]),
         ],
     )
+
+
+def _baseline(tables: Sequence[ResolvedTable]) -> Config | None:
+    """The course report's baseline where a row has it, else what the rows of the first table are compared with."""
+    configs = {row.key: row.config for table in tables for row in table.rows}
+    own = (configs[table.reference] for table in tables if table.reference in configs)
+    return next((config for config in configs.values() if config.is_baseline), next(own, None))
 
 
 def _changes(base: Config, config: Config) -> str:

@@ -158,7 +158,7 @@ def _measurement(grid: SurfaceGrid, weights: dict[str, np.ndarray]) -> Callable[
     torch.set_num_threads(max(1, int(grid.resources.cpus)))
     data = load_same(grid.config.data, grid.context.data_dir, grid.context.fingerprint)
     evaluator = Evaluator(grid.config, data, IMAGES, grid.resources.device)
-    along = directions(weights, SURFACE_SEED)
+    along = directions(evaluator.parameters_of(weights), SURFACE_SEED)
 
     def measure(number: int) -> dict[str, np.ndarray]:
         points = [(alpha, grid.axis[number]) for alpha in grid.axis]
