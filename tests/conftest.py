@@ -28,7 +28,7 @@ SLOW = (
     "sweep",
     "bn_study",
     "interruption",
-    "study_file",
+    "own_network",
     "calibration",
     "winner",
     "data",

@@ -21,12 +21,15 @@ class Net(nn.Module):
 def build(width, pieces):
     return Net(width, pieces)
 '''
-STUDY = """
+BASELINE = """
 baseline:
   network: net.py
   network_arguments: {width: 2, pieces: 1}
   batch_size: 256
-tables:
+"""
+STUDY = (
+    BASELINE
+    + """tables:
 - number: "44"
   title: Pieces
   measure: surface
@@ -34,12 +37,14 @@ tables:
   - name: one
   - {name: two, change: {network_arguments: {pieces: 2}}}
 """
+)
 SEARCH = """
 search:
   space:
-    network_arguments[width]: {low: 1, high: 3}
-    lr: {low: 0.001, high: 0.01, log: true}
-  start: [{values: {lr: 0.002}}]
+    optimizer: {choices: [adam, momentum]}
+    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}
+    network_arguments[width]: {low: 4, high: 5}
+  start: [{values: {"network_arguments[width]": 4}}]
   race: {candidates: 1}
 """
 

@@ -1,26 +1,35 @@
 """A network of one's own: its text is part of the config; it is tried before anything starts; readers never run it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mlflow import MlflowClient
 from pydantic import ValidationError
+from safetensors.numpy import save_file
 
-from analysis import report
 from analysis.predict import load_champion
+from analysis.record.exported_record import Folder, artifacts_folders, write_sweep
 from analysis.record.mlflow_record import Record
-from sweeps import transfer
+from analysis.record.recorded import RunStatus, SweepRecord
+from analysis.record.trial_tags import written_tags
+from analysis.report import write_report
+from analysis.report_data import ReportData
+from tests.analysis_records import resolved_row, search
 from tests.conftest import Command
-from tests.own_networks import NETWORK, SEARCH, STUDY, write_study
+from tests.exports import ARRAYS, assert_usable, import_into, make_trial
+from tests.own_networks import BASELINE, NETWORK, SEARCH, STUDY, write_study
+from tests.specs import trial_spec
 from trainable.config import Config
 from trainable.data import Dataset, load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
 from trainable.network_file import MOST_CHARACTERS, NetworkFile, combine
+from trainable.search_space import Range
+from trainable.study import ResolvedTable
 from trainable.training import Trainer
 
 DIGITS = ("--data", "digits", "--epochs", "1")
@@ -142,7 +151,7 @@ def test_a_broken_network_is_one_line_and_starts_nothing(
         (STUDY.replace("net.py", "none.py"), "own.yaml, line 2, baseline: network none.py: cannot be read"),
         (STUDY.replace("batch_size: 256", "epochs: 3"), "baseline: epochs: the sweep's option --epochs decides it"),
         (STUDY.replace("batch_size: 256", "lr: fast"), "line 5, baseline.lr: 'fast' should be a valid number"),
-        ("baseline: {network: net.py}\n" + SEARCH, "build(width=3): TypeError: build() missing 1 required"),
+        ("baseline: {network: net.py}\n" + SEARCH, "build(width=5): TypeError: build() missing 1 required"),
         (
             SEARCH.replace("[width]", ""),
             "network_arguments is unknown (did you mean network_arguments[NAME]?); allowed: data",
@@ -166,38 +175,65 @@ def test_an_option_names_one_for_every_row(here: Command, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("made_record")
-def test_a_sweep_trains_searches_proves_and_serves_it_and_readers_never_run_it(
+def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_it(
     sweep: Command, here: Command, tmp_path: Path
 ) -> None:
-    """`build` leaves a mark."""
-    ran = tmp_path / "ran"
-    marking = NETWORK.replace("    return Net", f"    open({str(ran)!r}, 'w').close()\n    return Net")
-    file = write_study(tmp_path / "study", STUDY + SEARCH, marking)
-    arguments = (*DIGITS, "--study", str(file), "--samples", "2", "--proof-seeds", "2", "--seeds", "2")
+    """A space with a condition and with an argument of the network: six configs in all."""
+    file = write_study(tmp_path / "study", BASELINE + SEARCH)
+    arguments = (*DIGITS, "--study", str(file), "--samples", "9", "--proof-seeds", "1")
     done = sweep(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "Nothing to do" in sweep(*arguments).stderr
+    assert "Best config of the search: own-0" in done.stdout
+    assert "network net.py" in done.stdout and NETWORK not in done.stdout
+    other = tmp_path / "study" / "other.yaml"
+    other.write_text(file.read_text())
+    refused = here(*DIGITS, "--study", str(other), "--dry-run").stderr
+    assert refused.startswith("error: table number '31' belongs to study own-proof in this record; give yours")
+
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    trials = Record(uri, "ablations-digits").trials()
-    assert all(trial.config.has_own_network for trial in trials)
-    (params,) = {
-        tuple((name, run.data.params[name]) for name in ("network", "network_arguments.width"))
-        for run in MlflowClient(uri).search_runs(["1"], "tags.`mlflow.runName` = 'pieces-one'")
-    }
-    assert params[0][1].startswith("net.py ") and params[1][1] == "2"
-    images = np.zeros((2, 32, 32, 3), np.uint8)
-    assert load_champion("ablations-digits-best-own", uri)[0].predict(images).shape == (2, 10)
+    record = Record(uri, "ablations-digits")
+    searched = [trial.config for trial in record.trials() if trial.config.protocol == "B" and trial.seeds == (0,)]
+    assert sorted((config.optimizer, config.lr, str(config.network_arguments)) for config in searched) == [
+        ("adam", 0.001, "width=4, pieces=1"), ("adam", 0.001, "width=5, pieces=1"),
+        ("adam", 0.002, "width=4, pieces=1"), ("adam", 0.002, "width=5, pieces=1"),
+        ("momentum", 0.001, "width=4, pieces=1"), ("momentum", 0.001, "width=5, pieces=1"),
+    ]  # fmt: skip
+    (recorded,) = record.sweeps()
+    (found,) = recorded.searches
+    assert set(found.space) == {"optimizer", "adam_lr", "network_arguments[width]"}
+    assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
 
-    ran.unlink()
-    own = ("--tracking-uri", uri, "--experiment", "ablations-digits")
-    assert here("export", "record", *own, app=transfer.app).returncode == 0
-    there = ("--tracking-uri", f"sqlite:///{tmp_path}/new.db", "--experiment", "copy")
-    assert here("import", "record", *there, app=transfer.app).returncode == 0
-    assert here("report", *own, app=report.app).returncode == 0
-    assert here("report2", "--folder", "record", app=report.app).returncode == 0
-    assert here(*DIGITS, "--only", "7", "--dry-run").returncode == 0, "its forecast learns from all recorded trials"
-    assert not ran.exists(), "the network's file was run by something that only reads"
+    params = record.client.search_runs(["1"], "tags.`mlflow.runName` = 'own-proof-winner'")[0].data.params
+    assert params["network"].startswith("net.py ") and params["network_arguments.width"] in ("4", "5")
+    model, _ = load_champion("ablations-digits-best-own", uri)
+    assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 10)
+    (version,) = record.client.search_model_versions("name = 'ablations-digits-best-own'")
+    assert "network net.py" in version.description
 
-    (file.parent / "net.py").write_text(NETWORK)
-    plan = json.loads(here(*arguments, "--dry-run", "--json").stdout)
-    assert plan["to_run"] > 0 and plan["recorded"] == 0, "another text is another network"
+    page = Path(record.client.download_artifacts(recorded.run_id, "report/README.md")).read_text()
+    assert "0.001, 0.002" in page and "adam, momentum" in page
+    assert "Nothing to do" in here(*arguments).stderr
+    (file.parent / "net.py").write_text(NETWORK + "# an edit\n")
+    edited = json.loads(here(*arguments, "--dry-run", "--json").stdout)
+    assert (edited["to_run"], edited["search"]["to_run"]) == (1, 6), "another text is another network"
+
+
+def test_readers_of_a_record_never_run_it(record_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ran = tmp_path / "ran"
+    code = NETWORK.replace("    return Net", f"    open({str(ran)!r}, 'w').close()\n    return Net")
+    own = config(network=NetworkFile(file="net.py", code=code))
+    row, known = resolved_row("own", own), make_trial(0)
+    trial = replace(known, key=row.key, config=own, tags=known.tags | written_tags(trial_spec(own, tmp_path, "abc")))
+    table = ResolvedTable(study="own", number="44", slug="x", title="x", varies="x", rows=(row,), reference=row.key)
+    searched = search({"lr": Range(low=1e-3, high=1e-2)}, base=own.change(protocol="B"))
+    recorded = SweepRecord("sweep0", "a sweep", 999, RunStatus.FINISHED, {"role": "sweep"}, {}, (table,), (searched,))
+    assert write_sweep(tmp_path / "record", recorded, [trial])
+    arrays = tmp_path / "record" / artifacts_folders([recorded], [trial])[trial.run_id] / "model"
+    arrays.mkdir(parents=True)
+    save_file({"step_losses/seed_0": np.ones(8)}, arrays / ARRAYS)
+    assert import_into(record_uri, tmp_path / "record", "own") == ""
+    assert_usable(record_uri, "own", caplog)
+    page = write_report(ReportData(Folder(tmp_path / "record"), tmp_path / "report"))
+    assert "net.py" in page.read_text() and not ran.exists()
+    build(own)
+    assert ran.exists(), "and this does"

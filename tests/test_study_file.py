@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.record.mlflow_record import Record
 from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
@@ -34,43 +33,6 @@ def test_a_file_runs_alone_or_beside_other_studies(
     assert [plan["distinct"] for plan in plans] == [3, 20, 3], "its first row is the baseline"
     arguments = (*DIGITS, "--study", str(SEARCH), "--samples", "3", "--dry-run", "--json")
     assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
-
-
-@pytest.mark.usefixtures("made_record")
-def test_a_search_of_ones_own_tries_its_whole_space_and_is_reported(
-    sweep: Command, here: Command, tmp_path: Path
-) -> None:
-    """A space with a condition and with a width of the network: six configs in all."""
-    file = tmp_path / "optimizers.yaml"
-    file.write_text(
-        "search:\n  space:\n"
-        "    optimizer: {choices: [adam, momentum]}\n"
-        "    adam_lr: {field: lr, choices: [0.001, 0.002], when: {optimizer: [adam]}}\n"
-        "    channels[0]: {low: 4, high: 5}\n"
-        "  start: [{values: {'channels[0]': 4}}]\n"
-        "  race: {candidates: 1}\n"
-    )
-    arguments = ("--data", "digits", "--epochs", "1", "--study", file.name, "--samples", "9", "--proof-seeds", "1")
-    done = sweep(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert "Best config of the search: optimizers-0" in done.stdout
-    other = tmp_path / "other.yaml"
-    other.write_text(file.read_text())
-    refused = here(*DIGITS, "--study", "other.yaml", "--dry-run").stderr
-    assert refused.startswith("error: table number '31' belongs to study optimizers-proof in this record; give yours")
-    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
-    searched = [trial.config for trial in record.trials() if trial.config.protocol == "B" and trial.seeds == (0,)]
-    assert sorted((config.optimizer, config.lr, config.channels) for config in searched) == [
-        ("adam", 0.001, (4, 32)), ("adam", 0.001, (5, 32)), ("adam", 0.002, (4, 32)), ("adam", 0.002, (5, 32)),
-        ("momentum", 0.001, (4, 32)), ("momentum", 0.001, (5, 32)),
-    ]  # fmt: skip
-    (recorded,) = record.sweeps()
-    (search,) = recorded.searches
-    assert set(search.space) == {"optimizer", "adam_lr", "channels[0]"}
-    assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
-    page = Path(record.client.download_artifacts(recorded.run_id, "report/README.md")).read_text()
-    assert "0.001, 0.002" in page and "adam, momentum" in page
-    assert "Nothing to do" in here(*arguments).stderr
 
 
 @pytest.mark.parametrize(
