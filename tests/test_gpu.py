@@ -15,6 +15,7 @@ from ray.tune.result import TRIAL_INFO
 from torch import Tensor
 
 from tests.conftest import show_gpus
+from tests.own_networks import NETWORK
 from tests.specs import digits_spec
 from tests.test_training import EVERYTHING_ELSE
 from tests.test_training import SMALL as SMALL_NETWORK
@@ -26,6 +27,7 @@ from trainable.fused import fuse
 from trainable.graphs import GraphedStep
 from trainable.landscape import Evaluator
 from trainable.model import build
+from trainable.network_file import NetworkFile
 from trainable.session import Session
 from trainable.training import Trainer
 from trainable.trial import TrialSpec
@@ -95,6 +97,15 @@ def test_fused_graphed_and_eager_are_the_cpus_training(change: dict[str, Any], d
     with pytest.MonkeyPatch.context() as patch:
         eager(patch)
         assert_near(trained(config, digits, "cuda").step_losses(), expected, tolerance)
+
+
+def test_a_network_of_ones_own_trains_as_on_the_cpu_and_seeds_alone(digits: Dataset) -> None:
+    arguments = {"width": 2, "pieces": 2}
+    network = NetworkFile(file="net.py", code=NETWORK)
+    config = Config(data="digits", batch_size=256, network=network, network_arguments=arguments)
+    own = trained(config, digits, "cuda")
+    assert_near(own.step_losses(), trained(config, digits, "cpu").step_losses(), ROUNDING)
+    assert [list(group) for group in own.state_dict()["groups"]] == [[seed] for seed in SEEDS]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

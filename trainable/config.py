@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from trainable.network_file import Arguments, NetworkArguments, NetworkFile
+from trainable.network_file import ARGUMENTS, Arguments, NetworkArguments, NetworkFile
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -143,6 +143,12 @@ class Config(BaseModel):
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from the defaults, as plain JSON values. Equal configs have equal canonical forms."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def flat(self) -> dict[str, Any]:
+        """All fields as plain JSON values. Each argument of a network of one's own is apart, as
+        `network_arguments.width`, and the network itself is a text that names it."""
+        fields = self.model_dump(mode="json", exclude={ARGUMENTS}) | {"network": str(self.network)}
+        return fields | {f"{ARGUMENTS}.{name}": value for name, value in self.network_arguments.items()}
 
     @property
     def ablation(self) -> dict[str, Any]:

@@ -40,7 +40,6 @@ from sweeps.recording.writer import Writer
 from trainable.config import Config
 from trainable.files import TRACES, WEIGHTS
 from trainable.measures import TRAINING_FILES
-from trainable.network_file import ARGUMENTS
 from trainable.storage import TrialStorage
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -230,10 +229,8 @@ def log_arrays(client: MlflowClient, run_id: str, files: Sequence[Path], known: 
 
 
 def config_params(config: Config) -> list[Param]:
-    """A config as MLflow's parameters; each argument of a network of one's own is one."""
-    fields = config.model_dump(mode="json", exclude={ARGUMENTS}) | {"network": config.network}
-    arguments = {f"{ARGUMENTS}.{name}": value for name, value in config.network_arguments.items()}
-    return [Param(name, str(value)) for name, value in (fields | arguments).items()]
+    """A config as MLflow's parameters."""
+    return [Param(name, str(value)) for name, value in config.flat().items()]
 
 
 def now_ms() -> int:

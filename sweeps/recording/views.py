@@ -36,7 +36,6 @@ from sweeps.recording.ui_state import (
     scatter,
     tag,
 )
-from trainable.config import Config
 from trainable.measures import RUNGS
 from trainable.search_definition import WINNER_ROW
 from trainable.search_space import targets
@@ -209,9 +208,10 @@ def _kernel_section(when: str, chart: Chart) -> Section:
 
 def _varied(table: ResolvedTable) -> list[str]:
     """Fields in which a table's rows differ by numbers. The UI shows no mean of others; the rows' names say them."""
+    configs = [row.config.flat() for row in table.rows]
     fields = []
-    for name in Config.model_fields:
-        values = [getattr(row.config, name) for row in table.rows]
-        if len(set(values)) > 1 and all(type(value) in (int, float) for value in values):
+    for name in dict.fromkeys(name for config in configs for name in config):
+        values = [config.get(name) for config in configs]
+        if all(type(value) in (int, float) for value in values) and len(set(values)) > 1:
             fields.append(name)
     return fields
