@@ -204,7 +204,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
     assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
 
     params = record.client.search_runs(["1"], "tags.`mlflow.runName` = 'own-proof-winner'")[0].data.params
-    assert params["network"].startswith("net.py ") and params["network_arguments.width"] in ("4", "5")
+    assert params["network"].startswith("net.py ") and params["network.width"] in ("4", "5")
     model, _ = load_champion("ablations-digits-best-own", uri)
     assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 10)
     (version,) = record.client.search_model_versions("name = 'ablations-digits-best-own'")

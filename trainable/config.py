@@ -146,9 +146,9 @@ class Config(BaseModel):
 
     def flat(self) -> dict[str, Any]:
         """All fields as plain JSON values. Each argument of a network of one's own is apart, as
-        `network_arguments.width`, and the network itself is a text that names it."""
+        `network.width`, and the network itself is a text that names it."""
         fields = self.model_dump(mode="json", exclude={ARGUMENTS}) | {"network": str(self.network)}
-        return fields | {f"{ARGUMENTS}.{name}": value for name, value in self.network_arguments.items()}
+        return fields | {f"network.{name}": value for name, value in self.network_arguments.items()}
 
     @property
     def ablation(self) -> dict[str, Any]:
