@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from tests.test_training import EVERYTHING, SMALL
+from tests.configs import EVERYTHING, SMALL
 from trainable.batches import EVALUATION_BATCH_SIZE, Batches
 from trainable.config import Config
 from trainable.data import Dataset

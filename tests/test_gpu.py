@@ -14,11 +14,11 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.result import TRIAL_INFO
 from torch import Tensor
 
+from tests.configs import EVERYTHING_ELSE
+from tests.configs import SMALL as SMALL_NETWORK
 from tests.conftest import show_gpus
 from tests.own_networks import NETWORK
 from tests.specs import digits_spec
-from tests.test_training import EVERYTHING_ELSE
-from tests.test_training import SMALL as SMALL_NETWORK
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset, Split

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_training import EVERYTHING
+from tests.configs import EVERYTHING
 from trainable import learner
 from trainable.config import Config
 from trainable.data import load

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.configs import EVERYTHING, EVERYTHING_ELSE, SMALL
 from tests.specs import digits_spec
-from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
 from trainable.config import Config
 from trainable.data import load
 from trainable.graphs import GraphedStep

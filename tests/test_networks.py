@@ -14,7 +14,7 @@ from analysis.plots.loss_grid import draw_surfaces
 from analysis.record.arrays import LossSurface, fold_batch_norm
 from analysis.smoothness import probe_steps, summary
 from tests.analysis_records import TAGS, table, trial
-from tests.test_training import EVERYTHING
+from tests.configs import EVERYTHING
 from trainable.config import Config
 from trainable.data import load
 from trainable.files import WEIGHTS

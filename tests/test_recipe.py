@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tests.test_training import EVERYTHING, EVERYTHING_ELSE, SMALL
+from tests.configs import EVERYTHING, EVERYTHING_ELSE, SMALL
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Dataset

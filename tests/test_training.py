@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from tests.configs import EVERYTHING, EVERYTHING_ELSE, SMALL
 from tests.conftest import ROOT
-from tests.specs import digits_spec, trial_spec
+from tests.specs import digits_spec
 from trainable.batches import Batches
 from trainable.config import Config, Protocol
 from trainable.data import Dataset
@@ -20,21 +21,8 @@ from trainable.files import CORRECT, PREDICTIONS, WEIGHTS, entries_under
 from trainable.learner import epoch_seed
 from trainable.model import build
 from trainable.session import Session
-from trainable.sources import DataError
 from trainable.storage import TrialStorage
 from trainable.training import Trainer, train
-
-SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
-EVERYTHING = Config(
-    **SMALL, protocol="B", batch_norm=True, bn_momentum=0.05, dropout=0.2, optimizer="adamw", schedule="one_cycle",
-    lr=0.01, weight_decay=0.01, label_smoothing=0.1, flip=True, shift=2, epochs=4,
-)  # fmt: skip
-EVERYTHING_ELSE = Config(
-    **SMALL, batch_norm=True, optimizer="momentum", nesterov=True, schedule="one_cycle", warmup=0.2, lr=0.02,
-    weight_decay=0.01, decay_norm_and_bias=False, bn_bias_lr_factor=8, flip=True, flip_mode="alternating", cutout=8,
-    ema_decay=0.95, epochs=4,
-)  # fmt: skip
-"""The features that `EVERYTHING` does not have."""
 
 
 def test_it_learns_and_yields_what_the_protocol_says(digits: Dataset) -> None:
@@ -120,75 +108,6 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     alone = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(5,))]
     assert [{name: values[1:] for name, values in epoch.items()} for epoch in together] == alone
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
-
-
-@pytest.mark.parametrize("where", ["__init__", "run_epoch"])
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
-        torch.AcceleratorError("CUDA error: out of memory"),
-    ],
-)
-def test_a_training_that_does_not_fit_says_what_to_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
-) -> None:
-    """There is no GPU here to fill: the errors that torch raises there are raised by hand."""
-
-    def full(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Trainer, where, full)
-    spec = digits_spec(Config(**SMALL, lr=0.02), tmp_path, seeds=(0, 1))
-    with pytest.raises(MemoryError, match=r"out of GPU memory.*lr 0.02.*2 seed\(s\).*--gpus-per-trial"):
-        Session(spec).advance(1.0)
-
-
-def test_a_training_that_fails_within_an_epoch_goes_on_from_the_epoch_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its weights and its schedule have moved on, and its epochs have not: this must not become a checkpoint."""
-    config = Config(**SMALL, epochs=3, schedule="one_cycle")
-    expected = Session(digits_spec(config, tmp_path / "whole")).advance(3600.0)
-    spec = digits_spec(config, tmp_path / "failed", report_at=(1,))
-    session = Session(spec)
-    session.advance(3600.0)
-
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(Trainer, "evaluate", full)
-        session.advance(3600.0)
-    session.save()  # as Ray Tune does after an error
-    goes_on = Session(spec)
-    epochs = [epoch for _ in range(2) for epoch in goes_on.advance(3600.0).epochs]
-    assert [epoch.metrics for epoch in epochs] == [epoch.metrics for epoch in expected.epochs]
-
-
-def test_a_node_with_other_data_than_the_sweeps_refuses_the_trial(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has fingerprint \w+, the sweep's has 0123; give every node the same data"):
-        Session(trial_spec(Config(**SMALL), tmp_path, "0123"))
-
-
-def test_a_report_ends_where_it_must(tmp_path: Path) -> None:
-    session = Session(digits_spec(Config(**SMALL, epochs=5), tmp_path, report_at=(1, 3)))
-    reports = [[epoch.number for epoch in session.advance(3600.0).epochs] for _ in range(3)]
-    assert reports == [[1], [2, 3], [4, 5]]
-
-
-def test_a_resumed_trial_reports_earlier_epochs_to_the_same_rungs(tmp_path: Path) -> None:
-    spec = digits_spec(Config(**SMALL, epochs=4), tmp_path, report_at=(3,))
-    session = Session(spec)
-    session.advance(3600.0)
-    session.save()
-    goes_on = Session(spec.model_copy(update={"report_at": (1, 2)}))
-    reports = [goes_on.advance(3600.0) for _ in range(3)]
-    assert [[epoch.number for epoch in report.epochs] for report in reports] == [[1], [2], [3, 4]]
-    assert [report.resumed for report in reports] == [3, 0, 0]
-    assert [report.done for report in reports] == [False, False, True]
 
 
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
