@@ -18,19 +18,25 @@ from analysis.record.recorded import RunStatus, SweepRecord
 from analysis.record.trial_tags import written_tags
 from analysis.report import write_report
 from analysis.report_data import ReportData
+from analysis.writing.config_text import config_text
+from sweeps.studies.config_file import read_config
+from sweeps.studies.proof import proof_study
 from tests.analysis_records import resolved_row, search
 from tests.conftest import Command
 from tests.exports import ARRAYS, assert_usable, import_into, make_trial
 from tests.own_networks import BASELINE, NETWORK, SEARCH, STUDY, write_study
 from tests.specs import trial_spec
-from trainable.config import Config
+from trainable.change import combine
+from trainable.config import MOST_CHARACTERS, Config
 from trainable.data import Dataset, load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
-from trainable.network_file import MOST_CHARACTERS, NetworkFile, combine
+from trainable.network_file import NetworkFile
+from trainable.optim import parameter_groups
+from trainable.problem import first_problem
 from trainable.search_space import Range
-from trainable.study import ResolvedTable
-from trainable.training import Trainer
+from trainable.study import ResolvedTable, Study
+from trainable.training import Trainer, train
 
 DIGITS = ("--data", "digits", "--epochs", "1")
 FILE = NetworkFile(file="net.py", code=NETWORK)
@@ -60,17 +66,67 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
         ({"batch_norm": True}, "batch_norm: True has no effect here; it is allowed only where network is cnn or vgg-a"),
         (
             {"network": "cnn"},
-            "network_arguments: width=2, pieces=2 has no effect here; it is allowed only where network",
+            "network_arguments: width=2, pieces=2 has no effect here; it is allowed only where network is a",
         ),
-        ({"network_arguments": {"width": float("nan")}}, "finite number"),
-        ({"network": "resnet"}, "'cnn' or 'vgg-a'"),
-        ({"network": {"file": "../net.py", "code": ""}}, "should match pattern"),
-        ({"network": {"file": "net.py", "code": "#" * MOST_CHARACTERS}}, "6,002 characters as JSON; allowed: 6,000"),
+        (
+            {"network_arguments": {"width": float("nan")}},
+            "network_arguments width: nan should be a finite number, a text",
+        ),
+        ({"network_arguments": {"width": None}}, "network_arguments width: None should be a finite number, a text"),
+        ({"network_arguments": {"a b": 1}}, "network_arguments 'a b' should be the name of an argument"),
+        ({"network_arguments": {"kind": "a\nb"}}, "must be one line of printable characters"),
+        ({"network": "resnet"}, "network 'resnet': should be cnn, vgg-a, or a Python file whose name ends in .py"),
+        ({"network": {"file": "../net.py", "code": ""}}, "network of one's own: file '../net.py': String should match"),
+        ({"network": FILE.model_copy(update={"code": "#" * MOST_CHARACTERS})}, "characters as JSON; allowed: 8,000"),
     ],
 )
 def test_a_config_refuses_what_means_nothing(fields: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem):
+    with pytest.raises(ValidationError) as refused:
         config(**fields)
+    assert problem in str(first_problem(refused.value, Config))
+
+
+def test_numbers_and_truths_are_not_the_same_argument() -> None:
+    keys = {config(network_arguments={"width": width, "pieces": 1}).key("f") for width in (1, 1.0, True)}
+    configs = {config(network_arguments={"width": width, "pieces": 1}) for width in (1, 1.0, True)}
+    assert len(keys) == len(configs) == 3
+
+
+def test_a_shared_parameter_is_stepped_once_and_moved_everywhere() -> None:
+    tied = NETWORK.replace(
+        "\n    def forward", "\n        self.rest[1].weight = self.rest[0].weight\n\n    def forward"
+    )
+    own = config(network=NetworkFile(file="net.py", code=tied))
+    network = build(own)
+    ((group,),) = [[each["params"]] for each in parameter_groups(own, network)]
+    assert len(group) == len(set(group)) == len(list(network.parameters()))
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    evaluator = Evaluator(own, load("digits"), images=50)
+    there = moved(weights, directions(evaluator.parameters_of(weights), seed=0), (0.5, 0.5))
+    assert not np.allclose(there["rest.1.weight"], weights["rest.1.weight"])
+
+
+def test_a_parameter_may_rest_in_some_steps(digits: Dataset) -> None:
+    skipping = NETWORK.replace("for piece in self.rest)", "for piece in self.rest[: 1 + (not self.training)])")
+    (epoch,) = train(config(network=NetworkFile(file="net.py", code=skipping), epochs=1), digits)
+    assert epoch.mean("train_loss") > 0
+
+
+def test_the_text_of_a_config_is_read_as_it_was_written(tmp_path: Path) -> None:
+    own = config(network_arguments=ARGUMENTS | {"kind": "1e-3", "sizes": [1, 2]})
+    (tmp_path / "x.yaml").write_text(config_text("x", own, "A winner."))
+    assert "code: |\n" in (tmp_path / "x.yaml").read_text()
+    assert Config(**read_config(tmp_path / "x.yaml").tables[0].rows[0].change) == own
+
+
+def test_a_network_of_ones_own_is_taken_back_with_what_belongs_to_it() -> None:
+    """Beside a built-in network, whose fields mean nothing in it."""
+    own, cnn = config(), Config(batch_norm=True, bn_momentum=0.2, dropout=0.1, data="digits", batch_size=256, epochs=2)
+    study = Study(name="own", title="own", search={"space": {"lr": {"low": 0.1, "high": 0.2}}})
+    for winner, compared in ((own, cnn), (cnn, own)):
+        rows = proof_study(study, compared, winner, 1, 1).tables[1].rows
+        assert rows[0].name == "winner" and len(rows) == 2
+        assert Config(**rows[1].change).network == compared.network
 
 
 def test_arguments_are_added_to_those_before_unless_the_network_changes() -> None:
@@ -130,7 +186,10 @@ BROKEN = [
     (NETWORK.replace(", 10)", ", 9)"), "it must return scores (2, 10), and returned a tensor (2, 9)"),
     (NETWORK.replace("in self.rest)", "in self.rest).detach()"), "the scores must depend on all of its parameters"),
     (NETWORK.replace("self.rest =", "self.idle = nn.Linear(2, 2)\n        self.rest ="), "must depend on all of its"),
-    ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 6,000"),
+    ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 8,000"),
+    (NETWORK.replace("nn.Linear(width * 64, 10)", "nn.LazyLinear(10)"), "rest.0.weight is a lazy parameter"),
+    ("import sys\ndef build(width, pieces): sys.exit(3)", "build(width=2, pieces=1): line 2: SystemExit: 3"),
+    ("build = dict", "ValueError: no signature found"),
 ]
 
 

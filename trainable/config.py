@@ -4,12 +4,24 @@ stays fast.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from trainable.network_file import ARGUMENTS, Arguments, NetworkArguments, NetworkFile
+from trainable.frozen import check_label
+from trainable.network_file import ARGUMENTS, Arguments, NetworkFile
+from trainable.problem import first_problem
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -18,7 +30,50 @@ DataName = Literal["cifar10", "digits"]
 Protocol = Literal["A", "B"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+SET_BY_OPTIONS = ("data", "epochs", "precision")
+"""Fields of `Config` that options of a sweep set."""
+OF_BUILT_IN = ("activation", "batch_norm", "dropout")
+"""Fields of `Config` that act on the built-in networks alone, besides those of one of them."""
+MOST_CHARACTERS = 8_000
+"""Characters of a config's canonical form as JSON. The record keeps it in a tag, which MLflow would cut there."""
 Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+def _network(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        try:
+            return NetworkFile(**value)
+        except (ValidationError, TypeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else error
+            raise ValueError(f"of one's own: {problem}") from error
+    if isinstance(value, NetworkFile) or (isinstance(value, str) and value in BUILT_IN):
+        return value
+    read = "; in Python, NetworkFile.read reads a file" if str(value).endswith(".py") else ""
+    raise ValueError(f"{value!r} should be {', '.join(BUILT_IN)}, or a Python file whose name ends in .py{read}")
+
+
+def _arguments(value: Any) -> Arguments:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} should be a mapping of names to values")
+    arguments = Arguments()
+    for name, argument in value.items():
+        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+            raise ValueError(f"{name!r} should be the name of an argument in Python")
+        parts = argument if isinstance(argument, list | tuple) else [argument]
+        for part in parts:
+            if not isinstance(part, bool | int | float | str) or (isinstance(part, float) and not isfinite(part)):
+                allowed = "a finite number, a text, true, false or a list of these"
+                raise ValueError(f"{name}: {argument!r} should be {allowed}")
+            if isinstance(part, str):
+                check_label(part)  # names of rows show it
+        arguments[name] = argument if argument is not parts else tuple(parts)
+    return arguments
+
+
+NetworkName = Literal["cnn", "vgg-a"]
+BUILT_IN: tuple[str, ...] = get_args(NetworkName)
+Network = Annotated[NetworkName | NetworkFile, PlainValidator(_network)]
+NetworkArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
 
 
 class Config(BaseModel):
@@ -35,11 +90,11 @@ class Config(BaseModel):
     protocol: Protocol = "A"
     """A: train on the whole train split and watch the test error, as the course report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
-    network: Literal["cnn", "vgg-a"] | NetworkFile = "cnn"
+    network: Network = "cnn"
     """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier. Or a
     network of one's own, in a Python file."""
     network_arguments: NetworkArguments = Arguments()
-    """What the file's `build` is called with."""
+    """What the file's `build` is called with: numbers, texts, true, false and lists of these, by name."""
     channels: tuple[Width, Width] = (16, 32)
     """Output channels of the two convolutions of `cnn`."""
     hidden: tuple[Width, Width] = (128, 128)
@@ -115,9 +170,7 @@ class Config(BaseModel):
         one_cycle, is_cnn, is_own = self.schedule == "one_cycle", self.network == "cnn", self.has_own_network
         acts = {  # whether a field acts, and where
             "network_arguments": (is_own, "network is a file"),
-            "activation": (not is_own, "network is cnn or vgg-a"),
-            "batch_norm": (not is_own, "network is cnn or vgg-a"),
-            "dropout": (not is_own, "network is cnn or vgg-a"),
+            **dict.fromkeys(OF_BUILT_IN, (not is_own, "network is cnn or vgg-a")),
             "bn_momentum": (self.batch_norm, "batch_norm is true"),
             "label_smoothing": (self.loss == "cross_entropy", "loss is cross_entropy"),
             "momentum": (self.optimizer == "momentum", "optimizer is momentum"),
@@ -133,6 +186,16 @@ class Config(BaseModel):
             value = getattr(self, field)
             if not does_act and value != type(self).model_fields[field].default:
                 raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {where}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_a_tag(self) -> "Config":
+        """Refuse what the record could not keep. Only a network of one's own makes a config so long."""
+        if self.has_own_network and (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
+            raise ValueError(
+                f"network {self.network}: with its arguments the config has {size:,} characters as JSON; allowed: "
+                f"{MOST_CHARACTERS:,}"
+            )
         return self
 
     @property
@@ -153,7 +216,7 @@ class Config(BaseModel):
     @property
     def ablation(self) -> dict[str, Any]:
         """What is changed in the baseline's network and recipe: the canonical form without data, epochs, precision."""
-        return {name: value for name, value in self.canonical().items() if name not in ("data", "epochs", "precision")}
+        return {name: value for name, value in self.canonical().items() if name not in SET_BY_OPTIONS}
 
     @property
     def setting(self) -> str:

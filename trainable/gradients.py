@@ -32,7 +32,8 @@ class Gradients:
             scores_nk = self._model(images_nchw)
         losses_ns = self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
         losses_s = losses_ns.mean(0)
-        gradients = torch.autograd.grad(losses_s.sum(), self._parameters)
+        # a network of one's own may leave out parameters in some steps
+        gradients = torch.autograd.grad(losses_s.sum(), self._parameters, allow_unused=True, materialize_grads=True)
         return losses_s.detach(), *map(_laid_out, gradients, self._parameters)
 
 

@@ -69,7 +69,7 @@ class Evaluator:
 
     def parameters_of(self, weights: Weights) -> dict[str, np.ndarray]:
         """Those of the network's weights that are parameters."""
-        names = {name for name, _ in self._model.named_parameters()}
+        names = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
         return {name: array for name, array in weights.items() if name in names}
 
     @torch.inference_mode()

@@ -30,8 +30,12 @@ def parameter_groups(config: Config, model: nn.Module) -> list[dict[str, Any]]:
     groups: their parameters have as many dimensions as those of a single network.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    seen: set[nn.Parameter] = set()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
+            if parameter in seen:  # modules share it
+                continue
+            seen.add(parameter)
             is_bn_bias = name == "bias" and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
             is_decayed = config.decay_norm_and_bias or parameter.ndim >= 2
             lr = config.lr * config.bn_bias_lr_factor if is_bn_bias else config.lr

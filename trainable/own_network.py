@@ -9,12 +9,14 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainable.architecture import CLASSES, IMAGE_SIZE
@@ -28,6 +30,9 @@ IMAGES = 2
 class NetworkError(UsageError):
     """A network of one's own cannot be used. The message names the file and the problem."""
 
+    def __init__(self, network: NetworkFile, problem: str, error: BaseException | None = None) -> None:
+        super().__init__(f"network {network.file}: {problem}{_cause(network, error) if error else ''}")
+
 
 def build_own(network: NetworkFile, arguments: Mapping[str, Any]) -> nn.Module:
     """The network that the file's `build` returns for the arguments. It gets images in PyTorch's usual memory layout.
@@ -37,24 +42,23 @@ def build_own(network: NetworkFile, arguments: Mapping[str, Any]) -> nn.Module:
     build = _load(network)
     try:
         module = build(**arguments)
-    except Exception as error:
-        raise NetworkError(
-            f"network {network.file}: build({Arguments(arguments)}): {_cause(network, error)}"
-        ) from error
+        if isinstance(module, nn.Module):
+            module.register_forward_pre_hook(_contiguous)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(network, f"build({Arguments(arguments)}): ", error) from error
     if not isinstance(module, nn.Module):
-        raise NetworkError(
-            f"network {network.file}: build must return a torch.nn.Module, and returned {type(module).__name__}"
-        )
-    module.register_forward_pre_hook(_contiguous)
+        raise NetworkError(network, f"build must return a torch.nn.Module, and returned {type(module).__name__}")
+    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
+        raise NetworkError(network, f"{lazy[0]} is a lazy parameter: give its module its sizes")
     return module
 
 
 def forward_flops(network: NetworkFile, arguments: Mapping[str, Any]) -> float:
     """Floating-point operations of one image's forward pass: those of convolutions and matrix products, as PyTorch
-    counts them, and 1 at least. The network is built, and tried on two images, on the CPU.
+    counts them, and 1 at least. The network is built, and tried on two images in evaluation mode, on the CPU.
 
-    Raises `NetworkError` where the network does not map images (N, 3, 32, 32) to class scores (N, 10), and where the
-    scores do not depend on all of its parameters.
+    Raises `NetworkError` where the network does not map images (N, 3, 32, 32) to class scores (N, 10), where the scores
+    do not depend on all of its parameters, and where it cannot be copied.
     """
     return _measure(network, Arguments(arguments))
 
@@ -63,56 +67,60 @@ def forward_flops(network: NetworkFile, arguments: Mapping[str, Any]) -> float:
 def _measure(network: NetworkFile, arguments: Arguments) -> float:
     counter, images_nchw = FlopCounterMode(display=False), torch.zeros(IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE)
     with torch.random.fork_rng(devices=[]):
-        module = build_own(network, arguments)
+        module = build_own(network, arguments).eval()
         try:
+            deepcopy(module)  # as averaged weights need it
             with counter:
                 scores = module(images_nchw)
-        except Exception as error:
-            shape = tuple(images_nchw.shape)
-            raise NetworkError(f"network {network.file}: on images {shape}: {_cause(network, error)}") from error
+        except (Exception, SystemExit) as error:
+            raise NetworkError(network, f"on images {tuple(images_nchw.shape)}: ", error) from error
     if not isinstance(scores, Tensor) or scores.shape != (IMAGES, CLASSES):
         found = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise NetworkError(
-            f"network {network.file}: for {IMAGES} images it must return scores ({IMAGES}, {CLASSES}), and returned "
-            f"{found}"
+            network, f"for {IMAGES} images it must return scores ({IMAGES}, {CLASSES}), and returned {found}"
         )
     try:
         torch.autograd.grad(scores.sum(), list(module.parameters()))
     except (RuntimeError, ValueError) as error:  # the latter where it has no parameters
-        raise NetworkError(
-            f"network {network.file}: the scores must depend on all of its parameters: {first_line(error)}"
-        ) from error
+        raise NetworkError(network, f"the scores must depend on all of its parameters: {first_line(error)}") from error
     return max(1.0, counter.get_total_flops() / IMAGES)
 
 
 @cache
 def _load(network: NetworkFile) -> Callable[..., Any]:
-    """The file's `build`. Its module is registered, as an import would do."""
-    name = f"own_network_{str(network).rpartition(' ')[2]}"
+    """The file's `build`. Its module is registered, and its text kept for tracebacks, as an import would do."""
+    name = f"own_network_{network.digest}"
     module = ModuleType(name)
-    module.__file__ = network.file
+    module.__file__ = _path(network)
     sys.modules[name] = module
-    linecache.cache[network.file] = len(network.code), None, network.code.splitlines(keepends=True), network.file
+    linecache.cache[_path(network)] = len(network.code), None, network.code.splitlines(keepends=True), _path(network)
     try:
         with torch.random.fork_rng(devices=[]):
-            exec(compile(network.code, network.file, "exec"), module.__dict__)
+            exec(compile(network.code, _path(network), "exec"), module.__dict__)
+        build = getattr(module, "build", None)
+        parameters = inspect.signature(build).parameters if callable(build) else {}
     except (Exception, SystemExit) as error:
-        raise NetworkError(f"network {network.file}: {_cause(network, error)}") from error
-    build = getattr(module, "build", None)
+        raise NetworkError(network, "", error) from error
     if not callable(build):
-        raise NetworkError(f"network {network.file}: must define a function build, which returns the network")
-    for name, parameter in inspect.signature(build).parameters.items():
+        raise NetworkError(network, "must define a function build, which returns the network")
+    for name, parameter in parameters.items():
         if parameter.default is not parameter.empty:  # a default and its value would be one training under two keys
             raise NetworkError(
-                f"network {network.file}: build({name}={parameter.default!r}): remove the default, and give the value "
-                "in network_arguments, where the record shows it"
+                network,
+                f"build({name}={parameter.default!r}): remove the default, and give the value in network_arguments, "
+                "where the record shows it",
             )
     return build
 
 
+def _path(network: NetworkFile) -> str:
+    """The file's name in tracebacks."""
+    return f"<{network}>"
+
+
 def _cause(network: NetworkFile, error: BaseException) -> str:
     """The error, with the line of the file that led to it where there is one."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == network.file]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _path(network)]
     line = f"line {frames[-1].lineno}: " if frames else ""
     return f"{line}{type(error).__name__}: {first_line(error)}"
 

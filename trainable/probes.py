@@ -79,4 +79,4 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
 
 def _rows_by_seed(gradients: Sequence[Tensor], seeds: int) -> Tensor:
     """All gradients as (S, P). A fused network's gradients hold the seeds side by side in the first dimension."""
-    return torch.cat([gradient.unflatten(0, (seeds, -1)).flatten(1) for gradient in gradients], 1)
+    return torch.cat([gradient.reshape(seeds, -1) for gradient in gradients], 1)

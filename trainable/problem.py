@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-UNION_TAGS = ("Choice", "Range", "int", "float", "constrained-float", "bool", "str", "NetworkFile")
+UNION_TAGS = ("Choice", "Range", "int", "float", "constrained-float", "bool", "str")
 """What pydantic puts into a location for each type of a union that it tried."""
 SHOWN = 60
 """Characters of a bad value that a message shows."""
@@ -70,11 +70,7 @@ def _without_tags(location: Sequence[str | int], keep_last: bool) -> list[str | 
     kept = {0, *(index + 1 for index, part in enumerate(location) if part == "space")}
     if keep_last:
         kept.add(len(location) - 1)
-    return [part for index, part in enumerate(location) if index in kept or not _is_tag(part)]
-
-
-def _is_tag(part: str | int) -> bool:
-    return part in (*UNION_TAGS, "[key]") or str(part).startswith("literal[")
+    return [part for index, part in enumerate(location) if index in kept or part not in (*UNION_TAGS, "[key]")]
 
 
 def unknown(name: str, allowed: Sequence[str]) -> str:

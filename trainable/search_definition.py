@@ -3,17 +3,16 @@
 A study holds a `SearchDefinition`. What a sweep makes of it is a `trainable.resolved_search.ResolvedSearch`.
 """
 
-from collections.abc import Mapping
 from itertools import product
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from trainable.config import Config, DataName
+from trainable.change import Change
+from trainable.config import SET_BY_OPTIONS, Config, DataName
 from trainable.frozen import Frozen
-from trainable.network_file import Change
 from trainable.problem import unknown
-from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, targets
+from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, overlap, targets
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
@@ -21,7 +20,7 @@ DEFAULT_WINNER = "best_bn"
 """The name of the winner of the study `search`, and in records that do not name theirs."""
 WINNER_ROW, COMPARED_ROW = "winner", "reference"
 """The names of the rows in a proof's table: the winner, and the config that it is compared with."""
-NOT_SEARCHABLE = ("data", "epochs", "precision", "protocol")
+NOT_SEARCHABLE = (*SET_BY_OPTIONS, "protocol")
 """Fields of `Config` that neither a search nor its `compared_with` may set: the sweep's options or the protocol decide
 them."""
 
@@ -139,7 +138,7 @@ class SearchDefinition(Frozen):
                     raise ValueError(f"{where}{name} {unknown(name, list(Config.model_fields))}")
                 if name in NOT_SEARCHABLE:
                     raise ValueError(f"{where}{name}: options of the sweep decide it, and {protocol}")
-        if both := searched & self.fixed.keys():
+        if both := overlap(self.space, self.fixed):
             raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
         return self
 
@@ -193,9 +192,9 @@ class SearchDefinition(Frozen):
         """The number of the table of what its winner's differences are worth."""
         return str(self.number + 2)
 
-    def configs_to_check(self) -> list[dict[str, Any]]:
-        """Fields of configs that show whether the parameters go together everywhere."""
-        return [self.changes(point) for point in self._points_to_check()]
+    def configs_to_check(self, base: Config) -> list[dict[str, Any]]:
+        """Changes of `base` that show whether the parameters go together everywhere."""
+        return [config_fields(self.space, point, base) for point in self._points_to_check()]
 
     def _points_to_check(self) -> list[dict[str, Any]]:
         """The values of the parameters that exist at some points of the space.
@@ -211,10 +210,6 @@ class SearchDefinition(Frozen):
             free = [name for name in self.space if name not in conditions]
             points += [point, *({**point, name: end} for name in free for end in self.space[name].ends)]
         return [{name: point[name] for name in active(self.space, point)} for point in points]
-
-    def changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of `Config` that these values of parameters set."""
-        return config_fields(self.space, values, Config())
 
 
 def _unusual(parameter: Choice | Range, target: Target) -> Any:

@@ -3,7 +3,7 @@ that is a tuple, or of one argument of a network of one's own, some with a condi
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
-from trainable.network_file import ARGUMENTS
+from trainable.network_file import ARGUMENTS, Arguments
 from trainable.problem import unknown
 
 
@@ -33,6 +33,11 @@ class Target:
         if self.argument is not None:
             return value.get(self.argument)
         return value if self.index is None else value[self.index]
+
+    @property
+    def param(self) -> str:
+        """The name of what it sets in `Config.flat`, which has a tuple whole."""
+        return self.field if self.argument is None else f"network.{self.argument}"
 
     @property
     def is_float(self) -> bool:
@@ -222,10 +227,19 @@ def fields(space: Space) -> set[str]:
     return {target.field for target in targets(space).values()}
 
 
+def overlap(space: Space, change: Mapping[str, Any]) -> set[str]:
+    """What the space's parameters set and a change of a config sets, too. Two arguments of a network do not overlap."""
+    arguments = {Target(ARGUMENTS, argument=name) for name in change.get(ARGUMENTS, ())}
+    others = {Target(name) for name in change.keys() - {ARGUMENTS}}
+    searched = {replace(target, index=None) for target in targets(space).values()}
+    return {target.field for target in searched & (arguments | others)}
+
+
 def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict[str, Any]:
     """The fields of `Config` that these values of parameters set. The other elements of a tuple, and the other
     arguments of a network, are the base's."""
-    set_by, changed = targets(space), dict[str, Any]()
+    changed: dict[str, Any] = {}
+    set_by = targets(space)
     for name, value in values.items():
         target = set_by[name]
         before = changed.get(target.field, getattr(base, target.field))
@@ -235,6 +249,8 @@ def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict
             changed[target.field] = (*before[: target.index], value, *before[target.index + 1 :])
         else:
             changed[target.field] = value
+    if "network" in changed:
+        changed.setdefault(ARGUMENTS, Arguments())  # another network starts without any
     return changed
 
 

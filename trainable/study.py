@@ -2,21 +2,20 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from trainable.config import Config
+from trainable.change import Change, combine
+from trainable.config import SET_BY_OPTIONS, Config
 from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
-from trainable.network_file import Change
 from trainable.search_definition import SearchDefinition
 
 MOST_SEEDS = 1_000
 """A config is trained for so many seeds at most."""
-OPTIONS = ("data", "epochs", "precision")
-"""Fields of `Config` that options of a sweep set."""
 PARAMETERS_NUMBER = "1"
 """The number of the report's table of parameters, which no table of a study may have."""
 
@@ -98,9 +97,13 @@ class Study(Frozen):
     @field_validator("baseline")
     @classmethod
     def _without_options(cls, baseline: dict[str, Any]) -> dict[str, Any]:
-        if named := [name for name in OPTIONS if name in baseline]:
+        if named := [name for name in SET_BY_OPTIONS if name in baseline]:
             raise ValueError(f"{named[0]}: the sweep's option --{named[0]} decides it")
         return baseline
+
+    def changed_baseline(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of its baseline after a change, such as a sweep's."""
+        return combine(self.baseline, change)
 
     @property
     def table_numbers(self) -> list[str]:

@@ -212,8 +212,9 @@ class Trainer:
         device = state.get("device", self.device.type)  # earlier versions did not save it
         saved = Config(**state["config"]), state["groups"], device, state["probe_every"]
         if saved != (self.config, self._groups, self.device.type, self._probe_every):
+            config = saved[0].text(saved[0].canonical())
             raise ValueError(
-                f"the checkpoint is of {state['config']} with seeds {state['groups']} on {device}, probed every "
+                f"the checkpoint is of {config} with seeds {state['groups']} on {device}, probed every "
                 f"{state['probe_every']} steps"
             )
         self.history = [Epoch(**epoch) for epoch in state["history"]]

@@ -50,11 +50,12 @@ def _baseline(tables: Sequence[ResolvedTable]) -> Config | None:
 
 def _changes(base: Config, config: Config) -> str:
     """What differs from the baseline; empty where nothing does."""
-    values = base.model_dump()
-    return "; ".join(f"{name} {_plain(value)}" for name, value in config if value != values[name])
+    values = base.flat()
+    changed = {name: value for name, value in config.flat().items() if value != values.get(name)}
+    return "; ".join(f"{name} {_plain(value)}" for name, value in changed.items())
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -9,4 +9,20 @@ def config_text(name: str, config: Config, about: str) -> str:
     """The content of the file. `about` stands above as comments, a line each."""
     comments = "".join(f"# {line}".rstrip() + "\n" for line in about.splitlines())
     named = {"name": name, "config": {"data": config.data, "epochs": config.epochs, **config.canonical()}}
-    return comments + yaml.safe_dump(named, sort_keys=False)
+    return comments + yaml.dump(named, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes the text of a file line by line, and quotes what YAML 1.2 takes for a number, as 1e-3."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    try:
+        float(text)
+        style: str | None = "'"
+    except ValueError:
+        style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _text)

@@ -18,6 +18,7 @@ from sweeps.planning.options import Options
 from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
+from trainable.config import SET_BY_OPTIONS
 from trainable.errors import UsageError
 from trainable.network_file import NetworkFile
 from trainable.problem import first_problem
@@ -119,9 +120,7 @@ def _absolute(name: str, path: str) -> str:
 
 def _read_config(file: Path, study: Path | None, quick: bool, change: list[str], given: dict[str, Any]) -> Study:
     """The study of a config's file. Raises `UsageError` for options that the file decides."""
-    decided = {"study": study, "quick": quick, "set": change} | {
-        name: given.get(name) for name in ("data", "epochs", "precision")
-    }
+    decided = {"study": study, "quick": quick, "set": change} | {name: given.get(name) for name in SET_BY_OPTIONS}
     if named := [name for name, value in decided.items() if value]:
         raise UsageError(f"--{named[0]} and --config {file}: leave out one, because the file says all of a training")
     return read_config(file)
@@ -150,15 +149,17 @@ def _change(text: str) -> tuple[str, Any]:
     """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw. A network may be
     the path of a Python file."""
     field, equals, value = text.partition("=")
-    if field in ("data", "epochs", "precision"):
+    if field in SET_BY_OPTIONS:
         raise UsageError(f"--set {text!r}: use --{field}")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
-    if field == "network" and value.endswith(".py"):
-        return field, NetworkFile.read(value)
     try:
+        if field == "network" and value.endswith(".py"):
+            return field, NetworkFile.read(value)
         return field, json.loads(value)
     except json.JSONDecodeError:
         return field, value
+    except ValidationError as error:
+        raise UsageError(f"--set {text!r}: {first_problem(error)}") from error
     except (ValueError, RecursionError) as error:  # thousands of digits or brackets
         raise UsageError(f"--set {text!r}: {error}") from error

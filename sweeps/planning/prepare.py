@@ -18,7 +18,6 @@ from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
 from trainable.data import DataSource
 from trainable.errors import UsageError
-from trainable.network_file import combine
 from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study
 
@@ -42,10 +41,11 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     Raises `UsageError` or `DataError` in one line for a config, data or a tracking server that is not usable, and
     `SweepError` for a record that cannot be read to its end.
     """
-    make_config({}, options.base, "--set")
+    for chosen in options.chosen_studies:
+        make_config({}, chosen.changed_baseline(options.base), "--set")
     if study := options.study_with_search:  # a bad search is refused before the data is fetched
         resolve_search(study, base=options.base, samples=options.samples, fingerprint="")
-        compared_with, base = study.required_search.compared_with, combine(study.baseline, options.base)
+        compared_with, base = study.required_search.compared_with, study.changed_baseline(options.base)
         make_config(compared_with, base, f"study {study.name}, compared_with of its search")
     record = open_record(options.tracking_uri, options.experiment, dry=dry)
     if record is None:

@@ -5,7 +5,6 @@ from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.table_plan import make_config
 from sweeps.studies.proof import proof_study
 from trainable.config import Config
-from trainable.network_file import combine
 from trainable.search_definition import WINNER_ROW
 from trainable.study import Study
 
@@ -13,7 +12,7 @@ from trainable.study import Study
 def search_proof(study: Study, options: Options, winner: Config | None) -> Study:
     """The study that proves the winner of a study's search; before there is one, the config alone that it will be
     compared with, so that this is trained beside the tables."""
-    compared = make_config(study.required_search.compared_with, combine(study.baseline, options.base), "compared_with")
+    compared = make_config(study.required_search.compared_with, study.changed_baseline(options.base), "compared_with")
     return proof_study(
         study,
         compared.change(protocol="A"),

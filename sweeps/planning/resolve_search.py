@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.planning.table_plan import make_config
+from sweeps.planning.table_plan import make_config, make_trainable_config
+from trainable.change import combine
 from trainable.errors import UsageError
-from trainable.network_file import ARGUMENTS, combine
+from trainable.network_file import ARGUMENTS
 from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import PROTOCOL
-from trainable.search_space import fields
+from trainable.search_space import overlap
 from trainable.study import Study
 
 SAMPLER = (
@@ -25,22 +26,22 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     Raises `UsageError` where what the sweep changes or what the search fixes does not go together with its space.
     """
     definition = study.required_search
-    whole = combine(study.baseline, base)
+    baseline = study.changed_baseline(base)
     fixed = {**PROTOCOL, **definition.fixed}
-    if changed := (base.keys() & {*fields(definition.space), *fixed}):
+    if changed := overlap(definition.space, base) | (base.keys() & fixed.keys() - {ARGUMENTS}):
         raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
     where = f"study {study.name}, its search"
-    for change in definition.configs_to_check():
-        config = make_config(combine(fixed, change), whole, f"{where} space")
+    for change in definition.configs_to_check(make_config(fixed, baseline, where)):
+        config = make_trainable_config(combine(fixed, change), baseline, f"{where} space")
         for name, value in change.items():
             if name != ARGUMENTS and value != getattr(config, name):  # recorded trials would not be recognised
                 raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
-    epochs = make_config(fixed, whole, where).epochs * definition.epochs_factor
+    epochs = make_config(fixed, baseline, where).epochs * definition.epochs_factor
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
         fingerprint=fingerprint,
-        base=make_config({**fixed, "epochs": epochs}, whole, where),
+        base=make_config({**fixed, "epochs": epochs}, baseline, where),
         space=definition.space,
         start=definition.start,
         scheduler=definition.scheduler,

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from sweeps.errors import config_problem
 from sweeps.planning.rates import Rates, image_flops, makespan
+from trainable.change import combine
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
 from trainable.measures import DIFFERENCES, Measure
-from trainable.network_file import combine
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
@@ -139,7 +139,7 @@ def plan_tables(
     for table in tables:
         for row in table.rows:
             by_key.setdefault(row.key, []).append((table, row))
-    baseline = make_config({}, base, "the baseline").key(fingerprint)
+    baseline = _baseline_key(base, fingerprint)
     configs = []
     for key, rows in by_key.items():
         table, row = rows[0]
@@ -170,7 +170,7 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
     rows whose measurements or errors cannot stand beside each other."""
     rows: list[ResolvedRow] = []
     for row in table.rows:
-        config = make_config(row.change, base, f"table {table.number}, row {row.name}")
+        config = make_trainable_config(row.change, base, f"table {table.number}, row {row.name}")
         if TRACES in table.measure.files and rows and _steps(config) != _steps(rows[0].config):
             raise UsageError(
                 f"table {table.number}, row {row.name}: batch_size, epochs and protocol must be those of row "
@@ -198,21 +198,36 @@ def _steps(config: Config) -> tuple[int, int, str]:
 
 
 def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
-    """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`; also
-    for a network of one's own that cannot be trained."""
+    """The baseline with the sweep's changes and then the row's. Raises `UsageError`, which begins with `where`."""
     try:
         config = Config(**combine(base, change))
-        if config.has_own_network:
-            image_flops(config)  # this builds it and tries it
     except ValidationError as error:
         raise UsageError(f"{where}: {config_problem(error)}") from error
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
     if config.data != base.get("data", config.data):
         raise UsageError(f"{where}: data {config.data!r}: a sweep has one data set, which --data sets: {base['data']}")
     return config
 
 
+def make_trainable_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
+    """As `make_config`. A network of one's own is built and tried, too; raises `UsageError` where it cannot be
+    trained."""
+    config = make_config(change, base, where)
+    try:
+        image_flops(config)  # it tries a network of one's own
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    return config
+
+
+def _baseline_key(base: Mapping[str, Any], fingerprint: str) -> str | None:
+    """The key of the course report's baseline with the sweep's changes; None where these go together with a study's own
+    baseline alone."""
+    try:
+        return Config(**base).key(fingerprint)
+    except ValidationError:
+        return None
+
+
 def _base_of(study: Study, table: Table, base: Mapping[str, Any], short: bool) -> Mapping[str, Any]:
-    changed = combine(study.baseline, base)
+    changed = study.changed_baseline(base)
     return {**changed, "epochs": table.cpu_epochs} if short and table.cpu_epochs else changed

@@ -17,6 +17,8 @@ FIRST_LAYER = f"{TRAINED}conv1.weight"
 
 def has_kernels(trial: TrialRecord) -> bool:
     """Whether the record has kernels of a trial. An export without weights has them in a file of their own, or not."""
+    if trial.config.has_own_network:
+        return False
     return trial.has(LAYERS) or (trial.has(TRACES) and trial.has(WEIGHTS))
 
 

@@ -149,7 +149,7 @@ def _search(recorded: RecordedSearch) -> View:
     search, base = recorded.search, recorded.search.base
     set_by = targets(search.space)
     varied = [set_by[name] for name in by_importance(recorded)]
-    fields = list(dict.fromkeys(target.field for target in varied if target.index is None))  # no chart shows a tuple
+    fields = list(dict.fromkeys(target.param for target in varied if target.index is None))  # no chart shows a tuple
     return View(
         key=f"search-{search.study}",
         title=f"Search. {search.title}",
@@ -158,7 +158,7 @@ def _search(recorded: RecordedSearch) -> View:
         order=metric(VAL_ERROR),
         columns=(
             *(tag(WINNER), tag(REFERENCE), metric(VAL_ERROR), metric("train_error")),
-            *dict.fromkeys(param(target.field) for target in varied),
+            *dict.fromkeys(param(target.param) for target in varied),
         ),
         sections=(
             Section("Parameters and validation error", (parallel(tuple(fields), VAL_ERROR),), columns=1),

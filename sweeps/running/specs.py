@@ -8,6 +8,7 @@ from sweeps.planning.rates import epoch_flops
 from sweeps.planning.table_plan import TablePlan
 from sweeps.recording.listing import row_tags, study_listing, table_listing
 from trainable.config import Config
+from trainable.errors import UsageError
 from trainable.trial import TrialSpec
 
 REPORTS_A_SECOND = 100
@@ -55,7 +56,7 @@ class TrialContext:
             predictions=predictions,
             report_s=max(1.0, self.slots / REPORTS_A_SECOND),
             report_at=report_at,
-            slowest_epoch_s=len(seeds) * epoch_flops(config) / SLOWEST_FLOPS,
+            slowest_epoch_s=_slowest_epoch_s(config, len(seeds)),
             storage_mark=self.storage_mark,
             tags=tags,
         )
@@ -86,6 +87,14 @@ class TrialContext:
                 )
             )
         return specs
+
+
+def _slowest_epoch_s(config: Config, seeds: int) -> float:
+    """See `TrialSpec`; 0 for a network of one's own that cannot be built: the worker says why."""
+    try:
+        return seeds * epoch_flops(config) / SLOWEST_FLOPS
+    except UsageError:
+        return 0.0
 
 
 def _joined(words: Iterable[str]) -> str:

@@ -6,9 +6,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweeps.errors import config_problem
 from sweeps.studies.yaml_file import read_yaml
+from trainable.change import Change
 from trainable.config import Config
 from trainable.errors import UsageError
-from trainable.network_file import Change
 from trainable.problem import first_problem
 from trainable.study import Row, Study, Table
 
@@ -26,8 +26,6 @@ def read_config(file: Path) -> Study:
         config = Config(**TypeAdapter(Change).validate_python(content["config"], context=file.parent))
     except ValidationError as error:
         raise UsageError(f"--config {file}: {config_problem(error)}") from error
-    except TypeError as error:  # a field's name is no text
-        raise UsageError(f"--config {file}: {error}") from error
     try:
         row = Row(name=str(content["name"]), change=config.model_dump(mode="json"))
         table = Table(number=NUMBER, slug="config", title=row.name, varies="config", rows=(row,))

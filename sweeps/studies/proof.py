@@ -3,7 +3,7 @@ differences is worth. All are trained on the whole train split, and only here th
 
 from typing import Any
 
-from trainable.config import Config
+from trainable.config import OF_BUILT_IN, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.network_file import ARGUMENTS
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
@@ -20,8 +20,10 @@ SWITCHES = {
     "network": ("channels", "hidden", ARGUMENTS),
 }
 """Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
+OF_ONE_KIND = ("network", "channels", "hidden", ARGUMENTS, *OF_BUILT_IN, "bn_momentum", "bn_bias_lr_factor")
+"""Fields that are taken back together where one network is built in and the other one's own."""
 LONGEST_VALUES = 90
-"""Characters of a row's name beside `without`."""
+"""Bytes of a row's name beside `without`."""
 
 
 def proof_study(study: Study, compared: Config, winner: Config | None, seeds: int, difference_seeds: int) -> Study:
@@ -66,6 +68,8 @@ def _taken_back(winner: Config, compared: Config) -> list[Row]:
         if getattr(winner, switch) != getattr(compared, switch):
             alone = (field for field in others if field not in DECAY)  # the decay is taken back by itself, too
             grouped |= dict.fromkeys((switch, *alone), (switch, *others))
+    if winner.has_own_network != compared.has_own_network:
+        grouped |= dict.fromkeys(OF_ONE_KIND, OF_ONE_KIND)
     groups = dict.fromkeys(grouped.get(field, (field,)) for field in Config.model_fields)
     rows = []
     for group in groups:
@@ -81,7 +85,7 @@ def _values(config: Config, fields: list[str]) -> str:
     named = {field: getattr(config, field) for field in fields}
     shown = ", ".join(f"{field} {value:.3g}" if isinstance(value, float) else f"{field} {value}"
                       for field, value in named.items())  # fmt: skip
-    return shown if len(shown) <= LONGEST_VALUES else ", ".join(fields)
+    return shown if len(shown.encode()) <= LONGEST_VALUES else ", ".join(fields)
 
 
 def _change(config: Config) -> dict[str, Any]:

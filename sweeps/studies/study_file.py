@@ -19,6 +19,7 @@ from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.measures import DIFFERENCES, MEASURES, PREDICTED_CLASSES, RUNGS
 from trainable.problem import Location, Problem, first_problem, unknown
+from trainable.search_space import config_fields
 from trainable.study import Study
 
 SUFFIXES = (".yaml", ".yml", ".py")
@@ -98,7 +99,7 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
     if study.search:
         for name, parameter in study.search.space.items():
             for value in parameter.ends:
-                if wrong := _field_problem(study.search.changes({name: value})):
+                if wrong := _field_problem(config_fields(study.search.space, {name: value}, Config())):
                     raise problem(("search", "space", name), wrong.text)
 
 
