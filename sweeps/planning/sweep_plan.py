@@ -1,4 +1,5 @@
-"""The plan of a sweep: what the record lacks of the chosen studies. No Ray and no torch."""
+"""The plan of a sweep: what the record lacks of the chosen studies. No Ray, and torch only to try a network of one's
+own."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""What the tables of the chosen studies need: their distinct configs, minus what the record has. No Ray, no torch."""
+"""What the tables of the chosen studies need: their distinct configs, minus what the record has. No Ray, and torch only
+to try a network of one's own."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
