@@ -5,7 +5,6 @@ stays fast.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -19,8 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from trainable.frozen import check_label
-from trainable.network_file import ARGUMENTS, Arguments, NetworkFile
+from trainable.network_file import ARGUMENTS, Arguments, NetworkArguments, NetworkFile
 from trainable.problem import first_problem
 
 RECIPE = 1
@@ -39,6 +37,10 @@ MOST_CHARACTERS = 8_000
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
+NetworkName = Literal["cnn", "vgg-a"]
+BUILT_IN: tuple[str, ...] = get_args(NetworkName)
+
+
 def _network(value: Any) -> Any:
     if isinstance(value, Mapping):
         try:
@@ -52,28 +54,7 @@ def _network(value: Any) -> Any:
     raise ValueError(f"{value!r} should be {', '.join(BUILT_IN)}, or a Python file whose name ends in .py{read}")
 
 
-def _arguments(value: Any) -> Arguments:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} should be a mapping of names to values")
-    arguments = Arguments()
-    for name, argument in value.items():
-        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
-            raise ValueError(f"{name!r} should be the name of an argument in Python")
-        parts = argument if isinstance(argument, list | tuple) else [argument]
-        for part in parts:
-            if not isinstance(part, bool | int | float | str) or (isinstance(part, float) and not isfinite(part)):
-                allowed = "a finite number, a text, true, false or a list of these"
-                raise ValueError(f"{name}: {argument!r} should be {allowed}")
-            if isinstance(part, str):
-                check_label(part)  # names of rows show it
-        arguments[name] = argument if argument is not parts else tuple(parts)
-    return arguments
-
-
-NetworkName = Literal["cnn", "vgg-a"]
-BUILT_IN: tuple[str, ...] = get_args(NetworkName)
 Network = Annotated[NetworkName | NetworkFile, PlainValidator(_network)]
-NetworkArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
 
 
 class Config(BaseModel):

@@ -4,13 +4,15 @@ built with. Imports no torch; `trainable.own_network` builds it.
 
 import hashlib
 import json
+from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from trainable.errors import UsageError
-from trainable.frozen import Frozen
+from trainable.frozen import Frozen, check_label
 
 ARGUMENTS = "network_arguments"
 """The field of a config that holds the arguments."""
@@ -31,6 +33,28 @@ class Arguments(dict[str, Any]):
 
 def _as_json(arguments: dict[str, Any]) -> str:
     return json.dumps(arguments, sort_keys=True)
+
+
+def _arguments(value: Any) -> Arguments:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} should be a mapping of names to values")
+    arguments = Arguments()
+    for name, argument in value.items():
+        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+            raise ValueError(f"{name!r} should be the name of an argument in Python")
+        parts = argument if isinstance(argument, list | tuple) else [argument]
+        for part in parts:
+            if not isinstance(part, bool | int | float | str) or (isinstance(part, float) and not isfinite(part)):
+                allowed = "a finite number, a text, true, false or a list of these"
+                raise ValueError(f"{name}: {argument!r} should be {allowed}")
+            if isinstance(part, str):
+                check_label(part)  # names of rows show it
+        arguments[name] = argument if argument is not parts else tuple(parts)
+    return arguments
+
+
+NetworkArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
+"""Finite numbers, texts, truths and lists of these, by names that Python allows for arguments."""
 
 
 class NetworkFile(Frozen):
