@@ -224,6 +224,23 @@ def test_a_study_with_a_mistake_is_one_line(study: str, problem: str, here: Comm
     assert problem in answer.stderr
 
 
+def test_options_change_a_studys_own_baseline(here: Command, tmp_path: Path) -> None:
+    study = BASELINE.replace("batch_size: 256", "channels: [8, 9]").replace("network: net.py", "optimizer: momentum")
+    study = study.replace("network_arguments: {width: 2, pieces: 1}", "lr: 0.1")
+    searched = "search: {space: {'channels[0]': {low: 4, high: 5}}}\n"
+    write_study(tmp_path, study + searched)
+    plain = (*DIGITS, "--study", "own.yaml", "--dry-run", "--json")
+    assert here(*plain, "--set", "momentum=0.5").returncode == 0, "its baseline has an optimizer with momentum"
+    calibrated = json.loads(here(*plain, "--calibrate", "3").stdout)["configs"]
+    assert {each["config"]["channels"][1] for each in calibrated} == {9}
+    write_study(tmp_path, BASELINE + SEARCH)
+    changed = here(*plain, "--set", 'network_arguments={"pieces": 2}', "--calibrate", "3")
+    arguments = [each["config"]["network_arguments"] for each in json.loads(changed.stdout)["configs"]]
+    assert {each["pieces"] for each in arguments} == {2} and {each["width"] for each in arguments} <= {4, 5}
+    refused = here(*plain, "--set", 'network_arguments={"width": 2}')
+    assert "--set network_arguments: the search of study own decides it" in refused.stderr
+
+
 def test_an_option_names_one_for_every_row(here: Command, tmp_path: Path) -> None:
     write_study(tmp_path)
     arguments = ["--set", "network=net.py", "--set", 'network_arguments={"width": 2, "pieces": 1}']

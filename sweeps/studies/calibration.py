@@ -3,8 +3,10 @@ a third and for half of the epochs. It shows where the rungs of a search should 
 
 from fractions import Fraction
 
+from trainable.change import combine
 from trainable.config import Config
 from trainable.measures import RUNGS
+from trainable.network_file import ARGUMENTS
 from trainable.search_definition import PROTOCOL, calibration_name
 from trainable.search_space import config_fields, sample
 from trainable.study import Row, Study, Table
@@ -20,9 +22,10 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
     search = study.required_search
     epochs *= search.epochs_factor
     rows = []
-    base = Config().model_copy(update=study.changed_baseline(search.fixed))  # it is validated with its rows
+    # not validated here but with its rows, which get the other arguments of a network from the sweep's baseline
+    base = Config().model_copy(update={**study.changed_baseline(search.fixed), ARGUMENTS: {}})
     for number, values in enumerate(sample(search.space, count, SEED), start=1):
-        change = {**PROTOCOL, **search.fixed, **config_fields(search.space, values, base)}
+        change = combine({**PROTOCOL, **search.fixed}, config_fields(search.space, values, base))
         rows.append(Row(name=f"config {number}", change={**change, "epochs": epochs}))
         rows += [
             Row(name=f"config {number}, {name}", change={**change, "epochs": max(1, round(epochs * share))})
