@@ -242,7 +242,7 @@ def test_options_change_a_studys_own_baseline(here: Command, tmp_path: Path) -> 
 
 
 def test_an_option_names_one_for_every_row(here: Command, tmp_path: Path) -> None:
-    write_study(tmp_path)
+    write_study(tmp_path, network="print('a file that prints')\n" + NETWORK)
     arguments = ["--set", "network=net.py", "--set", 'network_arguments={"width": 2, "pieces": 1}']
     planned = here(*DIGITS, "--only", "6", *arguments, "--dry-run", "--json")
     assert planned.returncode == 0, planned.stderr

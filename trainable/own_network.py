@@ -9,6 +9,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from copy import deepcopy
 from functools import cache
 from types import ModuleType
@@ -66,7 +67,8 @@ def forward_flops(network: NetworkFile, arguments: Mapping[str, Any]) -> float:
 @cache
 def _measure(network: NetworkFile, arguments: Arguments) -> float:
     counter, images_nchw = FlopCounterMode(display=False), torch.zeros(IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE)
-    with torch.random.fork_rng(devices=[]):
+    # what the file prints must not stand between what a command prints
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         module = build_own(network, arguments).eval()
         try:
             deepcopy(module)  # as averaged weights need it
