@@ -48,6 +48,7 @@ def config(**changes: Any) -> Config:
     return Config(**given | changes)
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_text_and_the_arguments_are_the_identity() -> None:
     own = config()
     assert own == config(network_arguments={"pieces": 2, "width": 2}) == Config(**json.loads(own.model_dump_json()))
@@ -171,25 +172,45 @@ def test_a_surface_moves_parameters_alone() -> None:
     assert evaluator.loss_and_error(there) != evaluator.loss_and_error(weights)
 
 
+def changed(old: str, new: str) -> str:
+    """The network's text with a change."""
+    assert old in NETWORK
+    return NETWORK.replace(old, new)
+
+
+FLAT = "x.view(x.size(0), -1)"
 BROKEN = [
     ("def build(width, pieces): return 3", "build must return a torch.nn.Module, and returned int"),
     ("x = 1", "must define a function build"),
     ("import nonsense", "line 1: ModuleNotFoundError: No module named 'nonsense'"),
     ("def build(:", "SyntaxError"),
     ("raise SystemExit", "line 1: SystemExit"),
+    ("import sys\ndef build(width, pieces): sys.exit(3)", "build(width=2, pieces=1): line 2: SystemExit: 3"),
+    ("build = dict", "ValueError: no signature found"),
     (
         "def build(width): pass",
         "build(width=2, pieces=1): TypeError: build() got an unexpected keyword argument 'pieces'",
     ),
-    (NETWORK.replace("build(width, pieces)", "build(width, pieces=1)"), "build(pieces=1): remove the default"),
-    (NETWORK.replace("width * 64", "width"), "on images (2, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),
-    (NETWORK.replace(", 10)", ", 9)"), "it must return scores (2, 10), and returned a tensor (2, 9)"),
-    (NETWORK.replace("in self.rest)", "in self.rest).detach()"), "the scores must depend on all of its parameters"),
-    (NETWORK.replace("self.rest =", "self.idle = nn.Linear(2, 2)\n        self.rest ="), "must depend on all of its"),
     ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 8,000"),
-    (NETWORK.replace("nn.Linear(width * 64, 10)", "nn.LazyLinear(10)"), "rest.0.weight is a lazy parameter"),
-    ("import sys\ndef build(width, pieces): sys.exit(3)", "build(width=2, pieces=1): line 2: SystemExit: 3"),
-    ("build = dict", "ValueError: no signature found"),
+    (changed("build(width, pieces)", "build(width, pieces=1)"), "build(pieces=1): remove the default"),
+    (changed("nn.Linear(width * 64, 10)", "nn.LazyLinear(10)"), "rest.0.weight is a lazy parameter"),
+    (changed("width * 64", "width"), "on images (2, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),
+    (changed(FLAT, "x.view(2, -1)"), "on images (3, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),
+    (changed(", 10)", ", 9)"), "for 2 images it must return scores (2, 10), and returned a tensor (2, 9)"),
+    (changed("in self.rest)", "in self.rest).detach()"), "the scores do not depend on any parameter"),
+    (
+        changed("self.rest =", "self.idle = nn.Linear(2, 2)\n        self.rest ="),
+        "idle.weight does not act on the scores",
+    ),
+    (
+        changed("return sum", "self.first.bias.requires_grad_(False)\n        return sum"),
+        "first.bias has requires_grad",
+    ),
+    (changed(FLAT, "(x - x.mean(0)).flatten(1)"), "it gives other scores to the same images"),
+    (
+        changed("return Net(width", "import random\n    return Net(width + random.getrandbits(5)"),
+        "draw random numbers with",
+    ),
 ]
 
 

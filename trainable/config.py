@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -50,11 +50,15 @@ def _network(value: Any) -> Any:
             raise ValueError(f"of one's own: {problem}") from error
     if isinstance(value, NetworkFile) or (isinstance(value, str) and value in BUILT_IN):
         return value
-    read = "; in Python, NetworkFile.read reads a file" if str(value).endswith(".py") else ""
-    raise ValueError(f"{value!r} should be {', '.join(BUILT_IN)}, or a Python file whose name ends in .py{read}")
+    if str(value).endswith(".py"):
+        raise ValueError(
+            f"{value!r} is not read here: a file is read in a baseline, a change, `fixed` or --set; in Python, use "
+            "NetworkFile.read"
+        )
+    raise ValueError(f"{value!r} should be {', '.join(BUILT_IN)}, or a Python file whose name ends in .py")
 
 
-Network = Annotated[NetworkName | NetworkFile, PlainValidator(_network)]
+Network = Annotated[NetworkName | NetworkFile, BeforeValidator(_network)]
 
 
 class Config(BaseModel):

@@ -24,8 +24,10 @@ from trainable.architecture import CLASSES, IMAGE_SIZE
 from trainable.errors import UsageError, first_line
 from trainable.network_file import Arguments, NetworkFile
 
-IMAGES = 2
-"""Images of the batch on which a network is tried: batch norm needs two."""
+IMAGES, MORE_IMAGES = 2, 3
+"""Images of the batches on which a network is tried."""
+SEED = 0
+"""Of torch's generator, for the networks that are tried."""
 
 
 class NetworkError(UsageError):
@@ -56,36 +58,66 @@ def build_own(network: NetworkFile, arguments: Mapping[str, Any]) -> nn.Module:
 
 def forward_flops(network: NetworkFile, arguments: Mapping[str, Any]) -> float:
     """Floating-point operations of one image's forward pass: those of convolutions and matrix products, as PyTorch
-    counts them, and 1 at least. The network is built, and tried on two images in evaluation mode, on the CPU.
+    counts them, and 1 at least. The network is built twice and tried in evaluation mode, on the CPU.
 
     Raises `NetworkError` where the network does not map images (N, 3, 32, 32) to class scores (N, 10), where the scores
-    do not depend on all of its parameters, and where it cannot be copied.
+    do not depend on all of its parameters, where it cannot be copied, and where the second network gives other scores
+    than the first.
     """
     return _measure(network, Arguments(arguments))
 
 
 @cache
 def _measure(network: NetworkFile, arguments: Arguments) -> float:
-    counter, images_nchw = FlopCounterMode(display=False), torch.zeros(IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE)
+    counter, images_nchw = FlopCounterMode(display=False), torch.linspace(-1, 1, MORE_IMAGES * 3 * IMAGE_SIZE**2)
+    images_nchw = images_nchw.view(MORE_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE)
     # what the file prints must not stand between what a command prints
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
-        module = build_own(network, arguments).eval()
-        try:
-            deepcopy(module)  # as averaged weights need it
-            with counter:
-                scores = module(images_nchw)
-        except (Exception, SystemExit) as error:
-            raise NetworkError(network, f"on images {tuple(images_nchw.shape)}: ", error) from error
-    if not isinstance(scores, Tensor) or scores.shape != (IMAGES, CLASSES):
-        found = f"a tensor {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        module = _try_to_build(network, arguments)
+        with counter:
+            scores_nk = _try(network, module, images_nchw[:IMAGES])
+        again_nk = _try(network, _try_to_build(network, arguments), images_nchw)
+    if not torch.allclose(again_nk[:IMAGES], scores_nk, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NetworkError(
-            network, f"for {IMAGES} images it must return scores ({IMAGES}, {CLASSES}), and returned {found}"
+            network,
+            "built and tried again, it gives other scores to the same images: draw random numbers with torch alone, "
+            "and let no image act on another one in evaluation mode",
         )
-    try:
-        torch.autograd.grad(scores.sum(), list(module.parameters()))
-    except (RuntimeError, ValueError) as error:  # the latter where it has no parameters
-        raise NetworkError(network, f"the scores must depend on all of its parameters: {first_line(error)}") from error
+    parameters = dict(module.named_parameters())
+    if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
+        raise NetworkError(network, f"{frozen[0]} has requires_grad False: make it a buffer, or let it be trained")
+    if not parameters:
+        raise NetworkError(network, "it has no parameters to train")
+    gradients = torch.autograd.grad(scores_nk.sum(), list(parameters.values()), allow_unused=True)
+    if unused := [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]:
+        raise NetworkError(network, f"{unused[0]} does not act on the scores: leave it out")
     return max(1.0, counter.get_total_flops() / IMAGES)
+
+
+def _try_to_build(network: NetworkFile, arguments: Arguments) -> nn.Module:
+    torch.default_generator.manual_seed(SEED)
+    module = build_own(network, arguments)
+    try:
+        return deepcopy(module).eval()  # averaged weights are a copy
+    except Exception as error:
+        raise NetworkError(network, "it cannot be copied: ", error) from error
+
+
+def _try(network: NetworkFile, module: nn.Module, images_nchw: Tensor) -> Tensor:
+    """The network's scores (N, 10)."""
+    images = len(images_nchw)
+    try:
+        scores_nk = module(images_nchw)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(network, f"on images {tuple(images_nchw.shape)}: ", error) from error
+    if not isinstance(scores_nk, Tensor) or scores_nk.shape != (images, CLASSES):
+        found = f"a tensor {tuple(scores_nk.shape)}" if isinstance(scores_nk, Tensor) else type(scores_nk).__name__
+        raise NetworkError(
+            network, f"for {images} images it must return scores ({images}, {CLASSES}), and returned {found}"
+        )
+    if not scores_nk.requires_grad:
+        raise NetworkError(network, "the scores do not depend on any parameter")
+    return scores_nk
 
 
 @cache

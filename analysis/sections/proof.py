@@ -74,7 +74,8 @@ def _earlier(data: ReportData, proof: Proof) -> list[str]:
 def _different(proof: Proof) -> str:
     """The settings in which the two configs differ, in a sentence."""
     ours, theirs = (each.config.model_dump() for each in (proof.winner, proof.compared))
-    return f"The two differ in {', '.join(name for name, value in ours.items() if value != theirs[name])}."
+    different = [name for name, value in ours.items() if value != theirs[name]]
+    return f"The two differ in {', '.join(different)}." if different else "The two are the same config."
 
 
 def _winner_file(data: ReportData, proof: Proof) -> File:

@@ -42,7 +42,8 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     `SweepError` for a record that cannot be read to its end.
     """
     for chosen in options.chosen_studies:
-        make_config({}, chosen.changed_baseline(options.base), "--set")
+        where = f"study {chosen.name}, its baseline" if chosen.baseline else "--set"
+        make_config({}, chosen.changed_baseline(options.base), where)
     if study := options.study_with_search:  # a bad search is refused before the data is fetched
         resolve_search(study, base=options.base, samples=options.samples, fingerprint="")
         compared_with, base = study.required_search.compared_with, study.changed_baseline(options.base)

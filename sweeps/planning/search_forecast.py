@@ -18,6 +18,8 @@ ASHA_SHARE = 0.5
 assumption."""
 DRAWN = 32
 """Random networks of a space, of which the mean time is the forecast's."""
+DRAWN_OF_OWN = 4
+"""The same of networks of one's own, each of which has to be built for it."""
 
 
 class SearchForecast(BaseModel):
@@ -101,7 +103,8 @@ class _Trainings:
         search = self._plan.search
         if not fields(search.space) & {"network", ARGUMENTS, "channels", "hidden", "batch_norm"}:
             return [search.base]
-        return [search.config(values) for values in sample(search.space, DRAWN, seed=0)]
+        drawn = DRAWN_OF_OWN if search.base.has_own_network else DRAWN
+        return [search.config(values) for values in sample(search.space, drawn, seed=0)]
 
 
 def _race_rounds(plan: SearchPlan) -> list[list[int]]:
