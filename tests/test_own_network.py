@@ -202,10 +202,7 @@ BROKEN = [
         changed("self.rest =", "self.idle = nn.Linear(2, 2)\n        self.rest ="),
         "idle.weight does not act on the scores",
     ),
-    (
-        changed("return sum", "self.first.bias.requires_grad_(False)\n        return sum"),
-        "first.bias has requires_grad",
-    ),
+    (changed("self.rest =", "self.first.requires_grad_(False)\n        self.rest ="), "first.weight has requires_grad"),
     (changed(FLAT, "(x - x.mean(0)).flatten(1)"), "it gives other scores to the same images"),
     (
         changed("return Net(width", "import random\n    return Net(width + random.getrandbits(5)"),

@@ -84,10 +84,6 @@ def _measure(network: NetworkFile, arguments: Arguments) -> float:
             "and let no image act on another one in evaluation mode",
         )
     parameters = dict(module.named_parameters())
-    if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
-        raise NetworkError(network, f"{frozen[0]} has requires_grad False: make it a buffer, or let it be trained")
-    if not parameters:
-        raise NetworkError(network, "it has no parameters to train")
     gradients = torch.autograd.grad(scores_nk.sum(), list(parameters.values()), allow_unused=True)
     if unused := [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]:
         raise NetworkError(network, f"{unused[0]} does not act on the scores: leave it out")
@@ -97,6 +93,11 @@ def _measure(network: NetworkFile, arguments: Arguments) -> float:
 def _try_to_build(network: NetworkFile, arguments: Arguments) -> nn.Module:
     torch.default_generator.manual_seed(SEED)
     module = build_own(network, arguments)
+    parameters = dict(module.named_parameters())
+    if not parameters:
+        raise NetworkError(network, "it has no parameters to train")
+    if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
+        raise NetworkError(network, f"{frozen[0]} has requires_grad False: make it a buffer, or let it be trained")
     try:
         return deepcopy(module).eval()  # averaged weights are a copy
     except Exception as error:
@@ -104,7 +105,7 @@ def _try_to_build(network: NetworkFile, arguments: Arguments) -> nn.Module:
 
 
 def _try(network: NetworkFile, module: nn.Module, images_nchw: Tensor) -> Tensor:
-    """The network's scores (N, 10)."""
+    """The network's scores (N, 10), which depend on its parameters."""
     images = len(images_nchw)
     try:
         scores_nk = module(images_nchw)
