@@ -26,7 +26,7 @@ from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.device import DeviceError
+from trainable.sources import DataError
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_config
@@ -107,13 +107,14 @@ class UnpreparedOnce(Counting):
         return TrialReport(epochs=(epoch,), done=epoch.number == EPOCHS, environment=report.environment)
 
 
-class WithoutGpu(Counting):
-    """On a node whose driver is too old; every second trial has another one."""
+class WithoutData(Counting):
+    """On a node with other data; every second trial has another node. A `DeviceError` would be the same to the driver,
+    but each worker would import torch for it, for many seconds."""
 
     def advance(self, budget_s: float) -> TrialReport:
         if self._spec.seeds[0] % 2:
             return super().advance(budget_s)
-        raise DeviceError("node7: torch cannot use the GPU that it was given")
+        raise DataError("node7: the data here has another fingerprint")
 
 
 class WithoutDisk(Counting):
@@ -272,9 +273,9 @@ def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_pa
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_node_that_spoils_one_trial_after_another_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
-    story, count = Story(), 20
-    with pytest.raises(SweepError, match=r"3 trials were given up .*: trainable\.device\.DeviceError: node7: torch"):
-        story_of(WithoutGpu, tmp_path, count, story)
+    story, count = Story(), 10
+    with pytest.raises(SweepError, match=r"3 trials were given up .*: trainable\.sources\.DataError: node7: the"):
+        story_of(WithoutData, tmp_path, count, story)
     ends = [each for each in story.told if isinstance(each, TrialEnd)]
     assert 3 <= ends.count(TrialEnd.FAILED) < count / 2, "the others wait for a node that works"
     assert TrialEnd.COMPLETE in ends, "trials that report in between do not hide it"
