@@ -3,20 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ValidationError, ValidationInfo
+from pydantic import AfterValidator, ValidationInfo
 
 from trainable.network_file import ARGUMENTS, NetworkFile
-from trainable.problem import first_problem
 
 
 def _read_network(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     network = change.get("network")
     if info.context is None or not isinstance(network, str) or not network.endswith(".py"):
         return change
-    try:
-        return {**change, "network": NetworkFile.read(info.context / network)}
-    except ValidationError as error:
-        raise ValueError(f"network {network}: {first_problem(error)}") from error
+    return {**change, "network": NetworkFile.read(info.context / network)}
 
 
 Change = Annotated[dict[str, Any], AfterValidator(_read_network)]

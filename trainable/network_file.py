@@ -9,10 +9,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, ValidationError
 
 from trainable.errors import UsageError
 from trainable.frozen import Frozen, check_label
+from trainable.problem import first_problem
 
 ARGUMENTS = "network_arguments"
 """The field of a config that holds the arguments."""
@@ -70,13 +71,13 @@ class NetworkFile(Frozen):
 
     @classmethod
     def read(cls, path: str | Path) -> "NetworkFile":
-        """The network in a file. Raises `UsageError` for a file that cannot be read, and `pydantic.ValidationError` for
-        a name that is not allowed."""
+        """The network in a file. Raises `UsageError` for a file that cannot be read, or whose name is not allowed."""
         try:
-            code = Path(path).expanduser().read_text(encoding="utf-8")
+            return cls(file=Path(path).name, code=Path(path).expanduser().read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise UsageError(f"network {path}: {first_problem(error)}") from error
         except (OSError, RuntimeError, ValueError) as error:  # no such home, no UTF-8, a NUL character
             raise UsageError(f"network {path}: cannot be read: {error}") from error
-        return cls(file=Path(path).name, code=code)
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,18 @@ from trainable.change import Change
 from trainable.config import SET_BY_OPTIONS, Config, DataName
 from trainable.frozen import Frozen
 from trainable.problem import unknown
-from trainable.search_space import Choice, Range, Space, Target, active, config_fields, fields, overlap, targets
+from trainable.search_space import (
+    Choice,
+    Range,
+    Space,
+    Target,
+    active,
+    changed,
+    config_fields,
+    fields,
+    searched,
+    targets,
+)
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
@@ -127,10 +138,9 @@ class SearchDefinition(Frozen):
     @model_validator(mode="after")
     def _names_are_fields(self) -> "SearchDefinition":
         """Refuse a name that is no field of `Config`, that a search may not set, or that is both fixed and searched."""
-        searched = fields(self.space)
         checked = (
             ("compared_with, ", tuple(self.compared_with), "a proof runs on protocol A"),
-            ("", (*searched, *self.fixed), "a search runs on protocol B"),
+            ("", (*fields(self.space), *self.fixed), "a search runs on protocol B"),
         )
         for where, names, protocol in checked:
             for name in names:
@@ -138,8 +148,8 @@ class SearchDefinition(Frozen):
                     raise ValueError(f"{where}{name} {unknown(name, list(Config.model_fields))}")
                 if name in NOT_SEARCHABLE:
                     raise ValueError(f"{where}{name}: options of the sweep decide it, and {protocol}")
-        if both := overlap(self.space, self.fixed):
-            raise ValueError(f"{min(both)}: it is fixed and searched; leave it out of one")
+        if both := searched(self.space) & changed(self.fixed):
+            raise ValueError(f"{min(each.field for each in both)}: it is fixed and searched; leave it out of one")
         return self
 
     @model_validator(mode="after")

@@ -227,12 +227,15 @@ def fields(space: Space) -> set[str]:
     return {target.field for target in targets(space).values()}
 
 
-def overlap(space: Space, change: Mapping[str, Any]) -> set[str]:
-    """What the space's parameters set and a change of a config sets, too. Two arguments of a network do not overlap."""
+def searched(space: Space) -> set[Target]:
+    """What the space's parameters set; of a tuple the whole, even where they set elements of it."""
+    return {replace(target, index=None) for target in targets(space).values()}
+
+
+def changed(change: Mapping[str, Any]) -> set[Target]:
+    """What a change of a config sets: fields, and single arguments of a network."""
     arguments = {Target(ARGUMENTS, argument=name) for name in change.get(ARGUMENTS, ())}
-    others = {Target(name) for name in change.keys() - {ARGUMENTS}}
-    searched = {replace(target, index=None) for target in targets(space).values()}
-    return {target.field for target in searched & (arguments | others)}
+    return arguments | {Target(name) for name in change.keys() - {ARGUMENTS}}
 
 
 def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict[str, Any]:

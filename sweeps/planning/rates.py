@@ -42,6 +42,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class NetworkSpeed:
+    """How many images a slot has passed forward through a network in a second, as `epoch_images` counts them: the
+    median of its timings."""
+
+    config: Config
+    """One with that network."""
+    images_s: float
+
+
+@dataclass(frozen=True)
 class NetworkRate:
     """How fast a network has trained."""
 
@@ -93,7 +103,7 @@ class Rates:
         """Floating-point operations a second of a slot on that network: the median of the network's own timings. Where
         it has none, those of the network nearest in size, since large networks use a slot better than small ones."""
         if own := self._by_network.get(_network(config)):
-            return _flops(own)
+            return own.images_s * image_flops(config)
         if not self._built_in:
             return RATES[self.device]
         size = image_flops(config)
@@ -117,18 +127,22 @@ class Rates:
         return None
 
     @cached_property
-    def _by_network(self) -> dict[tuple, list[Timing]]:
+    def _by_network(self) -> dict[tuple, NetworkSpeed]:
         timings: dict[tuple, list[Timing]] = {}
         for timing in self._on_device:
             timings.setdefault(_network(timing.config), []).append(timing)
-        return timings
+        return {
+            network: NetworkSpeed(own[0].config, median(epoch_images(each.config) / each.seed_epoch_s for each in own))
+            for network, own in timings.items()
+        }
 
     @cached_property
     def _built_in(self) -> list[NetworkRate]:
         """The rates of the networks of this project. Those of users are left out: their size is known only to whoever
         runs their code, which a record may have from a stranger."""
-        built_in = (own for own in self._by_network.values() if not own[0].config.has_own_network)
-        return [NetworkRate(image_flops(own[0].config), _flops(own)) for own in built_in]
+        built_in = (each for each in self._by_network.values() if not each.config.has_own_network)
+        sizes = ((image_flops(each.config), each.images_s) for each in built_in)
+        return [NetworkRate(size, images_s * size) for size, images_s in sizes]
 
     @property
     def _on_device(self) -> list[Timing]:
@@ -146,10 +160,15 @@ def image_flops(config: Config) -> float:
 
 
 def epoch_flops(config: Config) -> float:
-    """Floating-point operations of one seed's epoch: a train image takes three forward passes' worth in training and
+    """Floating-point operations of one seed's epoch."""
+    return image_flops(config) * epoch_images(config)
+
+
+def epoch_images(config: Config) -> int:
+    """How many images of one seed's epoch are passed forward: a train image takes three passes' worth in training and
     one in evaluation, a held-out image one."""
     train, held_out = SPLIT_SIZES[config.data][config.protocol]
-    return image_flops(config) * (4 * train + held_out)
+    return 4 * train + held_out
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
@@ -171,11 +190,6 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
     The time in which nodes start, or wait to be let go, is not in it.
     """
     return (slot_s * prices.slot(trial.cpus, trial.gpus) + wall_s * (prices.head or 0)) / 3600
-
-
-def _flops(timings: Iterable[Timing]) -> float:
-    """Floating-point operations a second: the median of a network's timings."""
-    return median(epoch_flops(each.config) / each.seed_epoch_s for each in timings)
 
 
 def _network(config: Config) -> tuple:

@@ -9,7 +9,7 @@ from trainable.errors import UsageError
 from trainable.network_file import ARGUMENTS
 from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import PROTOCOL
-from trainable.search_space import overlap
+from trainable.search_space import changed, searched
 from trainable.study import Study
 
 SAMPLER = (
@@ -28,15 +28,16 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     definition = study.required_search
     baseline = study.changed_baseline(base)
     fixed = {**PROTOCOL, **definition.fixed}
-    if changed := overlap(definition.space, base) | (base.keys() & fixed.keys() - {ARGUMENTS}):
-        raise UsageError(f"--set {min(changed)}: the search of study {study.name} decides it")
+    if decided := changed(base) & (searched(definition.space) | changed(fixed)):
+        raise UsageError(f"--set {min(each.field for each in decided)}: the search of study {study.name} decides it")
     where = f"study {study.name}, its search"
-    for change in definition.configs_to_check(make_config(fixed, baseline, where)):
+    unsearched = make_config(fixed, baseline, where)
+    for change in definition.configs_to_check(unsearched):
         config = make_trainable_config(combine(fixed, change), baseline, f"{where} space")
         for name, value in change.items():
             if name != ARGUMENTS and value != getattr(config, name):  # recorded trials would not be recognised
                 raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
-    epochs = make_config(fixed, baseline, where).epochs * definition.epochs_factor
+    epochs = unsearched.epochs * definition.epochs_factor
     resolved = ResolvedSearch(
         study=study.name,
         title=study.title,
