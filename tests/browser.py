@@ -11,6 +11,7 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+TIMEOUT_MS = 60_000
 WIDE: ViewportSize = {"width": 1600, "height": 900}
 NARROW: ViewportSize = {"width": 1280, "height": 800}
 
@@ -22,7 +23,8 @@ def open_browser(address: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         page = browser.new_page(viewport=WIDE)
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(TIMEOUT_MS)
+        expect.set_options(timeout=TIMEOUT_MS)  # its own default is 5 s: too short for charts on a slow machine
         page.goto(address)
         page.get_by_label("Close", exact=True).first.click()
         yield page

@@ -177,7 +177,7 @@ def test_a_sweep_opens_on_what_was_asked_and_found_and_the_report_is_a_click_awa
     with page.expect_popup() as opened:
         page.get_by_role("link", name="The report").click()
     report = opened.value.frame_locator("iframe").first
-    expect(report.get_by_role("heading", name="Table 6. Optimizer")).to_be_visible(timeout=30_000)
+    expect(report.get_by_role("heading", name="Table 6. Optimizer")).to_be_visible()
     assert report.locator("img").first.evaluate("image => image.naturalWidth") > 300
     opened.value.close()
 
