@@ -9,7 +9,7 @@ from statistics import median, variance
 import numpy as np
 from scipy import stats
 
-from analysis.statistics.cells import CHANCE, Cell, Judgement, judge
+from analysis.statistics.cells import Cell, Judgement, judge
 from analysis.statistics.intervals import CONFIDENCE
 from analysis.tables import ReproducedRow, ReproducedTable
 from analysis.writing.words import counted, verb
@@ -190,8 +190,9 @@ def rows_at_chance(tables: Sequence[ReproducedTable]) -> list[AtChance]:
     rows = []
     for table in tables:
         for row in table.rows:
-            errors = zip(row.seeds, row.held_out.minima, strict=True) if row.held_out else ()
-            if seeds := tuple(seed for seed, error in errors if error >= CHANCE):
+            if row.held_out and row.held_out.at_chance:
+                errors = zip(row.seeds, row.held_out.minima, strict=True)
+                seeds = tuple(seed for seed, error in errors if error >= row.held_out.chance)
                 rows.append(AtChance(table.table.number, row.name, seeds))
     return rows
 

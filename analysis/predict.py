@@ -25,17 +25,20 @@ from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experi
 from analysis.record.opening import find_record
 from analysis.record.recorded import CHAMPION
 from trainable.config import Config
-from trainable.data import class_names
+from trainable.encoded import read_image
 from trainable.errors import UsageError, first_line
+from trainable.image_set import ImageSet
 from trainable.search_definition import model_name
-from trainable.sources import read_image
 
 app = command_line()
 
 
 @app.command()
 def main(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of 32 by 32 pixels and 8 bits a channel.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Pictures of the model's size (32 by 32 pixels for CIFAR-10) and 8 bits a channel."),
+    ],
     model: Annotated[str | None, typer.Option(help="Registered model. Default: EXPERIMENT-best-bn.")] = None,
     tracking_uri: TrackingUri = TRACKING_URI,
     experiment: Experiment = EXPERIMENT,
@@ -44,17 +47,18 @@ def main(
     if not find_record(tracking_uri, experiment):
         raise UsageError(f"no record at {tracking_uri}")
     try:
-        pixels = np.stack([read_image(str(file), file)[0] for file in images])
-        champion, names = load_champion(model or model_name(experiment), tracking_uri)
+        champion, data = load_champion(model or model_name(experiment), tracking_uri)
+        pixels = np.stack([read_image(str(file), file, data.size)[0] for file in images])
     except (ValueError, LookupError) as error:
         raise UsageError(first_line(error)) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):
-        print(f"{file}: {names[probabilities_k.argmax()]} {probabilities_k.max():.3f}")
+        print(f"{file}: {data.classes[probabilities_k.argmax()]} {probabilities_k.max():.3f}")
 
 
-def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str, ...]]:
-    """The champion of a registered model and the names of its classes. Raises `LookupError` where there is none."""
+def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, ImageSet]:
+    """The champion of a registered model and the data that it was trained on. Raises `LookupError` where there is
+    none."""
     try:
         client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         version = client.get_model_version_by_alias(model, CHAMPION).version
@@ -64,7 +68,7 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, tuple[str
     except MlflowException as error:
         raise LookupError(f"--model {model}: no {CHAMPION} in {tracking_uri}: {first_line(error)}") from error
     config = Config.model_validate_json((Path(folder) / "artifacts" / "config.json").read_text("utf-8"))
-    return champion, class_names(config.data)
+    return champion, config.data
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.tables import ReproducedTable, latest_tables, reproduce
+from trainable.image_set import CIFAR10
 from trainable.search_definition import proof_name
 from trainable.study import ResolvedTable
 
@@ -133,7 +134,7 @@ class ReportData:
     @property
     def about_lossy(self) -> str:
         """That trials read their images from files that may be lossy copies, in sentences; empty where they do not."""
-        forms = {trial.tags.get(DATA_FORM, "") for trial in self.shown_trials}
+        forms = {trial.tags.get(DATA_FORM, "") for trial in self.shown_trials if trial.config.data == CIFAR10}
         if not (lossy := [name for name in LOSSY if any(name in form for form in forms)]):
             return ""
         compared = (
@@ -149,7 +150,7 @@ class ReportData:
         """The data set's name: that of the first table, or of the first search."""
         configs = [row.config for table in self.tables for row in table.rows]
         configs += [recorded.search.base for recorded in self.searches]
-        return configs[0].data if configs else "no data"
+        return configs[0].data.name if configs else "no data"
 
 
 def _is_of(proof: Proof, winner: TrialRecord | None) -> bool:

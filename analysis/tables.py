@@ -55,7 +55,7 @@ class ReproducedTable:
     @property
     def data(self) -> str:
         """The data set."""
-        return self.table.rows[0].config.data
+        return self.table.rows[0].config.data.name
 
     @property
     def comparable(self) -> bool:
@@ -152,14 +152,15 @@ def reproduce(
             metrics = ("train_error", row.config.held_out)
             train, held_out = (trainings[row.key].by_seed(each) if row.key in trainings else {} for each in metrics)
             reported = row.reported if reports_own else None
-            cells, half = (cell_of(train), cell_of(held_out)), _crossed(held_out, correct.get(row.key, {}))
+            cells = cell_of(train, row.config.chance), cell_of(held_out, row.config.chance)
+            half = _crossed(cells[1], held_out, correct.get(row.key, {}))
             rows.append(ReproducedRow(row.name, row.key, reported, tuple(train), *cells, half))
         reproduced.append(ReproducedTable(table, tuple(rows)))
     return reproduced
 
 
-def _crossed(by_seed: Mapping[int, Series], correct: CorrectImages) -> float | None:
-    cell, known = cell_of(by_seed), [seed for seed in by_seed if seed in correct]
+def _crossed(cell: Cell | None, by_seed: Mapping[int, Series], correct: CorrectImages) -> float | None:
+    known = [seed for seed in by_seed if seed in correct]
     half = half_width(cell.finals) if cell and not cell.at_chance else None
     return crossed_half_width(stacked(correct, known), half) if half is not None and known else None
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainable.config import DataName
+from trainable.image_set import BuiltInName
 from trainable.trial import Device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ TERMS = (
 NETWORKS: dict[str, dict[str, Any]] = {"baseline": {}, "batch_norm": {"batch_norm": True}}
 """The networks that are compared, by name: what each changes in the baseline."""
 
-DataOption = Annotated[DataName, typer.Option(help="The data set.")]
+DataOption = Annotated[BuiltInName, typer.Option(help="The data set.")]
 DataDirOption = Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")]
 DeviceOption = Annotated[Device, typer.Option(help="What trains.")]
 

@@ -27,8 +27,8 @@ from sweeps.running.cluster import check_address
 from sweeps.screen import output
 from sweeps.studies.registry import STUDIES
 from trainable.config import PRECISIONS
-from trainable.data import NAMES
 from trainable.errors import UsageError
+from trainable.image_set import NAMES
 
 STOPPED = "Stopped. What is finished is recorded, what is not goes on from its last checkpoint."
 GO_ON = "To go on, run the same command again."
@@ -47,10 +47,15 @@ def full(
         typer.Option(help="Ray: auto, HOST:PORT, ray://HOST:PORT, or local. Default: $RAY_ADDRESS, else local."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The whole pipeline, small: for trying it.")] = False,
-    data: Annotated[str | None, typer.Option(help=f"Data set: {', '.join(NAMES)}. {_default('data')}")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"Data set: {', '.join(NAMES)}, or a name for the images in --data-dir. {_default('data')}"),
+    ] = None,
     data_dir: Annotated[
         str | None,
-        typer.Option(help="Folder or s3:// URI of CIFAR-10. Default: $CIFAR10_DIR, the user's cache, a download."),
+        typer.Option(
+            help="Folder or s3:// URI of the data. Default for CIFAR-10: $CIFAR10_DIR, the user's cache, a download."
+        ),
     ] = None,
     studies: Annotated[
         str | None,

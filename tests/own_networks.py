@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from trainable.network_file import NetworkFile
+
 NETWORK = '''"""A tiny network."""
 from torch import nn
 
@@ -21,6 +23,8 @@ class Net(nn.Module):
 def build(width, pieces):
     return Net(width, pieces)
 '''
+FILE = NetworkFile(file="net.py", code=NETWORK)
+ARGUMENTS = {"width": 2, "pieces": 2}
 BASELINE = """
 baseline:
   network: net.py

@@ -13,7 +13,9 @@ from pyarrow import parquet
 
 from tests.images import deep_png, encoded, png, write_parquet
 from trainable import sources
-from trainable.sources import CLASSES, ENCODINGS, DataError, read_cifar10, read_image
+from trainable.encoded import ENCODINGS, read_image
+from trainable.errors import DataError
+from trainable.sources import CLASSES, read_cifar10
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_an_image_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # it is looked for once in a process
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
     with pytest.raises(DataError, match=r"cat\.png: not a readable image"):
-        read_image("cat.png", io.BytesIO(script))
+        read_image("cat.png", io.BytesIO(script), size=32)
     assert not mark.exists()
 
 
@@ -168,7 +170,7 @@ def test_a_broken_image_is_refused_or_read_as_eight_bits(drawn: st.DataObject) -
     whole = drawn.draw(st.sampled_from([encoded(colours, name) for name in ENCODINGS] + [deep_png()]))
     broken = drawn.draw(damaged(whole) | st.binary())
     try:
-        pixels, _ = read_image("cat.png", io.BytesIO(broken))
+        pixels, _ = read_image("cat.png", io.BytesIO(broken), size=32)
     except DataError as error:
         assert str(error).startswith("cat.png: ") and "\n" not in str(error)
     else:

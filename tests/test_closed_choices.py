@@ -14,7 +14,6 @@ from torch import nn
 from trainable import data
 from trainable.architecture import layers, parameters
 from trainable.config import Config
-from trainable.data import DataError
 from trainable.device import DeviceError
 from trainable.fused import fuse
 from trainable.model import build
@@ -46,19 +45,12 @@ def optimizer() -> torch.optim.Optimizer:
         lambda: make_scheduler(unknown("optimizer", schedule="one_cycle"), optimizer(), 10),
         lambda: unknown("protocol").held_out,
         lambda: data.load("digits").splits(unknown("protocol").protocol),
-        lambda: data.class_names(unknown("data").data),
         lambda: Trainer(unknown("precision", data="digits", epochs=1), data.load("digits")).run_epoch(),
     ],
 )
 def test_an_unknown_value_of_a_config_is_refused(use: Callable[[], object]) -> None:
     with pytest.raises((AssertionError, KeyError), match="unheard-of"):
         use()
-
-
-def test_an_unknown_data_set_is_refused_even_where_its_name_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "NAMES", (*data.NAMES, "unheard-of"))
-    with pytest.raises(DataError, match="unheard-of"):
-        data.load("unheard-of")
 
 
 def test_an_unknown_device_is_refused() -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 from tests.conftest import SHARED_CIFAR10, needs_cifar10
 from tests.images import png, write_class_folders, write_parquet
 from trainable import data, sources
-from trainable.sources import CLASSES, DataError, read_cifar10, stratified_split
+from trainable.errors import DataError
+from trainable.sources import CLASSES, read_cifar10, stratified_split
 
 
 def test_digits_are_real_and_say_so() -> None:

@@ -26,7 +26,7 @@ from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.sources import DataError
+from trainable.errors import DataError
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_config
@@ -183,7 +183,7 @@ def test_of_an_error_of_several_lines_the_one_that_names_it_is_shown() -> None:
         ("RuntimeError: CUDA error: out of memory", False, False),
         ("The actor died because its node has died.", False, False),
         ("trainable.device.DeviceError: node7: torch cannot use the GPU", False, True),
-        ("trainable.sources.DataError: /data has other data", False, True),
+        ("trainable.errors.DataError: /data has other data", False, True),
     ],
 )
 def test_an_error_of_the_code_or_of_a_node_is_told_apart(error: str, of_code: bool, of_node: bool) -> None:
@@ -274,7 +274,7 @@ def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_pa
 @pytest.mark.usefixtures("local_ray")
 def test_a_node_that_spoils_one_trial_after_another_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
     story, count = Story(), 10
-    with pytest.raises(SweepError, match=r"3 trials were given up .*: trainable\.sources\.DataError: node7: the"):
+    with pytest.raises(SweepError, match=r"3 trials were given up .*: trainable\.errors\.DataError: node7: the"):
         story_of(WithoutData, tmp_path, count, story)
     ends = [each for each in story.told if isinstance(each, TrialEnd)]
     assert 3 <= ends.count(TrialEnd.FAILED) < count / 2, "the others wait for a node that works"

@@ -18,9 +18,8 @@ from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.options import options
 from trainable.config import Config
-from trainable.errors import UsageError
+from trainable.errors import DataError, UsageError
 from trainable.search_definition import SearchDefinition
-from trainable.sources import DataError
 from trainable.study import Row, Study, Table
 
 MANY = settings(

@@ -24,11 +24,12 @@ from sweeps.studies.proof import proof_study
 from tests.analysis_records import resolved_row, search
 from tests.conftest import Command
 from tests.exports import ARRAYS, assert_usable, import_into, make_trial
-from tests.own_networks import BASELINE, NETWORK, SEARCH, write_study
+from tests.own_data import SHAPES, write_shapes
+from tests.own_networks import ARGUMENTS, BASELINE, FILE, NETWORK, SEARCH, write_study
 from tests.specs import trial_spec
 from trainable.change import combine
 from trainable.config import MOST_CHARACTERS, Config
-from trainable.data import Dataset, load
+from trainable.data import Dataset, find, load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
 from trainable.network_file import NetworkFile
@@ -39,8 +40,6 @@ from trainable.study import ResolvedTable, Study
 from trainable.training import Trainer, train
 
 DIGITS = ("--data", "digits", "--epochs", "1")
-FILE = NetworkFile(file="net.py", code=NETWORK)
-ARGUMENTS = {"width": 2, "pieces": 2}
 
 
 def config(**changes: Any) -> Config:
@@ -205,20 +204,23 @@ def test_an_option_names_one_for_every_row(here: Command, tmp_path: Path) -> Non
 def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_it(
     sweep: Command, here: Command, tmp_path: Path
 ) -> None:
-    """A space with a condition and with an argument of the network: six configs in all."""
-    file = write_study(tmp_path / "study", BASELINE + SEARCH)
-    arguments = (*DIGITS, "--study", str(file), "--samples", "9", "--proof-seeds", "1")
+    """On data of one's own, with a condition and with an argument of the network in the space: six configs in all."""
+    data = write_shapes(tmp_path / "shapes", size=30)
+    network = NETWORK.replace("width * 64, 10", f"width * 49, {len(SHAPES)}")
+    file = write_study(tmp_path / "study", BASELINE.replace("256", "32") + SEARCH, network)
+    where = ("--data", "shapes", "--data-dir", str(data), "--epochs", "1")
+    arguments = (*where, "--study", str(file), "--samples", "9", "--proof-seeds", "1")
     done = sweep(*arguments)
     assert done.returncode == 0, done.stderr
     assert "Best config of the search: own-0" in done.stdout
-    assert "network net.py" in done.stdout and NETWORK not in done.stdout
+    assert "network net.py" in done.stdout and network not in done.stdout
     other = tmp_path / "study" / "other.yaml"
     other.write_text(file.read_text())
-    refused = here(*DIGITS, "--study", str(other), "--dry-run").stderr
+    refused = here(*where, "--study", str(other), "--dry-run").stderr
     assert refused.startswith("error: table number '31' belongs to study own-proof in this record; give yours")
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    record = Record(uri, "ablations-digits")
+    record = Record(uri, "ablations-shapes")
     searched = [trial.config for trial in record.trials() if trial.config.protocol == "B" and trial.seeds == (0,)]
     assert sorted((config.optimizer, config.lr, str(config.network_arguments)) for config in searched) == [
         ("adam", 0.001, "width=4, pieces=1"), ("adam", 0.001, "width=5, pieces=1"),
@@ -231,16 +233,19 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
     assert recorded.study_file is not None and recorded.study_file.text == file.read_text()
 
     params = record.client.search_runs(["1"], "tags.`mlflow.runName` = 'own-proof-winner'")[0].data.params
+    assert params["data"] == "shapes"
     assert params["network"].startswith("net.py ") and params["network.width"] in ("4", "5")
-    model, _ = load_champion("ablations-digits-best-own", uri)
-    assert model.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 10)
-    (version,) = record.client.search_model_versions("name = 'ablations-digits-best-own'")
-    assert "network net.py" in version.description
+    model, of_model = load_champion("ablations-shapes-best-own", uri)
+    assert of_model == find("shapes", data)
+    assert model.predict(np.zeros((2, 30, 30, 3), np.uint8)).shape == (2, 3)
+    (version,) = record.client.search_model_versions("name = 'ablations-shapes-best-own'")
+    for part in ("network net.py", "images of shapes", "(N, 30, 30, 3)", "hook, line, ring"):
+        assert part in version.description
 
     page = Path(record.client.download_artifacts(recorded.run_id, "report/README.md")).read_text()
     assert "0.001, 0.002" in page and "adam, momentum" in page
     assert "Nothing to do" in here(*arguments).stderr
-    (file.parent / "net.py").write_text(NETWORK + "# an edit\n")
+    (file.parent / "net.py").write_text(network + "# an edit\n")
     edited = json.loads(here(*arguments, "--dry-run", "--json").stdout)
     assert (edited["to_run"], edited["search"]["to_run"]) == (1, 6), "another text is another network"
 

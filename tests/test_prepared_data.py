@@ -17,8 +17,8 @@ from moto.server import ThreadedMotoServer
 from tests.conftest import ROOT
 from trainable import data
 from trainable.create_once import create_once
+from trainable.errors import DataError
 from trainable.fetch import fetch
-from trainable.sources import DataError
 
 
 @pytest.fixture(params=[("test.parquet", "train.parquet"), ("about.txt", "train/a.bin")])

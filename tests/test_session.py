@@ -8,8 +8,8 @@ import torch
 from tests.configs import SMALL
 from tests.specs import digits_spec, trial_spec
 from trainable.config import Config
+from trainable.errors import DataError
 from trainable.session import Session
-from trainable.sources import DataError
 from trainable.training import Trainer
 
 

@@ -29,9 +29,9 @@ from tests.conftest import SWEPT, Command
 from tests.options import options
 from trainable.config import Config
 from trainable.data import load
+from trainable.encoded import read_image
 from trainable.evaluate import load_model
 from trainable.measures import PREDICTED_CLASSES
-from trainable.sources import read_image
 
 EXPERIMENT = "ablations-digits"
 MODEL = f"{EXPERIMENT}-best-bn"
@@ -204,7 +204,7 @@ def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> 
         (tmp_path / "none.png", "No such file"),
     ):
         with pytest.raises(ValueError, match=problem) as raised:
-            read_image(str(file), file)
+            read_image(str(file), file, size=32)
         assert str(file) in str(raised.value)
     failed = predict(folder, str(small))
     assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)

@@ -9,10 +9,6 @@ from typing import assert_never
 from trainable.config import Config
 from trainable.network_file import NetworkFile
 
-CLASSES = 10
-IMAGE_SIZE = 32
-"""Height and width of an image in pixels."""
-
 _VGG_A_CHANNELS = (64, 128, 256, 256, 512, 512, 512, 512)
 _VGG_A_POOLED = (True, True, False, True, False, True, False, True)
 _VGG_A_HIDDEN = (512, 512)
@@ -70,7 +66,7 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
             raise TypeError(f"the layers of {config.network} are not known")
         case unknown:
             assert_never(unknown)
-    inputs, size = 3, IMAGE_SIZE
+    inputs, size = 3, config.data.size
     for outputs, pool in zip(channels, pooled, strict=True):
         yield Conv(inputs, outputs, size, pool)
         inputs, size = outputs, size // 2 if pool else size
@@ -78,7 +74,7 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
     for outputs in hidden:
         yield Linear(inputs, outputs, last=False)
         inputs = outputs
-    yield Linear(inputs, CLASSES, last=True)
+    yield Linear(inputs, len(config.data.classes), last=True)
 
 
 def parameters(config: Config) -> int:

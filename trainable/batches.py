@@ -5,22 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from trainable.architecture import IMAGE_SIZE
 from trainable.config import Config
 from trainable.data import Split
 
 EVALUATION_BATCH_SIZE = {"cpu": {"fp32": 128, "bf16": 512}, "cuda": {"fp32": 2000, "bf16": 2000}}
-"""Images in an evaluation batch of one seed, by device type and precision. On a CPU a larger batch leaves the cache and
-a smaller one costs more calls (measured from 16 to 2,000 images). On a GPU a small batch leaves the device idle (not
-measured)."""
+"""Images of 32x32 pixels in an evaluation batch of one seed, by device type and precision. On a CPU a larger batch
+leaves the cache and a smaller one costs more calls (measured from 16 to 2,000 images). On a GPU a small batch leaves
+the device idle (not measured)."""
 
 
 class Batches:
     """A split on a device, served in batches.
 
-    Images come as float32 (N, S*3, 32, 32) in [-1, 1]: those of the S seeds that are trained together lie side by side
-    in the channel dimension. Labels come as int64 (N, S). `images_nhwc` are the split's images where the device has
-    them already. Raises `KeyError` for a device other than CPU and CUDA.
+    Images come as float32 (N, S*3, P, P) in [-1, 1], with P pixels in height and width: those of the S seeds that are
+    trained together lie side by side in the channel dimension. Labels come as int64 (N, S). `images_nhwc` are the
+    split's images where the device has them already. Raises `KeyError` for a device other than CPU and CUDA.
     """
 
     def __init__(self, split: Split, config: Config, device: torch.device, images_nhwc: Tensor | None = None) -> None:
@@ -29,7 +28,9 @@ class Batches:
         self._index_n = torch.from_numpy(split.index).to(device)
         self._batch_size = config.batch_size
         self._flip, self._shift, self._cutout = config.flip, config.shift, config.cutout
-        self._evaluation_batch_size = EVALUATION_BATCH_SIZE[device.type][config.precision]
+        self._pixels = self._images_nhwc.shape[1]
+        at_32_pixels = EVALUATION_BATCH_SIZE[device.type][config.precision]
+        self._evaluation_batch_size = max(1, at_32_pixels * 32**2 // self._pixels**2)
         self.size = len(split)
         """Images in the split."""
 
@@ -60,14 +61,14 @@ class Batches:
         return torch.stack([part.to(self._index_n.device) for part in parts], 1)
 
     def load(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, Tensor]:
-        """A training batch: augmented images (N, S*3, 32, 32) and labels (N, S)."""
+        """A training batch: augmented images (N, S*3, P, P) and labels (N, S)."""
         images_nchw = normalise(self._move(rows_ns, augmentation_nsa[..., :3]))
         if self._cutout:
             self._cut_out(images_nchw, augmentation_nsa[..., 3:])
         return images_nchw, self._labels_n[rows_ns].long()
 
     def in_order(self, seeds: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split once, not augmented, for evaluation: images (N, 3, 32, 32) and labels (N,).
+        """The whole split once, not augmented, for evaluation: images (N, 3, P, P) and labels (N,).
 
         Batches are smaller for more `seeds` that evaluate them together, so that a batch takes no more memory.
         """
@@ -83,36 +84,35 @@ class Batches:
         mirrored_na = torch.randint(2 if self._flip else 1, (self.size, 1), generator=generator)
         drawn = [shifts_na, mirrored_na]
         if self._cutout:
-            drawn.append(torch.randint(IMAGE_SIZE, (self.size, 2), generator=generator))
+            drawn.append(torch.randint(self._pixels, (self.size, 2), generator=generator))
         return torch.cat(drawn, 1)
 
     def _move(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> Tensor:
-        """The uint8 images (N, S, 32, 32, 3), shifted with reflected edges and mirrored, by one gather of pixels."""
+        """The uint8 images (N, S, P, P, 3), shifted with reflected edges and mirrored, by one gather of pixels."""
         if not augmentation_nsa.shape[-1]:
             return self._images_nhwc.index_select(0, rows_ns.flatten()).unflatten(0, rows_ns.shape)
-        positions = torch.arange(IMAGE_SIZE, device=rows_ns.device)
+        positions = torch.arange(self._pixels, device=rows_ns.device)
         down_ns1, right_ns1, mirrored_ns1 = augmentation_nsa.unsqueeze(-1).unbind(-2)
         y_nsh, x_nsw = self._reflect(positions + down_ns1), self._reflect(positions + right_ns1)
         x_nsw = torch.where(mirrored_ns1.bool(), x_nsw.flip(-1), x_nsw)
-        lines_nsh1 = (rows_ns[..., None] * IMAGE_SIZE + y_nsh)[..., None]
-        pixels_nshw = lines_nsh1 * IMAGE_SIZE + x_nsw[..., None, :]
+        lines_nsh1 = (rows_ns[..., None] * self._pixels + y_nsh)[..., None]
+        pixels_nshw = lines_nsh1 * self._pixels + x_nsw[..., None, :]
         # on a CPU 5 times as fast as indexing
         chosen = self._images_nhwc.flatten(0, 2).index_select(0, pixels_nshw.flatten())
         return chosen.unflatten(0, pixels_nshw.shape)
 
     def _cut_out(self, images_nchw: Tensor, centres_nsa: Tensor) -> None:
         """Set a square around each image's centre (row, column) to 0, in place."""
-        positions = torch.arange(IMAGE_SIZE, device=images_nchw.device)
+        positions = torch.arange(self._pixels, device=images_nchw.device)
         top_ns1, left_ns1 = (centres_nsa - self._cutout // 2).unsqueeze(-1).unbind(-2)
         in_rows_nsh = (positions >= top_ns1) & (positions < top_ns1 + self._cutout)
         in_columns_nsw = (positions >= left_ns1) & (positions < left_ns1 + self._cutout)
         square_nshw = in_rows_nsh[..., :, None] & in_columns_nsw[..., None, :]
         images_nchw.unflatten(1, (-1, 3)).masked_fill_(square_nshw[:, :, None], 0)
 
-    @staticmethod
-    def _reflect(position: Tensor) -> Tensor:
+    def _reflect(self, position: Tensor) -> Tensor:
         """Mirror positions outside the image at its first and last pixel."""
-        last = IMAGE_SIZE - 1
+        last = self._pixels - 1
         return last - (last - position.abs()).abs()
 
 
@@ -124,7 +124,7 @@ def batches_of(splits: Mapping[str, Split], config: Config, device: torch.device
 
 
 def normalise(images_nshwc: Tensor) -> Tensor:
-    """uint8 images (N, S, 32, 32, 3) as float32 (N, S*3, 32, 32) in [-1, 1].
+    """uint8 images (N, S, P, P, 3) as float32 (N, S*3, P, P) in [-1, 1].
 
     This is torchvision's `ToTensor` and `Normalize(0.5, 0.5)` in one step. With S = 1 the result is a permuted view,
     which is in channels-last memory format at no cost.

@@ -18,20 +18,24 @@ from pydantic import (
     model_validator,
 )
 
+from trainable.image_set import CIFAR10, Data
 from trainable.network_file import ARGUMENTS, Arguments, NetworkArguments, NetworkFile
 from trainable.problem import first_problem
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
 
-DataName = Literal["cifar10", "digits"]
 Protocol = Literal["A", "B"]
+VALIDATION_FRACTION = 0.1
+"""The share of every class in the train split that protocol B holds out."""
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 SET_BY_OPTIONS = ("data", "epochs", "precision")
 """Fields of `Config` that options of a sweep set."""
 OF_BUILT_IN = ("activation", "batch_norm", "dropout")
 """Fields of `Config` that act on the built-in networks alone, besides those of one of them."""
+VGG_A_SMALLEST = 32
+"""Height and width of the smallest images that `vgg-a`, which halves them five times, can take."""
 MOST_CHARACTERS = 8_000
 """Characters of a config's canonical form as JSON. The record keeps it in a tag, which MLflow would cut there."""
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -70,14 +74,14 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    data: DataName = "cifar10"
-    """The data set."""
+    data: Data = CIFAR10
+    """The data set: `cifar10`, `digits`, or one of one's own, in a folder of images."""
     protocol: Protocol = "A"
     """A: train on the whole train split and watch the test error, as the course report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
     network: Network = "cnn"
-    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a 512-512-10 classifier. Or a
-    network of one's own, in a Python file."""
+    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a classifier of three linear
+    layers, 512 wide. Or a network of one's own, in a Python file."""
     network_arguments: NetworkArguments = Arguments()
     """What the file's `build` is called with: numbers, texts, true, false and lists of these, by name."""
     channels: tuple[Width, Width] = (16, 32)
@@ -175,11 +179,23 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _fits_into_a_tag(self) -> "Config":
-        """Refuse what the record could not keep. Only a network of one's own makes a config so long."""
-        if self.has_own_network and (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
+        """Refuse what the record could not keep. Only data or a network of one's own make a config so long."""
+        if (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
             raise ValueError(
-                f"network {self.network}: with its arguments the config has {size:,} characters as JSON; allowed: "
-                f"{MOST_CHARACTERS:,}"
+                f"network {self.network}, data {self.data}: with the arguments and the names of the classes the config "
+                f"has {size:,} characters as JSON; allowed: {MOST_CHARACTERS:,}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> "Config":
+        """Refuse what cannot be trained on images of that size and number."""
+        if self.network == "vgg-a" and self.data.size < VGG_A_SMALLEST:
+            raise ValueError(f"network: vgg-a needs images of {VGG_A_SMALLEST} pixels; those of {self.data} have fewer")
+        if (self.batch_norm or self.has_own_network) and self.train_images % self.batch_size == 1:
+            raise ValueError(
+                f"batch_size: {self.batch_size} leaves one of {self.train_images:,} train images for the last batch, "
+                "which batch norm cannot train on; choose another"
             )
         return self
 
@@ -194,8 +210,9 @@ class Config(BaseModel):
 
     def flat(self) -> dict[str, Any]:
         """All fields as plain JSON values. Each argument of a network of one's own is apart, as
-        `network.width`, and the network itself is a text that names it."""
-        fields = self.model_dump(mode="json", exclude={ARGUMENTS}) | {"network": str(self.network)}
+        `network.width`. The network and the data are texts that name them."""
+        named = {"network": str(self.network), "data": self.data.name}
+        fields = self.model_dump(mode="json", exclude={ARGUMENTS}) | named
         return fields | {f"network.{name}": value for name, value in self.network_arguments.items()}
 
     @property
@@ -217,6 +234,32 @@ class Config(BaseModel):
     def held_out(self) -> str:
         """Name of the metric for the error on images that the training does not see."""
         return {"A": "test_error", "B": "val_error"}[self.protocol]
+
+    @property
+    def train_images(self) -> int:
+        """Images that an epoch trains on."""
+        return sum(self.data.train) - (sum(self._held_out_of_train) if self.protocol == "B" else 0)
+
+    @property
+    def held_out_images(self) -> int:
+        """Images that the held-out error is measured on."""
+        return sum(self._held_out)
+
+    @property
+    def chance(self) -> float:
+        """The held-out error of a network that has learned nothing: somewhat less than where it gives all images the
+        answer that is right most often. For CIFAR-10 it is .89."""
+        one_answer = 1 - max(self._held_out) / self.held_out_images
+        return round(one_answer - min(one_answer, 1 - one_answer) / 10, 4)
+
+    @property
+    def _held_out(self) -> tuple[int, ...]:
+        """The held-out images of each class."""
+        return {"A": self.data.test, "B": self._held_out_of_train}[self.protocol]
+
+    @property
+    def _held_out_of_train(self) -> tuple[int, ...]:
+        return tuple(round(images * VALIDATION_FRACTION) for images in self.data.train)
 
     def text(self, fields: Iterable[str]) -> str:
         """Some fields and their values in one line, as `lr 0.01, network residual.py 3f2a9c1b`."""

@@ -12,23 +12,21 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never, get_args
+from typing import assert_never
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainable import sources
-from trainable.config import DataName, Protocol
+from trainable.config import VALIDATION_FRACTION, Protocol
 from trainable.create_once import create_once
+from trainable.errors import DataError
 from trainable.fetch import fetch
-from trainable.problem import unknown
-from trainable.sources import DataError, Decoded
+from trainable.image_set import BUILT_IN, CIFAR10, DIGITS, NAMES, ImageSet, SetName
+from trainable.problem import first_problem, unknown
+from trainable.sources import Decoded
 
-NAMES: tuple[str, ...] = get_args(DataName)
-VALIDATION_FRACTION = 0.1
-"""The share of every class in the train split that protocol B holds out."""
-
-_LAYOUT_VERSION = 3  # raise it when a source would be decoded or laid out differently
+_LAYOUT_VERSION = 4  # raise it when a source would be decoded or laid out differently
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 _intact: set[Path] = set()
@@ -50,7 +48,7 @@ class Split:
     """Some rows of an array of images: those that `index` lists, in that order."""
 
     images: np.ndarray
-    """uint8 (rows, 32, 32, 3)."""
+    """uint8 (rows, P, P, 3), with P pixels in height and width."""
     labels: np.ndarray
     """uint8 (rows,)."""
     index: np.ndarray
@@ -64,7 +62,7 @@ class Split:
 class Dataset:
     """A data set whose arrays are memory-mapped, so that the processes of a node share them.
 
-    Images are uint8 (N, 32, 32, 3) and labels uint8 (N,).
+    Images are uint8 (N, P, P, 3), with P pixels in height and width, and labels uint8 (N,).
     """
 
     name: str
@@ -72,6 +70,8 @@ class Dataset:
     """The form that it was read from; see `Decoded.form`."""
     fingerprint: str
     """The first 16 hexadecimal digits of the SHA-256 of all pixels and labels, in order."""
+    classes: tuple[str, ...]
+    """The names of the classes, by label."""
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
@@ -94,6 +94,20 @@ class Dataset:
                 assert_never(unknown)
 
     @property
+    def image_set(self) -> ImageSet:
+        """What a config says of it. Raises `DataError` for images that cannot be trained on: see `ImageSet`."""
+        train, test = (
+            tuple(np.bincount(labels, minlength=len(self.classes)).tolist())
+            for labels in (self.train_labels, self.test_labels)
+        )
+        try:
+            return ImageSet(
+                name=self.name, classes=self.classes, size=self.train_images.shape[1], train=train, test=test
+            )
+        except ValidationError as error:
+            raise DataError(f"data {self.name}: {first_problem(error)}") from error
+
+    @property
     def test(self) -> Split:
         """The whole test split."""
         return Split(self.test_images, self.test_labels, np.arange(len(self.test_labels)))
@@ -103,13 +117,15 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """The data set of that name; the first call on a node decodes it.
 
     CIFAR-10 is looked for in `data_dir` (a folder, or the URI of one in an object store), then in `$CIFAR10_DIR`, then
-    in the user's cache. Otherwise it is downloaded into the cache. Raises `DataError` where the name is unknown,
-    CIFAR-10 cannot be obtained, or a folder holds something else.
+    in the user's cache. Otherwise it is downloaded into the cache. `data_dir` must hold a data set of another name: see
+    `trainable.sources.read_images`. Raises `DataError` where the name is not allowed, the data cannot be obtained, or a
+    folder holds something else.
     """
     folder = prepare(name, data_dir)
     about = json.loads((folder / "about.json").read_text())
     arrays = {each: np.load(folder / f"{each}.npy", mmap_mode="c") for each in _ARRAYS}
-    return Dataset(name=name, form=about["form"], fingerprint=about["fingerprint"], **arrays)
+    classes = tuple(about["classes"])
+    return Dataset(name=name, form=about["form"], fingerprint=about["fingerprint"], classes=classes, **arrays)
 
 
 def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Dataset:
@@ -136,33 +152,43 @@ def describe(name: str, data_dir: str | Path | None = None, download: bool = Tru
     return DataSource(name=name, fingerprint=about["fingerprint"], form=about["form"])
 
 
-def class_names(name: DataName) -> tuple[str, ...]:
-    """The names of a data set's classes, by label."""
-    match name:
-        case "cifar10":
-            return sources.CLASSES
-        case "digits":
-            return tuple(map(str, range(len(sources.CLASSES))))
-        case unknown:
-            assert_never(unknown)
+def find(name: str, data_dir: str | Path | None = None) -> ImageSet:
+    """What a config says of the data set of that name. A built-in one is not looked for, another one is decoded. Raises
+    `DataError` as `load` does."""
+    return BUILT_IN[name] if name in BUILT_IN else load(name, data_dir).image_set
 
 
 def prepare(name: str, data_dir: str | Path | None = None) -> Path:
     """The folder of the decoded data set. Many processes may call this at once: one of them does the work. Raises
     `DataError` as `load` does."""
     match name:
-        case "digits":
-            return _prepare("digits", sources.read_digits)
-        case "cifar10":
+        case DIGITS.name:
+            return _prepare(name, sources.read_digits)
+        case CIFAR10.name:
             folder = _locate(data_dir) or _download()
-            return _prepare(_source_id(folder), lambda: sources.read_cifar10(folder))
+            return _prepare(_source_id(name, folder), lambda: sources.read_cifar10(folder))
         case _:
-            raise DataError(f"data {name!r} {unknown(name, NAMES)}")
+            folder = _own(name, data_dir)
+            return _prepare(_source_id("images", folder), lambda: sources.read_images(folder))
 
 
 def cache() -> Path:
     """The folder for decoded and downloaded data: `ablation-sweeps` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ablation-sweeps"
+
+
+def _own(name: str, data_dir: str | Path | None) -> Path:
+    """The folder of a data set of the user's own."""
+    try:
+        TypeAdapter(SetName).validate_python(name)
+    except ValidationError as error:
+        raise DataError(
+            f"--data {name!r}: must be {' or '.join(NAMES)}, or for images of your own a name of at most 40 small "
+            "letters, digits and hyphens, which begins with a letter"
+        ) from error
+    if not data_dir:
+        raise DataError(f"--data {name!r} {unknown(name, NAMES)}, or images of your own, whose folder --data-dir names")
+    return _source(str(data_dir), "--data-dir")
 
 
 def _locate(data_dir: str | Path | None) -> Path | None:
@@ -205,11 +231,11 @@ def _download() -> Path:
         ) from error
 
 
-def _source_id(folder: Path) -> str:
-    """A name for a source folder that changes with its files."""
+def _source_id(kind: str, folder: Path) -> str:
+    """A name for a source folder, read as that kind of data, that changes with its files."""
     files = [path for path in sources.list_visible(folder, "**/*") if path.is_file()]
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return "cifar10-" + hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+    return f"{kind}-{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]}"
 
 
 def _prepare(source_id: str, read: Callable[[], Decoded]) -> Path:
@@ -220,7 +246,7 @@ def _prepare(source_id: str, read: Callable[[], Decoded]) -> Path:
         arrays = [getattr(decoded, name) for name in _ARRAYS]
         for name, array in zip(_ARRAYS, arrays, strict=True):
             np.save(folder / f"{name}.npy", array)
-        about = {"form": decoded.form, "fingerprint": _fingerprint(arrays)}
+        about = {"form": decoded.form, "fingerprint": _fingerprint(arrays), "classes": decoded.classes}
         (folder / "about.json").write_text(json.dumps(about))
 
     return create_once(cache() / "prepared" / f"{source_id}-v{_LAYOUT_VERSION}", write, _is_intact)

@@ -13,6 +13,10 @@ class UsageError(CommandError, ValueError):
     exit_code = 2
 
 
+class DataError(UsageError):
+    """The data is missing or is not what it should be. The message names the file and the problem."""
+
+
 def first_cause(error: BaseException) -> BaseException:
     """The error from which this one follows through all those between, as libraries wrap each other's."""
     while cause := error.__cause__ or error.__context__:

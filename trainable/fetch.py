@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 from pyarrow import ArrowException, fs
 
 from trainable.create_once import create_once
-from trainable.errors import first_line
-from trainable.sources import DataError
+from trainable.errors import DataError, first_line
 
 
 def fetch(uri: str, cache: Path, setting: str) -> Path:

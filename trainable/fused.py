@@ -7,7 +7,7 @@ grouped and its linear layers are batched matrix products (Wang et al. 2021, "Ho
 optimizers each value, so they work as they are. Muon treats each weight matrix as a whole, and is told the number of
 seeds.
 
-A fused network maps images (N, S*3, 32, 32) to class scores (N, S*10). It also takes images (N, 3, 32, 32) that all
+A fused network maps images (N, S*3, P, P) to class scores (N, S*K). It also takes images (N, 3, P, P) that all
 seeds share, as in evaluation, without a copy of them for each seed. Each of its parameters and buffers is the
 concatenation of the single networks' along the first dimension.
 """

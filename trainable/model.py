@@ -56,11 +56,12 @@ class MaxPool(nn.MaxPool2d):
         super().__init__(2)
 
     def forward(self, features_nchw: Tensor) -> Tensor:
-        """Features (N, C, H, W) with even H and W to (N, C, H/2, W/2), in the same layout."""
+        """Features (N, C, H, W) to (N, C, H/2, W/2), rounded down, in the same layout."""
         if torch.is_grad_enabled() or features_nchw.is_mkldnn or features_nchw.device.type != "cpu":
             return super().forward(features_nchw)
-        lines_nchw = torch.maximum(features_nchw[:, :, ::2], features_nchw[:, :, 1::2])
-        return torch.maximum(lines_nchw[..., ::2], lines_nchw[..., 1::2])
+        height, width = features_nchw.shape[2] // 2 * 2, features_nchw.shape[3] // 2 * 2
+        lines_nchw = torch.maximum(features_nchw[:, :, :height:2], features_nchw[:, :, 1:height:2])
+        return torch.maximum(lines_nchw[..., :width:2], lines_nchw[..., 1:width:2])
 
 
 class ReLU(nn.ReLU):
@@ -83,7 +84,8 @@ ACTIVATIONS = {"relu": ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus}
 
 
 def build(config: Config) -> nn.Module:
-    """The config's network, from float images (N, 3, 32, 32) to class scores (N, 10).
+    """The config's network, from float images (N, 3, P, P) to class scores (N, K), for the size and the classes of its
+    data.
 
     The parameters are drawn from torch's global generator. Raises `NetworkError` for a network of one's own that cannot
     be built.

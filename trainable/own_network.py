@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainable.architecture import CLASSES, IMAGE_SIZE
 from trainable.errors import UsageError, first_line
+from trainable.image_set import ImageSet
 from trainable.network_file import Arguments, NetworkFile
 
 IMAGES, MORE_IMAGES = 2, 3
@@ -56,27 +56,27 @@ def build_own(network: NetworkFile, arguments: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def forward_flops(network: NetworkFile, arguments: Mapping[str, Any]) -> float:
+def forward_flops(network: NetworkFile, arguments: Mapping[str, Any], data: ImageSet) -> float:
     """Floating-point operations of one image's forward pass: those of convolutions and matrix products, as PyTorch
     counts them, and 1 at least. The network is built twice and tried in evaluation mode, on the CPU.
 
-    Raises `NetworkError` where the network does not map images (N, 3, 32, 32) to class scores (N, 10), where the scores
-    do not depend on all of its parameters, where it cannot be copied, and where the second network gives other scores
-    than the first.
+    Raises `NetworkError` where the network does not map images (N, 3, P, P) of the data's size to scores (N, K) of its
+    classes, where the scores do not depend on all of its parameters, where it cannot be copied, and where the second
+    network gives other scores than the first.
     """
-    return _measure(network, Arguments(arguments))
+    return _measure(network, Arguments(arguments), data.size, len(data.classes))
 
 
 @cache
-def _measure(network: NetworkFile, arguments: Arguments) -> float:
-    counter, images_nchw = FlopCounterMode(display=False), torch.linspace(-1, 1, MORE_IMAGES * 3 * IMAGE_SIZE**2)
-    images_nchw = images_nchw.view(MORE_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE)
+def _measure(network: NetworkFile, arguments: Arguments, size: int, classes: int) -> float:
+    counter, images_nchw = FlopCounterMode(display=False), torch.linspace(-1, 1, MORE_IMAGES * 3 * size**2)
+    images_nchw = images_nchw.view(MORE_IMAGES, 3, size, size)
     # what the file prints must not stand between what a command prints
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         module = _try_to_build(network, arguments)
         with counter:
-            scores_nk = _try(network, module, images_nchw[:IMAGES])
-        again_nk = _try(network, _try_to_build(network, arguments), images_nchw)
+            scores_nk = _try(network, module, images_nchw[:IMAGES], classes)
+        again_nk = _try(network, _try_to_build(network, arguments), images_nchw, classes)
     if not torch.allclose(again_nk[:IMAGES], scores_nk, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NetworkError(
             network,
@@ -104,17 +104,17 @@ def _try_to_build(network: NetworkFile, arguments: Arguments) -> nn.Module:
         raise NetworkError(network, "it cannot be copied: ", error) from error
 
 
-def _try(network: NetworkFile, module: nn.Module, images_nchw: Tensor) -> Tensor:
-    """The network's scores (N, 10), which depend on its parameters."""
+def _try(network: NetworkFile, module: nn.Module, images_nchw: Tensor, classes: int) -> Tensor:
+    """The network's scores (N, K), which depend on its parameters."""
     images = len(images_nchw)
     try:
         scores_nk = module(images_nchw)
     except (Exception, SystemExit) as error:
         raise NetworkError(network, f"on images {tuple(images_nchw.shape)}: ", error) from error
-    if not isinstance(scores_nk, Tensor) or scores_nk.shape != (images, CLASSES):
+    if not isinstance(scores_nk, Tensor) or scores_nk.shape != (images, classes):
         found = f"a tensor {tuple(scores_nk.shape)}" if isinstance(scores_nk, Tensor) else type(scores_nk).__name__
         raise NetworkError(
-            network, f"for {images} images it must return scores ({images}, {CLASSES}), and returned {found}"
+            network, f"for {images} images it must return scores ({images}, {classes}), and returned {found}"
         )
     if not scores_nk.requires_grad:
         raise NetworkError(network, "the scores do not depend on any parameter")

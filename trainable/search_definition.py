@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from trainable.change import Change
-from trainable.config import SET_BY_OPTIONS, Config, DataName
+from trainable.config import SET_BY_OPTIONS, Config
 from trainable.frozen import Frozen
+from trainable.image_set import CIFAR10, SetName
 from trainable.problem import unknown
 from trainable.search_space import (
     Choice,
@@ -93,7 +94,7 @@ class Goal(Frozen):
     """What the winner of a search is to reach: means over the seeds of its proof. The report says how far it is from
     them."""
 
-    data: DataName = "cifar10"
+    data: SetName = CIFAR10.name
     epochs: int = Field(default=20, ge=1, strict=True)
     """The goal is for winners that are trained on that data for so many epochs. No other winner is judged by it."""
     test_error: float = Field(gt=0, lt=1)
@@ -109,7 +110,7 @@ class Goal(Frozen):
 
     def is_for(self, winner: Config) -> bool:
         """Whether that winner is judged by it."""
-        return (winner.data, winner.epochs) == (self.data, self.epochs)
+        return (winner.data.name, winner.epochs) == (self.data, self.epochs)
 
 
 class SearchDefinition(Frozen):

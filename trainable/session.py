@@ -38,7 +38,7 @@ class Session:
     def __init__(self, spec: TrialSpec, device: Device = "cpu") -> None:
         if spec.storage_mark:
             check_mark(spec.storage_mark)
-        data = load_same(spec.config.data, spec.data_dir, spec.fingerprint)
+        data = load_same(spec.config.data.name, spec.data_dir, spec.fingerprint)
         self._spec = spec
         self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
         self._warnings: list[str] = []

@@ -23,7 +23,7 @@ class TrialSpec(Frozen):
     fingerprint: str
     """The fingerprint of the data. A node with other data refuses the trial."""
     data_dir: str | None
-    """The folder or URI of CIFAR-10, as for `trainable.data.load`."""
+    """The folder or URI of the data, as for `trainable.data.load`."""
     storage_path: str
     """The folder or URI for the trial's files, which all nodes can reach."""
     probe_every: int | None = None

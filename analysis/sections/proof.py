@@ -18,7 +18,6 @@ from analysis.writing.kernel_pictures import kernel_pictures
 from analysis.writing.page import Block, File, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.config import Config
-from trainable.data import class_names
 
 TITLE = "The winner on the test split"
 ABOUT = (
@@ -129,7 +128,7 @@ def _errors_text(errors: Mapping[int, float]) -> str:
 def _predictions(data: ReportData, proof: Proof) -> list[Block]:
     """The tests on single images and the pictures of what both configs predict."""
     compared, winner = proof.compared, proof.winner
-    names, slug = class_names(winner.config.data), proof.table.slug
+    names, slug = winner.config.data.classes, proof.table.slug
     tests = [(str(test.seed), str(test.only_winner), str(test.only_compared), p_text(test.p))
              for test in mcnemar(winner.plain, compared.plain)]  # fmt: skip
     plain = {config.name: config.plain for config in (compared, winner)}

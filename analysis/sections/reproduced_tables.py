@@ -16,7 +16,6 @@ from analysis.agreement import (
 from analysis.networks import BATCH_NORM, BIGGER, SMALLER
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
-from analysis.statistics.cells import CHANCE
 from analysis.statistics.effects import ALPHA
 from analysis.statistics.t_tests import p_text
 from analysis.tables import NUMBERS, ReproducedTable
@@ -115,11 +114,12 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
     rows = {row.key: row.new_images_half_width is not None for table in tables for row in table.rows if row.held_out}
     if not any(rows.values()):
         return []
+    chance = sorted({f"{row.held_out.chance:g}" for table in tables for row in table.rows if row.held_out})
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
         f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. Rows without it have one seed, a "
-        f"training that stayed at chance (an error that never fell below {CHANCE}), or no record of which images they "
-        "classify correctly."
+        f"training that stayed at chance (an error that never fell below {' or '.join(chance)}), or no record of which "
+        "images they classify correctly."
     ]
 
 

@@ -9,10 +9,6 @@ from analysis.record.recorded import Series
 from analysis.record.replicates import Replicates
 from analysis.statistics.intervals import half_width, mean_text
 
-CHANCE = 0.89
-"""A training whose error never came below this stayed at chance. One answer for all of ten classes errs about so often:
-a small split does not have the classes equally often."""
-
 
 class Judgement(StrEnum):
     """Whether a printed figure is reproduced."""
@@ -35,6 +31,8 @@ class Cell:
     epochs: tuple[int, ...]
     """The 1-based epoch of each minimum."""
     finals: tuple[float, ...]
+    chance: float
+    """A training whose error never came below this stayed at chance: `Config.chance`."""
 
     @property
     def mean(self) -> float:
@@ -50,7 +48,7 @@ class Cell:
     @property
     def at_chance(self) -> bool:
         """Whether a seed's training stayed at chance. Mixed with seeds that learned, it has no meaningful interval."""
-        return max(self.minima) >= CHANCE
+        return max(self.minima) >= self.chance
 
     def next_run(self) -> tuple[float, float] | None:
         """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a
@@ -72,8 +70,8 @@ def judge(cell: Cell, printed: float) -> Judgement:
     return Judgement.YES if interval[0] <= printed <= interval[1] else Judgement.NO
 
 
-def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
-    """The cell of an error's histories by seed; None where there are none."""
+def cell_of(by_seed: Mapping[int, Series], chance: float) -> Cell | None:
+    """The cell of an error's histories by seed, of a config with that `chance`; None where there are none."""
     if not by_seed:
         return None
     best = [min(series, key=lambda point: (point[1], point[0])) for series in by_seed.values()]
@@ -81,10 +79,11 @@ def cell_of(by_seed: Mapping[int, Series]) -> Cell | None:
         minima=tuple(value for _, value in best),
         epochs=tuple(epoch for epoch, _ in best),
         finals=tuple(series[-1][1] for series in by_seed.values()),
+        chance=chance,
     )
 
 
 def stayed_at_chance(trained: Replicates) -> bool:
     """Whether a seed's training learned nothing."""
-    cell = cell_of(trained.by_seed(trained.config.held_out))
+    cell = cell_of(trained.by_seed(trained.config.held_out), trained.config.chance)
     return cell is not None and cell.at_chance

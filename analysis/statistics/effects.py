@@ -15,6 +15,7 @@ from analysis.statistics.crossed import CorrectImages, crossed_half_width, stack
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
+from trainable.image_set import ImageSet
 from trainable.study import ResolvedRow, ResolvedTable
 
 BASELINE_NAME = "baseline"
@@ -214,7 +215,7 @@ def _name(table: ResolvedTable, row: ResolvedRow) -> str:
     return f"{table.varies}: {row.name} (table {table.number})"
 
 
-def _judged_on(config: Config) -> tuple[str, str]:
+def _judged_on(config: Config) -> tuple[ImageSet, str]:
     """The images on which a config's held-out error is taken."""
     return config.data, config.held_out
 

@@ -13,8 +13,8 @@ from sweeps.planning.resources import Resources
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.registry import STUDIES, check_tables
 from trainable.config import PRECISIONS
-from trainable.data import NAMES
 from trainable.frozen import check_short
+from trainable.image_set import CIFAR10, DIGITS, ImageSet
 from trainable.problem import unknown
 from trainable.study import MOST_SEEDS, Study, StudyFile
 
@@ -46,7 +46,7 @@ class Options(BaseModel):
 
     address: str | None = None
     """Of a cluster; None for a local Ray."""
-    data: str
+    data: ImageSet
     data_dir: str | None = None
     studies: tuple[str, ...]
     """Names of built-in studies, and of the one in `study_file`."""
@@ -83,8 +83,6 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> "Options":
-        if self.data not in NAMES:
-            raise ValueError(f"--data {self.data!r} {unknown(self.data, NAMES)}")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise ValueError(f"--precision {self.precision!r} {unknown(self.precision, PRECISIONS)}")
         studies = self._known_studies
@@ -120,11 +118,11 @@ class Options(BaseModel):
 
     @property
     def trial_data_dir(self) -> str | None:
-        """Where processes elsewhere, which have neither this environment nor this folder, find CIFAR-10; None for other
-        data."""
-        if self.data != "cifar10":
+        """Where processes elsewhere, which have neither this environment nor this folder, find the data; None where
+        they need no folder of the user's."""
+        if self.data == DIGITS:
             return None
-        named = self.data_dir or os.environ.get("CIFAR10_DIR")
+        named = self.data_dir or (os.environ.get("CIFAR10_DIR") if self.data == CIFAR10 else None)
         return named if not named or "://" in named else str(Path(named).expanduser().absolute())
 
     @cached_property

@@ -14,12 +14,15 @@ from analysis.commandline.record_options import default_record
 from analysis.prices import parse_prices
 from sweeps.notifier import check_url
 from sweeps.planning.budget import parse_budget
+from sweeps.planning.data_cache import named_cache_problems
 from sweeps.planning.options import Options
 from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
-from trainable.config import SET_BY_OPTIONS
+from trainable.config import SET_BY_OPTIONS, Config
+from trainable.data import find
 from trainable.errors import UsageError
+from trainable.image_set import DIGITS
 from trainable.network_file import NetworkFile
 from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
@@ -47,10 +50,11 @@ def parse(
     The study of a file runs alone, unless `studies` names others beside it.
     Raises `UsageError` naming the option, the value and what is allowed.
     """
-    own = read_study(study) if study else None
+    own, in_file = read_study(study) if study else None, None
     if config:
         own = _read_config(config, study, quick, change, given)
-        given["data"] = own.tables[0].rows[0].change["data"]
+        in_file = Config(**own.tables[0].rows[0].change).data
+        given["data"] = in_file.name
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if "notify" in values:
         values["notify"] = check_url(values["notify"])
@@ -64,6 +68,12 @@ def parse(
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = _absolute(path, values[path])
+    if values["data"] == DIGITS.name and values.get("data_dir"):
+        raise UsageError(f"--data-dir {given['data_dir']}: the digits are not read from a folder")
+    with named_cache_problems():
+        values["data"] = find(values["data"], values.get("data_dir"))
+    if in_file not in (None, values["data"]):
+        raise UsageError(f"--config {config}: its data set {in_file} is not the one in --data-dir {given['data_dir']}")
     try:
         priced = parse_prices(prices)
     except ValueError as error:
@@ -96,8 +106,6 @@ def parse(
 
 def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:
     """Raises `UsageError` for a given option that would change nothing."""
-    if options.data != "cifar10" and given.get("data_dir"):
-        raise UsageError(f"--data-dir {given['data_dir']}: only cifar10 is read from a folder, not {options.data}")
     for name in ("samples", "budget", "proof_seeds", "difference_seeds"):
         if given.get(name) and not options.study_to_search:
             why = "--calibrate runs in place of the search" if options.calibrate else "no chosen study has a search"
@@ -137,7 +145,7 @@ def default_tracking_uri() -> str:
 
 
 def default_experiment(data: str) -> str:
-    """`$MLFLOW_EXPERIMENT_NAME`, else one experiment for each data set."""
+    """`$MLFLOW_EXPERIMENT_NAME`, else one experiment for each name of a data set."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"ablations-{data}"
 
 

@@ -8,7 +8,6 @@ from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
 from analysis.record.recorded import TrialRecord, errors_by_seed
-from analysis.statistics.cells import CHANCE
 from analysis.statistics.effects import ALPHA, MARGIN, compared_baselines
 from analysis.statistics.pooling import pooled_variance
 from analysis.statistics.t_tests import paired_difference
@@ -95,9 +94,9 @@ def _recorded_errors(
     plan: TablePlan, keys: Sequence[str], trials: Sequence[TrialRecord]
 ) -> dict[str, Mapping[int, float]]:
     """The errors by seed of the rows that are recorded for two seeds or more and left chance with each, by key."""
-    held_out = {config.key: config.config.held_out for config in plan.configs}
-    errors = {key: errors_by_seed(trials, key, held_out[key]) for key in keys if key in held_out}
-    return {key: each for key, each in errors.items() if len(each) > 1 and max(each.values()) < CHANCE}
+    configs = {config.key: config.config for config in plan.configs}
+    errors = {key: errors_by_seed(trials, key, configs[key].held_out) for key in keys if key in configs}
+    return {key: each for key, each in errors.items() if len(each) > 1 and max(each.values()) < configs[key].chance}
 
 
 def _own_variances(reference: Mapping[int, float], rows: Sequence[Mapping[int, float]]) -> list[float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from analysis.record.mlflow_record import Record
 from analysis.record.opening import open_record
 from analysis.record.recorded import SweepRecord, TrialRecord
+from sweeps.planning.data_cache import named_cache_problems
 from sweeps.planning.options import Options
 from sweeps.planning.resolve_search import resolve_search
 from sweeps.planning.table_plan import make_config
@@ -51,11 +52,9 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
     record = open_record(options.tracking_uri, options.experiment, dry=dry)
     if record is None:
         check_makeable(options.tracking_uri)
-    try:
-        known = data.describe(options.data, options.data_dir, download=not dry)
-    except (OSError, RuntimeError) as error:  # pathlib raises the latter where there is no home
-        raise UsageError(f"the data: {error}; XDG_CACHE_HOME names a folder in which prepared data is kept") from error
-    source = known or DataSource(name=options.data, fingerprint="unknown", form="to be downloaded")
+    with named_cache_problems():
+        known = data.describe(options.data.name, options.data_dir, download=not dry)
+    source = known or DataSource(name=options.data.name, fingerprint="unknown", form="to be downloaded")
     with named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
         if options.own_study and record:

@@ -14,12 +14,6 @@ from trainable.architecture import layers
 from trainable.config import Config
 from trainable.network_file import NetworkFile
 
-SPLIT_SIZES = {
-    "cifar10": {"A": (50_000, 10_000), "B": (45_000, 5_000)},
-    "digits": {"A": (1_438, 359), "B": (1_295, 143)},
-}
-"""Images that an epoch trains on, and images outside the train split that it evaluates, by data and protocol."""
-
 RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
 baseline on one core of a 2.3 GHz Xeon (measured), for a GPU a cautious guess (not measured)."""
@@ -155,7 +149,7 @@ def image_flops(config: Config) -> float:
     if isinstance(config.network, NetworkFile):
         from trainable.own_network import forward_flops  # imports torch
 
-        return forward_flops(config.network, config.network_arguments)
+        return forward_flops(config.network, config.network_arguments, config.data)
     return 2.0 * sum(layer.multiply_adds for layer in layers(config))
 
 
@@ -167,8 +161,7 @@ def epoch_flops(config: Config) -> float:
 def epoch_images(config: Config) -> int:
     """How many images of one seed's epoch are passed forward: a train image takes three passes' worth in training and
     one in evaluation, a held-out image one."""
-    train, held_out = SPLIT_SIZES[config.data][config.protocol]
-    return 4 * train + held_out
+    return 4 * config.train_images + config.held_out_images
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
@@ -194,4 +187,5 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
-    return config.data, *built, config.precision
+    data = config.data.name, config.data.size, len(config.data.classes)
+    return *data, *built, config.precision

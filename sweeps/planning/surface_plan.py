@@ -11,8 +11,10 @@ from trainable.study import ResolvedTable
 
 IMAGES = 2000
 """Train images that the loss is taken over, spread evenly over the split."""
-POINTS = {"cifar10": 51, "digits": 7}
-"""Points along each axis by data: odd, so that the middle one is the trained weights."""
+POINTS, FEW_POINTS = 51, 7
+"""Points along each axis, for data with `MANY_IMAGES` to train on and for less: odd, so that the middle one is the
+trained weights."""
+MANY_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class PlannedSurface:
     @property
     def points(self) -> int:
         """Points along each axis."""
-        return POINTS[self.trial.config.data]
+        return POINTS if self.trial.config.train_images >= MANY_IMAGES else FEW_POINTS
 
     def slot_s(self, rates: Rates) -> float:
         """Forecast slot seconds."""

@@ -13,6 +13,7 @@ from trainable.change import combine
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
+from trainable.image_set import image_set
 from trainable.measures import DIFFERENCES, Measure
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
@@ -204,8 +205,8 @@ def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) 
         config = Config(**combine(base, change))
     except ValidationError as error:
         raise UsageError(f"{where}: {config_problem(error)}") from error
-    if config.data != base.get("data", config.data):
-        raise UsageError(f"{where}: data {config.data!r}: a sweep has one data set, which --data sets: {base['data']}")
+    if "data" in change and config.data != image_set(base["data"]):
+        raise UsageError(f"{where}: data {config.data}: a sweep has one data set, which --data sets: {base['data']}")
     return config
 
 

@@ -24,7 +24,7 @@ def dataset_inputs(config: Config, fingerprint: str, source: str | None) -> list
                 name=f"{config.data}-{split}",
                 digest=fingerprint[:MAX_DATASET_DIGEST_SIZE],
                 source_type="local",
-                source=json.dumps({"uri": hide_passwords(source or config.data)}),
+                source=json.dumps({"uri": hide_passwords(source or config.data.name)}),
             ),
             [InputTag(MLFLOW_DATASET_CONTEXT, split)],
         )

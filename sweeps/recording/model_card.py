@@ -56,15 +56,16 @@ class Winner:
         difference = mean_text(paired.values, "+.4f") if paired.values else "missing: no seed in common"
         if paired.p is not None:
             difference += f", paired t-test p {p_text(paired.p)}"
-        trained = self.config
+        trained, size = self.config, self.config.data.size
         return f"""# {self.name}
 
-The winner of the search "{self.search.title}". It classifies images of {trained.data} into ten classes: it takes uint8
-images (N, 32, 32, 3) and returns class probabilities (N, 10).
+The winner of the search "{self.search.title}". It classifies images of {trained.data}: it takes uint8 images
+(N, {size}, {size}, 3) and returns class probabilities (N, {len(trained.data.classes)}).
 
 | | |
 |---|---|
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
+| classes | {", ".join(trained.data.classes)} |
 | training | the whole train split, {trained.epochs} epochs, {trained.precision}; weights of seed {SERVED_SEED} |
 | choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
 | validation error in the race | {mean_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
@@ -79,8 +80,8 @@ tables, of the config that it is compared with, and of earlier winners, where th
 
 ## Limits
 
-The images are 32 by 32 pixels, cut and scaled as in {trained.data}. Images of other sources, other sizes or other
-classes are outside of what was measured. The search tried only the space that its definition names.
+The images are {size} by {size} pixels, cut and scaled as in {trained.data}. Images of other sources, other sizes or
+other classes are outside of what was measured. The search tried only the space that its definition names.
 
 ## To train it again
 

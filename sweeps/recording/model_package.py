@@ -13,16 +13,13 @@ from trainable.config import Config
 
 PACKAGES = ("torch", "torchvision", "pydantic", "safetensors", "pyarrow", "pillow", "filelock", "scikit-learn")
 """What `trainable` needs to serve predictions."""
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 32, 32, 3))]),
-    outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]),
-)
 
 
 def save_model(config: Config, weights: Path, folder: Path) -> None:
     """Save an MLflow model of code and plain weights in a folder: nothing in it is pickled. `weights` is the file that
     the record keeps of the config's training. A server installs the versions of the packages that are installed here,
     without what marks a local build, as `+cu132`."""
+    image = config.data.size, config.data.size, 3
     config_file = weights.with_name("config.json")
     config_file.write_text(config.model_dump_json())
     mlflow.pyfunc.save_model(
@@ -31,6 +28,9 @@ def save_model(config: Config, weights: Path, folder: Path) -> None:
         artifacts={"weights": str(weights), "config": str(config_file)},
         code_paths=[str(Path(trainable.__file__).parent)],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in PACKAGES],
-        signature=SIGNATURE,
-        input_example=np.zeros((1, 32, 32, 3), np.uint8),
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *image))]),
+            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(config.data.classes)))]),
+        ),
+        input_example=np.zeros((1, *image), np.uint8),
     )

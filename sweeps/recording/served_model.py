@@ -1,4 +1,4 @@
-"""The registered model, as code that MLflow loads: uint8 images (N, 32, 32, 3) to class probabilities (N, 10)."""
+"""The registered model, as code that MLflow loads: uint8 images (N, P, P, 3) to class probabilities (N, K)."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Class probabilities, float32 (N, 10)."""
+        """Class probabilities, float32 (N, K)."""
         import torch
 
         from trainable.batches import normalise

@@ -28,7 +28,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
     if prepared.record:
         end_abandoned(prepared.record, options.storage_path)
     tags = {
-        "data": options.data,
+        "data": options.data.name,
         DATA_FORM: prepared.data.form,
         FINGERPRINT: prepared.data.fingerprint,
         "git_commit": _commit(),

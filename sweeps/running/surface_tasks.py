@@ -156,7 +156,7 @@ def _measurement(grid: SurfaceGrid, weights: dict[str, np.ndarray]) -> Callable[
     from trainable.landscape import Evaluator, directions, moved
 
     torch.set_num_threads(max(1, int(grid.resources.cpus)))
-    data = load_same(grid.config.data, grid.context.data_dir, grid.context.fingerprint)
+    data = load_same(grid.config.data.name, grid.context.data_dir, grid.context.fingerprint)
     evaluator = Evaluator(grid.config, data, IMAGES, grid.resources.device)
     along = directions(evaluator.parameters_of(weights), SURFACE_SEED)
 

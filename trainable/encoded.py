@@ -1,0 +1,199 @@
+"""Encoded images in folders or in Parquet files: which classes they have, where each image is, and its pixels."""
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, assert_never
+
+import numpy as np
+from PIL import Image
+
+from trainable.errors import DataError
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+
+Layout = Literal["parquet", "folders"]
+"""`parquet`: Parquet files named by split. `folders`: image files in a folder for each class, in one for each split."""
+SPLITS = ("train", "test")
+ENCODINGS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""Pillow's names of the encodings that are read. It does not tell the depth of some others (PPM), and starts another
+program for some (EPS)."""
+MODES = ("RGB", "RGBA", "L", "LA", "P")
+"""Pillow's modes of 8 bits a channel that become RGB without a loss of colour."""
+
+IMAGE_COLUMNS = ("img", "image")
+"""Of a Parquet file, in the order in which they are looked for."""
+
+NamedFile = tuple[str, io.BytesIO | Path]
+"""The name of an encoded image for error messages, and its content."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The encoded images of a split."""
+
+    files: list[NamedFile]
+    labels: np.ndarray
+    """uint8 (N,)."""
+
+
+def list_visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """The sorted paths in a folder that match a pattern, without those that systems and tools leave there: hidden ones
+    (`.DS_Store`, `._cat.png`, `.ipynb_checkpoints/`), `Thumbs.db`, `desktop.ini` and `__MACOSX/`."""
+    left_behind = {"thumbs.db", "desktop.ini", "__macosx"}
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if not any(part.startswith(".") or part.lower() in left_behind for part in path.relative_to(folder).parts)
+    ]
+
+
+def first_names(folder: Path, pattern: str = "*") -> str:
+    """Some names of what a folder holds, for a message."""
+    names = [str(path.relative_to(folder)) for path in list_visible(folder, pattern)]
+    return ", ".join(names[:4] + ["..."] * (len(names) > 4)) or "nothing"
+
+
+def find_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
+    """The names of the classes that the train split has, by label: those of its folders in alphabetical order; of
+    Parquet files those in the schema, where the Hugging Face hub has them, else the labels as numbers. Raises
+    `DataError` for a file that cannot be read."""
+    match layout:
+        case "folders":
+            return tuple(_class_folders(folder, "train"))
+        case "parquet":
+            tables = [_read_table(file) for file in _parquet_files(folder, "train")]
+            names = [name for table in tables for name in _names_in_schema(table)]
+            labels = [label for table in tables for label in table["label"].to_pylist() if type(label) is int]
+            return tuple(dict.fromkeys(names)) or tuple(map(str, range(max(labels, default=-1) + 1)))
+        case unknown:
+            assert_never(unknown)
+
+
+def list_images(layout: Layout, folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
+    """A split's images and labels. Raises `DataError` for another class than these, and for a split without images."""
+    match layout:
+        case "folders":
+            return _list_class_folders(folder, split, classes)
+        case "parquet":
+            return _list_parquet(folder, split, classes)
+        case unknown:
+            assert_never(unknown)
+
+
+def _class_folders(folder: Path, split: str) -> list[str]:
+    return [path.name for path in list_visible(folder / split) if path.is_dir()]
+
+
+def _list_class_folders(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
+    if (found := _class_folders(folder, split)) != sorted(classes):
+        raise DataError(
+            f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(classes)}"
+        )
+    files = [(path, label) for label, name in enumerate(classes) for path in list_visible(folder / split / name)]
+    if not files:
+        raise DataError(f"{folder / split}: the class folders are empty")
+    return Listed([(str(path), path) for path, _ in files], np.asarray([label for _, label in files], dtype=np.uint8))
+
+
+def _list_parquet(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
+    images: list[NamedFile] = []
+    labels: list[int] = []
+    for file in _parquet_files(folder, split):
+        table = _read_table(file)
+        column = next(name for name in IMAGE_COLUMNS if name in table.column_names)
+        try:
+            blobs = table.flatten()[f"{column}.bytes"].to_pylist()
+            images += [(f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: {column} must be struct<bytes: binary, path>: {_one_line(error)}") from error
+        for label in table["label"].to_pylist():
+            if type(label) is not int or not 0 <= label < len(classes):
+                raise DataError(f"{file}: label {label!r} is not one of 0 to {len(classes) - 1}")
+            labels.append(label)
+    if not images:
+        raise DataError(f"{folder}: the Parquet files of the {split} split have no rows")
+    return Listed(images, np.asarray(labels, dtype=np.uint8))
+
+
+def _parquet_files(folder: Path, split: str) -> list[Path]:
+    """All Parquet files that are named by the split, or lie in a folder that is."""
+    files = [file for file in list_visible(folder, "**/*.parquet") if _split_of(file.relative_to(folder)) == split]
+    if not files:
+        raise DataError(
+            f"{folder}: no Parquet file of the {split} split: looked for {split}*.parquet and {split}/*.parquet here "
+            f"and in all folders within, found {first_names(folder, '**/*.parquet')}"
+        )
+    return files
+
+
+def _read_table(file: Path) -> "Table":
+    """A Parquet file that has columns of images and of labels."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(file, page_checksum_verification=True).combine_chunks()
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
+    if "label" not in table.column_names or not set(IMAGE_COLUMNS) & set(table.column_names):
+        raise DataError(f"{file}: columns are {table.column_names}; expected img (or image) and label")
+    return table
+
+
+def _names_in_schema(table: "Table") -> list[str]:
+    """The names of the classes that the Hugging Face hub writes into a schema; none where it has none."""
+    try:
+        about = json.loads((table.schema.metadata or {})[b"huggingface"])
+        return list(about["info"]["features"]["label"]["names"])
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _split_of(file: Path) -> str | None:
+    """The split that a path within the data set names: the file's own name or, if that names none, its folder's."""
+    return next((split for part in reversed(file.parts) for split in SPLITS if part.startswith(split)), None)
+
+
+def read_image(name: str, file: io.BytesIO | Path, size: int | None) -> tuple[np.ndarray, str]:
+    """An image as RGB, uint8 (P, P, 3), and Pillow's name of its encoding. `size` is its height and width in pixels;
+    with None it may be any square.
+
+    Raises `DataError` with the image's name where it cannot be read, has another size, or has not 8 bits a channel:
+    Pillow would cut off what is above 255, or drop the lower bits, without a word.
+    """
+    try:
+        with Image.open(file, formats=ENCODINGS) as image:
+            if image.size != (size or image.width,) * 2:
+                expected = f"{size}x{size}" if size else "a square"
+                raise DataError(f"{name}: the image is {image.width}x{image.height} pixels; expected {expected}")
+            raw = _raw_mode(image)
+            if image.mode not in MODES or ";" in raw:  # as in RGB;16B
+                raise DataError(f"{name}: pixels of mode {raw}; expected RGB, grey or a palette of 8 bits a channel")
+            return np.asarray(image.convert("RGB")), image.format or "unknown"
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise DataError(f"{name}: not a readable image: {_one_line(error)}") from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores a pixel. Pillow's mode alone does not tell: an image of 16 bits a channel may be `RGB`."""
+    for _, _, _, arguments in getattr(image, "tile", ()):
+        raw = arguments[0] if isinstance(arguments, tuple) else arguments
+        if isinstance(raw, str):
+            return raw
+    return image.mode
+
+
+def decode(files: Iterable[NamedFile], size: int) -> tuple[np.ndarray, set[str]]:
+    """The images as uint8 (N, P, P, 3), all of that height and width, and Pillow's names of their encodings. Raises
+    `DataError` as `read_image` does."""
+    images, encodings = zip(*(read_image(name, file, size) for name, file in files), strict=True)
+    return np.stack(images), set(encodings)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,101 @@
+"""What a config says of its data: the classes, the size and the number of the images. Imports no torch.
+
+`trainable.data` loads the images themselves.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WrapSerializer,
+    model_validator,
+)
+
+from trainable.frozen import Frozen, Label
+from trainable.problem import first_problem
+
+BuiltInName = Literal["cifar10", "digits"]
+NAMES: tuple[str, ...] = get_args(BuiltInName)
+"""The data sets that need no folder of the user's."""
+SetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+"""A name of a data set: it is part of an experiment's name."""
+SMALLEST, LARGEST = 17, 512
+"""Allowed heights and widths of images in pixels. A shift of 16 pixels with reflected edges needs 17."""
+MOST_CLASSES = 256
+"""Labels are kept in a byte."""
+FEWEST_OF_A_CLASS = 10
+"""Train images of a class: protocol B holds a tenth of them out."""
+
+
+class ImageSet(Frozen):
+    """A data set as a config names it. The images are square, and all have one size."""
+
+    name: SetName
+    classes: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_CLASSES)]
+    """The names of the classes, by label."""
+    size: Annotated[int, Field(ge=SMALLEST, le=LARGEST)]
+    """Height and width of an image in pixels."""
+    train: tuple[Annotated[int, Field(ge=FEWEST_OF_A_CLASS)], ...]
+    """Images of each class in the train split, by label."""
+    test: tuple[Annotated[int, Field(ge=1)], ...]
+    """The same in the test split."""
+
+    @model_validator(mode="after")
+    def _each_class_is_counted(self) -> "ImageSet":
+        if not len(set(self.classes)) == len(self.classes) == len(self.train) == len(self.test):
+            raise ValueError("classes must be distinct, with a number in train and in test for each")
+        return self
+
+    def __str__(self) -> str:
+        """The name."""
+        return self.name
+
+
+CIFAR10 = ImageSet(
+    name="cifar10",
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    size=32,
+    train=(5000,) * 10,
+    test=(1000,) * 10,
+)
+DIGITS = ImageSet(
+    name="digits",
+    classes=tuple(map(str, range(10))),
+    size=32,
+    train=(142, 146, 142, 146, 145, 146, 145, 143, 139, 144),
+    test=(36, 36, 35, 37, 36, 36, 36, 36, 35, 36),
+)
+BUILT_IN = {each.name: each for each in (CIFAR10, DIGITS)}
+
+
+def image_set(value: Any) -> ImageSet:
+    """The data set that a value means: itself, the name of a built-in one, or a mapping with the fields of another.
+
+    Raises `ValueError` for any other value.
+    """
+    if isinstance(value, Mapping):
+        try:
+            value = ImageSet(**value)
+        except (ValidationError, TypeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else error
+            raise ValueError(f"of one's own: {problem}") from error
+    if isinstance(value, ImageSet) and BUILT_IN.get(value.name, value) == value:
+        return value
+    if isinstance(value, str) and value in BUILT_IN:
+        return BUILT_IN[value]
+    shown = value.name if isinstance(value, ImageSet) else value
+    raise ValueError(
+        f"{shown!r} should be {' or '.join(NAMES)}, or a data set of one's own, which --data and --data-dir name"
+    )
+
+
+def _as_written(value: ImageSet, write: SerializerFunctionWrapHandler) -> Any:
+    return value.name if value.name in BUILT_IN else write(value)
+
+
+Data = Annotated[ImageSet, BeforeValidator(image_set), WrapSerializer(_as_written)]
+"""A data set in a config. A built-in one is written as its name."""
