@@ -171,7 +171,7 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--prices", f"gpu={MANY_DIGITS}"], "99... must be one of gpu=PRICE, cpu=PRICE, head=PRICE"),
         (["--budget", MANY_DIGITS], "99... must be a time"),
         (["--only", "2", "--samples", "3"], "--samples 3: no chosen study has a search"),
-        (["--data-dir", "/x"], "--data-dir /x: only cifar10 is read from a folder, not digits"),
+        (["--data-dir", "/x"], "--data-dir /x: the digits are not read from a folder"),
         (["--only", "2", "--budget", "2h"], "--budget 2h: no chosen study has a search"),
         (["--studies", "search", "--calibrate", "2", "--budget", "2h"], "--budget 2h: --calibrate runs in place of"),
         (["--studies", "search-long", "--epochs", "30000"], "config field 'epochs': 150000"),

@@ -55,8 +55,8 @@ def test_it_is_what_its_folder_says(folder: Path) -> None:
 
 def test_parquet_files_name_their_classes_as_the_hugging_face_hub_does(tmp_path: Path) -> None:
     cells = [{"bytes": png(28, seed), "path": None} for seed in range(20)]
-    images = pa.table({"image": cells, "label": [0, 1] * 10})
-    features = {"info": {"features": {"label": {"names": ["coat", "bag"], "_type": "ClassLabel"}}}}
+    images = pa.table({"image": cells, "coarse_label": [0] * 20, "fine_label": [0, 1] * 10})
+    features = {"info": {"features": {"fine_label": {"names": ["coat", "bag"], "_type": "ClassLabel"}}}}
     for split in ("train", "test"):
         named = images.replace_schema_metadata({"huggingface": json.dumps(features)})
         parquet.write_table(named, tmp_path / f"{split}-00000-of-00001.parquet")

@@ -24,8 +24,8 @@ program for some (EPS)."""
 MODES = ("RGB", "RGBA", "L", "LA", "P")
 """Pillow's modes of 8 bits a channel that become RGB without a loss of colour."""
 
-IMAGE_COLUMNS = ("img", "image")
-"""Of a Parquet file, in the order in which they are looked for."""
+IMAGE_COLUMNS, LABEL_COLUMNS = ("img", "image"), ("label", "labels", "fine_label")
+"""Names that the columns of a Parquet file may have; the last is CIFAR-100's."""
 
 NamedFile = tuple[str, io.BytesIO | Path]
 """The name of an encoded image for error messages, and its content."""
@@ -65,10 +65,11 @@ def find_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
         case "folders":
             return tuple(_class_folders(folder, "train"))
         case "parquet":
-            tables = [_read_table(file) for file in _parquet_files(folder, "train")]
-            names = [name for table in tables for name in _names_in_schema(table)]
-            labels = [label for table in tables for label in table["label"].to_pylist() if type(label) is int]
-            return tuple(dict.fromkeys(names)) or tuple(map(str, range(max(labels, default=-1) + 1)))
+            files = _parquet_files(folder, "train")
+            if names := files[0].class_names():
+                return tuple(names)
+            labels = [label for each in files for label in each.table[each.labels].to_pylist() if type(label) is int]
+            return tuple(map(str, range(max(labels, default=-1) + 1)))
         case unknown:
             assert_never(unknown)
 
@@ -102,24 +103,58 @@ def _list_class_folders(folder: Path, split: str, classes: tuple[str, ...]) -> L
 def _list_parquet(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
     images: list[NamedFile] = []
     labels: list[int] = []
-    for file in _parquet_files(folder, split):
-        table = _read_table(file)
-        column = next(name for name in IMAGE_COLUMNS if name in table.column_names)
+    for each in _parquet_files(folder, split):
         try:
-            blobs = table.flatten()[f"{column}.bytes"].to_pylist()
-            images += [(f"{file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
+            blobs = each.table.flatten()[f"{each.images}.bytes"].to_pylist()
+            images += [(f"{each.file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: {column} must be struct<bytes: binary, path>: {_one_line(error)}") from error
-        for label in table["label"].to_pylist():
+            problem = f"{each.images} must be struct<bytes: binary, path>: {_one_line(error)}"
+            raise DataError(f"{each.file}: {problem}") from error
+        for label in each.table[each.labels].to_pylist():
             if type(label) is not int or not 0 <= label < len(classes):
-                raise DataError(f"{file}: label {label!r} is not one of 0 to {len(classes) - 1}")
+                raise DataError(f"{each.file}: label {label!r} is not one of 0 to {len(classes) - 1}")
             labels.append(label)
     if not images:
         raise DataError(f"{folder}: the Parquet files of the {split} split have no rows")
     return Listed(images, np.asarray(labels, dtype=np.uint8))
 
 
-def _parquet_files(folder: Path, split: str) -> list[Path]:
+@dataclass(frozen=True)
+class _ParquetFile:
+    """A Parquet file that has columns of images and of labels."""
+
+    file: Path
+    table: "Table"
+    images: str
+    labels: str
+    """The names of the two columns."""
+
+    @classmethod
+    def read(cls, file: Path) -> "_ParquetFile":
+        from pyarrow import ArrowException, parquet
+
+        try:
+            table = parquet.read_table(file, page_checksum_verification=True).combine_chunks()
+        except (ArrowException, OSError) as error:
+            raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
+        images, labels = (
+            next((name for name in names if name in table.column_names), None)
+            for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
+        )
+        if images is None or labels is None:
+            raise DataError(f"{file}: columns are {table.column_names}; expected img (or image) and label")
+        return cls(file, table, images, labels)
+
+    def class_names(self) -> list[str]:
+        """The names of the classes that the Hugging Face hub writes into a schema; none where it has none."""
+        try:
+            about = json.loads((self.table.schema.metadata or {})[b"huggingface"])
+            return list(about["info"]["features"][self.labels]["names"])
+        except (KeyError, TypeError, ValueError):
+            return []
+
+
+def _parquet_files(folder: Path, split: str) -> list[_ParquetFile]:
     """All Parquet files that are named by the split, or lie in a folder that is."""
     files = [file for file in list_visible(folder, "**/*.parquet") if _split_of(file.relative_to(folder)) == split]
     if not files:
@@ -127,29 +162,7 @@ def _parquet_files(folder: Path, split: str) -> list[Path]:
             f"{folder}: no Parquet file of the {split} split: looked for {split}*.parquet and {split}/*.parquet here "
             f"and in all folders within, found {first_names(folder, '**/*.parquet')}"
         )
-    return files
-
-
-def _read_table(file: Path) -> "Table":
-    """A Parquet file that has columns of images and of labels."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        table = parquet.read_table(file, page_checksum_verification=True).combine_chunks()
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
-    if "label" not in table.column_names or not set(IMAGE_COLUMNS) & set(table.column_names):
-        raise DataError(f"{file}: columns are {table.column_names}; expected img (or image) and label")
-    return table
-
-
-def _names_in_schema(table: "Table") -> list[str]:
-    """The names of the classes that the Hugging Face hub writes into a schema; none where it has none."""
-    try:
-        about = json.loads((table.schema.metadata or {})[b"huggingface"])
-        return list(about["info"]["features"]["label"]["names"])
-    except (KeyError, TypeError, ValueError):
-        return []
+    return [_ParquetFile.read(file) for file in files]
 
 
 def _split_of(file: Path) -> str | None:
