@@ -10,11 +10,10 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from trainable.image_set import BuiltInName
 from trainable.trial import Device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +31,7 @@ TERMS = (
 NETWORKS: dict[str, dict[str, Any]] = {"baseline": {}, "batch_norm": {"batch_norm": True}}
 """The networks that are compared, by name: what each changes in the baseline."""
 
-DataOption = Annotated[BuiltInName, typer.Option(help="The data set.")]
+DataOption = Annotated[Literal["cifar10", "digits"], typer.Option(help="The data set.")]
 DataDirOption = Annotated[str | None, typer.Option(help="Folder of CIFAR-10.")]
 DeviceOption = Annotated[Device, typer.Option(help="What trains.")]
 

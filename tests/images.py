@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import TrialRecord
-from trainable.sources import CLASSES
+from trainable.image_set import CIFAR10
 
 
 def png(size: int = 32, seed: int = 0) -> bytes:
@@ -49,7 +49,7 @@ def write_parquet(file: Path, images: list[bytes], labels: list) -> None:
 def write_class_folders(folder: Path) -> None:
     """One image of each class in both splits."""
     for split in ("train", "test"):
-        for name in CLASSES:
+        for name in CIFAR10.classes:
             (folder / split / name).mkdir(parents=True)
             (folder / split / name / "0.png").write_bytes(png())
 

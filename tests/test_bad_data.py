@@ -15,7 +15,8 @@ from tests.images import deep_png, encoded, png, write_parquet
 from trainable import sources
 from trainable.encoded import ENCODINGS, read_image
 from trainable.errors import DataError
-from trainable.sources import CLASSES, read_cifar10
+from trainable.image_set import CIFAR10
+from trainable.sources import read_cifar10
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_images_that_are_no_bytes_are_named(tmp_path: Path, cell: object) -> Non
 
 def test_class_folders_must_be_the_ten_classes(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        for name in [*CLASSES[:-1], "lorry"]:
+        for name in [*CIFAR10.classes[:-1], "lorry"]:
             (tmp_path / split / name).mkdir(parents=True)
     with pytest.raises(DataError, match=r"train: class folders are .*lorry.*; expected airplane"):
         read_cifar10(tmp_path)
@@ -115,14 +116,14 @@ def like_cifar10(scale: float = 1.0, shift: float = 0.0) -> bytes:
     return encoded(pixels.round().astype(np.uint8))
 
 
-PER_CLASS = {"train": 50, "test": 10}
+SMALL = CIFAR10.model_copy(update={"train": (50,) * 10, "test": (10,) * 10})
 NO_PIXELS = "split does not have CIFAR-10's pixels"
 
 
 def refusal(folder: Path, train: bytes, test: bytes, labels: dict[str, list[int]] | None = None) -> str:
     """What is said of a folder in which each split has one image many times; empty where it is taken for CIFAR-10."""
     for split, image in (("train", train), ("test", test)):
-        of_split = (labels or {}).get(split, list(range(10)) * PER_CLASS[split])
+        of_split = (labels or {}).get(split, list(range(10)) * getattr(SMALL, split)[0])
         write_parquet(folder / f"{split}-0.parquet", [image] * len(of_split), of_split)
     try:
         read_cifar10(folder)
@@ -134,7 +135,7 @@ def refusal(folder: Path, train: bytes, test: bytes, labels: dict[str, list[int]
 def test_what_has_the_counts_and_the_statistics_of_cifar10_is_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
+    monkeypatch.setattr(sources, "CIFAR10", SMALL)
     assert refusal(tmp_path, like_cifar10(), like_cifar10()) == ""
 
 
@@ -144,7 +145,7 @@ def test_pixels_of_another_data_set_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, other: bytes
 ) -> None:
     """The right files, counts and sizes are not enough."""
-    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
+    monkeypatch.setattr(sources, "CIFAR10", SMALL)
     images = {"train": like_cifar10(), "test": like_cifar10()} | {split: other}
     assert f"the {split} {NO_PIXELS}" in refusal(tmp_path, images["train"], images["test"])
 
@@ -155,8 +156,8 @@ def test_other_counts_of_the_classes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, wrong: dict[int, int]
 ) -> None:
     """As many images as there should be, of which one is of another class; and one image too few."""
-    monkeypatch.setattr(sources, "PER_CLASS", PER_CLASS)
-    labels = list(range(10)) * PER_CLASS[split]
+    monkeypatch.setattr(sources, "CIFAR10", SMALL)
+    labels = list(range(10)) * getattr(SMALL, split)[0]
     labels = [wrong[0], *labels[1:]] if wrong else labels[1:]
     said = refusal(tmp_path, like_cifar10(), like_cifar10(), {split: labels})
     assert f"the {split} split has {len(labels):,} images, by class" in said

@@ -69,7 +69,7 @@ def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:
     weights = entries_under("seed_0/", {n: t.numpy() for n, t in Trainer(CONFIG, data).weights().items()})
     storage = TrialStorage(str(tmp_path), "surface", (0,))
     context = TrialContext(data.fingerprint, None, str(tmp_path))
-    grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), storage, context, Resources(1))
+    grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), 2000, storage, context, Resources(1))
 
     def line() -> tuple[list[float], str]:
         (computed,) = compute_lines(grid, weights, [0])

@@ -11,7 +11,8 @@ from tests.conftest import SHARED_CIFAR10, needs_cifar10
 from tests.images import png, write_class_folders, write_parquet
 from trainable import data, sources
 from trainable.errors import DataError
-from trainable.sources import CLASSES, read_cifar10, stratified_split
+from trainable.image_set import CIFAR10
+from trainable.sources import read_cifar10, stratified_split
 
 
 def test_digits_are_real_and_say_so() -> None:
@@ -92,10 +93,11 @@ def test_real_cifar10_is_the_same_in_all_its_forms(tmp_path: Path, monkeypatch: 
     for split, labels in (("train", loaded.train_labels), ("test", loaded.test_labels)):
         kept[split] = np.concatenate([np.flatnonzero(labels == label)[::10] for label in range(10)])
         for row in kept[split]:
-            file = tmp_path / split / CLASSES[labels[row]] / f"{row:05d}.bmp"
+            file = tmp_path / split / CIFAR10.classes[labels[row]] / f"{row:05d}.bmp"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(getattr(loaded, f"{split}_images")[row]).save(file)
-    monkeypatch.setattr(sources, "PER_CLASS", {split: len(rows) // 10 for split, rows in kept.items()})
+    counts = {split: (len(rows) // 10,) * 10 for split, rows in kept.items()}
+    monkeypatch.setattr(sources, "CIFAR10", CIFAR10.model_copy(update=counts))
     folders = data.load("cifar10", tmp_path)
     assert folders.form == "folders of BMP"
     for split, rows in kept.items():

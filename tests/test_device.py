@@ -80,7 +80,7 @@ def test_a_surface_is_computed_on_what_it_was_given(
     storage, context = TrialStorage(str(tmp_path), "surface", (0,)), TrialContext(digits.fingerprint, None, "")
 
     def compute() -> np.ndarray:
-        grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), storage, context, Resources(2, gpus))
+        grid = SurfaceGrid(CONFIG, np.linspace(-1, 1, 3), 2000, storage, context, Resources(2, gpus))
         (line,) = compute_lines(grid, weights, [0])
         return line.loss
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from tests.conftest import Command
 from tests.images import png
 from tests.own_data import SHAPES, write_shapes
 from tests.own_networks import ARGUMENTS, FILE
-from trainable.config import MOST_CHARACTERS, Config
+from trainable.batches import Batches
+from trainable.config import Config
 from trainable.data import find, load, load_same
 from trainable.errors import DataError
-from trainable.image_set import BUILT_IN, ImageSet
+from trainable.image_set import BUILT_IN, MOST_CHARACTERS, ImageSet
 from trainable.model import MaxPool
 from trainable.own_network import NetworkError, forward_flops
 from trainable.problem import first_problem
@@ -105,18 +107,18 @@ def test_at_chance_is_what_one_answer_gives() -> None:
         ),
         (
             {"data": GALAXIES.model_dump() | {"name": "digits"}},
-            "should be cifar10 or digits, or a data set of one's own",
+            "data of one's own: name 'digits' is that of other images",
         ),
         ({"data": GALAXIES.model_dump() | {"size": 16}}, "size 16: should be greater than or equal to 17"),
         ({"data": GALAXIES.model_dump() | {"train": [90]}}, "with a number in train and in test for each"),
-        ({"batch_norm": True, "batch_size": 99}, "batch_size: 99 leaves one of 100 train images for the last batch"),
+        ({"data": GALAXIES.model_dump() | {"train": [10**400, 10]}}, "should be less than or equal to 100000000"),
         (
             {"network": "vgg-a", "data": GALAXIES.model_copy(update={"size": 31})},
             "network: vgg-a needs images of 32 pixels; those of galaxies have fewer",
         ),
         (
-            {"data": GALAXIES.model_copy(update={"classes": ("a" * MOST_CHARACTERS, "b")})},
-            "the names of the classes the config has 8,",
+            {"data": GALAXIES.model_dump() | {"classes": ["a" * MOST_CHARACTERS, "b"]}},
+            "the names of the classes and their numbers of images have 7,",
         ),
     ],
 )
@@ -207,9 +209,12 @@ def test_a_winners_file_is_of_its_own_images(here: Command, folder: Path, tmp_pa
     assert json.loads(planned.stdout)["configs"][0]["config"]["data"]["name"] == "shapes"
     write_shapes(tmp_path / "fewer", train=12)
     refused = here(*options, "fewer")
-    assert (refused.returncode, refused.stderr) == (
-        2, "error: --config x.yaml: its data set shapes is not the one in --data-dir fewer\n"
-    )  # fmt: skip
+    assert refused.returncode == 2
+    assert refused.stderr == "error: --config x.yaml: its data shapes and that in --data-dir fewer differ in train\n"
+    unnamed = here("--config", "x.yaml", "--dry-run")
+    assert (
+        unnamed.stderr == "error: --config x.yaml: its data is shapes; name the folder of the images with --data-dir\n"
+    )
 
 
 def test_changed_images_are_other_trainings(here: Command, tmp_path: Path) -> None:
@@ -230,6 +235,23 @@ def test_the_built_in_network_learns_it(fields: dict[str, Any], folder: Path) ->
     assert last.mean("train_error") < config.chance
     fused = Trainer(config, shapes, (0, 1), fused=True)
     assert fused.run_epoch().mean("train_loss") == pytest.approx(first.mean("train_loss"), rel=1e-3)
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(33, [16, 17]), (34, [16, 16, 2]), (32, [16, 16]), (15, [15])])
+def test_a_last_batch_of_one_image_joins_the_one_before_for_batch_norm(images: int, sizes: list[int]) -> None:
+    digits = load("digits")
+    split = replace(digits.splits("A")["train"], index=np.arange(images))
+    for changes, expected in (({"batch_norm": True}, sizes), ({}, [16, 16, 1] if images == 33 else sizes)):
+        batches = Batches(split, Config(data="digits", batch_size=16, **changes), torch.device("cpu"))
+        made = [len(rows_ns) for rows_ns, _ in batches.shuffled([torch.Generator()])]
+        assert made == expected and batches.steps_per_epoch == len(expected)
+
+
+def test_other_data_than_the_config_names_is_refused(folder: Path) -> None:
+    shapes = load("shapes", folder)
+    for config in (Config(), Config(data=GALAXIES), Config(data=shapes.image_set.model_copy(update={"name": "other"}))):
+        with pytest.raises(DataError, match="and the given data shapes with images of 30 pixels in 3 classes"):
+            Trainer(config, shapes)
 
 
 def test_pooling_leaves_out_a_last_odd_line() -> None:

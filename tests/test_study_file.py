@@ -53,7 +53,7 @@ def test_a_file_runs_alone_or_beside_other_studies(
         ("x.yaml", ROW + "  - name: a\n  - name: a\n    change: {lr: 1.0}",
          "tables[0].rows: two rows have the name 'a'"),
         ("x.yaml", ROW + "  - name: a\n    change: {data: cifar10}",
-         "table 44, row a: data 'cifar10': a sweep has one data set, which --data sets: digits"),
+         "table 44, row a: data cifar10: a sweep has one data set, that of --data: digits"),
         ("x.yaml", ROW + "  - name: a\n  - name: b\n    change: {protocol: B}",
          "table 44, row b: protocol B must be that of row a"),
         ("x.yaml", "float: 1\n" + ROW + "  - name: a", "x.yaml, line 1, float: is unknown; allowed: name, "),

@@ -26,7 +26,7 @@ class Batches:
         self._images_nhwc = torch.from_numpy(split.images).to(device) if images_nhwc is None else images_nhwc
         self._labels_n = torch.from_numpy(split.labels).to(device)
         self._index_n = torch.from_numpy(split.index).to(device)
-        self._batch_size = config.batch_size
+        self._batch_sizes = _batch_sizes(len(split), config)
         self._flip, self._shift, self._cutout = config.flip, config.shift, config.cutout
         self._pixels = self._images_nhwc.shape[1]
         at_32_pixels = EVALUATION_BATCH_SIZE[device.type][config.precision]
@@ -37,7 +37,7 @@ class Batches:
     @property
     def steps_per_epoch(self) -> int:
         """Training batches in an epoch; the last one may be smaller and is kept."""
-        return -(-self.size // self._batch_size)
+        return len(self._batch_sizes)
 
     def shuffled(
         self, generators: Sequence[Generator], mirrored_ns: Tensor | None = None
@@ -54,7 +54,7 @@ class Batches:
         if mirrored_ns is not None:
             augmentation_nsa[..., 2] = mirrored_ns.gather(0, order_ns)
         rows_ns = self._index_n[order_ns]
-        yield from zip(rows_ns.split(self._batch_size), augmentation_nsa.split(self._batch_size), strict=True)
+        yield from zip(rows_ns.split(self._batch_sizes), augmentation_nsa.split(self._batch_sizes), strict=True)
 
     def stack_seeds(self, parts: Sequence[Tensor]) -> Tensor:
         """Each seed's numbers for the images (N, ...) side by side: (N, S, ...). The device interleaves them."""
@@ -114,6 +114,15 @@ class Batches:
         """Mirror positions outside the image at its first and last pixel."""
         last = self._pixels - 1
         return last - (last - position.abs()).abs()
+
+
+def _batch_sizes(images: int, config: Config) -> list[int]:
+    """The images of each training batch. Batch norm cannot train on one image: if one is left for the last batch, it
+    joins the batch before. A network of one's own may have batch norm."""
+    full, rest = divmod(images, config.batch_size)
+    if rest == 1 and full and (config.batch_norm or config.has_own_network):
+        return [*[config.batch_size] * (full - 1), config.batch_size + 1]
+    return [config.batch_size] * full + [rest] * (rest > 0)
 
 
 def batches_of(splits: Mapping[str, Split], config: Config, device: torch.device) -> dict[str, Batches]:

@@ -188,15 +188,9 @@ class Config(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _images_fit(self) -> "Config":
-        """Refuse what cannot be trained on images of that size and number."""
+    def _images_are_large_enough(self) -> "Config":
         if self.network == "vgg-a" and self.data.size < VGG_A_SMALLEST:
             raise ValueError(f"network: vgg-a needs images of {VGG_A_SMALLEST} pixels; those of {self.data} have fewer")
-        if (self.batch_norm or self.has_own_network) and self.train_images % self.batch_size == 1:
-            raise ValueError(
-                f"batch_size: {self.batch_size} leaves one of {self.train_images:,} train images for the last batch, "
-                "which batch norm cannot train on; choose another"
-            )
         return self
 
     @property

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from trainable import sources
-from trainable.config import VALIDATION_FRACTION, Protocol
+from trainable.config import VALIDATION_FRACTION, Config, Protocol
 from trainable.create_once import create_once
 from trainable.errors import DataError
 from trainable.fetch import fetch
@@ -140,6 +140,16 @@ def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Datas
     return dataset
 
 
+def check_same(config: Config, data: Dataset) -> None:
+    """Raises `DataError` for other data than the config names. A part of it, of fewer images, will do."""
+    named, given = ((each.name, each.size, each.classes) for each in (config.data, data.image_set))
+    if named != given:
+        texts = (f"{name} with images of {size} pixels in {len(of)} classes" for name, size, of in (named, given))
+        raise DataError(
+            f"the config's data is {' and the given data '.join(texts)}: set the config's data to image_set"
+        )
+
+
 def describe(name: str, data_dir: str | Path | None = None, download: bool = True) -> DataSource | None:
     """The data set's fingerprint and form. Decodes the data set if that has not been done on this node.
 
@@ -258,7 +268,8 @@ def _is_intact(folder: Path) -> bool:
         try:
             arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
             about = json.loads((folder / "about.json").read_text())
-            if all(array.dtype == np.uint8 for array in arrays) and about["fingerprint"] == _fingerprint(arrays):
+            is_whole = about["classes"] and all(array.dtype == np.uint8 for array in arrays)
+            if is_whole and about["fingerprint"] == _fingerprint(arrays):
                 _intact.add(folder)
         except (OSError, EOFError, ValueError, TypeError, KeyError):
             return False

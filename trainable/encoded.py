@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from trainable.errors import DataError
+from trainable.image_set import MOST_CLASSES
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -66,9 +68,9 @@ def find_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
             return tuple(_class_folders(folder, "train"))
         case "parquet":
             files = _parquet_files(folder, "train")
-            if names := files[0].class_names():
-                return tuple(names)
-            labels = [label for each in files for label in each.table[each.labels].to_pylist() if type(label) is int]
+            if names := files[0].class_names:
+                return names
+            labels = [label for each in files for label in each.read_labels(MOST_CLASSES)]
             return tuple(map(str, range(max(labels, default=-1) + 1)))
         case unknown:
             assert_never(unknown)
@@ -104,16 +106,8 @@ def _list_parquet(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
     images: list[NamedFile] = []
     labels: list[int] = []
     for each in _parquet_files(folder, split):
-        try:
-            blobs = each.table.flatten()[f"{each.images}.bytes"].to_pylist()
-            images += [(f"{each.file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"{each.images} must be struct<bytes: binary, path>: {_one_line(error)}"
-            raise DataError(f"{each.file}: {problem}") from error
-        for label in each.table[each.labels].to_pylist():
-            if type(label) is not int or not 0 <= label < len(classes):
-                raise DataError(f"{each.file}: label {label!r} is not one of 0 to {len(classes) - 1}")
-            labels.append(label)
+        images += each.read_images()
+        labels += each.read_labels(len(classes))
     if not images:
         raise DataError(f"{folder}: the Parquet files of the {split} split have no rows")
     return Listed(images, np.asarray(labels, dtype=np.uint8))
@@ -121,37 +115,66 @@ def _list_parquet(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A Parquet file that has columns of images and of labels."""
+    """A Parquet file with a column of images and one of labels. Its methods raise `DataError` for a damaged file."""
 
     file: Path
-    table: "Table"
     images: str
     labels: str
     """The names of the two columns."""
+    class_names: tuple[str, ...]
+    """What the Hugging Face hub writes into a schema; empty where it has none."""
 
     @classmethod
-    def read(cls, file: Path) -> "_ParquetFile":
-        from pyarrow import ArrowException, parquet
+    def open(cls, file: Path) -> "_ParquetFile":
+        from pyarrow import parquet
 
-        try:
-            table = parquet.read_table(file, page_checksum_verification=True).combine_chunks()
-        except (ArrowException, OSError) as error:
-            raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
+        with _readable(file):
+            schema = parquet.read_schema(file)
         images, labels = (
-            next((name for name in names if name in table.column_names), None)
-            for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
+            next((name for name in names if name in schema.names), None) for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
         )
         if images is None or labels is None:
-            raise DataError(f"{file}: columns are {table.column_names}; expected img (or image) and label")
-        return cls(file, table, images, labels)
-
-    def class_names(self) -> list[str]:
-        """The names of the classes that the Hugging Face hub writes into a schema; none where it has none."""
+            raise DataError(f"{file}: columns are {schema.names}; expected img (or image) and label")
         try:
-            about = json.loads((self.table.schema.metadata or {})[b"huggingface"])
-            return list(about["info"]["features"][self.labels]["names"])
+            about = json.loads((schema.metadata or {})[b"huggingface"])
+            names = tuple(map(str, about["info"]["features"][labels]["names"]))
         except (KeyError, TypeError, ValueError):
-            return []
+            names = ()
+        return cls(file, images, labels, names)
+
+    def read_images(self) -> list[NamedFile]:
+        """The encoded image of each row."""
+        table = self._read(self.images)
+        try:
+            blobs = table.flatten()[f"{self.images}.bytes"].to_pylist()
+            return [(f"{self.file} row {row}", io.BytesIO(blob or b"")) for row, blob in enumerate(blobs)]
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"{self.images} must be struct<bytes: binary, path>: {_one_line(error)}"
+            raise DataError(f"{self.file}: {problem}") from error
+
+    def read_labels(self, classes: int) -> list[int]:
+        """The label of each row. Raises `DataError` for one that so many classes do not have."""
+        labels = self._read(self.labels)[self.labels].to_pylist()
+        for label in labels:
+            if type(label) is not int or not 0 <= label < classes:
+                raise DataError(f"{self.file}: label {label!r} is not one of 0 to {classes - 1}")
+        return labels
+
+    def _read(self, column: str) -> "Table":
+        from pyarrow import parquet
+
+        with _readable(self.file):
+            return parquet.read_table(self.file, columns=[column], page_checksum_verification=True).combine_chunks()
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{file}: not a readable Parquet file: {_one_line(error)}") from error
 
 
 def _parquet_files(folder: Path, split: str) -> list[_ParquetFile]:
@@ -162,7 +185,7 @@ def _parquet_files(folder: Path, split: str) -> list[_ParquetFile]:
             f"{folder}: no Parquet file of the {split} split: looked for {split}*.parquet and {split}/*.parquet here "
             f"and in all folders within, found {first_names(folder, '**/*.parquet')}"
         )
-    return [_ParquetFile.read(file) for file in files]
+    return [_ParquetFile.open(file) for file in files]
 
 
 def _split_of(file: Path) -> str | None:
@@ -201,11 +224,14 @@ def _raw_mode(image: Image.Image) -> str:
     return image.mode
 
 
-def decode(files: Iterable[NamedFile], size: int) -> tuple[np.ndarray, set[str]]:
+def decode(files: Sequence[NamedFile], size: int) -> tuple[np.ndarray, set[str]]:
     """The images as uint8 (N, P, P, 3), all of that height and width, and Pillow's names of their encodings. Raises
     `DataError` as `read_image` does."""
-    images, encodings = zip(*(read_image(name, file, size) for name, file in files), strict=True)
-    return np.stack(images), set(encodings)
+    images, encodings = np.empty((len(files), size, size, 3), np.uint8), set()
+    for index, (name, file) in enumerate(files):
+        images[index], encoding = read_image(name, file, size)
+        encodings.add(encoding)
+    return images, encodings
 
 
 def _one_line(error: Exception) -> str:

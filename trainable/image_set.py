@@ -3,8 +3,9 @@
 `trainable.data` loads the images themselves.
 """
 
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -18,9 +19,6 @@ from pydantic import (
 from trainable.frozen import Frozen, Label
 from trainable.problem import first_problem
 
-BuiltInName = Literal["cifar10", "digits"]
-NAMES: tuple[str, ...] = get_args(BuiltInName)
-"""The data sets that need no folder of the user's."""
 SetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 """A name of a data set: it is part of an experiment's name."""
 SMALLEST, LARGEST = 17, 512
@@ -29,6 +27,9 @@ MOST_CLASSES = 256
 """Labels are kept in a byte."""
 FEWEST_OF_A_CLASS = 10
 """Train images of a class: protocol B holds a tenth of them out."""
+MOST_OF_A_CLASS = 100_000_000
+MOST_CHARACTERS = 7_000
+"""Of an image set as JSON: it is a part of configs, whose length is limited."""
 
 
 class ImageSet(Frozen):
@@ -39,15 +40,24 @@ class ImageSet(Frozen):
     """The names of the classes, by label."""
     size: Annotated[int, Field(ge=SMALLEST, le=LARGEST)]
     """Height and width of an image in pixels."""
-    train: tuple[Annotated[int, Field(ge=FEWEST_OF_A_CLASS)], ...]
+    train: tuple[Annotated[int, Field(ge=FEWEST_OF_A_CLASS, le=MOST_OF_A_CLASS)], ...]
     """Images of each class in the train split, by label."""
-    test: tuple[Annotated[int, Field(ge=1)], ...]
+    test: tuple[Annotated[int, Field(ge=1, le=MOST_OF_A_CLASS)], ...]
     """The same in the test split."""
 
     @model_validator(mode="after")
     def _each_class_is_counted(self) -> "ImageSet":
         if not len(set(self.classes)) == len(self.classes) == len(self.train) == len(self.test):
             raise ValueError("classes must be distinct, with a number in train and in test for each")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_a_config(self) -> "ImageSet":
+        if (size := len(json.dumps(self.model_dump(mode="json")))) > MOST_CHARACTERS:
+            raise ValueError(
+                f"the names of the classes and their numbers of images have {size:,} characters as JSON; allowed: "
+                f"{MOST_CHARACTERS:,}"
+            )
         return self
 
     def __str__(self) -> str:
@@ -70,6 +80,8 @@ DIGITS = ImageSet(
     test=(36, 36, 35, 37, 36, 36, 36, 36, 35, 36),
 )
 BUILT_IN = {each.name: each for each in (CIFAR10, DIGITS)}
+NAMES = tuple(BUILT_IN)
+"""The data sets that need no folder of the user's."""
 
 
 def image_set(value: Any) -> ImageSet:
@@ -83,13 +95,14 @@ def image_set(value: Any) -> ImageSet:
         except (ValidationError, TypeError) as error:
             problem = first_problem(error) if isinstance(error, ValidationError) else error
             raise ValueError(f"of one's own: {problem}") from error
-    if isinstance(value, ImageSet) and BUILT_IN.get(value.name, value) == value:
+    if isinstance(value, ImageSet):
+        if BUILT_IN.get(value.name, value) != value:
+            raise ValueError(f"of one's own: name {value.name!r} is that of other images")
         return value
     if isinstance(value, str) and value in BUILT_IN:
         return BUILT_IN[value]
-    shown = value.name if isinstance(value, ImageSet) else value
     raise ValueError(
-        f"{shown!r} should be {' or '.join(NAMES)}, or a data set of one's own, which --data and --data-dir name"
+        f"{value!r} should be {' or '.join(NAMES)}, or a data set of one's own, which --data and --data-dir name"
     )
 
 

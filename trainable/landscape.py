@@ -14,7 +14,7 @@ import torch
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.data import Dataset
+from trainable.data import Dataset, check_same
 from trainable.device import prepare_torch
 from trainable.model import build
 from trainable.optim import make_loss
@@ -54,10 +54,11 @@ class Evaluator:
     """Computes the loss of one network with any weights, over a fixed and evenly spaced subset of the train split.
 
     `images` is the size of the subset. The network runs in single precision. Raises `DeviceError` for a GPU that torch
-    cannot use.
+    cannot use, and `DataError` for other data than the config names.
     """
 
     def __init__(self, config: Config, data: Dataset, images: int, device: str | torch.device = "cpu") -> None:
+        check_same(config, data)
         device = prepare_torch(device)
         split = data.splits(config.protocol)["train"]
         evenly_spaced = np.linspace(0, len(split) - 1, min(images, len(split))).astype(np.int64)

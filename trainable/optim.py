@@ -13,7 +13,7 @@ from trainable.muon import Muon
 
 
 def make_loss(config: Config) -> nn.Module:
-    """The config's loss without reduction: from class scores (N, 10) and labels (N,) to each image's loss (N,)."""
+    """The config's loss without reduction: from class scores (N, K) and labels (N,) to each image's loss (N,)."""
     match config.loss:
         case "cross_entropy":
             return nn.CrossEntropyLoss(reduction="none", label_smoothing=config.label_smoothing)

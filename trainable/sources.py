@@ -21,13 +21,12 @@ from trainable.encoded import (
 from trainable.errors import DataError
 from trainable.image_set import CIFAR10, DIGITS, FEWEST_OF_A_CLASS, LARGEST, MOST_CLASSES, SMALLEST
 
-CLASSES = CIFAR10.classes
-PER_CLASS = {"train": CIFAR10.train[0], "test": CIFAR10.test[0]}
-"""CIFAR-10's images of each class, by split."""
 CHANNEL_MEAN, CHANNEL_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 """Statistics of CIFAR-10's train split, in grey levels from 0 to 255."""
 TOLERANCE = {"train": 2, "test": 4}
 """How far those of a copy, re-encoded or not, lie from them at most. Those of the test split differ by up to 1."""
+
+ANOTHER_NAME = "images of your own need a name of their own: --data NAME"
 
 Form = Literal["official"] | Layout
 """`official`: the Python batches of CIFAR-10 or their archive."""
@@ -76,13 +75,17 @@ def read_cifar10(folder: Path) -> Decoded:
         raise DataError(
             f"{folder}: no CIFAR-10 here (found {first_names(folder)}); expected cifar-10-batches-py/ or "
             "cifar-10-python.tar.gz, *.parquet files as on the Hugging Face hub, or train/ and test/ with a folder for "
-            "each class"
+            f"each class; {ANOTHER_NAME}"
         )
     match form:
         case "official":
             decoded = _read_official(folder)
+        case "folders" if find_classes(form, folder) != CIFAR10.classes:
+            found = ", ".join(find_classes(form, folder)) or "none"
+            expected = ", ".join(CIFAR10.classes)
+            raise DataError(f"{folder}/train: class folders are {found}; expected {expected}; {ANOTHER_NAME}")
         case "parquet" | "folders":
-            decoded = _read_encoded(form, folder, CLASSES, CIFAR10.size)
+            decoded = _read_encoded(form, folder, CIFAR10.classes, CIFAR10.size)
         case unknown:
             assert_never(unknown)
     _check_cifar10(folder, decoded)
@@ -177,20 +180,20 @@ def _read_official(folder: Path) -> Decoded:
         except Exception as error:  # torchvision raises RuntimeError, EOFError, pickle's errors, ...
             raise DataError(f"{folder}: the official CIFAR-10 batches cannot be read: {error}") from error
         splits += [split.data, np.asarray(split.targets, dtype=np.uint8)]
-    return Decoded("official", CLASSES, *splits)
+    return Decoded("official", CIFAR10.classes, *splits)
 
 
 def _check_cifar10(folder: Path, decoded: Decoded) -> None:
     """Raise `DataError` unless class counts and pixel statistics are those of CIFAR-10."""
-    for split, images, labels in (
-        ("train", decoded.train_images[::10], decoded.train_labels),
-        ("test", decoded.test_images[::2], decoded.test_labels),
+    for split, images, labels, expected in (
+        ("train", decoded.train_images[::10], decoded.train_labels, CIFAR10.train),
+        ("test", decoded.test_images[::2], decoded.test_labels, CIFAR10.test),
     ):
-        counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
-        if counts != [PER_CLASS[split]] * len(CLASSES):
+        counts = tuple(np.bincount(labels, minlength=len(expected)).tolist())
+        if counts != expected:
             raise DataError(
-                f"{folder}: the {split} split has {sum(counts):,} images, by class {counts}; "
-                f"CIFAR-10 has {PER_CLASS[split]:,} of each class"
+                f"{folder}: the {split} split has {sum(counts):,} images, by class {list(counts)}; CIFAR-10 has "
+                f"{expected[0]:,} of each class; {ANOTHER_NAME}"
             )
         mean, std = images.mean(axis=(0, 1, 2)), images.std(axis=(0, 1, 2))
         if np.abs(mean - CHANNEL_MEAN).max() > TOLERANCE[split] or np.abs(std - CHANNEL_STD).max() > TOLERANCE[split]:

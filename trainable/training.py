@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainable.batches import Batches, batches_of
 from trainable.config import Config
-from trainable.data import Dataset
+from trainable.data import Dataset, check_same
 from trainable.device import prepare_torch
 from trainable.evaluate import error_rates
 from trainable.files import (
@@ -44,7 +44,8 @@ def train(
 ) -> Iterator[Epoch]:
     """Train a config for some seeds and yield each epoch's metrics when it ends.
 
-    Raises `DeviceError` for a GPU that torch cannot use, and for a device that is neither a CPU nor a CUDA GPU.
+    Raises `DeviceError` for a GPU that torch cannot use, and for a device that is neither a CPU nor a CUDA GPU, and
+    `DataError` for other data than the config names.
     """
     trainer = Trainer(config, data, seeds, device)
     while not trainer.done:
@@ -58,7 +59,7 @@ class Trainer:
     network of the user's own, they train one by one; `fused` overrides this. With `probe_every`, the loss is probed
     along the gradient once in that many steps, which changes nothing in the training (see `trainable.probes`).
 
-    Raises `DeviceError` for a GPU that torch cannot use.
+    Raises `DeviceError` for a GPU that torch cannot use, and `DataError` for other data than the config names.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Trainer:
         fused: bool | None = None,
         probe_every: int | None = None,
     ) -> None:
+        check_same(config, data)
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = prepare_torch(device)
         self._batches = batches_of(data.splits(config.protocol), config, self.device)

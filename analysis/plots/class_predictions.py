@@ -3,27 +3,33 @@ confidences."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.axis import Axis
 
 from analysis.plots.style import COLORS, line_style, save
 from analysis.proof import Predicted, confusion, reliability
 
+MOST_NUMBERED, MOST_NAMED = 20, 60
+"""Classes that a picture has room for: with a number in each cell, and with names."""
+
 
 def draw_confusion(predicted: Mapping[int, Predicted], names: Sequence[str], title: str, file: Path) -> Path:
-    """The share of each true class (row) that is taken for each class (column), mean over the seeds, in percent."""
+    """The share of each true class (row) that is taken for each class (column), mean over the seeds, in percent. With
+    many classes the numbers are in the CSV file alone."""
     shares = 100 * confusion(predicted)
     figure, axis = pyplot.subplots(figsize=(6.6, 5.8), layout="constrained")
     mistakes = shares - np.diag(np.diag(shares))
     axis.imshow(mistakes, cmap="Blues")
-    for row, column in np.ndindex(*shares.shape):
+    for row, column in () if _are_many(names) else np.ndindex(*shares.shape):
         dark = mistakes[row, column] > 0.6 * mistakes.max()
         weight = "bold" if row == column else "normal"
         axis.text(column, row, f"{shares[row, column]:.1f}", ha="center", va="center", fontsize=7.5, weight=weight,
                   color="white" if dark else "black")  # fmt: skip
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    _name_classes(axis.xaxis, names, **{"rotation": 90} if _are_many(names) else {"rotation": 45, "ha": "right"})
+    _name_classes(axis.yaxis, names)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     axis.set_title(f"{title}: percent of each true class", fontsize=9)
@@ -43,7 +49,7 @@ def draw_class_errors(configs: Mapping[str, Mapping[int, Predicted]], names: Seq
         for errors_k in errors_sk:
             axis.plot(positions, errors_k, ".", color="black", markersize=3)
         rows += [(name, each, float(mean)) for each, mean in zip(names, errors_sk.mean(0), strict=True)]
-    axis.set_xticks(range(len(names)), names, fontsize=8)
+    _name_classes(axis.xaxis, names, rotation=90 if _are_many(names) else 0)
     axis.set_ylabel("error of the class")
     axis.legend(fontsize=8)
     axis.grid(axis="y", alpha=0.3)
@@ -65,3 +71,13 @@ def draw_reliability(configs: Mapping[str, Mapping[int, Predicted]], file: Path)
     axis.legend(fontsize=8, loc="upper left")
     axis.grid(alpha=0.3)
     return save(figure, file, ("config", "confidence", "accuracy", "count"), rows)
+
+
+def _name_classes(axis: Axis, names: Sequence[str], **style: Any) -> None:
+    """Name the classes along an axis: only so many, evenly spaced, as there is room for."""
+    shown = range(0, len(names), -(-len(names) // MOST_NAMED))
+    axis.set_ticks(shown, [names[each] for each in shown], fontsize=6 if _are_many(names) else 8, **style)
+
+
+def _are_many(names: Sequence[str]) -> bool:
+    return len(names) > MOST_NUMBERED

@@ -11,7 +11,7 @@ from analysis.report_data import ReportData
 from analysis.statistics.intervals import mean_text, seed_count
 from analysis.statistics.t_tests import p_text
 from analysis.tables import HELD_OUT
-from analysis.writing.config_text import config_text
+from analysis.writing.config_text import config_text, train_again
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.kernel_pictures import kernel_pictures
@@ -81,7 +81,7 @@ def _winner_file(data: ReportData, proof: Proof) -> File:
     """The winner's config as a file that trains it again."""
     name = f"{proof.table.slug}-winner"
     file = data.folder / f"{name}.yaml"
-    about = f"Train it: python sweeps/full.py --config {file.name} --seeds {len(proof.winner.errors)}"
+    about = f"Train it: {train_again(proof.winner.config, file.name, len(proof.winner.errors))}"
     file.write_text(config_text(name, proof.winner.config, about), "utf-8")
     return File(file, "The winner, as a file that trains it again (python sweeps/full.py --config FILE)")
 

@@ -3,13 +3,20 @@
 import yaml
 
 from trainable.config import Config
+from trainable.image_set import BUILT_IN
 
 
 def config_text(name: str, config: Config, about: str) -> str:
     """The content of the file. `about` stands above as comments, a line each."""
     comments = "".join(f"# {line}".rstrip() + "\n" for line in about.splitlines())
-    named = {"name": name, "config": {"data": config.data, "epochs": config.epochs, **config.canonical()}}
+    named = {"name": name, "config": {"data": config.data.name, "epochs": config.epochs, **config.canonical()}}
     return comments + yaml.dump(named, Dumper=_Dumper, sort_keys=False)
+
+
+def train_again(config: Config, file: str, seeds: int) -> str:
+    """The command that trains the config in a file again. Images of one's own must be named."""
+    where = "" if config.data.name in BUILT_IN else " --data-dir FOLDER"
+    return f"python sweeps/full.py --config {file} --seeds {seeds}{where}"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -22,7 +22,7 @@ from sweeps.studies.study_file import read_study
 from trainable.config import SET_BY_OPTIONS, Config
 from trainable.data import find
 from trainable.errors import UsageError
-from trainable.image_set import DIGITS
+from trainable.image_set import BUILT_IN, DIGITS, ImageSet
 from trainable.network_file import NetworkFile
 from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
@@ -68,12 +68,7 @@ def parse(
     for path in ("data_dir", "storage_path"):
         if values.get(path) and "://" not in values[path]:  # absolute: trials run in folders of their own
             values[path] = _absolute(path, values[path])
-    if values["data"] == DIGITS.name and values.get("data_dir"):
-        raise UsageError(f"--data-dir {given['data_dir']}: the digits are not read from a folder")
-    with named_cache_problems():
-        values["data"] = find(values["data"], values.get("data_dir"))
-    if in_file not in (None, values["data"]):
-        raise UsageError(f"--config {config}: its data set {in_file} is not the one in --data-dir {given['data_dir']}")
+    values["data"] = _find_data(values["data"], given.get("data_dir"), config, in_file)
     try:
         priced = parse_prices(prices)
     except ValueError as error:
@@ -102,6 +97,23 @@ def parse(
         raise UsageError(str(replace(problem, location=option))) from error
     _refuse_idle(options, given | {"budget": budget})
     return options
+
+
+def _find_data(name: str, data_dir: str | None, config: Path | None, in_file: ImageSet | None) -> ImageSet:
+    """The data set of that name, which `config`, if it is given, describes as `in_file`. Raises `UsageError` for a
+    folder that is missing, is not read or has other images."""
+    if name == DIGITS.name and data_dir:
+        raise UsageError(f"--data-dir {data_dir}: the digits are not read from a folder")
+    if in_file and name not in BUILT_IN and not data_dir:
+        raise UsageError(f"--config {config}: its data is {in_file}; name the folder of the images with --data-dir")
+    with named_cache_problems():
+        found = find(name, data_dir)
+    if in_file and in_file != found:
+        fields = [field for field, value in in_file.model_dump().items() if value != getattr(found, field)]
+        raise UsageError(
+            f"--config {config}: its data {in_file} and that in --data-dir {data_dir} differ in {', '.join(fields)}"
+        )
+    return found
 
 
 def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:

@@ -9,8 +9,9 @@ from trainable.files import SURFACE, WEIGHTS
 from trainable.measures import SURFACE_SEED
 from trainable.study import ResolvedTable
 
-IMAGES = 2000
-"""Train images that the loss is taken over, spread evenly over the split."""
+IMAGES, FEWEST_IMAGES = 2000, 100
+"""Train images of 32x32 pixels that the loss is taken over, spread evenly over the split. Of larger ones as many as
+take the same memory, but some at least."""
 POINTS, FEW_POINTS = 51, 7
 """Points along each axis, for data with `MANY_IMAGES` to train on and for less: odd, so that the middle one is the
 trained weights."""
@@ -33,9 +34,15 @@ class PlannedSurface:
         """Points along each axis."""
         return POINTS if self.trial.config.train_images >= MANY_IMAGES else FEW_POINTS
 
+    @property
+    def images(self) -> int:
+        """Train images that the loss is taken over."""
+        config = self.trial.config
+        return min(config.train_images, max(FEWEST_IMAGES, IMAGES * 32**2 // config.data.size**2))
+
     def slot_s(self, rates: Rates) -> float:
         """Forecast slot seconds."""
-        return self.points**2 * rates.evaluation_s(self.trial.config, IMAGES)
+        return self.points**2 * rates.evaluation_s(self.trial.config, self.images)
 
 
 def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> tuple[PlannedSurface, ...]:

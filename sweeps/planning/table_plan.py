@@ -205,8 +205,8 @@ def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) 
         config = Config(**combine(base, change))
     except ValidationError as error:
         raise UsageError(f"{where}: {config_problem(error)}") from error
-    if "data" in change and config.data != image_set(base["data"]):
-        raise UsageError(f"{where}: data {config.data}: a sweep has one data set, which --data sets: {base['data']}")
+    if "data" in base and config.data != image_set(base["data"]):
+        raise UsageError(f"{where}: data {config.data}: a sweep has one data set, that of --data: {base['data']}")
     return config
 
 

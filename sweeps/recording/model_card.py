@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from analysis.statistics.intervals import mean_text
 from analysis.statistics.race import Standing
 from analysis.statistics.t_tests import p_text, paired_difference
-from analysis.writing.config_text import config_text
+from analysis.writing.config_text import config_text, train_again
 from trainable.config import Config
 from trainable.files import SERVED_SEED
 from trainable.resolved_search import ResolvedSearch
+
+MOST_NAMED = 20
+"""Classes that a card names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Winner:
         about = (
             f"The winner of the search {self.search.study!r} on {self.config.data}.\n"
             f"Test error {mean_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)}.\n"
-            f"Train it again: python sweeps/full.py --config {self.file} --seeds {len(self.test_errors)}"
+            f"Train it again: {self._train_again}"
         )
         return config_text(self.name, self.config, about)
 
@@ -60,12 +63,11 @@ class Winner:
         return f"""# {self.name}
 
 The winner of the search "{self.search.title}". It classifies images of {trained.data}: it takes uint8 images
-(N, {size}, {size}, 3) and returns class probabilities (N, {len(trained.data.classes)}).
+(N, {size}, {size}, 3) and returns class probabilities (N, {len(trained.data.classes)}): {self._classes}.
 
 | | |
 |---|---|
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
-| classes | {", ".join(trained.data.classes)} |
 | training | the whole train split, {trained.epochs} epochs, {trained.precision}; weights of seed {SERVED_SEED} |
 | choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
 | validation error in the race | {mean_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
@@ -85,8 +87,18 @@ other classes are outside of what was measured. The search tried only the space 
 
 ## To train it again
 
-    python sweeps/full.py --config {self.file} --seeds {len(self.test_errors)}
+    {self._train_again}
 """
+
+    @property
+    def _train_again(self) -> str:
+        return train_again(self.config, self.file, len(self.test_errors))
+
+    @property
+    def _classes(self) -> str:
+        """The names of the classes; of many only the first, because a registry allows 5,000 characters for a card."""
+        names = self.config.data.classes
+        return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED))
 
 
 def _described(config: Config) -> str:

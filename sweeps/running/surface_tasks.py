@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import TrialRecord
 from sweeps.planning.resources import GPU_MEMORY, Resources
-from sweeps.planning.surface_plan import IMAGES, PlannedSurface
+from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.trial_runs import log_arrays
 from sweeps.running.specs import TrialContext
@@ -43,6 +43,8 @@ class SurfaceGrid:
     config: Config
     axis: np.ndarray
     """The points of a line, (points,)."""
+    images: int
+    """Train images that the loss is taken over."""
     storage: TrialStorage
     """Of finished lines."""
     context: TrialContext
@@ -81,7 +83,8 @@ def compute_surface(
         raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
     shared = ray.put(weights)
     storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
-    grid = SurfaceGrid(trial.config, np.linspace(-REACH, REACH, surface.points), storage, context, resources)
+    axis = np.linspace(-REACH, REACH, surface.points)
+    grid = SurfaceGrid(trial.config, axis, surface.images, storage, context, resources)
     numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
     parts = iter([numbers[first : first + at_once] for first in numbers[::at_once]])
     waiting = {task.remote(grid, shared, part): part for part in islice(parts, context.slots)}
@@ -157,7 +160,7 @@ def _measurement(grid: SurfaceGrid, weights: dict[str, np.ndarray]) -> Callable[
 
     torch.set_num_threads(max(1, int(grid.resources.cpus)))
     data = load_same(grid.config.data.name, grid.context.data_dir, grid.context.fingerprint)
-    evaluator = Evaluator(grid.config, data, IMAGES, grid.resources.device)
+    evaluator = Evaluator(grid.config, data, grid.images, grid.resources.device)
     along = directions(evaluator.parameters_of(weights), SURFACE_SEED)
 
     def measure(number: int) -> dict[str, np.ndarray]:
