@@ -17,6 +17,7 @@ from analysis.commandline.commands import run_command
 from analysis.record.embedded import uri_of
 from benchmarks.machine import sweep_command
 from sweeps import full
+from sweeps.planning.resources import local_cpus
 from sweeps.recording.tracking import ensure_experiment, make_database
 from tests.exports import export_to
 from trainable.data import Dataset, load
@@ -127,9 +128,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
+ONE_SLOT = ["--cpus-per-trial", str(local_cpus())]
+"""One trial at a time, where a test is not about several: each worker imports torch, and the trials are short."""
 SWEPT = [
     "--data", "digits", "--studies", "tables,search", "--only", "6,7", "--epochs", "2", "--seeds", "2",
-    "--samples", "5", "--proof-seeds", "2", "--storage-path", "store",
+    "--samples", "5", "--proof-seeds", "2", "--storage-path", "store", *ONE_SLOT,
     "--notify", "http://user:T0KEN@127.0.0.1:1/T0KEN",
 ]  # fmt: skip
 """The sweep of the fixture `swept`. Its storage path is relative to where the person stands, and nobody listens

@@ -17,13 +17,13 @@ from analysis.record.recorded import TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.transfer import app
-from tests.conftest import ROOT, Command
+from tests.conftest import ONE_SLOT, ROOT, Command
 from trainable.files import SURFACE, TRACES
 from trainable.measures import STEP_SIZES
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for two sweeps
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]
-STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface"]
+STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface", *ONE_SLOT]
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess:

@@ -13,7 +13,7 @@ from sweeps.planning.table_plan import resolve_table
 from sweeps.studies.calibration import calibration_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import trial
-from tests.conftest import Command
+from tests.conftest import ONE_SLOT, Command
 from trainable.config import Config
 
 ENDS = [0.30, 0.25, 0.35, 0.20, 0.28]
@@ -64,7 +64,7 @@ def test_taus_are_scipys() -> None:
 def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here: Command, tmp_path: Path) -> None:
     small = ("--set", "channels=[4,8]", "--set", "hidden=[32,32]")
     arguments = ("--data", "digits", "--studies", "search", "--epochs", "3", *small)
-    first = sweep(*arguments, "--calibrate", "4")
+    first = sweep(*arguments, "--calibrate", "4", *ONE_SLOT)
     assert first.returncode == 0, first.stderr
     plan = json.loads(here(*arguments, "--calibrate", "5", "--dry-run", "--json").stdout)
     assert (plan["distinct"] - plan["recorded"], plan["to_run"]) == (3, 3)

@@ -28,7 +28,7 @@ from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.running import surface_tasks, trials
 from sweeps.running.cluster import connect
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import LINES_ON_A_GPU, Line, SurfaceGrid, compute_lines
+from sweeps.running.surface_tasks import Line, SurfaceGrid, compute_lines
 from sweeps.running.trials import Stage
 from tests.analysis_records import TAGS, trial
 from tests.conftest import ROOT, Command
@@ -174,6 +174,10 @@ def test_a_trial_is_given_its_gpu(
     assert ("cannot use the GPU that it was given" in error) is (gpus > 0 and not torch.cuda.is_available())
 
 
+LINES = 3
+"""Lines of a surface that a process computes on a GPU, in the test below."""
+
+
 @pytest.mark.parametrize("resources", [Resources(1), Resources(1, gpus=1)])
 def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     ray_with_two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: Resources
@@ -189,10 +193,12 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
     written: list[partial] = []
     recorder = cast(Any, SimpleNamespace(act=written.append))
-    surface = PlannedSurface(trial("baseline", {0: [0.3]}, Config(), tags=TAGS))
+    monkeypatch.setattr(surface_tasks, "LINES_ON_A_GPU", LINES)
+    surface = PlannedSurface(trial("baseline", {0: [0.3]}, Config(data="digits"), tags=TAGS))
+    assert surface.points > LINES
     context = TrialContext("f", None, str(tmp_path))
     surface_tasks.compute_surface(surface, record, recorder, resources, context, Console(quiet=True))
     arrays = load_arrays(written[0].args[1])
     assert arrays["loss"][:, 0].tolist() == list(range(surface.points))
     processes = Counter(arrays["error"][:, 0].tolist())
-    assert max(processes.values()) <= LINES_ON_A_GPU if resources.gpus else len(processes) <= 2
+    assert max(processes.values()) <= LINES if resources.gpus else len(processes) <= 2

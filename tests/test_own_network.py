@@ -22,7 +22,7 @@ from analysis.writing.config_text import config_text
 from sweeps.studies.config_file import read_config
 from sweeps.studies.proof import proof_study
 from tests.analysis_records import resolved_row, search
-from tests.conftest import Command
+from tests.conftest import ONE_SLOT, Command
 from tests.exports import ARRAYS, assert_usable, import_into, make_trial
 from tests.own_data import SHAPES, write_shapes
 from tests.own_networks import ARGUMENTS, BASELINE, FILE, NETWORK, SEARCH, write_study
@@ -209,7 +209,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
     network = NETWORK.replace("width * 64, 10", f"width * 49, {len(SHAPES)}")
     file = write_study(tmp_path / "study", BASELINE.replace("256", "32") + SEARCH, network)
     where = ("--data", "shapes", "--data-dir", str(data), "--epochs", "1")
-    arguments = (*where, "--study", str(file), "--samples", "9", "--proof-seeds", "1")
+    arguments = (*where, "--study", str(file), "--samples", "9", "--proof-seeds", "1", *ONE_SLOT)
     done = sweep(*arguments)
     assert done.returncode == 0, done.stderr
     assert "Best config of the search: own-0" in done.stdout

@@ -16,7 +16,7 @@ from analysis.record.exported_record import read_folder
 from analysis.record.mlflow_record import Record
 from benchmarks.machine import sweep_command
 from sweeps.transfer import app
-from tests.conftest import SWEPT, Command
+from tests.conftest import ONE_SLOT, SWEPT, Command
 from tests.images import kernel_images
 from trainable.config import Config
 from trainable.data import load
@@ -191,7 +191,7 @@ def test_bad_transfers_are_one_line(transfer: Command) -> None:
 def test_more_seeds_and_samples_extend_the_record(folder: Path, record: Record) -> None:
     """Last, because it changes the record that the tests above read."""
     before = {trial.run_id for trial in record.trials()}
-    extend = ["--data", "digits", "--studies", "tables,search", "--only", "7", "--epochs", "2"]
+    extend = ["--data", "digits", "--studies", "tables,search", "--only", "7", "--epochs", "2", *ONE_SLOT]
     done = run(folder, *extend, "--samples", "6", "--seeds", "3", "--proof-seeds", "1", "--difference-seeds", "1")
     assert done.returncode == 0, done.stderr
     new = [trial for trial in record.trials() if trial.run_id not in before]

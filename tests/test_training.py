@@ -1,10 +1,12 @@
 """Training computes what the study says, the same every time, and goes on exactly from a checkpoint."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,44 +133,45 @@ def test_batch_order_depends_on_seed_and_epoch_alone(digits: Dataset) -> None:
     assert sorted(order(plain, 0, 1)) == sorted(digits.train_labels.tolist())
 
 
-@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING_ELSE, EVERYTHING.change(optimizer="muon")])
-def test_a_resume_in_another_process_is_exact(config: Config, digits: Dataset, tmp_path: Path) -> None:
-    whole = Trainer(config, digits, (0, 1))
-    while not whole.done:
-        whole.run_epoch()
-    half = Trainer(config, digits, (0, 1))
-    half.run_epoch()
-    half.run_epoch()
-    torch.save(half.state_dict(), tmp_path / "half.pt")
-    (tmp_path / "config.json").write_text(config.model_dump_json())
-    script = (
-        "import sys, torch\n"
-        "from pathlib import Path\n"
-        "from trainable.config import Config\n"
-        "from trainable.data import load\n"
-        "from trainable.training import Trainer\n"
-        "folder = Path(sys.argv[1])\n"
-        "config = Config.model_validate_json((folder / 'config.json').read_text())\n"
-        "trainer = Trainer(config, load('digits'), (0, 1))\n"
-        "trainer.load_state_dict(torch.load(folder / 'half.pt', weights_only=True))\n"
-        "trainer.run_epoch(); trainer.run_epoch()\n"
-        "torch.save(trainer.state_dict(), folder / 'whole.pt')\n"
-    )
-    threads = str(torch.get_num_threads())
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, timeout=120,
-                   env={"OMP_NUM_THREADS": threads, "XDG_CACHE_HOME": _cache()})  # fmt: skip
-    resumed = torch.load(tmp_path / "whole.pt", weights_only=True)
-    expected = whole.state_dict()
-    for state in (resumed, expected):
-        for epoch in state["history"]:
-            del epoch["seconds"]
-    _assert_equal(resumed, expected)
+GO_ON = """
+import sys, torch
+from pathlib import Path
+from trainable.config import Config
+from trainable.data import load
+from trainable.training import Trainer
+
+for folder in map(Path, sys.argv[1:]):
+    config = Config.model_validate_json((folder / "config.json").read_text())
+    trainer = Trainer(config, load("digits"), (0, 1))
+    trainer.load_state_dict(torch.load(folder / "half.pt", weights_only=True))
+    trainer.run_epoch()
+    trainer.run_epoch()
+    torch.save(trainer.state_dict(), folder / "whole.pt")
+"""
 
 
-def _cache() -> str:
-    import os
-
-    return os.environ["XDG_CACHE_HOME"]
+def test_a_resume_in_another_process_is_exact(digits: Dataset, tmp_path: Path) -> None:
+    expected: dict[Path, dict[str, Any]] = {}
+    for config in (EVERYTHING, EVERYTHING_ELSE, EVERYTHING.change(optimizer="muon")):
+        folder = tmp_path / config.key("")
+        folder.mkdir()
+        whole, half = Trainer(config, digits, (0, 1)), Trainer(config, digits, (0, 1))
+        while not whole.done:
+            whole.run_epoch()
+        for _ in range(2):
+            half.run_epoch()
+        torch.save(half.state_dict(), folder / "half.pt")
+        (folder / "config.json").write_text(config.model_dump_json())
+        expected[folder] = whole.state_dict()
+    environment = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
+    command = [sys.executable, "-c", GO_ON, *map(str, expected)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120, env=environment)
+    for folder, of_whole in expected.items():
+        resumed = torch.load(folder / "whole.pt", weights_only=True)
+        for state in (resumed, of_whole):
+            for epoch in state["history"]:
+                del epoch["seconds"]
+        _assert_equal(resumed, of_whole)
 
 
 def _assert_equal(left: object, right: object) -> None:
