@@ -117,9 +117,9 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """The data set of that name; the first call on a node decodes it.
 
     CIFAR-10 is looked for in `data_dir` (a folder, or the URI of one in an object store), then in `$CIFAR10_DIR`, then
-    in the user's cache. Otherwise it is downloaded into the cache. `data_dir` must hold a data set of another name: see
-    `trainable.sources.read_images`. Raises `DataError` where the name is not allowed, the data cannot be obtained, or a
-    folder holds something else.
+    in the user's cache. Otherwise it is downloaded into the cache. Images of another name are in `data_dir`, as
+    `trainable.sources.read_images` has them. Raises `DataError` where the name is not allowed, the data cannot be
+    obtained, or a folder holds something else.
     """
     folder = prepare(name, data_dir)
     about = json.loads((folder / "about.json").read_text())
@@ -145,9 +145,7 @@ def check_same(config: Config, data: Dataset) -> None:
     named, given = ((each.name, each.size, each.classes) for each in (config.data, data.image_set))
     if named != given:
         texts = (f"{name} with images of {size} pixels in {len(of)} classes" for name, size, of in (named, given))
-        raise DataError(
-            f"the config's data is {' and the given data '.join(texts)}: set the config's data to image_set"
-        )
+        raise DataError(f"the config's data is {', the given data '.join(texts)}: give the config data=data.image_set")
 
 
 def describe(name: str, data_dir: str | Path | None = None, download: bool = True) -> DataSource | None:

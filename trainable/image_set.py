@@ -40,15 +40,20 @@ class ImageSet(Frozen):
     """The names of the classes, by label."""
     size: Annotated[int, Field(ge=SMALLEST, le=LARGEST)]
     """Height and width of an image in pixels."""
-    train: tuple[Annotated[int, Field(ge=FEWEST_OF_A_CLASS, le=MOST_OF_A_CLASS)], ...]
+    train: tuple[int, ...]
     """Images of each class in the train split, by label."""
-    test: tuple[Annotated[int, Field(ge=1, le=MOST_OF_A_CLASS)], ...]
+    test: tuple[int, ...]
     """The same in the test split."""
 
     @model_validator(mode="after")
-    def _each_class_is_counted(self) -> "ImageSet":
+    def _each_class_has_images(self) -> "ImageSet":
         if not len(set(self.classes)) == len(self.classes) == len(self.train) == len(self.test):
             raise ValueError("classes must be distinct, with a number in train and in test for each")
+        for split, counts, fewest in (("train", self.train, FEWEST_OF_A_CLASS), ("test", self.test, 1)):
+            for name, count in zip(self.classes, counts, strict=True):
+                if not fewest <= count <= MOST_OF_A_CLASS:
+                    allowed = f"{fewest} to {MOST_OF_A_CLASS:,}"
+                    raise ValueError(f"class {name} has {count} images in {split}; allowed: {allowed}")
         return self
 
     @model_validator(mode="after")

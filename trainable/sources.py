@@ -19,7 +19,7 @@ from trainable.encoded import (
     read_image,
 )
 from trainable.errors import DataError
-from trainable.image_set import CIFAR10, DIGITS, FEWEST_OF_A_CLASS, LARGEST, MOST_CLASSES, SMALLEST
+from trainable.image_set import CIFAR10, DIGITS, LARGEST, MOST_CLASSES, SMALLEST
 
 CHANNEL_MEAN, CHANNEL_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 """Statistics of CIFAR-10's train split, in grey levels from 0 to 255."""
@@ -96,8 +96,8 @@ def read_images(folder: Path) -> Decoded:
     """A data set of the user's own: image files in a folder for each class, in `train` and in `test`, or Parquet files
     as on the Hugging Face hub.
 
-    Raises `DataError` where the folder holds neither, where an image is damaged, has not 8 bits a channel, or is not
-    square and as large as the others, and where a class has too few.
+    Raises `DataError` where the folder holds neither, and where an image is damaged, has not 8 bits a channel, or is
+    not square and as large as the others.
     """
     match find_form(folder):
         case "official":
@@ -111,9 +111,7 @@ def read_images(folder: Path) -> Decoded:
             classes = find_classes(layout, folder)
             if not 2 <= len(classes) <= MOST_CLASSES:
                 raise DataError(f"{folder}: {len(classes)} classes; allowed: 2 to {MOST_CLASSES}")
-            decoded = _read_encoded(layout, folder, classes, size=None)
-            _check_own(folder, decoded)
-            return decoded
+            return _read_encoded(layout, folder, classes, size=None)
 
 
 def read_digits() -> Decoded:
@@ -209,17 +207,3 @@ def _own_size(first: NamedFile) -> int:
     if not SMALLEST <= size <= LARGEST:
         raise DataError(f"{first[0]}: the image is {size}x{size} pixels; allowed: {SMALLEST} to {LARGEST}")
     return size
-
-
-def _check_own(folder: Path, decoded: Decoded) -> None:
-    """Raise `DataError` for a class with too few images."""
-    for split, labels, fewest in (
-        ("train", decoded.train_labels, FEWEST_OF_A_CLASS),
-        ("test", decoded.test_labels, 1),
-    ):
-        counts = np.bincount(labels, minlength=len(decoded.classes))
-        if counts.min() < fewest:
-            name = decoded.classes[counts.argmin()]
-            raise DataError(
-                f"{folder}: the {split} split has {counts.min()} images of class {name}; each class needs {fewest}"
-            )
