@@ -59,6 +59,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # trials of several cores would hold those of other tests while they wait
     home = tmp_path_factory.mktemp("home")
     os.environ["HOME"] = str(home)
     os.environ["XDG_CACHE_HOME"] = str(home / "cache")

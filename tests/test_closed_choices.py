@@ -16,6 +16,7 @@ from trainable.architecture import layers, parameters
 from trainable.config import Config
 from trainable.device import DeviceError
 from trainable.fused import fuse
+from trainable.image_set import DIGITS
 from trainable.model import build
 from trainable.optim import make_loss, make_optimizer, make_scheduler
 from trainable.training import Trainer
@@ -45,7 +46,7 @@ def optimizer() -> torch.optim.Optimizer:
         lambda: make_scheduler(unknown("optimizer", schedule="one_cycle"), optimizer(), 10),
         lambda: unknown("protocol").held_out,
         lambda: data.load("digits").splits(unknown("protocol").protocol),
-        lambda: Trainer(unknown("precision", data="digits", epochs=1), data.load("digits")).run_epoch(),
+        lambda: Trainer(unknown("precision", data=DIGITS, epochs=1), data.load("digits")).run_epoch(),
     ],
 )
 def test_an_unknown_value_of_a_config_is_refused(use: Callable[[], object]) -> None:

@@ -80,8 +80,8 @@ class Config(BaseModel):
     """A: train on the whole train split and watch the test error, as the course report did. B: hold out a fixed,
     stratified tenth for validation and leave the test split alone."""
     network: Network = "cnn"
-    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with a classifier of three linear
-    layers, 512 wide. Or a network of one's own, in a Python file."""
+    """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with hidden linear layers of 512. Or a
+    network of one's own, in a Python file."""
     network_arguments: NetworkArguments = Arguments()
     """What the file's `build` is called with: numbers, texts, true, false and lists of these, by name."""
     channels: tuple[Width, Width] = (16, 32)
