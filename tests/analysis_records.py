@@ -9,6 +9,7 @@ from analysis.record.recorded import Series, SweepRecord, TrialRecord
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from trainable.config import Config
+from trainable.image_set import ImageSet
 from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import Scheduler
 from trainable.search_space import Choice, Range
@@ -37,7 +38,7 @@ def resolved_row(name: str, config: Config) -> ResolvedRow:
     return ResolvedRow(name=name, key=config.key("abc"), config=config)
 
 
-def table(data: str = "cifar10") -> ResolvedTable:
+def table(data: str | ImageSet = "cifar10") -> ResolvedTable:
     """Table 3: the baseline and the hinge loss, with printed figures."""
     base, hinge = Config(data=data), Config(data=data, loss="hinge")
     printed = Reported(train_error=0.0586, train_epoch=19, test_error=0.3016, test_epoch=8)

@@ -18,9 +18,12 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from analysis.plots.class_predictions import draw_class_errors, draw_confusion
+from analysis.proof import Predicted
 from analysis.statistics.cells import cell_of
 from analysis.writing.config_text import config_text
 from sweeps.recording.model_package import save_model
+from tests.analysis_records import Recorded, page_of, sweep, table, trial
 from tests.conftest import Command
 from tests.images import png
 from tests.own_data import SHAPES, write_shapes
@@ -126,6 +129,26 @@ def test_a_config_refuses_what_it_cannot_train(fields: dict[str, Any], problem: 
     with pytest.raises(ValidationError) as refused:
         Config(**{"data": GALAXIES} | fields)
     assert problem in str(first_problem(refused.value, Config))
+
+
+def test_its_report_shows_no_figures_of_cifar10(tmp_path: Path) -> None:
+    own = [
+        trial(row.name, {0: [0.2], 1: [last]}, row.config)
+        for row, last in zip(table(GALAXIES).rows, (0.05, 0.01), strict=True)
+    ]
+    page = page_of(tmp_path, Recorded(own, sweep(table(GALAXIES))))
+    assert page.startswith("# Ablations on galaxies")
+    assert "Table 3. Loss" in page and "cross-entropy, seeds 0 and 1 learned nothing" in page
+    assert "Table 1" not in page and "reported" not in page.partition("# Table 3. Loss")[2]
+
+
+def test_many_classes_have_room(tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(100)]
+    labels = np.arange(100, dtype=np.uint8)
+    predicted = {0: Predicted(labels, labels[::-1].copy(), np.full(100, 0.5))}
+    file = draw_confusion(predicted, names, "100 classes", tmp_path / "confusion.png")
+    draw_class_errors({"one": predicted}, names, tmp_path / "errors.png")
+    assert len(file.with_suffix(".csv").read_text().splitlines()) == 101
 
 
 def resize(folder: Path, name: str, size: tuple[int, int]) -> None:

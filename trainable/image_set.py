@@ -65,6 +65,11 @@ class ImageSet(Frozen):
             )
         return self
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The size of an image and the number of classes, which decide the shape of a network."""
+        return self.size, len(self.classes)
+
     def __str__(self) -> str:
         """The name."""
         return self.name

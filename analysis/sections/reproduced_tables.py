@@ -24,6 +24,7 @@ from analysis.writing.page import Block, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.architecture import parameters
 from trainable.config import Config
+from trainable.image_set import CIFAR10
 from trainable.study import PARAMETERS_NUMBER
 
 TITLE = "Reported and reproduced"
@@ -91,7 +92,7 @@ def section(data: ReportData) -> Section:
         )
         for each in rows_at_chance(data.reproduced)
     ]
-    return Section(TITLE, blocks, [_parameter_counts(), *(_table(data, table) for table in data.reproduced)])
+    return Section(TITLE, blocks, [*_parameter_counts(data), *(_table(data, table) for table in data.reproduced)])
 
 
 def _changes(changes: Sequence[PrintedChange]) -> Grid:
@@ -155,9 +156,14 @@ def _shift(shift: InterquartileMean) -> str:
     )
 
 
-def _parameter_counts() -> Section:
+def _parameter_counts(data: ReportData) -> list[Section]:
+    """The course report's table 1; none beside trainings that are all on images of another size or other classes: its
+    networks have other numbers of parameters there."""
+    shapes = {row.config.data.shape for each in data.tables for row in each.rows}
+    if shapes and CIFAR10.shape not in shapes:
+        return []
     rows = [(name, f"{printed:,}", f"{parameters(Config(**change)):,}") for name, (printed, change) in SIZES.items()]
-    return Section(f"Table {PARAMETERS_NUMBER}. Parameters", [Grid(("network", "reported", "counted"), rows)])
+    return [Section(f"Table {PARAMETERS_NUMBER}. Parameters", [Grid(("network", "reported", "counted"), rows)])]
 
 
 def _table(data: ReportData, reproduced: ReproducedTable) -> Section:

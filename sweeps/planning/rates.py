@@ -187,5 +187,4 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
-    data = config.data.name, config.data.size, len(config.data.classes)
-    return *data, *built, config.precision
+    return config.data.name, config.data.shape, *built, config.precision
