@@ -116,7 +116,10 @@ def test_what_starts_no_sweep_waits_for_no_heavy_import(arguments: list[str], he
 
 def test_a_dry_run_without_the_data_still_plans(here: Command) -> None:
     plan = json.loads(here("--studies", "tables", "--dry-run", "--json").stdout)
-    assert plan["data"] == {"name": "cifar10", "fingerprint": "unknown", "form": "to be downloaded"}
+    assert plan["data"] == {
+        "name": "cifar10", "fingerprint": "unknown", "form": "to be downloaded",
+        "classes": 10, "size": 32, "train": 50_000, "test": 10_000,
+    }  # fmt: skip
     assert plan["distinct"] == 18
 
 

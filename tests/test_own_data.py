@@ -170,12 +170,12 @@ def resize_all(folder: Path, size: int) -> None:
         ),
         (
             lambda own: shutil.rmtree(own / "test" / "ring"),
-            "test: class folders are hook, line; expected hook, line, ring",
+            "test/ring: missing; the classes are hook, line, ring",
         ),
         (lambda own: [shutil.rmtree(own / each / "line") for each in ("train", "test")], ""),
         (
             lambda own: [shutil.rmtree(own / "train" / each) for each in ("line", "ring")],
-            "1 classes; allowed: 2 to 256",
+            "1 classes (each a folder in train/); allowed: 2 to 256",
         ),
         (lambda own: resize(own, "ring", (30, 31)), "png: the image is 30x31 pixels; expected 30x30"),
         (lambda own: resize(own, "hook", (40, 30)), "png: the image is 40x30 pixels; expected a square"),
@@ -209,7 +209,7 @@ def test_images_that_cannot_be_used_are_one_line(
     [
         (
             ("--data", "shapes"),
-            "--data 'shapes' is unknown; allowed: cifar10, digits, or images of your own, whose folder",
+            "--data 'shapes' is unknown; allowed: cifar10, digits; images of your own need --data-dir",
         ),
         (
             ("--data", "Shapes!", "--data-dir", "own"),

@@ -248,6 +248,10 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
     (file.parent / "net.py").write_text(network + "# an edit\n")
     edited = json.loads(here(*arguments, "--dry-run", "--json").stdout)
     assert (edited["to_run"], edited["search"]["to_run"]) == (1, 6), "another text is another network"
+    assert edited["of_other_images"] == 0
+    next((data / "train" / "ring").iterdir()).unlink()
+    recorded_before = sum(trial.complete for trial in record.trials())
+    assert json.loads(here(*arguments, "--dry-run", "--json").stdout)["of_other_images"] == recorded_before
 
 
 def test_readers_of_a_record_never_run_it(record_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

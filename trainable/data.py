@@ -41,6 +41,18 @@ class DataSource(BaseModel):
     """`unknown` in a dry run where CIFAR-10 is yet to be downloaded."""
     form: str
     """`official`, `parquet of JPEG`, ...: see `trainable.sources.Decoded`."""
+    classes: int
+    size: int
+    """Height and width of an image in pixels."""
+    train: int
+    """Images in the train split."""
+    test: int
+
+    @classmethod
+    def of(cls, images: ImageSet, fingerprint: str, form: str) -> "DataSource":
+        """That of a data set."""
+        counts = {"classes": len(images.classes), "train": sum(images.train), "test": sum(images.test)}
+        return cls(name=images.name, fingerprint=fingerprint, form=form, size=images.size, **counts)
 
 
 @dataclass(frozen=True)
@@ -157,7 +169,7 @@ def describe(name: str, data_dir: str | Path | None = None, download: bool = Tru
     if not download and name == "cifar10" and _locate(data_dir) is None:
         return None
     about = json.loads((prepare(name, data_dir) / "about.json").read_text())
-    return DataSource(name=name, fingerprint=about["fingerprint"], form=about["form"])
+    return DataSource.of(find(name, data_dir), about["fingerprint"], about["form"])
 
 
 def find(name: str, data_dir: str | Path | None = None) -> ImageSet:
@@ -195,7 +207,7 @@ def _own(name: str, data_dir: str | Path | None) -> Path:
             "letters, digits and hyphens, which begins with a letter"
         ) from error
     if not data_dir:
-        raise DataError(f"--data {name!r} {unknown(name, NAMES)}, or images of your own, whose folder --data-dir names")
+        raise DataError(f"--data {name!r} {unknown(name, NAMES)}; images of your own need --data-dir FOLDER, too")
     return _source(str(data_dir), "--data-dir")
 
 

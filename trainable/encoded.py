@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from trainable.errors import DataError
 from trainable.image_set import MOST_CLASSES
@@ -92,10 +92,10 @@ def _class_folders(folder: Path, split: str) -> list[str]:
 
 
 def _list_class_folders(folder: Path, split: str, classes: tuple[str, ...]) -> Listed:
-    if (found := _class_folders(folder, split)) != sorted(classes):
-        raise DataError(
-            f"{folder / split}: class folders are {', '.join(found) or 'none'}; expected {', '.join(classes)}"
-        )
+    found = _class_folders(folder, split)
+    if different := sorted({*found} ^ {*classes}):
+        what = "a folder of no class" if different[0] in found else "missing"
+        raise DataError(f"{folder / split / different[0]}: {what}; the classes are {', '.join(classes)}")
     files = [(path, label) for label, name in enumerate(classes) for path in list_visible(folder / split / name)]
     if not files:
         raise DataError(f"{folder / split}: the class folders are empty")
@@ -134,7 +134,9 @@ class _ParquetFile:
             next((name for name in names if name in schema.names), None) for names in (IMAGE_COLUMNS, LABEL_COLUMNS)
         )
         if images is None or labels is None:
-            raise DataError(f"{file}: columns are {schema.names}; expected img (or image) and label")
+            raise DataError(
+                f"{file}: columns are {schema.names}; expected img (or image) and label (or labels, fine_label)"
+            )
         try:
             about = json.loads((schema.metadata or {})[b"huggingface"])
             names = tuple(map(str, about["info"]["features"][labels]["names"]))
@@ -211,6 +213,8 @@ def read_image(name: str, file: io.BytesIO | Path, size: int | None) -> tuple[np
             return np.asarray(image.convert("RGB")), image.format or "unknown"
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not a readable image: no {', '.join(ENCODINGS)}") from error
     except Exception as error:  # Pillow's decoders raise errors of many kinds
         raise DataError(f"{name}: not a readable image: {_one_line(error)}") from error
 

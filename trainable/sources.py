@@ -110,7 +110,8 @@ def read_images(folder: Path) -> Decoded:
         case layout:
             classes = find_classes(layout, folder)
             if not 2 <= len(classes) <= MOST_CLASSES:
-                raise DataError(f"{folder}: {len(classes)} classes; allowed: 2 to {MOST_CLASSES}")
+                folders = " (each a folder in train/)" * (layout == "folders")
+                raise DataError(f"{folder}: {len(classes)} classes{folders}; allowed: 2 to {MOST_CLASSES}")
             return _read_encoded(layout, folder, classes, size=None)
 
 

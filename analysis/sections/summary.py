@@ -127,6 +127,8 @@ def _batch_norm(data: ReportData) -> list[Text]:
         certainty = "more than chance explains" if effect.established else "too little to exclude chance"
         if effect.verdict is Verdict.NO_EFFECT:
             certainty = f"less than the margin of {data.margin:g}"
+        if effect.at_chance:
+            certainty = "not tested, because a training stayed at chance"
         details = effects_of_changes.TITLE
         text.append(
             f"At a learning rate of {effect.config.lr:g}, batch norm {moves} the {HELD_OUT[effect.config.held_out]} by "

@@ -10,7 +10,7 @@ def config_text(name: str, config: Config, about: str) -> str:
     """The content of the file. `about` stands above as comments, a line each."""
     comments = "".join(f"# {line}".rstrip() + "\n" for line in about.splitlines())
     named = {"name": name, "config": {"data": config.data.name, "epochs": config.epochs, **config.canonical()}}
-    return comments + yaml.dump(named, Dumper=_Dumper, sort_keys=False)
+    return comments + yaml.dump(named, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def train_again(config: Config, file: str, seeds: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from analysis.commandline.passwords import hide_passwords
+from analysis.record.recorded import TrialRecord
 from sweeps.planning.power import PowerForecast, forecast_power
 from sweeps.planning.prepare import Prepared
 from sweeps.planning.proof_plan import expected_differences
@@ -66,6 +67,8 @@ class Forecast(BaseModel):
     """What a sweep will do, and what that takes. Seconds are wall seconds on the slots, unless said otherwise."""
 
     data: DataSource
+    of_other_images: int
+    """Recorded trials on data that has the same name and other images."""
     record: RecordForecast
     resources: ResourcesForecast
     forecast_basis: str
@@ -103,6 +106,11 @@ class Forecast(BaseModel):
         return self.model_dump_json(indent=2, exclude_none=True)
 
 
+def _has_other_images(trial: TrialRecord, data: DataSource) -> bool:
+    known = {trial.fingerprint, data.fingerprint}
+    return trial.config.data.name == data.name and len(known) == 2 and not known & {"", "unknown"}
+
+
 def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -> Forecast:
     """Forecast a plan on an allocation."""
     options, slots, trial = prepared.options, allocation.slots, allocation.trial
@@ -128,6 +136,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,
+        of_other_images=sum(_has_other_images(trial, prepared.data) for trial in prepared.trials if trial.complete),
         record=RecordForecast(
             tracking_uri=hide_passwords(options.tracking_uri),
             experiment=options.experiment,

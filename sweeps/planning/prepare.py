@@ -54,7 +54,7 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         check_makeable(options.tracking_uri)
     with named_cache_problems():
         known = data.describe(options.data.name, options.data_dir, download=not dry)
-    source = known or DataSource(name=options.data.name, fingerprint="unknown", form="to be downloaded")
+    source = known or DataSource.of(options.data, "unknown", "to be downloaded")
     with named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
         if options.own_study and record:

@@ -22,7 +22,13 @@ def print_plan(console: Console, forecast: Forecast) -> None:
         print_table(console, table)
     print_forecast(console, forecast)
     data = forecast.data
-    console.print(f"data: {data.name}, {data.form}, fingerprint {data.fingerprint}")
+    console.print(
+        f"data: {data.name}, {data.classes} classes, {data.train:,} train and {data.test:,} test images of "
+        f"{data.size}x{data.size} pixels, {data.form}, fingerprint {data.fingerprint}"
+    )
+    if forecast.of_other_images:
+        trials = counted(forecast.of_other_images, "recorded trial")
+        console.print(f"{trials} on {data.name} had other images and do not count", style="yellow")
     record = forecast.record
     missing = "" if record.exists else " (does not exist yet)"
     console.print(f"record: experiment {record.experiment!r} in {record.tracking_uri}{missing}", soft_wrap=True)

@@ -83,7 +83,8 @@ tables, of the config that it is compared with, and of earlier winners, where th
 ## Limits
 
 The images are {size} by {size} pixels, cut and scaled as in {trained.data}. Images of other sources, other sizes or
-other classes are outside of what was measured. The search tried only the space that its definition names.
+other classes are outside of what was measured. The search tried only the space that its definition
+names.{self._learned}
 
 ## To train it again
 
@@ -93,6 +94,11 @@ other classes are outside of what was measured. The search tried only the space 
     @property
     def _train_again(self) -> str:
         return train_again(self.config, self.file, len(self.test_errors))
+
+    @property
+    def _learned(self) -> str:
+        learned = self.test_error < self.config.chance
+        return "" if learned else " It learned nothing: its error is that of one answer for all images."
 
     @property
     def _classes(self) -> str:

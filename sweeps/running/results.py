@@ -71,6 +71,12 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
     best = winner or complete[0]
     console.print(f"\nBest config of the search: {best.name}, validation error {best.metrics[VAL_ERROR]:.4f}")
     console.print(f"  {best.config.text(best.config.canonical())}")
+    if best.metrics[VAL_ERROR] >= best.config.chance:
+        console.print(
+            f"  it learned nothing: its error is not below {best.config.chance:g}, that of one answer for all images; "
+            "more epochs may help",
+            style="yellow",
+        )
     if winner:
         errors, seeds = mean_text(race.winning_errors), seed_count(len(race.winning_errors))
         console.print(f"  validation error in the race, over {seeds}: {errors}")
