@@ -26,6 +26,9 @@ from trainable.image_set import BUILT_IN, CIFAR10, DIGITS, NAMES, ImageSet, SetN
 from trainable.problem import first_problem, unknown
 from trainable.sources import Decoded
 
+UNKNOWN = "unknown"
+"""In place of the fingerprint of images that are not here."""
+
 _LAYOUT_VERSION = 4  # raise it when a source would be decoded or laid out differently
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -38,7 +41,7 @@ class DataSource(BaseModel):
 
     name: str
     fingerprint: str
-    """`unknown` in a dry run where CIFAR-10 is yet to be downloaded."""
+    """`UNKNOWN` in a dry run where CIFAR-10 is yet to be downloaded."""
     form: str
     """`official`, `parquet of JPEG`, ...: see `trainable.sources.Decoded`."""
     classes: int
@@ -166,10 +169,10 @@ def describe(name: str, data_dir: str | Path | None = None, download: bool = Tru
     Without `download`, returns None where the data set would have to be downloaded first. Raises `DataError` as `load`
     does.
     """
-    if not download and name == "cifar10" and _locate(data_dir) is None:
+    if not download and name == CIFAR10.name and _locate(data_dir) is None:
         return None
-    about = json.loads((prepare(name, data_dir) / "about.json").read_text())
-    return DataSource.of(find(name, data_dir), about["fingerprint"], about["form"])
+    dataset = load(name, data_dir)
+    return DataSource.of(dataset.image_set, dataset.fingerprint, dataset.form)
 
 
 def find(name: str, data_dir: str | Path | None = None) -> ImageSet:

@@ -80,10 +80,11 @@ def read_cifar10(folder: Path) -> Decoded:
     match form:
         case "official":
             decoded = _read_official(folder)
-        case "folders" if find_classes(form, folder) != CIFAR10.classes:
-            found = ", ".join(find_classes(form, folder)) or "none"
-            expected = ", ".join(CIFAR10.classes)
-            raise DataError(f"{folder}/train: class folders are {found}; expected {expected}; {ANOTHER_NAME}")
+        case "folders" if (found := find_classes(form, folder)) != CIFAR10.classes:
+            raise DataError(
+                f"{folder}/train: class folders are {', '.join(found) or 'none'}; expected "
+                f"{', '.join(CIFAR10.classes)}; {ANOTHER_NAME}"
+            )
         case "parquet" | "folders":
             decoded = _read_encoded(form, folder, CIFAR10.classes, CIFAR10.size)
         case unknown:

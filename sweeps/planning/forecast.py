@@ -1,5 +1,6 @@
 """The forecast of a sweep: what is to run, for how long, on what and for how much money. Also as one JSON object."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
 from sweeps.planning.sweep_plan import SweepPlan, rates_on
 from sweeps.planning.table_plan import PlannedConfig
-from trainable.data import DataSource
+from trainable.data import UNKNOWN, DataSource
 from trainable.measures import RUNGS
 from trainable.study import ResolvedTable
 
@@ -106,11 +107,6 @@ class Forecast(BaseModel):
         return self.model_dump_json(indent=2, exclude_none=True)
 
 
-def _has_other_images(trial: TrialRecord, data: DataSource) -> bool:
-    known = {trial.fingerprint, data.fingerprint}
-    return trial.config.data.name == data.name and len(known) == 2 and not known & {"", "unknown"}
-
-
 def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -> Forecast:
     """Forecast a plan on an allocation."""
     options, slots, trial = prepared.options, allocation.slots, allocation.trial
@@ -136,7 +132,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,
-        of_other_images=sum(_has_other_images(trial, prepared.data) for trial in prepared.trials if trial.complete),
+        of_other_images=_count_of_other_images(prepared.data, prepared.trials),
         record=RecordForecast(
             tracking_uri=hide_passwords(options.tracking_uri),
             experiment=options.experiment,
@@ -161,6 +157,13 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         bf16_device=speedup.device_name if speedup else None,
         cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
     )
+
+
+def _count_of_other_images(data: DataSource, trials: Sequence[TrialRecord]) -> int:
+    if data.fingerprint == UNKNOWN:
+        return 0
+    of_name = [trial for trial in trials if trial.complete and trial.config.data.name == data.name]
+    return sum(trial.fingerprint not in ("", data.fingerprint) for trial in of_name)
 
 
 def _same_trainings(table: ResolvedTable) -> list[SameTraining]:

@@ -17,7 +17,7 @@ from sweeps.planning.table_plan import make_config
 from sweeps.recording.tracking import check_makeable, named_failures
 from sweeps.studies.config_file import NUMBER as CONFIG_NUMBER
 from trainable import data
-from trainable.data import DataSource
+from trainable.data import UNKNOWN, DataSource
 from trainable.errors import UsageError
 from trainable.search_definition import calibration_name, proof_name
 from trainable.study import Study
@@ -54,7 +54,7 @@ def prepare(options: Options, *, dry: bool) -> Prepared:
         check_makeable(options.tracking_uri)
     with named_cache_problems():
         known = data.describe(options.data.name, options.data_dir, download=not dry)
-    source = known or DataSource.of(options.data, "unknown", "to be downloaded")
+    source = known or DataSource.of(options.data, UNKNOWN, "to be downloaded")
     with named_failures(options.tracking_uri):
         trials = tuple(record.trials() if record else ())
         if options.own_study and record:
