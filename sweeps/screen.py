@@ -1,4 +1,4 @@
-"""What all that is printed shares: the width of tables and how a time is written. It imports nothing heavy, so that
+"""What all that is printed shares: the width of tables. It imports nothing heavy, so that
 `--help` and a refusal come at once."""
 
 import sys
@@ -17,16 +17,6 @@ def output(*, stderr: bool = False) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal else TABLE_WIDTH
     return Console(stderr=stderr, width=width, soft_wrap=not terminal, markup=False, emoji=False)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42s, 3m 20s, 2h 05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -12,12 +12,13 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
+from analysis.record import heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED
 from benchmarks.clusters import wait_for
 from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
-from sweeps.recording import heartbeats
+from sweeps.recording import heartbeats as writing
 from sweeps.recording.claims import Claimant, claiming
 from sweeps.recording.drivers import DRIVER, lost_driver, this_driver
 from sweeps.recording.heartbeats import beating
@@ -119,7 +120,7 @@ def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch:
     def beats() -> int:
         return int(client.get_run(run_id).data.tags.get(heartbeats.HEARTBEAT, 0))
 
-    monkeypatch.setattr(heartbeats, "BEAT_S", 0.05)
+    monkeypatch.setattr(writing, "BEAT_S", 0.05)
     with claiming(client, experiment_id, run_id, str(tmp_path)):
         wait_for("three beats", lambda: beats() > 2, 30)
     last = beats()
@@ -135,7 +136,7 @@ def test_a_sweep_that_died_elsewhere_is_ended_and_gets_its_report(
     client, experiment_id = ensure_experiment(uri, "e")
     run_id = sweep_run(client, experiment_id, "a-pod/another/4026531836:1")
     log_tables(client, run_id, [table("digits")])
-    monkeypatch.setattr(heartbeats, "BEAT_S", 0.05)
+    monkeypatch.setattr(writing, "BEAT_S", 0.05)
     monkeypatch.setattr(heartbeats, "SILENT_S", 1.0)
     monkeypatch.setattr(ending, "LOOK_S", 0.1)
 

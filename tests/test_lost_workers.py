@@ -17,7 +17,7 @@ from rich.console import Console
 
 from analysis.commandline import start
 from benchmarks.overhead import NOWHERE
-from sweeps.errors import SweepError, last_error
+from sweeps.errors import SweepError
 from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import Resources
@@ -26,7 +26,7 @@ from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.errors import DataError
+from trainable.errors import DataError, last_error
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_config

@@ -85,3 +85,8 @@ def parameters(config: Config) -> int:
         if config.batch_norm and not (isinstance(layer, Linear) and layer.last):
             count += 2 * layer.outputs
     return count
+
+
+def multiply_adds(config: Config) -> int:
+    """Multiply-adds in the forward pass of one image. Raises `TypeError` for a network of one's own."""
+    return sum(layer.multiply_adds for layer in layers(config))

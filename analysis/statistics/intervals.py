@@ -42,6 +42,11 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return format_seeds(tuple(seeds)).replace("to", " to ").replace("_", ", ")
 
 
+def with_seeds(name: str, seeds: Sequence[int]) -> str:
+    """A trial's name with its seeds, unless it has the first one alone: `baseline, seed 3`."""
+    return name if tuple(seeds) == (0,) else f"{name}, seed {seeds_text(seeds)}"
+
+
 def from_to(counts: Sequence[int]) -> str:
     """The smallest and the largest of them, as `3 to 5`; once where they are the same, and empty where there are
     none."""

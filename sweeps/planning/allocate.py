@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.writing.words import duration
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.options import Options
 from sweeps.planning.prepare import Prepared
@@ -16,7 +17,6 @@ from sweeps.planning.resources import (
     trial_resources,
 )
 from sweeps.planning.sweep_plan import plan_sweep
-from sweeps.screen import duration
 from trainable.errors import UsageError
 
 

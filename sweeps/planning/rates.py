@@ -10,7 +10,7 @@ from statistics import median
 
 from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
-from trainable.architecture import layers
+from trainable.architecture import multiply_adds
 from trainable.config import Config
 from trainable.network_file import NetworkFile
 
@@ -150,7 +150,7 @@ def image_flops(config: Config) -> float:
         from trainable.own_network import forward_flops  # imports torch
 
         return forward_flops(config.network, config.network_arguments, config.data)
-    return 2.0 * sum(layer.multiply_adds for layer in layers(config))
+    return 2.0 * multiply_adds(config)
 
 
 def epoch_flops(config: Config) -> float:

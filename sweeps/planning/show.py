@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
-from analysis.writing.words import counted
+from analysis.writing.words import counted, duration
 from sweeps.planning.forecast import Forecast
 from sweeps.planning.power import MOST_TRIED, POWER, PowerForecast
-from sweeps.screen import duration, print_table
+from sweeps.screen import print_table
 
 
 def print_plan(console: Console, forecast: Forecast) -> None:

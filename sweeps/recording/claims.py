@@ -20,10 +20,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
+from analysis.record.heartbeats import HEARTBEAT, Heartbeats
 from analysis.record.recorded import ROLE, Role, RunStatus
 from sweeps.errors import SweepError
 from sweeps.recording.drivers import driver_machine, end_sweep, lost_driver
-from sweeps.recording.heartbeats import Heartbeats, beating
+from sweeps.recording.heartbeats import beating
 from sweeps.stages import remove_stages
 
 CLAIMS_FILE = "claims.json"
@@ -100,7 +101,7 @@ class Claimant:
                 continue
             if is_lost := lost_driver(run):
                 remove_stages(self._storage_path, run.info.run_id)
-            if is_lost or self._heartbeats.silent(run):
+            if is_lost or self._heartbeats.silent(run.info.run_id, run.data.tags.get(HEARTBEAT)):
                 end_sweep(self._client, run)
             else:
                 yield OtherSweep(run, self._read(run.info.run_id))

@@ -14,10 +14,9 @@ from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED
 from analysis.report import write_report
 from analysis.report_data import ReportData
-from sweeps.errors import last_error
 from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
 from sweeps.recording.views import present
-from trainable.errors import CommandError
+from trainable.errors import CommandError, last_error
 
 logger = logging.getLogger(__name__)
 

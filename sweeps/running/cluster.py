@@ -18,9 +18,8 @@ from urllib.parse import urlsplit
 import analysis
 import sweeps
 import trainable
-from sweeps.errors import last_error
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
-from trainable.errors import UsageError, first_line
+from trainable.errors import UsageError, first_line, last_error
 
 ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0

@@ -9,11 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from analysis.statistics.intervals import with_seeds
+from analysis.writing.words import duration
 from sweeps.fault import Fault
 from sweeps.observer import Observer
-from sweeps.screen import duration
 from trainable.config import Config
-from trainable.files import format_seeds
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 
 LINE_EVERY_S = 30.0
@@ -57,8 +57,7 @@ class Display(Observer):
 
     def trial_started(self, trial_id: str, spec: TrialSpec) -> None:
         """See `Observer`."""
-        name = spec.name if spec.seeds == (0,) else f"{spec.name}, seed {format_seeds(spec.seeds)}"
-        running = _Running(name, spec.config, self._trial_s.get(spec.key, 1.0))
+        running = _Running(with_seeds(spec.name, spec.seeds), spec.config, self._trial_s.get(spec.key, 1.0))
         self._running.setdefault(trial_id, running)  # it is there where an actor was restarted
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:

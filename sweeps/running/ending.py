@@ -7,13 +7,13 @@ from datetime import datetime
 
 from rich.console import Console
 
+from analysis.record.heartbeats import HEARTBEAT, Heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED, ROLE, Role, RunStatus
 from analysis.writing.words import listed, verb
 from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
 from sweeps.recording.drivers import driver_machine, drives_here, end_abandoned, end_sweep
-from sweeps.recording.heartbeats import HEARTBEAT, Heartbeats
 from sweeps.recording.sweep_report import say_failure, sweep_report
 
 LOOK_S = 1.0
@@ -78,7 +78,7 @@ def _end_dead_elsewhere(record: Record, console: Console) -> None:
     while waiting:
         for run in [record.client.get_run(run_id) for run_id in waiting]:
             beats = run.data.tags.get(HEARTBEAT) != waiting[run.info.run_id]
-            if is_silent := heartbeats.silent(run):
+            if is_silent := heartbeats.silent(run.info.run_id, run.data.tags.get(HEARTBEAT)):
                 end_sweep(record.client, run)
             if beats or is_silent or run.info.status != RunStatus.RUNNING:
                 del waiting[run.info.run_id]
