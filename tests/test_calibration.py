@@ -32,7 +32,7 @@ def test_more_configs_extend_a_calibration() -> None:
 
 def test_taus_are_scipys() -> None:
     (table,) = calibration_study(SEARCH, 5, 6).tables
-    resolved = resolve_table("calibration", table, {"data": "digits", "epochs": 6}, "abc")
+    resolved = resolve_table("calibration", table, {"data": "digits", "epochs": 6}, "abc", 1)
     trials = []
     for row in resolved.rows:
         number = int(row.name.split(",")[0].split()[1]) - 1

@@ -117,7 +117,7 @@ def test_the_proof_is_trained_before_what_only_explains_it() -> None:
 
 def recorded(predictions: bool, differences: bool, winner: Config = WINNER) -> Recorded:
     study = proof_study(SEARCH, REFERENCE, winner, 3, 3 if differences else 0)
-    tables = [resolve_table(study.name, table, {"data": "digits", "epochs": 2}, "abc") for table in study.tables]
+    tables = [resolve_table(study.name, table, {"data": "digits", "epochs": 2}, "abc", 1) for table in study.tables]
     trials = []
     for each in tables:
         for index, row in enumerate(each.rows):

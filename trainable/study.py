@@ -153,6 +153,8 @@ class ResolvedTable(Frozen):
     reference: str = ""
     """The key of the config that the rows are compared with; empty where they are not compared."""
     measure: NamedMeasure = ERRORS
+    seeds: Annotated[int, Field(ge=0)] = 0
+    """How many seeds the sweep asked for in each row; 0 in a record of an earlier version, which does not say."""
 
     def row(self, name: str) -> ResolvedRow:
         """The row of that name. Raises `KeyError` where there is none."""

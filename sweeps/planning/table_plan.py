@@ -131,12 +131,11 @@ def plan_tables(
     """
     chosen = set(only)
     tables = tuple(
-        resolve_table(study.name, table, _base_of(study, table, base, short), fingerprint)
+        resolve_table(study.name, table, _base_of(study, table, base, short), fingerprint, seeds)
         for study in studies
         for table in study.tables
         if not chosen or table.number in chosen
     )
-    seeds_of = {table.number: table.seeds or seeds for study in studies for table in study.tables}
     by_key: dict[str, list[tuple[ResolvedTable, ResolvedRow]]] = {}
     for table in tables:
         for row in table.rows:
@@ -147,7 +146,7 @@ def plan_tables(
         table, row = rows[0]
         asked, missing = set[int](), set[int]()
         for each, _ in rows:
-            seeds_asked = set(range(seeds_of[each.number]))
+            seeds_asked = set(range(each.seeds))
             asked |= seeds_asked
             missing |= seeds_asked - recorded.get(each.measure, {}).get(key, set())
         time_factor = max(each.measure.time_factor for each, _ in rows)
@@ -167,9 +166,10 @@ def plan_tables(
     return TablePlan(tables=tables, configs=tuple(configs))
 
 
-def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint: str) -> ResolvedTable:
-    """The table with the config and the key of every row. Raises `UsageError` for a config that is not valid, and for
-    rows whose measurements or errors cannot stand beside each other."""
+def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint: str, seeds: int) -> ResolvedTable:
+    """The table with the config and the key of every row, for `seeds` seeds unless it asks for its own number. Raises
+    `UsageError` for a config that is not valid, and for rows whose measurements or errors cannot stand beside
+    each other."""
     rows: list[ResolvedRow] = []
     for row in table.rows:
         config = make_trainable_config(row.change, base, f"table {table.number}, row {row.name}")
@@ -191,7 +191,9 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
             "errors are of different images"
         )
     same = table.model_dump(exclude={"rows", "reference", "seeds", "cpu_epochs"})
-    return ResolvedTable(study=study, rows=tuple(rows), reference=reference.key(fingerprint), **same)
+    return ResolvedTable(
+        study=study, rows=tuple(rows), reference=reference.key(fingerprint), seeds=table.seeds or seeds, **same
+    )
 
 
 def _steps(config: Config) -> tuple[int, int, str]:
