@@ -1,16 +1,19 @@
 """Which proof a report shows of a record that grew: of the present winner alone, and what it lacks is named."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib import pyplot
+from mlflow import MlflowClient
 
 from analysis.plots.effect_intervals import draw_effects
 from analysis.record.replicates import replicates
 from analysis.statistics.effects import paired_effects
 from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.table_plan import resolve_table
+from sweeps.recording.promotion import decide_promotion
 from sweeps.studies.proof import proof_study
 from sweeps.studies.search import SEARCH
 from tests.analysis_records import Recorded, page_of, search, search_trial, sweep, trial
@@ -25,7 +28,7 @@ SMOOTHING, FLIP = "without label_smoothing 0.2", "without flip True"
 
 def proof_of(winner: Config, difference_seeds: int) -> list[ResolvedTable]:
     study = proof_study(SEARCH, REFERENCE, winner, 2, difference_seeds)
-    return [resolve_table(study.name, table, {}, "abc") for table in study.tables]
+    return [resolve_table(study.name, table, {}, "abc", 1) for table in study.tables]
 
 
 def record_of(*sweeps: list[ResolvedTable], untrained: tuple[str, ...] = ()) -> Recorded:
@@ -110,3 +113,14 @@ def test_small_and_large_differences_can_be_read(
     low, high = axis.get_xlim()
     assert low < difference < high
     assert sum(low <= tick <= high for tick in axis.get_xticks()) >= ticks
+
+
+def test_a_winner_that_learned_nothing_is_no_champion(tmp_path: Path) -> None:
+    definition = search({"lr": Range(low=0.001, high=0.1)})
+    lost, won = (search_trial(name, definition, {"lr": 0.01}, [0.9, error]) for name, error in
+                 (("lost", 0.9), ("won", 0.5)))  # fmt: skip
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    for searched, moves in ((lost, False), (won, True)):
+        lasts = replace(searched, metrics={"val_error/seed_0": searched.metrics["val_error"]})
+        promotion = decide_promotion(client, "model", searched.key, [lasts], (0,), 1)
+        assert promotion.moves is moves, promotion.why
