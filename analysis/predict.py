@@ -22,7 +22,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
-from analysis.record.opening import find_record
+from analysis.record.opening import find_record, other_experiments
 from analysis.record.recorded import CHAMPION
 from trainable.config import Config
 from trainable.encoded import read_image
@@ -49,7 +49,10 @@ def main(
     try:
         champion, data = load_champion(model or model_name(experiment), tracking_uri)
         pixels = np.stack([read_image(str(file), file, data.size)[0] for file in images])
-    except (ValueError, LookupError) as error:
+    except LookupError as error:
+        others = "" if model else other_experiments(tracking_uri, experiment)
+        raise UsageError(f"{first_line(error)}{others}") from error
+    except ValueError as error:
         raise UsageError(first_line(error)) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
     for file, probabilities_k in zip(images, probabilities_nk, strict=True):

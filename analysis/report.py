@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mlflow.exceptions import MlflowException
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.prices import parse_prices
 from analysis.record.exported_record import Folder
-from analysis.record.opening import open_record
+from analysis.record.opening import open_swept
 from analysis.record.recorded import Source
 from analysis.report_data import ReportData
 from analysis.sections import (
@@ -110,13 +109,7 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
             return Folder(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
-    record = open_record(tracking_uri, experiment)
-    try:
-        if record and record.sweeps():
-            return record
-    except MlflowException as error:
-        raise UsageError(first_line(error)) from error
-    raise UsageError(f"no sweep in experiment {experiment!r} of {tracking_uri}")
+    return open_swept(tracking_uri, experiment)
 
 
 if __name__ == "__main__":

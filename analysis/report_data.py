@@ -95,7 +95,7 @@ class ReportData:
     @cached_property
     def searches(self) -> list[RecordedSearch]:
         """The searches with their trials."""
-        return recorded_searches(self.sweeps, self.trials)
+        return recorded_searches(self.sweeps, self.all_trials)
 
     @cached_property
     def proofs(self) -> list[Proof]:

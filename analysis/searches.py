@@ -8,7 +8,16 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from analysis.record.recorded import EPOCH_S, REFERENCE, VAL_ERROR, WINNER_METRIC, SweepRecord, TrialRecord, ranked
+from analysis.record.recorded import (
+    EPOCH_S,
+    REFERENCE,
+    VAL_ERROR,
+    WINNER_METRIC,
+    RunStatus,
+    SweepRecord,
+    TrialRecord,
+    ranked,
+)
 from analysis.search_trials import SearchTrials, of_study, search_trials
 from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
@@ -26,9 +35,11 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class RecordedSearch(SearchTrials):
-    """A search and the finished trials that its definition covers, oldest first: its own ran to their last epoch, or
-    the scheduler stopped them."""
+    """A search and the trials that its definition covers, oldest first. Its own ran to their last epoch, or the
+    scheduler stopped them."""
 
+    running: tuple[TrialRecord, ...] = ()
+    """Its own that have not ended."""
     left_out: int = 0
     """How many trials of the same study are of another definition, or outside this one's space."""
     tested: tuple[TrialRecord, ...] = ()
@@ -138,27 +149,30 @@ class RecordedSearch(SearchTrials):
 
 
 def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
-    """The searches that sweeps (oldest first) have recorded, with their finished trials.
+    """The searches that sweeps (oldest first) have recorded, with their trials.
 
     If a study has several definitions, the one with the most trials is used, and among equals the latest: a short try
     must not hide a finished search.
     """
     chosen: dict[str, RecordedSearch] = {}
     definitions = [search for sweep in sweeps for search in sweep.searches]
-    winners = [trial for trial in trials if WINNER_METRIC in trial.metrics]
+    finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
+    running = [trial for trial in trials if trial.status == RunStatus.RUNNING]
+    winners = [trial for trial in finished if WINNER_METRIC in trial.metrics]
     for search in definitions:
-        found = search_trials(search, trials)
+        found = search_trials(search, finished)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].own):
-            of_it = {trial.run_id for trial in trials if of_study(search, trial)}
+            of_it = {trial.run_id for trial in finished if of_study(search, trial)}
             chosen[search.study] = RecordedSearch(
                 search,
                 found.own,
                 found.borrowed,
                 found.raced,
+                running=search_trials(search, running).own,
                 left_out=len(of_it - {trial.run_id for trial in (*found.own, *found.raced)}),
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
                 definitions=tuple(each for each in definitions if each.study == search.study),
-                others=tuple(t for t in trials if t.complete and t.config.epochs != search.base.epochs),
+                others=tuple(t for t in finished if t.complete and t.config.epochs != search.base.epochs),
             )
     return list(chosen.values())
 

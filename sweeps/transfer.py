@@ -28,7 +28,7 @@ from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.record.exported_files import ORIGIN, damage, first_id
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.opening import open_record
+from analysis.record.opening import no_sweep, open_record
 from analysis.record.origin import export_origin, exported_origin
 from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once
@@ -64,8 +64,10 @@ def export(
     record = open_record(tracking_uri, experiment)
     with named_failures(tracking_uri):
         recorded, trials = _with_orphans(record) if record else ([], [])
-    if record is None or not recorded:
-        raise UsageError(f"--experiment {experiment}: no sweep in {tracking_uri}")
+    if record is None:
+        raise UsageError(f"no record at {tracking_uri}")
+    if not recorded:
+        raise no_sweep(tracking_uri, experiment)
     if unknown := set(sweep or ()) - {each.name for each in recorded}:
         raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {experiment} of {tracking_uri}")
     try:

@@ -1,4 +1,4 @@
-"""A real browser on the MLflow UI."""
+"""A real browser on the MLflow UI, and on other pages."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +18,15 @@ NARROW: ViewportSize = {"width": 1280, "height": 800}
 
 @contextmanager
 def open_browser(address: str) -> Iterator[Page]:
-    """A tab of a fresh browser: nothing is set up but that MLflow's assistant, which opens once, is closed."""
+    """A tab that shows the MLflow UI: nothing is set up but that its assistant, which opens once, is closed."""
+    with open_tab(address) as page:
+        page.get_by_label("Close", exact=True).first.click()
+        yield page
+
+
+@contextmanager
+def open_tab(address: str) -> Iterator[Page]:
+    """A tab of a fresh browser."""
     assert CHROMIUM, "chromium is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
@@ -26,7 +34,6 @@ def open_browser(address: str) -> Iterator[Page]:
         page.set_default_timeout(TIMEOUT_MS)
         expect.set_options(timeout=TIMEOUT_MS)  # its own default is 5 s: too short for charts on a slow machine
         page.goto(address)
-        page.get_by_label("Close", exact=True).first.click()
         yield page
         browser.close()
 

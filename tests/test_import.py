@@ -151,7 +151,7 @@ def test_a_sweep_that_is_not_there_is_not_exported(record_uri: str, exported: Pa
     assert import_into(record_uri, exported, "two") == ""
     with pytest.raises(UsageError, match="--sweep 'typo': not in experiment two"):
         export(tmp_path / "out", ["a sweep", "typo"], False, record_uri, "two")
-    with pytest.raises(UsageError, match="--experiment none: no sweep in"):
+    with pytest.raises(UsageError, match=r"--experiment none: no sweep in .*; experiments there: .*two"):
         export(tmp_path / "out", None, False, record_uri, "none")
     assert not (tmp_path / "out").exists()
 

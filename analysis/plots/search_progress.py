@@ -6,21 +6,23 @@ from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots.style import COLORS, save
-from analysis.record.recorded import VAL_ERROR
+from analysis.record.recorded import VAL_ERROR, RunStatus
 from analysis.searches import RecordedSearch, training_seconds, val_errors
 
 
 def draw_learning_curves(recorded: RecordedSearch, file: Path) -> Path:
     """The validation error of each trial by epoch: a cross where the scheduler stopped a trial, a dot where one ran to
-    its last epoch. The scheduler's rungs are dotted lines."""
+    its last epoch, an arrow head where one still runs. The scheduler's rungs are dotted lines."""
     figure, axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
     rows = []
-    for trial in recorded.own:
+    for trial in (*recorded.own, *recorded.running):
         series = val_errors(trial)
         if not series:
             continue
         epochs, errors = zip(*series, strict=True)
         color, mark = (COLORS[1], "o") if trial.complete else (COLORS[2], "x")
+        if trial.status == RunStatus.RUNNING:
+            color, mark = COLORS[0], ">"
         axis.plot(epochs, errors, color=color, linewidth=0.9, alpha=0.7)
         axis.plot(epochs[-1], errors[-1], mark, color=color, markersize=5)
         rows += [(trial.name, epoch, error, trial.complete) for epoch, error in series]
@@ -28,6 +30,8 @@ def draw_learning_curves(recorded: RecordedSearch, file: Path) -> Path:
         axis.axvline(epoch, color="grey", linestyle=":", linewidth=1)
     axis.plot([], [], "o-", color=COLORS[1], label="ran to its last epoch")
     axis.plot([], [], "x-", color=COLORS[2], label="stopped by ASHA, whose rungs are dotted")
+    if recorded.running:
+        axis.plot([], [], ">-", color=COLORS[0], label="still runs")
     axis.set(xlabel="epoch", ylabel="validation error", ylim=(0, None))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.credentials import get_default_host_creds
@@ -16,6 +17,10 @@ from analysis.record.embedded import SCHEME, database_of, follow_move, is_made
 from analysis.record.mlflow_record import Record
 from trainable.errors import UsageError, first_cause, first_line
 
+DEFAULT = "Default"
+"""An experiment that MLflow makes with each database."""
+NAMED = 10
+"""So many experiments are named in an error."""
 REACH_S = 5.0
 """Seconds that a server has to answer."""
 
@@ -30,6 +35,30 @@ def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Rec
     if record.deleted:
         raise UsageError(f"--experiment {experiment}: it is deleted in {tracking_uri}; restore it or name another")
     return record
+
+
+def open_swept(tracking_uri: str, experiment: str) -> Record:
+    """Open a record that has a sweep. Raises `UsageError` as `open_record` does, and where there is no record or no
+    sweep."""
+    record = open_record(tracking_uri, experiment)
+    with _as_usage_errors(tracking_uri):
+        if record and record.sweeps():
+            return record
+    raise no_sweep(tracking_uri, experiment) if record else UsageError(f"no record at {tracking_uri}")
+
+
+def no_sweep(tracking_uri: str, experiment: str) -> UsageError:
+    """The error where an experiment has no sweep."""
+    others = other_experiments(tracking_uri, experiment)
+    return UsageError(f"--experiment {experiment}: no sweep in {tracking_uri}{others}")
+
+
+def other_experiments(tracking_uri: str, experiment: str) -> str:
+    """Which other experiments a record has, as the end of an error; empty where it has none."""
+    with _as_usage_errors(tracking_uri):
+        found = MlflowClient(tracking_uri).search_experiments(order_by=["name ASC"])
+    others = [each.name for each in found if each.name not in (experiment, DEFAULT)]
+    return f"; experiments there: {', '.join(others[:NAMED])}{', ...' * (len(others) > NAMED)}" if others else ""
 
 
 def find_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> bool:

@@ -93,15 +93,28 @@ def write_page(
 
     The HTML page links to its pictures. With `embed` it holds them, so that it can be opened where it stands alone.
     """
+    (folder / HTML).write_text(html_page(title, opening, groups, embed=embed), encoding="utf-8")
+    (folder / MARKDOWN).write_text(_markdown(title, opening, groups), encoding="utf-8")
+
+
+def html_page(
+    title: str,
+    opening: Sequence[Section],
+    groups: Sequence[Section],
+    *,
+    embed: bool = False,
+    refresh_s: float | None = None,
+) -> str:
+    """The page as HTML. With `embed` it holds its pictures. With `refresh_s` it asks for itself anew every so many
+    seconds, and its captions name no files of numbers."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["picture"] = lambda block: isinstance(block, Picture)
     environment.tests["file"] = lambda block: isinstance(block, File)
-    html = environment.get_template(TEMPLATE).render(title=title, opening=opening, groups=groups, embed=embed)
-    (folder / HTML).write_text(html, encoding="utf-8")
-    (folder / MARKDOWN).write_text(_markdown(title, opening, groups), encoding="utf-8")
+    template = environment.get_template(TEMPLATE)
+    return template.render(title=title, opening=opening, groups=groups, embed=embed, refresh_s=refresh_s)
 
 
 def _markdown(title: str, opening: Sequence[Section], groups: Sequence[Section]) -> str:

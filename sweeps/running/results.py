@@ -1,4 +1,4 @@
-"""What a sweep says at its end: the tables, where the record is, and how to look at it."""
+"""What a sweep says of its results: how to watch them come, and at its end the tables and where the record is."""
 
 import shlex
 from collections.abc import Sequence
@@ -39,6 +39,12 @@ def print_results(
     if search:
         _print_search(search.with_trials(trials), console)
     print_place(options.tracking_uri, options.experiment, record.experiment_id if record else None, console)
+
+
+def print_live_page(options: Options, console: Console) -> None:
+    """Print the command that shows the sweep while it runs."""
+    place = f"--tracking-uri {shlex.quote(hide_passwords(options.tracking_uri))} --experiment {options.experiment}"
+    console.print(f"to watch it: python -m analysis.live {place}", soft_wrap=True)
 
 
 def print_place(tracking_uri: str, experiment: str, experiment_id: str | None, console: Console) -> None:

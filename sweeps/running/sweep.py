@@ -29,6 +29,7 @@ from sweeps.running import cluster
 from sweeps.running.display import Display
 from sweeps.running.ending import end_complete_sweep, notifying, sweep_name
 from sweeps.running.provenance import start_recorder
+from sweeps.running.results import print_live_page
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
 from sweeps.running.specs import TrialContext
@@ -96,6 +97,7 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
             # only now, on a cluster, is it known whether trials run on CPUs or GPUs, and so what the record lacks
             if plan.complete and prepared.record:
                 return SweepResult(plan, broken=not end_complete_sweep(options, prepared.record, console))
+            print_live_page(options, console)
             return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
