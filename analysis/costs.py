@@ -65,6 +65,12 @@ def outcome(trial: TrialRecord) -> Outcome:
     return Outcome(said) if said in set(TrialEnd) else Outcome.INTERRUPTED
 
 
+def trained_epochs(trial: TrialRecord) -> set[tuple]:
+    """The epochs of a trial, with their seconds last. A trial that goes on from the checkpoint of an earlier one has
+    that one's, too: these are equal."""
+    return {(trial.key, trial.seeds, *point) for point in trial.histories.get(EPOCH_S, ())}
+
+
 def spent(
     tables: Sequence[ResolvedTable],
     trials: Iterable[TrialRecord],
@@ -92,7 +98,7 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
     total = lost = money = 0.0
     priced = True
     for trial in trials:
-        epochs = {(trial.key, trial.seeds, *point) for point in trial.histories.get(EPOCH_S, ())} - counted
+        epochs = trained_epochs(trial) - counted
         counted |= epochs
         seconds = sum(point[-1] for point in epochs)
         total += seconds

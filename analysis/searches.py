@@ -39,7 +39,7 @@ class RecordedSearch(SearchTrials):
     scheduler stopped them."""
 
     running: tuple[TrialRecord, ...] = ()
-    """Its own that have not ended."""
+    """Its own that have not ended, of sweeps that run."""
     left_out: int = 0
     """How many trials of the same study are of another definition, or outside this one's space."""
     tested: tuple[TrialRecord, ...] = ()
@@ -140,15 +140,14 @@ class RecordedSearch(SearchTrials):
     @property
     def description(self) -> str:
         """How many trials there are, on what data, for how long and with which seeds."""
-        seeds = sorted({seed for trial in self.own for seed in trial.seeds})
-        config = self.search.base
+        config, seeds = self.search.base, self.search.seeds
         return (
-            f"{len(self.own)} trials on {config.data}, {config.epochs} epoch{'s' * (config.epochs > 1)}, "
-            f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+            f"{len(self.own) + len(self.running)} trials on {config.data}, {config.epochs} "
+            f"epoch{'s' * (config.epochs > 1)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
         )
 
 
-def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
+def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> list[RecordedSearch]:
     """The searches that sweeps (oldest first) have recorded, with their trials.
 
     If a study has several definitions, the one with the most trials is used, and among equals the latest: a short try
@@ -157,7 +156,8 @@ def recorded_searches(sweeps: Iterable[SweepRecord], trials: Sequence[TrialRecor
     chosen: dict[str, RecordedSearch] = {}
     definitions = [search for sweep in sweeps for search in sweep.searches]
     finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
-    running = [trial for trial in trials if trial.status == RunStatus.RUNNING]
+    alive = {sweep.run_id for sweep in sweeps if sweep.status == RunStatus.RUNNING}
+    running = [trial for trial in trials if trial.status == RunStatus.RUNNING and trial.sweep in alive]
     winners = [trial for trial in finished if WINNER_METRIC in trial.metrics]
     for search in definitions:
         found = search_trials(search, finished)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.commandline.passwords import hide_passwords
-from trainable.errors import last_error
+from analysis.record.trial_errors import last_error
 from trainable.storage import StorageError
 
 ERRORS_OF_CODE = (

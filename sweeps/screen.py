@@ -1,5 +1,4 @@
-"""What all that is printed shares: the width of tables. It imports nothing heavy, so that
-`--help` and a refusal come at once."""
+"""How wide printed tables are. It imports nothing heavy, so that `--help` and a refusal come at once."""
 
 import sys
 

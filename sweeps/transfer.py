@@ -28,7 +28,7 @@ from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.record.exported_files import ORIGIN, damage, first_id
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.opening import no_sweep, open_record
+from analysis.record.opening import no_sweep, open_existing, open_record
 from analysis.record.origin import export_origin, exported_origin
 from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once
@@ -61,11 +61,9 @@ def export(
 
     The pictures of searches and calibrations need errors alone, so their trials are written without arrays.
     """
-    record = open_record(tracking_uri, experiment)
+    record = open_existing(tracking_uri, experiment)
     with named_failures(tracking_uri):
-        recorded, trials = _with_orphans(record) if record else ([], [])
-    if record is None:
-        raise UsageError(f"no record at {tracking_uri}")
+        recorded, trials = _with_orphans(record)
     if not recorded:
         raise no_sweep(tracking_uri, experiment)
     if unknown := set(sweep or ()) - {each.name for each in recorded}:

@@ -1,13 +1,13 @@
-"""The live page: how far a sweep is, from a real record that grows, served by a real process to a real browser."""
+"""The live page: of a real record that grows, served by a real process, in a real browser."""
 
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -17,96 +17,27 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from playwright.sync_api import expect
 
-from analysis.live.__main__ import app, live_page
+from analysis.live import __main__ as command
+from analysis.live import server
+from analysis.live.__main__ import live_page
 from analysis.live.followed import FollowedRecord
-from analysis.live.progress import SweepProgress, progress_of
+from analysis.live.server import page_server
 from analysis.record import heartbeats
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import RunStatus, SweepRecord, TrialRecord, per_seed
+from analysis.record.recorded import RunStatus
+from benchmarks.clusters import wait_for
 from sweeps.fault import Fault
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
-from tests.analysis_records import TAGS, resolved_row, sweep, trial
 from tests.browser import open_tab
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
+from tests.live_records import EPOCHS, HINGE, PLAIN, asked
 from tests.specs import trial_spec
 from trainable.config import Config
 from trainable.files import WEIGHTS
 from trainable.storage import TrialStorage
-from trainable.study import ResolvedTable
 from trainable.trial import Epoch, TrialEnd, TrialReport
-
-EPOCHS = 4
-PLAIN, HINGE, BIGGER = (
-    Config(data="digits", epochs=EPOCHS, **change) for change in ({}, {"loss": "hinge"}, {"channels": (64, 128)})
-)
-NOW_S = 1100.0
-
-
-def asked(number: str, seeds: int, **rows: Config) -> ResolvedTable:
-    resolved = tuple(resolved_row(name, config) for name, config in rows.items())
-    return ResolvedTable(
-        study="tables", number=number, slug=number, title="T", varies="v", rows=resolved, seeds=seeds,
-        reference=PLAIN.key("abc"),
-    )  # fmt: skip
-
-
-def trained(name: str, config: Config, seed: int, epochs: int = EPOCHS, *, sweep: str = "now") -> TrialRecord:
-    """A trial that still runs, or has ended where it has all of its epochs."""
-    numbers = range(1, epochs + 1)
-    errors = [(epoch, 0.5 / epoch) for epoch in numbers]
-    series = {
-        "epoch_s": [(epoch, 10.0) for epoch in numbers], "test_error": errors, per_seed("test_error", seed): errors,
-    }  # fmt: skip
-    status, tags = (RunStatus.FINISHED, TAGS) if epochs == EPOCHS else (RunStatus.RUNNING, {})
-    return trial(
-        name, {}, config, seeds=(seed,), sweep=sweep, status=status, tags=tags, histories=series,
-        run_id=f"{name}-{seed}-{sweep}",
-    )  # fmt: skip
-
-
-def progress(tables: list[ResolvedTable], trials: list[TrialRecord]) -> SweepProgress:
-    """100 seconds after a sweep with these tables began."""
-    running: SweepRecord = replace(sweep(*tables), run_id="now", status=RunStatus.RUNNING, start_time=1_000_000)
-    return progress_of(running, trials, [], NOW_S)
-
-
-def test_a_training_of_two_tables_counts_once_whichever_sweep_made_it() -> None:
-    tables = [asked("3", 2, plain=PLAIN, hinge=HINGE), asked("4", 1, plain=PLAIN)]
-    found = progress(tables, [trained("plain", PLAIN, 0, sweep="old"), trained("plain", PLAIN, 1, 2)])
-    assert found.trained == {(PLAIN.key("abc"), 0)}
-    assert found.missing == {(PLAIN.key("abc"), 1), (HINGE.key("abc"), 0), (HINGE.key("abc"), 1)}
-    (plain, hinge), (again,) = (table.rows for table in found.tables)
-    assert (plain.trained, plain.missing, [each.epoch for each in plain.running]) == ((0,), (1,), [2])
-    assert (hinge.trained, hinge.missing, hinge.running) == ((), (0, 1), ())
-    assert (again.trained, again.missing) == ((0,), ())
-
-
-def test_a_record_that_does_not_say_how_many_seeds_were_asked_for_lacks_none() -> None:
-    found = progress([asked("3", 0, plain=PLAIN)], [trained("plain", PLAIN, 7, sweep="old")])
-    assert (found.trained, found.missing) == ({(PLAIN.key("abc"), 7)}, set())
-
-
-def test_the_time_left_is_at_the_pace_of_the_sweep() -> None:
-    """Two trainings at a time would have had 20 epochs of 10 s in 100 s: one with 2 epochs is a tenth of that."""
-    tables = [asked("3", 2, plain=PLAIN, hinge=HINGE)]
-    assert progress(tables, []).seconds_left is None, "nobody knows yet"
-    left_of_plain, hinge = 2 * 10, 2 * EPOCHS * 10
-    one = [trained("plain", PLAIN, 0, sweep="old"), trained("plain", PLAIN, 1, 2)]
-    assert progress(tables, one).seconds_left == pytest.approx((left_of_plain + hinge) / (20 / 100))
-    resumed = [*one, trained("plain", PLAIN, 1, 1, sweep="old")]
-    assert progress(tables, resumed).seconds_left == pytest.approx((left_of_plain + hinge) / (10 / 100)), (
-        "the first epoch was another sweep's"
-    )
-
-
-def test_a_network_that_has_not_begun_is_timed_by_its_arithmetic() -> None:
-    plain, bigger = (
-        progress([asked("3", 1, plain=PLAIN, other=other)], [trained("plain", PLAIN, 0, 2)]).seconds_left
-        for other in (HINGE, BIGGER)
-    )
-    assert plain and bigger and bigger > 1.5 * plain
 
 
 class Recording:
@@ -168,6 +99,7 @@ def test_the_latest_sweep_is_followed_one_that_runs_before_one_that_has_ended(re
     followed = FollowedRecord(Record(recording.uri, "e"))
     later = recording.start("a-later-one")
     assert followed.look().sweep.name == "a-later-one"
+    assert followed.look().others == ["the-sweep"]
     assert followed.look("the-sweep").sweep.name == "the-sweep"
     assert later.finish(RunStatus.FINISHED)
     assert followed.look().sweep.name == "the-sweep"
@@ -178,10 +110,14 @@ def test_the_latest_sweep_is_followed_one_that_runs_before_one_that_has_ended(re
 
 
 def test_a_driver_without_a_heartbeat_is_told(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording.train("plain", PLAIN, 0, 1)
     followed = FollowedRecord(Record(recording.uri, "e"))
-    assert "The sweep has run for" in live_page(followed)
+    page = live_page(followed)
+    assert "The sweep has run for" in page and "At the pace so far the others take" in page
     monkeypatch.setattr(heartbeats, "SILENT_S", 0.0)
-    assert "given no sign for minutes" in live_page(followed)
+    page = live_page(followed)
+    assert "given no sign for minutes" in page
+    assert "At the pace" not in page and ">running<" not in page.partition("<main>")[0], "nobody trains"
     recording.client.set_tag(recording.recorder.run_id, heartbeats.HEARTBEAT, "1")
     assert "given no sign for minutes" not in live_page(followed)
 
@@ -206,24 +142,8 @@ def test_a_finished_sweep_has_its_search_and_its_effects_on_the_page(swept: Path
     assert page.count("data:image/png;base64,") >= 3
 
 
-@contextmanager
-def served(recording: Recording) -> Iterator[str]:
-    """The address of the page, served by a process of its own; Ctrl-C ends it."""
-    command = [sys.executable, "-m", "analysis.live", "--tracking-uri", recording.uri, "--experiment", "e"]
-    process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    try:
-        line = process.stdout.readline()
-        address = re.search(r"http://localhost:\d+/", line)
-        assert address, line
-        yield address[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-
-
 def answer(address: str, **headers: str) -> tuple[int, str]:
-    """The status and the text that the server answers with."""
+    """The status and the text that a server answers with."""
     try:
         with urlopen(Request(address, headers=headers), timeout=60) as response:
             return response.status, response.read().decode()
@@ -231,13 +151,64 @@ def answer(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def test_the_command_serves_one_page_to_this_machine_until_ctrl_c(recording: Recording) -> None:
+    asked_for = ["--tracking-uri", recording.uri, "--experiment", "e", "--port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-m", "analysis.live", *asked_for], cwd=ROOT, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        try:
+            line = process.stdout.readline()
+            address = re.search(r"http://localhost:\d+/", line)
+            assert address, line + process.stderr.read()
+            status, page = answer(address[0])
+            assert status == 200 and "0 of 4 trainings are recorded" in page
+            assert answer(f"{address[0]}mlflow.db")[0] == 404
+            for host in ("elsewhere.example", "["):
+                assert answer(address[0], Host=host)[0] == 403
+            process.send_signal(signal.SIGINT)
+            assert (process.stderr.read(), process.wait(30)) == ("", 130)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving(make: Callable[[], str]) -> Iterator[str]:
+    """The address of a page that is served by a thread."""
+    with page_server(make, 0) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_record_that_does_not_answer_is_said_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = ["http://me:secret@server does not answer"]
+
+    def make() -> str:
+        if problems:
+            raise OSError(problems.pop())
+        return "the page"
+
+    monkeypatch.setattr(server, "LEAST_PAUSE_S", 0.5)
+    with serving(make) as address:
+        assert answer(address) == (503, "http://me:***@server does not answer")
+        assert answer(address)[0] == 503, "not at once"
+        wait_for("the page", lambda: answer(address) == (200, "the page"), 30)
+    assert "secret" not in capsys.readouterr().err
+
+
 @pytest.mark.ui
-def test_an_open_page_follows_the_sweep(recording: Recording) -> None:
+def test_an_open_page_follows_the_sweep(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "REFRESH_S", 0.5)
+    monkeypatch.setattr(server, "LEAST_PAUSE_S", 0.1)
+    monkeypatch.setattr(server, "PAUSE_FACTOR", 0)
     recording.train("plain", PLAIN, 0, 1)
-    with ExitStack() as serving:
-        address = serving.enter_context(served(recording))
-        assert answer(f"{address}mlflow.db")[0] == 404
-        assert answer(address, Host="elsewhere.example")[0] == 403
+    followed = FollowedRecord(Record(recording.uri, "e"))
+    with ExitStack() as serves:
+        address = serves.enter_context(serving(lambda: live_page(followed)))
         with open_tab(address) as page:
             header = page.locator("header")
             expect(page.get_by_role("row", name="plain").first).to_contain_text("1 of 4")
@@ -246,8 +217,8 @@ def test_an_open_page_follows_the_sweep(recording: Recording) -> None:
             expect(header).to_contain_text("1 of 4 trainings are recorded")
             assert recording.recorder.finish(RunStatus.KILLED)
             expect(header).to_contain_text("The sweep was interrupted")
-            serving.close()
-            expect(page.get_by_role("alert")).to_contain_text("Not up to date")
+            serves.close()
+            expect(page.get_by_role("alert")).to_contain_text("This page is not up to date")
 
 
 def test_what_cannot_be_served_is_one_line(recording: Recording, here: Command) -> None:
@@ -262,6 +233,6 @@ def test_what_cannot_be_served_is_one_line(recording: Recording, here: Command) 
             ((*uri, "--experiment", "other"), f"--experiment other: no sweep in {recording.uri}; experiments there: e"),
             (("--tracking-uri", "sqlite:///none.db"), "no record at sqlite:///none.db"),
         ):
-            ended = here(*arguments, app=app)
+            ended = here(*arguments, app=command.app)
             assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
             assert problem in ended.stderr

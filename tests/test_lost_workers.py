@@ -16,6 +16,7 @@ from ray import cloudpickle
 from rich.console import Console
 
 from analysis.commandline import start
+from analysis.record.trial_errors import last_error
 from benchmarks.overhead import NOWHERE
 from sweeps.errors import SweepError
 from sweeps.fault import Fault
@@ -26,7 +27,7 @@ from sweeps.running import cluster, trials
 from sweeps.running.trials import Stage, run_trials
 from tests.specs import trial_spec
 from trainable.config import Config
-from trainable.errors import DataError, last_error
+from trainable.errors import DataError
 from trainable.storage import StorageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import TuneTrainable, spec_of, tune_config

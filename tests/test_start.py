@@ -73,7 +73,7 @@ def test_nobody_reads_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (process.stderr.read(), process.wait(timeout=60)) == ("", 1)
 
 
-@pytest.mark.parametrize("module", ["report", "predict"])
+@pytest.mark.parametrize("module", ["report", "predict", "live"])
 def test_a_command_of_the_analysis_ends_as_a_sweep_does(module: str) -> None:
     def start_module(*arguments: str) -> subprocess.Popen:
         command, pipe = [sys.executable, "-m", f"analysis.{module}", *arguments], subprocess.PIPE

@@ -1,12 +1,5 @@
 """Errors whose message a person reads in one line, and the line that says what any other error is."""
 
-import re
-
-ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)(: |$)")
-"""How a line of a traceback begins that names an error."""
-FAILURE = "Failure # "
-"""What Tune writes above each error of a trial."""
-
 
 class CommandError(Exception):
     """Ends a command with its message and this exit code."""
@@ -34,10 +27,3 @@ def first_cause(error: BaseException) -> BaseException:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text; where it has none, the name of its class."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def last_error(text: str) -> str:
-    """The line of a trial's errors, as Tune writes them, that says what went wrong last: the last one that begins with
-    an error's name, because a message may go on, as those of CUDA do; else the last line."""
-    lines = text.rpartition(FAILURE)[2].splitlines() or ["no reason given"]
-    return next((line for line in reversed(lines) if ERROR.match(line)), lines[-1])

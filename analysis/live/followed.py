@@ -8,6 +8,7 @@ import numpy as np
 from analysis.record.heartbeats import HEARTBEAT, Heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import CURVES, RunStatus, Series, SweepRecord, TrialRecord
+from analysis.search_trials import owned
 
 
 class FollowedRecord:
@@ -24,13 +25,15 @@ class FollowedRecord:
     def look(self, sweep: str = "") -> "Moment":
         """What the record has now of the latest sweep of that name. Without a name it is the latest sweep that runs; if
         none runs, the latest of all. Raises `LookupError` where there is none."""
-        named = [each for each in self._record.sweeps() if sweep in ("", each.name)]
+        sweeps = self._record.sweeps()
+        named = [each for each in sweeps if sweep in ("", each.name)]
         if not named:
             raise LookupError(f"no sweep {sweep!r}" if sweep else "no sweep")
-        running = [each for each in named if each.status == RunStatus.RUNNING]
-        followed = (running or named)[-1]
+        running = [each for each in sweeps if each.status == RunStatus.RUNNING]
+        followed = ([each for each in named if each in running] or named)[-1]
+        others = [each.name for each in running if each is not followed]
         silent = self._heartbeats.silent(followed.run_id, followed.tags.get(HEARTBEAT))
-        return Moment(self, followed, tuple(self._trials()), silent)
+        return Moment(self, followed, tuple(self._trials(followed)), silent, others)
 
     def arrays(self, trial: TrialRecord, name: str) -> dict[str, np.ndarray]:
         """See `Source`."""
@@ -44,12 +47,21 @@ class FollowedRecord:
         """See `Source`."""
         return self._record.origin(sweep)
 
-    def _trials(self) -> list[TrialRecord]:
+    def _trials(self, sweep: SweepRecord) -> list[TrialRecord]:
+        """All trials of the record. Those of the sweep, and those of earlier ones that it need not repeat, have their
+        histories."""
         trials = self._record.trials()
-        new = [trial for trial in trials if trial.run_id not in self._histories]
+        keys = {row.key for table in sweep.tables for row in table.rows}
+
+        def concerned(trial: TrialRecord) -> bool:
+            in_tables = trial.sweep == sweep.run_id or trial.key in keys
+            return in_tables or any(owned(search, trial) for search in sweep.searches)
+
+        new = [trial for trial in trials if trial.run_id not in self._histories and concerned(trial)]
         read = {trial.run_id: trial.histories for trial in self._record.with_histories(new, CURVES)}
-        self._histories |= {t.run_id: read[t.run_id] for t in new if t.status != RunStatus.RUNNING}
-        return [replace(trial, histories=(read | self._histories)[trial.run_id]) for trial in trials]
+        self._histories |= {trial.run_id: read[trial.run_id] for trial in new if trial.status != RunStatus.RUNNING}
+        known = self._histories | read
+        return [replace(trial, histories=known.get(trial.run_id, {})) for trial in trials]
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,8 @@ class Moment:
     trials: Sequence[TrialRecord]
     silent: bool
     """Whether the sweep's driver has given no sign for long: see `Heartbeats`."""
+    others: list[str]
+    """The names of other sweeps that run."""
 
     def sweeps(self) -> list[SweepRecord]:
         """See `Source`."""

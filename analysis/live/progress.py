@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
-from analysis.costs import Outcome, outcome
-from analysis.record.recorded import EPOCH_S, RunStatus, SweepRecord, TrialRecord, recorded_seeds
+from analysis.costs import Outcome, outcome, trained_epochs
+from analysis.record.recorded import RunStatus, SweepRecord, TrialRecord, recorded_seeds
 from analysis.searches import RecordedSearch
 from analysis.statistics.intervals import with_seeds
 from trainable.architecture import multiply_adds
@@ -31,7 +32,7 @@ class RunningTrial:
     @property
     def epoch(self) -> int:
         """The last epoch that is recorded; 0 before the first."""
-        return max((step for step, _ in self._errors), default=0)
+        return self._errors[-1][0] if self._errors else 0
 
     @property
     def error(self) -> float | None:
@@ -51,7 +52,7 @@ class RowProgress:
     trained: tuple[int, ...]
     """The seeds that are recorded with what the table measures, of those that the sweep asked for, ascending."""
     missing: tuple[int, ...]
-    """Those that the sweep asked for, and the record lacks."""
+    """The seeds that are still to train, ascending."""
     running: tuple[RunningTrial, ...]
 
 
@@ -72,9 +73,8 @@ class SweepProgress:
     searches: tuple[RecordedSearch, ...]
     own: tuple[TrialRecord, ...]
     """The sweep's own trials, however they ended, with their histories."""
-    before: frozenset[tuple[str, tuple[int, ...], int]]
-    """Key, seeds and number of the epochs that other sweeps have recorded: a trial that goes on from the checkpoint of
-    an earlier one has that one's epochs, too."""
+    earlier_epochs: frozenset[tuple]
+    """What `trained_epochs` returns of the trials of other sweeps: trials that go on from there repeat it."""
     elapsed_s: float
 
     @property
@@ -89,7 +89,7 @@ class SweepProgress:
 
     @property
     def failed(self) -> list[TrialRecord]:
-        """Its trials that were given up."""
+        """Its trials that were given up. The next sweep tries them again."""
         return [trial for trial in self.own if outcome(trial) == Outcome.FAILED]
 
     @property
@@ -105,47 +105,57 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the tables take yet, if slots train as fast and as many at a time as since the sweep began. None
-        before the first epoch of the sweep.
+        """Estimated seconds until the tables are trained, at the sweep's mean speed so far. None before its first
+        epoch.
 
-        What a search still asks for is not in it: nobody knows which of its trials will be stopped.
+        What it gave up is not in it, and neither is a search: nobody knows which of its trials will be stopped.
         """
-        timed: dict[Config, list[float]] = {}
-        for trial in self.own:
-            if epochs := self._epochs_here(trial):
-                timed.setdefault(trial.config, []).extend(seconds / len(trial.seeds) for seconds in epochs)
-        if not timed:
+        if not self._trained_s:
             return None
         reached = {(each.trial.key, seed): each.epoch for each in self.running for seed in each.trial.seeds}
+        given_up = {(trial.key, seed) for trial in self.failed for seed in trial.seeds}
         configs = {row.row.key: row.row.config for table in self.tables for row in table.rows}
-        left = sum(
-            (configs[key].epochs - reached.get((key, seed), 0)) * _epoch_s(configs[key], timed)
-            for key, seed in self.missing
-        )
-        at_once = sum(sum(self._epochs_here(trial)) for trial in self.own) / self.elapsed_s
-        return left / at_once
+        left = self.missing - given_up
+        epoch_s = {key: _epoch_s(configs[key], self._trained_s) for key in {key for key, _ in left}}
+        work_s = sum(epoch_s[key] * (configs[key].epochs - reached.get((key, seed), 0)) for key, seed in left)
+        done_s = sum(sum(seconds) * len(trial.seeds) for trial, seconds in self._epochs_here)
+        return work_s / (done_s / self.elapsed_s)
 
-    def _epochs_here(self, trial: TrialRecord) -> list[float]:
-        """The seconds of the epochs that the trial has trained in this sweep."""
-        series = trial.histories.get(EPOCH_S, [])
-        return [seconds for epoch, seconds in series if (trial.key, trial.seeds, epoch) not in self.before]
+    @cached_property
+    def _epochs_here(self) -> list[tuple[TrialRecord, list[float]]]:
+        """The seconds that one seed of each trial took for each epoch that was trained in this sweep. Seeds that are
+        trained together share the time."""
+        return [
+            (trial, [epoch[-1] / len(trial.seeds) for epoch in trained_epochs(trial) - self.earlier_epochs])
+            for trial in self.own
+        ]
+
+    @cached_property
+    def _trained_s(self) -> dict[Config, float]:
+        """The mean seconds of an epoch of one seed, of each config that has trained one in this sweep."""
+        by_config: dict[Config, list[float]] = {}
+        for trial, seconds in self._epochs_here:
+            if seconds:
+                by_config.setdefault(trial.config, []).extend(seconds)
+        return {config: fmean(seconds) for config, seconds in by_config.items()}
 
 
-def _epoch_s(config: Config, timed: Mapping[Config, Sequence[float]]) -> float:
-    """The seconds that an epoch of one seed takes: the mean of the config's own. Where it has none yet, those of the
-    others by the arithmetic of their networks, as far as that is known."""
-    if config in timed:
-        return fmean(timed[config])
-    known = {each: seconds for each, seconds in timed.items() if not each.has_own_network}
-    if config.has_own_network or not known:
-        return fmean(fmean(seconds) for seconds in timed.values())
-    return multiply_adds(config) * fmean(fmean(seconds) / multiply_adds(each) for each, seconds in known.items())
+def _epoch_s(config: Config, known: Mapping[Config, float]) -> float:
+    """The seconds of an epoch of one seed: the config's own, or those of others by the arithmetic of their networks, as
+    far as that is known."""
+    if config in known:
+        return known[config]
+    built_in = {each: seconds for each, seconds in known.items() if not each.has_own_network}
+    if config.has_own_network or not built_in:
+        return fmean(known.values())
+    return multiply_adds(config) * fmean(seconds / multiply_adds(each) for each, seconds in built_in.items())
 
 
 def progress_of(
     sweep: SweepRecord, trials: Sequence[TrialRecord], searches: Sequence[RecordedSearch], now_s: float
 ) -> SweepProgress:
-    """How far a sweep is at that time, in seconds since 1970. `trials` are all of the record with their histories."""
+    """How far a sweep is at that time, in seconds since 1970. `trials` are all of the record. Those that the sweep may
+    use have their histories."""
     own = tuple(trial for trial in trials if trial.sweep == sweep.run_id)
     running: dict[str, list[RunningTrial]] = {}
     for trial in own:
@@ -161,11 +171,13 @@ def progress_of(
             trained, missing = (tuple(sorted(seeds)) for seeds in (asked & there, asked - there))
             rows.append(RowProgress(row, trained, missing, tuple(running.get(row.key, ()))))
         tables.append(TableProgress(table, tuple(rows)))
-    before = frozenset(
-        (trial.key, trial.seeds, epoch)
-        for trial in trials
-        if trial.sweep != sweep.run_id
-        for epoch, _ in trial.histories.get(EPOCH_S, ())
+    keys = {trial.key for trial in own}
+    earlier = [trial for trial in trials if trial.sweep != sweep.run_id and trial.key in keys]
+    return SweepProgress(
+        sweep,
+        tuple(tables),
+        tuple(searches),
+        own,
+        frozenset().union(*map(trained_epochs, earlier)),
+        elapsed_s=max(now_s - sweep.start_time / 1000, 1.0),
     )
-    elapsed_s = max(now_s - sweep.start_time / 1000, 1.0)
-    return SweepProgress(sweep, tuple(tables), tuple(searches), own, before, elapsed_s)

@@ -1,18 +1,21 @@
-"""The sections of the live page that no report has: how far a sweep is, what runs, and each table so far."""
+"""The sections of the live page."""
 
+import time
 from pathlib import Path
 
 from analysis.costs import Outcome
 from analysis.live.progress import RowProgress, RunningTrial, SweepProgress, TableProgress
+from analysis.plots.effect_intervals import draw_effects
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import VAL_ERROR, RunStatus
+from analysis.record.trial_errors import ERRORS, last_error
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch
 from analysis.statistics.intervals import mean_text, seeds_text
-from analysis.tables import HELD_OUT
+from analysis.tables import HELD_OUT, held_out_name
+from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.page import Block, Grid, Picture, Section, Text
-from analysis.writing.words import counted, duration
-from trainable.errors import last_error
+from analysis.writing.words import counted, duration, listed
 
 ENDED = {
     RunStatus.FINISHED: "The sweep has ended, and the record has all of it.",
@@ -24,29 +27,45 @@ SILENT = (
     "same command again to go on."
 )
 PEEKING = (
-    "Rows that still train can change what the tests say. A sweep that is stopped as soon as a result looks good finds "
-    "effects that are not there more often than 5% of the time."
+    "While seeds are still to train, a verdict can change. Whoever stops a sweep as soon as a verdict pleases finds "
+    "effects that are not there more often than the tests promise."
 )
+NEXT = "After that the best configurations race over further seeds, and the winner is trained for its proof."
 
 
-def summary(progress: SweepProgress, *, silent: bool) -> Section:
+def summary(progress: SweepProgress, *, silent: bool, others: list[str]) -> Section:
     """Whether the sweep runs, what it has done and how long the rest takes. `silent` says that its driver has given no
-    sign for long."""
-    blocks: list[Block] = [Text(_state(progress, silent=silent))]
+    sign for long. `others` are the names of other sweeps that run on the same record."""
+    live = progress.sweep.status == RunStatus.RUNNING and not silent
+    blocks: list[Block] = [Text(f"As of {time.strftime('%H:%M:%S')}. {_state(progress, silent=silent)}")]
     if progress.tables:
-        blocks.append(Text(_tables_text(progress), lead="Tables"))
-    blocks += [Text(_search_text(recorded), lead=recorded.search.title) for recorded in progress.searches]
-    if progress.running:
+        blocks.append(Text(_tables_text(progress, live=live), lead="Tables"))
+    blocks += [Text(_search_text(recorded, live=live), lead=recorded.search.title) for recorded in progress.searches]
+    if others:
+        blocks.append(Text(f"At work on the same record, and not counted here: {listed(others)}."))
+    if progress.running and live:
         blocks.append(Grid(("running", "epoch", "held-out error"), [_running(each) for each in progress.running]))
     if progress.failed:
-        rows = [(each.name, seeds_text(each.seeds), last_error(each.tags.get("error", ""))) for each in progress.failed]
+        rows = [(each.name, seeds_text(each.seeds), last_error(each.tags.get(ERRORS, ""))) for each in progress.failed]
         blocks.append(Grid(("failed", "seeds", "why"), rows))
     return Section(progress.sweep.name, blocks)
 
 
 def tables(progress: SweepProgress, data: ReportData) -> Section:
     """Each table so far, row by row."""
-    return Section("Tables", [Text(PEEKING)], [_table(each, data) for each in progress.tables])
+    return Section("Tables", [], [_table(each, data) for each in progress.tables])
+
+
+def effects(data: ReportData) -> Section:
+    """The effects of the rows that are recorded so far."""
+    error = held_out_name(effect.config for effect in data.effects)
+    picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / "effects.png")
+    blocks: list[Block] = [
+        Text(PEEKING),
+        Picture(picture, "The effect of each change."),
+        Grid(HEADER, effect_rows(data.effects)),
+    ]
+    return Section("Effects of the changes", blocks)
 
 
 def searches(progress: SweepProgress, folder: Path) -> Section:
@@ -69,26 +88,25 @@ def _state(progress: SweepProgress, *, silent: bool) -> str:
     return f"The sweep has run for {duration(progress.elapsed_s)}: {', '.join(parts)}."
 
 
-def _tables_text(progress: SweepProgress) -> str:
+def _tables_text(progress: SweepProgress, *, live: bool) -> str:
     trained, missing = len(progress.trained), len(progress.missing)
     text = f"{trained} of {counted(trained + missing, 'training')} are recorded."
-    if not missing or progress.sweep.status != RunStatus.RUNNING:
-        return text
-    left = progress.seconds_left
-    return f"{text} At the pace so far the others take {duration(left)}." if left is not None else text
+    left = progress.seconds_left if live else None
+    return f"{text} At the pace so far the others take {duration(left)}." if left else text
 
 
-def _search_text(recorded: RecordedSearch) -> str:
-    search, stopped = recorded.search, len(recorded.own) - len(recorded.complete)
+def _search_text(recorded: RecordedSearch, *, live: bool) -> str:
+    samples, stopped = recorded.search.samples, len(recorded.own) - len(recorded.complete)
+    tried = len(recorded.own) + len(recorded.running)
     text = (
-        f"{counted(len(recorded.own) + len(recorded.running), 'configuration')} tried, of {search.samples} at most: "
+        f"{counted(tried, 'configuration')} tried{f', of {samples} at most' if tried <= samples else ''}: "
         f"{len(recorded.complete)} to the last epoch, {stopped} stopped early, {len(recorded.running)} running."
     )
     if best := recorded.best:
         text += f" The lowest validation error is {best.metrics[VAL_ERROR]:.4f} ({best.name})."
     if (reference := recorded.reference) and reference.complete:
         text += f" The configuration that it is compared with has {reference.metrics[VAL_ERROR]:.4f}."
-    return text
+    return f"{text} {NEXT}" if live and not recorded.race_winner else text
 
 
 def _search(recorded: RecordedSearch, folder: Path) -> Section:
@@ -108,15 +126,22 @@ def _running(each: RunningTrial) -> tuple[str, str, str]:
 
 
 def _table(progress: TableProgress, data: ReportData) -> Section:
-    held_out = HELD_OUT[progress.table.rows[0].config.held_out]
-    header = ("", "seeds recorded", f"{held_out}, last epoch", "running")
-    return Section(progress.table.heading, [Grid(header, [_row(row, data) for row in progress.rows])])
+    table = progress.table
+    header = ["", "seeds", "running"]
+    rows = [[row.row.name, _seeds(row), _epochs(row)] for row in progress.rows]
+    if table.measure.errors_shown:
+        header.append(f"{HELD_OUT[table.rows[0].config.held_out]}, last epoch")
+        for cells, row in zip(rows, table.rows, strict=True):
+            trained = data.trainings.get(row.key)
+            cells.append(mean_text(list(trained.last_errors().values())) if trained else "-")
+    return Section(table.heading, [Grid(header, rows)])
 
 
-def _row(progress: RowProgress, data: ReportData) -> tuple[str, str, str, str]:
-    trained = data.trainings.get(progress.row.key)
-    finals = trained.last_errors() if trained else {}
-    errors = mean_text([error for seed, error in finals.items() if seed in progress.trained])
-    asked = len(progress.trained) + len(progress.missing)
-    running = ", ".join(f"seed {seeds_text(each.trial.seeds)} at epoch {each.epoch}" for each in progress.running)
-    return progress.row.name, f"{len(progress.trained)} of {asked}", errors, running or "-"
+def _seeds(progress: RowProgress) -> str:
+    trained = len(progress.trained)
+    return f"{trained} of {trained + len(progress.missing)}"
+
+
+def _epochs(progress: RowProgress) -> str:
+    running = [f"seed {seeds_text(each.trial.seeds)} at epoch {each.epoch}" for each in progress.running]
+    return ", ".join(running) or "-"

@@ -1,52 +1,54 @@
 """Serves one page over HTTP, and nothing else: it is made when a browser asks for it."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
-from analysis.commandline.passwords import hide_passwords
+from analysis.commandline.passwords import hide_passwords, traceback_of
 from trainable.errors import UsageError, first_line
 
 HOST = "127.0.0.1"
-LOCAL_NAMES = ("localhost", HOST)
 LEAST_PAUSE_S = 2.0
 PAUSE_FACTOR = 4
-"""After a page is made, it is not made anew for so many times as long as that took: the processor may have a sweep to
-run."""
+"""After making a page took t seconds, the same page is served for another 4t seconds: beside a sweep it takes at most a
+fifth of a core."""
 
 
-def serve(make: Callable[[], str], port: int) -> None:
-    """Serve the HTML page that `make` returns to this machine, until Ctrl-C. Prints where. Raises `UsageError` where
-    the port is taken."""
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    text: str
+    form: str = "text/plain"
+
+
+WRONG_HOST, WRONG_PATH = _Answer(403, "the page is at localhost"), _Answer(404, "the page is at /")
+
+
+def page_server(make: Callable[[], str], port: int) -> ThreadingHTTPServer:
+    """A server, to this machine alone, of the HTML page that `make` returns. Raises `UsageError` where the port is
+    taken."""
     page = _Page(make)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if urlsplit(f"//{self.headers['Host']}").hostname not in LOCAL_NAMES:
-                # a web site that gives its own name this address would read the page in a visitor's browser
-                self._answer(403, "the page is at localhost", "text/plain")
-            elif self.path != "/":
-                self._answer(404, "the page is at /", "text/plain")
-            else:
-                self._answer_page()
+            host = (self.headers["Host"] or "").partition(":")[0]
+            # else a foreign site whose name leads to 127.0.0.1 could read the page in a visitor's browser
+            if host not in ("localhost", HOST):
+                return self._send(WRONG_HOST)
+            return self._send(page.answer() if self.path == "/" else WRONG_PATH)
 
-        def _answer_page(self) -> None:
-            try:
-                text = page.text()
-            except Exception as error:  # the record may answer again later
-                self._answer(503, hide_passwords(first_line(error)), "text/plain")
-            else:
-                self._answer(200, text, "text/html")
-
-        def _answer(self, status: int, text: str, form: str) -> None:
-            body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", f"{form}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+        def _send(self, answer: _Answer) -> None:
+            body = answer.text.encode()
+            with suppress(ConnectionError):  # the browser waits no longer
+                self.send_response(answer.status)
+                self.send_header("Content-Type", f"{answer.form}; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Requests are not logged."""
@@ -56,9 +58,7 @@ def serve(make: Callable[[], str], port: int) -> None:
     except OSError as error:
         raise UsageError(f"--port {port}: {error.strerror}") from error
     server.daemon_threads = True
-    with server:
-        print(f"http://localhost:{server.server_address[1]}/ shows it; Ctrl-C ends this", flush=True)
-        server.serve_forever()
+    return server
 
 
 class _Page:
@@ -66,13 +66,20 @@ class _Page:
 
     def __init__(self, make: Callable[[], str]) -> None:
         self._make, self._lock = make, threading.Lock()
-        self._text, self._good_until = "", 0.0
+        self._answer, self._good_until = _Answer(503, ""), 0.0
 
-    def text(self) -> str:
+    def answer(self) -> _Answer:
         with self._lock:
             began = time.monotonic()
             if began > self._good_until:
-                self._text = self._make()
+                self._answer = self._new_answer()
                 ended = time.monotonic()
                 self._good_until = ended + max(LEAST_PAUSE_S, PAUSE_FACTOR * (ended - began))
-            return self._text
+            return self._answer
+
+    def _new_answer(self) -> _Answer:
+        try:
+            return _Answer(200, self._make(), "text/html")
+        except Exception as error:  # the record may answer again later
+            print(traceback_of(error), end="", file=sys.stderr)
+            return _Answer(503, hide_passwords(first_line(error)))

@@ -20,7 +20,7 @@ from trainable.errors import UsageError, first_cause, first_line
 DEFAULT = "Default"
 """An experiment that MLflow makes with each database."""
 NAMED = 10
-"""So many experiments are named in an error."""
+"""The most experiments that an error lists."""
 REACH_S = 5.0
 """Seconds that a server has to answer."""
 
@@ -37,14 +37,20 @@ def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Rec
     return record
 
 
+def open_existing(tracking_uri: str, experiment: str) -> Record:
+    """Open a record. Raises `UsageError` as `open_record` does, and where there is none."""
+    if record := open_record(tracking_uri, experiment):
+        return record
+    raise UsageError(f"no record at {tracking_uri}")
+
+
 def open_swept(tracking_uri: str, experiment: str) -> Record:
-    """Open a record that has a sweep. Raises `UsageError` as `open_record` does, and where there is no record or no
-    sweep."""
-    record = open_record(tracking_uri, experiment)
+    """Open a record that has a sweep. Raises `UsageError` as `open_existing` does, and where there is no sweep."""
+    record = open_existing(tracking_uri, experiment)
     with _as_usage_errors(tracking_uri):
-        if record and record.sweeps():
+        if record.sweeps():
             return record
-    raise no_sweep(tracking_uri, experiment) if record else UsageError(f"no record at {tracking_uri}")
+    raise no_sweep(tracking_uri, experiment)
 
 
 def no_sweep(tracking_uri: str, experiment: str) -> UsageError:

@@ -105,8 +105,8 @@ def html_page(
     embed: bool = False,
     refresh_s: float | None = None,
 ) -> str:
-    """The page as HTML. With `embed` it holds its pictures. With `refresh_s` it asks for itself anew every so many
-    seconds, and its captions name no files of numbers."""
+    """The page as HTML. With `embed` it holds its pictures. With `refresh_s` it updates itself every so many seconds
+    from where it was loaded, and its captions do not mention the CSV files, which are not there."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )

@@ -1,6 +1,6 @@
 """Whether the winner of a search becomes the champion of its registered model."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -34,16 +34,16 @@ def decide_promotion(
 
     The alias moves only to a model that is better with confidence: on the same validation images, over the seeds of
     the race that both were trained for. The race of so many `racers` has chosen the winner by the same seeds, so p is
-    multiplied by their number (Bonferroni's correction). A winner that learned nothing gets no alias.
+    multiplied by their number (Bonferroni's correction). A first winner that learned nothing does not get it.
     """
     ours = errors_by_seed(trials, key, VAL_ERROR)
-    if all(error >= _chance(trials, key) for error in ours.values()):
-        return Promotion(False, f"{name}: the winner learned nothing, so it does not become the {CHAMPION}")
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
         if error.error_code not in NO_SUCH_ALIAS:
             raise
+        if ours and min(ours.values()) >= next(trial.config.chance for trial in trials if trial.key == key):
+            return Promotion(False, f"{name}: the winner learned nothing, so it does not become the {CHAMPION}")
         return Promotion(True, f"{name}: the winner is its first {CHAMPION}")
     holder = champion.tags.get(SEARCH_KEY, "")
     if holder == key:
@@ -61,7 +61,3 @@ def decide_promotion(
         return Promotion(True, f"{name}: {why}")
     why = f"the winner is not surely better {compared}"
     return Promotion(False, f"{name}: version {champion.version} stays the {CHAMPION}: {why}")
-
-
-def _chance(trials: Iterable[TrialRecord], key: str) -> float:
-    return next(trial.config.chance for trial in trials if trial.key == key)

@@ -12,11 +12,12 @@ from analysis.commandline.passwords import hide_passwords, traceback_of
 from analysis.prices import Prices
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED
+from analysis.record.trial_errors import last_error
 from analysis.report import write_report
 from analysis.report_data import ReportData
 from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
 from sweeps.recording.views import present
-from trainable.errors import CommandError, last_error
+from trainable.errors import CommandError
 
 logger = logging.getLogger(__name__)
 

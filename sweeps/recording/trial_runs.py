@@ -29,6 +29,7 @@ from analysis.record.recorded import (
     RunStatus,
     per_seed,
 )
+from analysis.record.trial_errors import ERRORS
 from analysis.record.trial_tags import written_tags
 from sweeps.fault import NO_FAULT, Fault
 from sweeps.observer import Observer
@@ -132,7 +133,7 @@ class TrialRuns(Observer):
             with tempfile.TemporaryDirectory() as folder:
                 self._log_files(trial, Path(folder))
         summary = [Metric(name, value, now, epochs) for name, value in summarise(batch.epochs).items()]
-        tags = [RunTag(OUTCOME, end)] + ([RunTag("error", fault.text[-5000:])] if fault.text else [])
+        tags = [RunTag(OUTCOME, end)] + ([RunTag(ERRORS, fault.text[-5000:])] if fault.text else [])
         self._client.log_batch(trial.run_id, metrics=batch.metrics + summary, tags=batch.tags + tags)
         trial.written(batch)
         self._client.set_terminated(trial.run_id, status)

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import analysis
 import sweeps
 import trainable
+from analysis.record.trial_errors import last_error
 from sweeps.planning.resources import GPU_MEMORY, Resources, local_resources
-from trainable.errors import UsageError, first_line, last_error
+from trainable.errors import UsageError, first_line
 
 ROOT = Path(__file__).resolve().parents[2]
 REACH_S = 5.0

@@ -1,4 +1,5 @@
-"""What a sweep says of its results: how to watch them come, and at its end the tables and where the record is."""
+"""What a sweep says of its results: the command that shows them as they come; at its end the tables, where the record
+is, and how to look at it."""
 
 import shlex
 from collections.abc import Sequence
@@ -41,10 +42,12 @@ def print_results(
     print_place(options.tracking_uri, options.experiment, record.experiment_id if record else None, console)
 
 
-def print_live_page(options: Options, console: Console) -> None:
-    """Print the command that shows the sweep while it runs."""
-    place = f"--tracking-uri {shlex.quote(hide_passwords(options.tracking_uri))} --experiment {options.experiment}"
-    console.print(f"to watch it: python -m analysis.live {place}", soft_wrap=True)
+def print_live_page(options: Options, sweep: str, console: Console) -> None:
+    """Print the command that shows a sweep while it runs. A URI with a password has to come from the environment."""
+    uri = options.tracking_uri
+    place = f"--tracking-uri {shlex.quote(uri)} " * (hide_passwords(uri) == uri)
+    named = f"--experiment {shlex.quote(options.experiment)} --sweep {sweep}"
+    console.print(f"to watch it: python -m analysis.live {place}{named}", soft_wrap=True)
 
 
 def print_place(tracking_uri: str, experiment: str, experiment_id: str | None, console: Console) -> None:

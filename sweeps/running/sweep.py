@@ -97,7 +97,6 @@ def run(prepared: Prepared, console: Console) -> SweepResult:
             # only now, on a cluster, is it known whether trials run on CPUs or GPUs, and so what the record lacks
             if plan.complete and prepared.record:
                 return SweepResult(plan, broken=not end_complete_sweep(options, prepared.record, console))
-            print_live_page(options, console)
             return _Sweep(prepared, allocation, plan, console).run()
     finally:
         ray.shutdown()
@@ -128,6 +127,7 @@ class _Sweep:
         result = self._result
         with notifying(self._options, self._name, self._console) as self._notifier, ExitStack() as until_recorded:
             self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
+            print_live_page(self._options, self._name, self._console)
             try:
                 mark = mark_storage(self._name, self._options.storage_path, recorder.run_id)
                 self._context = replace(self._context, storage_mark=mark)
