@@ -27,20 +27,19 @@ SHARED_CIFAR10 = Path(os.environ.get("CIFAR10_DIR") or ROOT.parent / "shared" / 
 
 SLOW = (
     "sweep",
-    "bn_study",
     "interruption",
-    "own_network",
-    "calibration",
-    "winner",
-    "data",
-    "start",
-    "memory",
-    "device",
-    "surroundings",
     "recorder",
+    "device",
     "training",
-    "lost_workers",
+    "fused",
+    "start",
+    "winner",
     "ui",
+    "lost_workers",
+    "live",
+    "import",
+    "data",
+    "memory",
 )
 """Files that run first, the longest first of all: a process that takes one of them last would run alone."""
 

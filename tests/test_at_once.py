@@ -20,6 +20,8 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.trial import TrialEnd, TrialSpec
 
+pytestmark = pytest.mark.sweeps
+
 TRIALS = 3
 SMALL = {"channels": (2, 4), "hidden": (8, 8), "epochs": 2}
 

@@ -21,7 +21,7 @@ from tests.conftest import ONE_SLOT, ROOT, Command
 from trainable.files import SURFACE, TRACES
 from trainable.measures import STEP_SIZES
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for two sweeps
+pytestmark = [pytest.mark.sweeps, pytest.mark.timeout(600)]  # the first test waits for two sweeps
 ARGUMENTS = ["--data", "digits", "--epochs", "2"]
 STUDIES = [*ARGUMENTS, "--studies", "smoothness,surface", *ONE_SLOT]
 

@@ -60,6 +60,7 @@ def test_taus_are_scipys() -> None:
     assert rank_agreements(resolved.model_copy(update={"rows": (judged_elsewhere,)}), replicates([on_test])) == []
 
 
+@pytest.mark.sweeps
 @pytest.mark.usefixtures("made_record")
 def test_a_calibration_runs_can_be_extended_and_is_reported(sweep: Command, here: Command, tmp_path: Path) -> None:
     small = ("--set", "channels=[4,8]", "--set", "hidden=[32,32]")

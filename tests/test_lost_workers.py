@@ -272,6 +272,7 @@ def test_a_second_interrupt_does_not_disturb_what_the_first_has_set_going(tmp_pa
     assert TrialEnd.INTERRUPTED in story.told
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("local_ray")
 def test_a_node_that_spoils_one_trial_after_another_ends_the_sweep_and_is_named(tmp_path: Path) -> None:
     story, count = Story(), 10

@@ -200,6 +200,7 @@ def test_an_option_names_one_for_every_row(here: Command, tmp_path: Path) -> Non
     assert "network none.py: cannot be read" in here("--set", "network=none.py", "--dry-run").stderr
 
 
+@pytest.mark.sweeps
 @pytest.mark.usefixtures("made_record")
 def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_it(
     sweep: Command, here: Command, tmp_path: Path

@@ -122,6 +122,7 @@ def test_the_end_of_a_sweep_leaves_what_another_trains_of_the_same_key(tmp_path:
     assert storage.read(WEIGHTS) == b"another sweep's"
 
 
+@pytest.mark.reliability
 def test_two_processes_write_one_record(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     recorder = start_recorder(uri, processes=2)
@@ -169,6 +170,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.reliability
 def test_a_recorder_process_ends_with_its_driver_and_not_with_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DRIVER, f"sqlite:///{tmp_path}/mlflow.db"]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -34,6 +34,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.sweeps
 @pytest.mark.timeout(600)  # it waits for another test's sweep
 def test_workers_train_the_code_of_the_command(swept: Path, tmp_path: Path) -> None:
     there = Record(f"sqlite:///{swept}/mlflow.db", "ablations-digits")

@@ -154,6 +154,7 @@ def test_again_does_nothing(folder: Path, record: Record, here: Command) -> None
     assert (plan["recorded"], plan["to_run"], plan["search"]["to_run"]) == (6, 0, 0)
 
 
+@pytest.mark.sweeps
 def test_the_record_travels_and_the_sweep_goes_on_elsewhere(
     folder: Path, record: Record, transfer: Command, tmp_path: Path
 ) -> None:
