@@ -236,6 +236,7 @@ def test_a_later_step_may_take_many_times_as_long_as_the_longest_before(
     assert limits[3] == 5000.0, "a first epoch that takes hours has not hung"
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("local_ray")
 def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_path: Path) -> None:
     story = story_of(Unprepared, tmp_path)
@@ -243,6 +244,7 @@ def test_a_trial_that_no_worker_can_prepare_has_a_beginning_and_a_reason(tmp_pat
     assert "no data on this node" in story.errors[-1].splitlines()[-1]
 
 
+@pytest.mark.reliability
 @pytest.mark.usefixtures("local_ray")
 def test_a_trial_is_tried_again_where_a_reused_worker_cannot_prepare_it(tmp_path: Path) -> None:
     story = story_of(UnpreparedOnce, tmp_path, trials=2, cpus=ray.cluster_resources()["CPU"])

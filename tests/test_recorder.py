@@ -66,6 +66,7 @@ def test_an_outage_loses_nothing_and_blocks_nobody(processes: int, server: Serve
     assert histories["per_seed/train_error_1"] == [(1, 0.3), (2, 0.15)]
 
 
+@pytest.mark.reliability
 def test_who_needs_an_answer_waits_for_a_server_that_comes_back(server: Server) -> None:
     server.kill()
     coming_back = threading.Timer(8.0, server.start)  # MLflow's client itself gives up after four

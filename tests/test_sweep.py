@@ -189,6 +189,7 @@ def test_bad_transfers_are_one_line(transfer: Command) -> None:
         assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.sweeps
 def test_more_seeds_and_samples_extend_the_record(folder: Path, record: Record) -> None:
     """Last, because it changes the record that the tests above read."""
     before = {trial.run_id for trial in record.trials()}
