@@ -60,6 +60,13 @@ def test_it_ends_with_the_tables_and_where_the_record_is(folder: Path) -> None:
     assert "missing" not in output
 
 
+def test_it_says_how_to_watch_it(folder: Path, record: Record) -> None:
+    said = re.search(r"to watch it: python -m analysis.live (.*)", (folder / "progress.txt").read_text())
+    assert said
+    shown = rf"--tracking-uri sqlite:///\S+/mlflow.db --experiment {EXPERIMENT} --sweep {record.sweeps()[0].name}"
+    assert re.fullmatch(shown, said[1])
+
+
 def test_nobody_to_tell_is_one_line(folder: Path) -> None:
     """And the sweep goes on: the other tests look at its record."""
     progress = (folder / "progress.txt").read_text()
