@@ -19,6 +19,7 @@ from analysis.record.recorded import (
     ranked,
 )
 from analysis.search_trials import SearchTrials, of_study, search_trials
+from analysis.writing.words import counted
 from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
 
@@ -142,8 +143,8 @@ class RecordedSearch(SearchTrials):
         """How many trials there are, on what data, for how long and with which seeds."""
         config, seeds = self.search.base, self.search.seeds
         return (
-            f"{len(self.own) + len(self.running)} trials on {config.data}, {config.epochs} "
-            f"epoch{'s' * (config.epochs > 1)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+            f"{counted(len(self.own) + len(self.running), 'trial')} on {config.data}, "
+            f"{counted(config.epochs, 'epoch')}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
         )
 
 

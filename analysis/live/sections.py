@@ -10,7 +10,7 @@ from analysis.plots.search_progress import draw_best_so_far, draw_learning_curve
 from analysis.record.recorded import VAL_ERROR, RunStatus
 from analysis.record.trial_errors import ERRORS, last_error
 from analysis.report_data import ReportData
-from analysis.searches import RecordedSearch
+from analysis.searches import RecordedSearch, val_errors
 from analysis.statistics.intervals import mean_text, seeds_text
 from analysis.tables import HELD_OUT, held_out_name
 from analysis.writing.effect_rows import HEADER, effect_rows
@@ -97,7 +97,8 @@ def _tables_text(progress: SweepProgress, *, live: bool) -> str:
 
 def _search_text(recorded: RecordedSearch, *, live: bool) -> str:
     samples, stopped = recorded.search.samples, len(recorded.own) - len(recorded.complete)
-    tried = len(recorded.own) + len(recorded.running)
+    if not (tried := len(recorded.own) + len(recorded.running)):
+        return f"Not begun: {counted(samples, 'configuration')} at most. {NEXT}"
     text = (
         f"{counted(tried, 'configuration')} tried{f', of {samples} at most' if tried <= samples else ''}: "
         f"{len(recorded.complete)} to the last epoch, {stopped} stopped early, {len(recorded.running)} running."
@@ -111,13 +112,13 @@ def _search_text(recorded: RecordedSearch, *, live: bool) -> str:
 
 def _search(recorded: RecordedSearch, folder: Path) -> Section:
     blocks: list[Block] = []
-    if recorded.own or recorded.running:
+    if any(map(val_errors, (*recorded.own, *recorded.running))):
         curves = draw_learning_curves(recorded, folder / f"{recorded.search.study}-curves.png")
         blocks.append(Picture(curves, "The validation error of each trial by epoch."))
     if recorded.complete:
         best = draw_best_so_far(recorded, folder / f"{recorded.search.study}-best.png")
         blocks.append(Picture(best, "The best validation error so far by the training time spent."))
-    return Section(recorded.search.title, blocks or [Text("No trial has begun.")])
+    return Section(recorded.search.title, blocks or [Text("No trial has an epoch yet.")])
 
 
 def _running(each: RunningTrial) -> tuple[str, str, str]:
