@@ -28,7 +28,7 @@ from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.record.exported_files import ORIGIN, damage, first_id
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.opening import no_sweep, open_existing, open_record
+from analysis.record.opening import no_sweep, open_existing, open_record, unknown_sweep
 from analysis.record.origin import export_origin, exported_origin
 from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once
@@ -67,7 +67,7 @@ def export(
     if not recorded:
         raise no_sweep(tracking_uri, experiment)
     if unknown := set(sweep or ()) - {each.name for each in recorded}:
-        raise UsageError(f"--sweep {min(unknown)!r}: not in experiment {experiment} of {tracking_uri}")
+        raise unknown_sweep(min(unknown), tracking_uri, experiment)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -25,10 +25,9 @@ from analysis.live import sections
 from analysis.live.followed import FollowedRecord
 from analysis.live.progress import progress_of
 from analysis.live.server import page_server
-from analysis.record.opening import open_swept
+from analysis.record.opening import open_swept, unknown_sweep
 from analysis.report_data import ReportData
 from analysis.writing.page import html_page
-from trainable.errors import UsageError
 
 REFRESH_S = 10.0
 """Seconds between two updates of an open page."""
@@ -56,15 +55,12 @@ def main(
     sweep: Annotated[str, typer.Option(help="Default: the latest sweep that runs, or the latest of all.")] = "",
     tracking_uri: TrackingUri = TRACKING_URI,
     experiment: Experiment = EXPERIMENT,
-    port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="Port on localhost; 0 takes a free one."),
-    ] = 8600,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on localhost; 0 takes a free one.")] = 8600,
 ) -> None:
     """Serve the page until Ctrl-C."""
     record = open_swept(tracking_uri, experiment)
     if sweep and sweep not in [each.name for each in record.sweeps()]:
-        raise UsageError(f"--sweep {sweep!r}: not in experiment {experiment} of {tracking_uri}")
+        raise unknown_sweep(sweep, tracking_uri, experiment)
     followed = FollowedRecord(record)
     with page_server(lambda: live_page(followed, sweep), port) as server:
         print(f"http://localhost:{server.server_port}/ shows it; Ctrl-C ends this", flush=True)

@@ -29,9 +29,8 @@ class FollowedRecord:
         named = [each for each in sweeps if sweep in ("", each.name)]
         if not named:
             raise LookupError(f"no sweep {sweep!r}" if sweep else "no sweep")
-        running = [each for each in sweeps if each.status == RunStatus.RUNNING]
-        followed = ([each for each in named if each in running] or named)[-1]
-        others = [each.name for each in running if each is not followed]
+        followed = ([each for each in named if each.status == RunStatus.RUNNING] or named)[-1]
+        others = [each.name for each in sweeps if each.status == RunStatus.RUNNING and each is not followed]
         silent = self._heartbeats.silent(followed.run_id, followed.tags.get(HEARTBEAT))
         return Moment(self, followed, tuple(self._trials(followed)), silent, others)
 

@@ -161,12 +161,12 @@ def progress_of(
     for trial in own:
         if trial.status == RunStatus.RUNNING:
             running.setdefault(trial.key, []).append(RunningTrial(trial))
+    recorded = {measure: recorded_seeds(trials, measure) for measure in {table.measure for table in sweep.tables}}
     tables = []
     for table in sweep.tables:
-        recorded = recorded_seeds(trials, table.measure)
         rows = []
         for row in table.rows:
-            there = recorded.get(row.key, set())
+            there = recorded[table.measure].get(row.key, set())
             asked = set(range(table.seeds)) or there
             trained, missing = (tuple(sorted(seeds)) for seeds in (asked & there, asked - there))
             rows.append(RowProgress(row, trained, missing, tuple(running.get(row.key, ()))))

@@ -5,16 +5,15 @@ from pathlib import Path
 
 from analysis.costs import Outcome
 from analysis.live.progress import RowProgress, RunningTrial, SweepProgress, TableProgress
-from analysis.plots.effect_intervals import draw_effects
-from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import VAL_ERROR, RunStatus
 from analysis.record.trial_errors import ERRORS, last_error
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch, val_errors
 from analysis.statistics.intervals import mean_text, seeds_text
-from analysis.tables import HELD_OUT, held_out_name
+from analysis.tables import HELD_OUT
 from analysis.writing.effect_rows import HEADER, effect_rows
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Block, Grid, Section, Text
+from analysis.writing.shared_pictures import best_so_far, effects_picture, learning_curves
 from analysis.writing.words import counted, duration, listed
 
 ENDED = {
@@ -58,14 +57,8 @@ def tables(progress: SweepProgress, data: ReportData) -> Section:
 
 def effects(data: ReportData) -> Section:
     """The effects of the rows that are recorded so far."""
-    error = held_out_name(effect.config for effect in data.effects)
-    picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / "effects.png")
-    blocks: list[Block] = [
-        Text(PEEKING),
-        Picture(picture, "The effect of each change."),
-        Grid(HEADER, effect_rows(data.effects)),
-    ]
-    return Section("Effects of the changes", blocks)
+    picture = effects_picture(data.effects, data.data_set, data.folder)
+    return Section("Effects of the changes", [Text(PEEKING), picture, Grid(HEADER, effect_rows(data.effects))])
 
 
 def searches(progress: SweepProgress, folder: Path) -> Section:
@@ -83,7 +76,7 @@ def _state(progress: SweepProgress, *, silent: bool) -> str:
         f"{counted(len(progress.running), 'trial')} running",
         f"{outcomes[Outcome.COMPLETE]} complete",
         *([f"{outcomes[Outcome.STOPPED]} stopped early by the search"] if outcomes[Outcome.STOPPED] else []),
-        f"{len(progress.failed) or 'none'} failed",
+        f"{outcomes[Outcome.FAILED] or 'none'} failed",
     ]
     return f"The sweep has run for {duration(progress.elapsed_s)}: {', '.join(parts)}."
 
@@ -113,11 +106,9 @@ def _search_text(recorded: RecordedSearch, *, live: bool) -> str:
 def _search(recorded: RecordedSearch, folder: Path) -> Section:
     blocks: list[Block] = []
     if any(map(val_errors, (*recorded.own, *recorded.running))):
-        curves = draw_learning_curves(recorded, folder / f"{recorded.search.study}-curves.png")
-        blocks.append(Picture(curves, "The validation error of each trial by epoch."))
+        blocks.append(learning_curves(recorded, folder))
     if recorded.complete:
-        best = draw_best_so_far(recorded, folder / f"{recorded.search.study}-best.png")
-        blocks.append(Picture(best, "The best validation error so far by the training time spent."))
+        blocks.append(best_so_far(recorded, folder))
     return Section(recorded.search.title, blocks or [Text("No trial has an epoch yet.")])
 
 

@@ -59,6 +59,11 @@ def no_sweep(tracking_uri: str, experiment: str) -> UsageError:
     return UsageError(f"--experiment {experiment}: no sweep in {tracking_uri}{others}")
 
 
+def unknown_sweep(name: str, tracking_uri: str, experiment: str) -> UsageError:
+    """The error where an experiment has no sweep of that name."""
+    return UsageError(f"--sweep {name!r}: not in experiment {experiment} of {tracking_uri}")
+
+
 def other_experiments(tracking_uri: str, experiment: str) -> str:
     """Which other experiments a record has, as the end of an error; empty where it has none."""
     with _as_usage_errors(tracking_uri):

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.plots.effect_intervals import draw_effects
 from analysis.report_data import ReportData
 from analysis.statistics.effects import ALPHA, Effect, holm
 from analysis.statistics.t_tests import p_text
 from analysis.tables import held_out_name
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Block, Grid, Section, Text
+from analysis.writing.shared_pictures import EFFECTS, effects_picture
 from analysis.writing.words import listed
 
 TITLE = "Effects of the changes"
-EFFECTS = "effects"
-"""The name of the picture and of its CSV file."""
 
 
 def section(data: ReportData) -> Section:
@@ -29,7 +27,6 @@ def section(data: ReportData) -> Section:
 
 def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[Block]:
     error = held_out_name(effect.config for effect in data.effects)
-    picture = draw_effects(data.effects, f"{error} on {data.data_set}", data.folder / f"{EFFECTS}.png")
     return [
         Text(
             f"An effect is the {error} after the last epoch with a change, minus that of its reference with the same "
@@ -37,7 +34,7 @@ def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
             "one effect, not corrected for their number. The largest gain comes first. With one seed there is no "
             "interval and no test."
         ),
-        Picture(picture, "The effect of each change."),
+        effects_picture(data.effects, data.data_set, data.folder),
         Grid(HEADER, effect_rows(data.effects)),
         Text(
             "The p values are those after Holm's correction. Where pooled stands beside the seeds, interval and tests "

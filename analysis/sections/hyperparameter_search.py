@@ -7,7 +7,6 @@ from typing import Any
 
 from analysis.importance import can_weigh_parameters
 from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
-from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
 from analysis.record.replicates import Replicates
 from analysis.report_data import ReportData
@@ -15,6 +14,7 @@ from analysis.searches import Origin, RecordedSearch, training_seconds, undefine
 from analysis.statistics.intervals import mean_text, seed_count, seeds_text
 from analysis.statistics.race import Racer
 from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.shared_pictures import best_so_far, learning_curves
 from trainable.config import Config
 from trainable.search_definition import NOT_SEARCHABLE
 from trainable.search_space import Choice, Range, fields
@@ -64,14 +64,8 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         return [*blocks, Text("Missing: no trial of this search is recorded.")]
     blocks += [
         Grid(("", ""), _result(data, recorded)),
-        Picture(
-            draw_learning_curves(recorded, file("curves")),
-            "The validation error of each trial by epoch.",
-        ),
-        Picture(
-            draw_best_so_far(recorded, file("best")),
-            "The best validation error so far by the training time spent.",
-        ),
+        learning_curves(recorded, data.folder),
+        best_so_far(recorded, data.folder),
     ]
     if not recorded.varied:
         return [*blocks, Text("Missing: the trials do not differ, so there are no parameters to compare.")]

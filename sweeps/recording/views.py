@@ -15,7 +15,7 @@ from analysis.importance import by_importance
 from analysis.networks import BATCH_NORM
 from analysis.proof import proof_tables
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER, RunStatus
+from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ERROR, WINNER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels
@@ -77,10 +77,9 @@ def present(record: Record) -> Presentation:
     sweeps, trials = record.sweeps(), record.trials()
     tables = latest_tables(sweeps, {trial.key for trial in trials if trial.complete})
     compared = [table for table in tables if table.measure != RUNGS]  # a calibration's rows are random configs
-    finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
     searches = [
         replace(found, own=tuple(record.with_histories(found.own, (VAL_ERROR,))))
-        for found in recorded_searches(sweeps, finished)
+        for found in recorded_searches(sweeps, trials)
         if found.own
     ]
     of_tables, whole, kernels = [*map(table_listing, tables)], study_listing(compared), _kernels(tables)
