@@ -127,7 +127,8 @@ def smoothness_arms(
 
 def _optimizer(config: Config) -> str:
     """Its name and learning rate, as `SGD 0.1`."""
-    return f"{OPTIMIZERS.get(config.optimizer, config.optimizer.capitalize())} {config.lr:g}"
+    name = str(config.optimizer)
+    return f"{OPTIMIZERS.get(name, name.capitalize())} {config.lr:g}"
 
 
 def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from trainable.storage import StorageError
 
 ERRORS_OF_CODE = (
     "AssertionError", "AttributeError", "ImportError", "IndexError", "KeyError", "ModuleNotFoundError", "NameError",
-    "NetworkError", "TypeError", "ValidationError", "ValueError",
+    "OwnCodeError", "TypeError", "ValidationError", "ValueError",
 )  # fmt: skip
 """Errors of the config or the code. The next try would end in the same way, so there is only one."""
 ERRORS_OF_NODE = ("DataError", "DeviceError", "StorageError")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainable.network_file import NetworkFile
+from trainable.own_code.code_file import CodeFile
 
 NETWORK = '''"""A tiny network."""
 from torch import nn
@@ -20,10 +20,10 @@ class Net(nn.Module):
         return sum(piece(x) for piece in self.rest)
 
 
-def build(width, pieces):
+def network(width, pieces):
     return Net(width, pieces)
 '''
-FILE = NetworkFile(file="net.py", code=NETWORK)
+FILE = CodeFile(file="net.py", code=NETWORK)
 ARGUMENTS = {"width": 2, "pieces": 2}
 BASELINE = """
 baseline:

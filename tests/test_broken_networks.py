@@ -19,19 +19,19 @@ def changed(old: str, new: str) -> str:
 
 FLAT = "x.view(x.size(0), -1)"
 BROKEN = [
-    ("def build(width, pieces): return 3", "build must return a torch.nn.Module, and returned int"),
-    ("x = 1", "must define a function build"),
+    ("def network(width, pieces): return 3", "it must return a torch.nn.Module, and returned int"),
+    ("x = 1", "must define a function network"),
     ("import nonsense", "line 1: ModuleNotFoundError: No module named 'nonsense'"),
-    ("def build(:", "SyntaxError"),
+    ("def network(:", "SyntaxError"),
     ("raise SystemExit", "line 1: SystemExit"),
-    ("import sys\ndef build(width, pieces): sys.exit(3)", "build(width=2, pieces=1): line 2: SystemExit: 3"),
-    ("build = dict", "ValueError: no signature found"),
+    ("import sys\ndef network(width, pieces): sys.exit(3)", "network(width=2, pieces=1): line 2: SystemExit: 3"),
+    ("network = dict", "ValueError: no signature found"),
     (
-        "def build(width): pass",
-        "build(width=2, pieces=1): TypeError: build() got an unexpected keyword argument 'pieces'",
+        "def network(width): pass",
+        "network(width=2, pieces=1): TypeError: network() got an unexpected keyword argument 'pieces'",
     ),
     ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 8,000"),
-    (changed("build(width, pieces)", "build(width, pieces=1)"), "build(pieces=1): remove the default"),
+    (changed("network(width, pieces)", "network(width, pieces=1)"), "network(pieces=1): remove the default"),
     (changed("nn.Linear(width * 64, 10)", "nn.LazyLinear(10)"), "rest.0.weight is a lazy parameter"),
     (changed("width * 64", "width"), "on images (2, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),
     (changed(FLAT, "x.view(2, -1)"), "on images (3, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),
@@ -67,7 +67,7 @@ def test_a_broken_network_is_one_line_and_starts_nothing(
         (STUDY.replace("net.py", "none.py"), "own.yaml, line 2, baseline: network none.py: cannot be read"),
         (STUDY.replace("batch_size: 256", "epochs: 3"), "baseline: epochs: the sweep's option --epochs decides it"),
         (STUDY.replace("batch_size: 256", "lr: fast"), "line 5, baseline.lr: 'fast' should be a valid number"),
-        ("baseline: {network: net.py}\n" + SEARCH, "build(width=5): TypeError: build() missing 1 required"),
+        ("baseline: {network: net.py}\n" + SEARCH, "network(width=5): TypeError: network() missing 1 required"),
         (
             SEARCH.replace("[width]", ""),
             "network_arguments is unknown (did you mean network_arguments[NAME]?); allowed: data",

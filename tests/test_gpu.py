@@ -27,7 +27,7 @@ from trainable.fused import fuse
 from trainable.graphs import GraphedStep
 from trainable.landscape import Evaluator
 from trainable.model import build
-from trainable.network_file import NetworkFile
+from trainable.own_code.code_file import CodeFile
 from trainable.session import Session
 from trainable.training import Trainer
 from trainable.trial import TrialSpec
@@ -101,7 +101,7 @@ def test_fused_graphed_and_eager_are_the_cpus_training(change: dict[str, Any], d
 
 def test_a_network_of_ones_own_trains_as_on_the_cpu_and_seeds_alone(digits: Dataset) -> None:
     arguments = {"width": 2, "pieces": 2}
-    network = NetworkFile(file="net.py", code=NETWORK)
+    network = CodeFile(file="net.py", code=NETWORK)
     config = Config(data="digits", batch_size=256, network=network, network_arguments=arguments)
     own = trained(config, digits, "cuda")
     assert_near(own.step_losses(), trained(config, digits, "cpu").step_losses(), ROUNDING)

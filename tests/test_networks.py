@@ -91,7 +91,7 @@ def test_probes_of_a_quadratic_are_its_curvature() -> None:
 
     inputs = [torch.tensor(curvature)]
     _, gradient = step(*inputs)
-    measured = probe(step, inputs, [gradient], [parameter], [], rate, seeds=1, random_state=torch.get_rng_state())[0]
+    measured = probe(step, inputs, [gradient], [parameter], [], rate, seeds=1, random_state=[torch.get_rng_state()])[0]
     for times, (loss, distance, beta) in zip(STEP_SIZES, measured.tolist(), strict=True):
         eta = times * rate
         assert loss == pytest.approx(curvature / 2 * 5 * (1 - eta * curvature) ** 2, rel=1e-5)

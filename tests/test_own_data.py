@@ -32,7 +32,8 @@ from trainable.data import find, load, load_same
 from trainable.errors import DataError
 from trainable.image_set import BUILT_IN, MOST_CHARACTERS, ImageSet
 from trainable.model import MaxPool
-from trainable.own_network import NetworkError, forward_flops
+from trainable.own_code.loading import OwnCodeError
+from trainable.own_code.network import forward_flops
 from trainable.problem import first_problem
 from trainable.training import Trainer, train
 
@@ -209,9 +210,9 @@ def test_pooling_leaves_out_a_last_odd_line() -> None:
 
 def test_a_network_of_ones_own_is_tried_on_its_images() -> None:
     assert forward_flops(FILE, ARGUMENTS, BUILT_IN["digits"]) > 1
-    with pytest.raises(NetworkError, match=r"on images \(2, 3, 64, 64\): line 14"):
+    with pytest.raises(OwnCodeError, match=r"on images \(2, 3, 64, 64\): line 14"):
         forward_flops(FILE, ARGUMENTS, GALAXIES)
-    with pytest.raises(NetworkError, match=r"must return scores \(2, 2\), and returned a tensor \(2, 10\)"):
+    with pytest.raises(OwnCodeError, match=r"must return scores \(2, 2\), and returned a tensor \(2, 10\)"):
         forward_flops(FILE, ARGUMENTS, GALAXIES.model_copy(update={"size": 32}))
 
 

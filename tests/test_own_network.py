@@ -32,8 +32,8 @@ from trainable.config import MOST_CHARACTERS, Config
 from trainable.data import Dataset, find, load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
-from trainable.network_file import NetworkFile
 from trainable.optim import parameter_groups
+from trainable.own_code.code_file import CodeFile
 from trainable.problem import first_problem
 from trainable.search_space import Range
 from trainable.study import ResolvedTable, Study
@@ -54,7 +54,7 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
     assert len({own, config(network_arguments={"pieces": 2, "width": 2})}) == 1
     others = [
         config(network_arguments=ARGUMENTS | {"width": 3}),
-        config(network=NetworkFile(file="net.py", code=NETWORK + "\n")),
+        config(network=CodeFile(file="net.py", code=NETWORK + "\n")),
     ]
     assert len({each.key("f") for each in (own, *others)}) == 3
     assert str(FILE).startswith("net.py ") and NETWORK not in own.text(own.canonical())
@@ -96,7 +96,7 @@ def test_a_shared_parameter_is_stepped_once_and_moved_everywhere() -> None:
     tied = NETWORK.replace(
         "\n    def forward", "\n        self.rest[1].weight = self.rest[0].weight\n\n    def forward"
     )
-    own = config(network=NetworkFile(file="net.py", code=tied))
+    own = config(network=CodeFile(file="net.py", code=tied))
     network = build(own)
     ((group,),) = [[each["params"]] for each in parameter_groups(own, network)]
     assert len(group) == len(set(group)) == len(list(network.parameters()))
@@ -108,7 +108,7 @@ def test_a_shared_parameter_is_stepped_once_and_moved_everywhere() -> None:
 
 def test_a_parameter_may_rest_in_some_steps(digits: Dataset) -> None:
     skipping = NETWORK.replace("for piece in self.rest)", "for piece in self.rest[: 1 + (not self.training)])")
-    (epoch,) = train(config(network=NetworkFile(file="net.py", code=skipping), epochs=1), digits)
+    (epoch,) = train(config(network=CodeFile(file="net.py", code=skipping), epochs=1), digits)
     assert epoch.mean("train_loss") > 0
 
 
@@ -150,7 +150,7 @@ def test_it_trains_for_each_seed_alone_and_resumes_exactly(digits: Dataset) -> N
 
 
 def test_random_numbers_of_the_file_itself_change_nothing() -> None:
-    drawing = NetworkFile(file="net.py", code=NETWORK + "\nimport torch\ntorch.rand(3)\n")
+    drawing = CodeFile(file="net.py", code=NETWORK + "\nimport torch\ntorch.rand(3)\n")
     states = []
     for network in (FILE, drawing):
         torch.manual_seed(0)
@@ -162,7 +162,7 @@ def test_a_surface_moves_parameters_alone() -> None:
     code = NETWORK.replace(
         "super().__init__()", "super().__init__(); self.register_buffer('table', T.ones(2, 2).int())"
     )
-    own = config(network=NetworkFile(file="net.py", code="import torch as T\n" + code))
+    own = config(network=CodeFile(file="net.py", code="import torch as T\n" + code))
     weights = {name: tensor.numpy() for name, tensor in build(own).state_dict().items()}
     evaluator = Evaluator(own, load("digits"), images=50)
     there = moved(weights, directions(evaluator.parameters_of(weights), seed=0), (0.5, 0.5))
@@ -258,7 +258,7 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
 def test_readers_of_a_record_never_run_it(record_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ran = tmp_path / "ran"
     code = NETWORK.replace("    return Net", f"    open({str(ran)!r}, 'w').close()\n    return Net")
-    own = config(network=NetworkFile(file="net.py", code=code))
+    own = config(network=CodeFile(file="net.py", code=code))
     row, known = resolved_row("own", own), make_trial(0)
     trial = replace(known, key=row.key, config=own, tags=known.tags | written_tags(trial_spec(own, tmp_path, "abc")))
     table = ResolvedTable(study="own", number="44", slug="x", title="x", varies="x", rows=(row,), reference=row.key)

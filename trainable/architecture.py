@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from trainable.config import Config
-from trainable.network_file import NetworkFile
+from trainable.own_code.code_file import CodeFile
 
 _VGG_A_CHANNELS = (64, 128, 256, 256, 512, 512, 512, 512)
 _VGG_A_POOLED = (True, True, False, True, False, True, False, True)
@@ -62,7 +62,7 @@ def layers(config: Config) -> Iterator[Conv | Linear]:
             channels, pooled, hidden = config.channels, (True, True), config.hidden
         case "vgg-a":
             channels, pooled, hidden = _VGG_A_CHANNELS, _VGG_A_POOLED, _VGG_A_HIDDEN
-        case NetworkFile():
+        case CodeFile():
             raise TypeError(f"the layers of {config.network} are not known")
         case unknown:
             assert_never(unknown)

@@ -5,28 +5,29 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 
-from trainable.network_file import ARGUMENTS, NetworkFile
+from trainable.own_code.code_file import ARGUMENTS, read_code
 
 
-def _read_network(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-    network = change.get("network")
-    if info.context is None or not isinstance(network, str) or not network.endswith(".py"):
+def _read_files(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    if info.context is None:
         return change
-    return {**change, "network": NetworkFile.read(info.context / network)}
+    return {field: read_code(field, value, info.context) for field, value in change.items()}
 
 
-Change = Annotated[dict[str, Any], AfterValidator(_read_network)]
-"""Fields of a config that differ from those of another. Validated with a folder as pydantic's context, a `network` that
-is a text ending in .py is the path of a file, which starts in that folder, and is read."""
+Change = Annotated[dict[str, Any], AfterValidator(_read_files)]
+"""Fields of a config that differ from those of another. Validated with a folder as pydantic's context, a text that ends
+in .py is the path of a file, where the field may be one: it starts in that folder, and is read."""
 
 
 def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config after a further change. Arguments of a network are added to those before them, but where
-    the change names a network, it starts without any."""
+    """The fields of a config after a further change. Arguments are added to those before them, but what the change
+    itself names, as another loss, starts without any."""
     combined = {**base, **change}
-    before, new = base.get(ARGUMENTS), change.get(ARGUMENTS)
-    if "network" in change:
-        combined[ARGUMENTS] = new or {}
-    elif isinstance(before, Mapping) and isinstance(new, Mapping):
-        combined[ARGUMENTS] = {**before, **new}
+    for field, arguments in ARGUMENTS.items():
+        before, new = base.get(arguments), change.get(arguments)
+        if field in change:
+            combined.pop(arguments, None)
+            combined |= {arguments: new} if new else {}
+        elif isinstance(before, Mapping) and isinstance(new, Mapping):
+            combined[arguments] = {**before, **new}
     return combined

@@ -4,23 +4,13 @@ stays fast.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from trainable.image_set import CIFAR10, Data
-from trainable.network_file import ARGUMENTS, Arguments, NetworkArguments, NetworkFile
-from trainable.problem import first_problem
+from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeArguments, CodeFile, or_file
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -42,27 +32,13 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 NetworkName = Literal["cnn", "vgg-a"]
-BUILT_IN: tuple[str, ...] = get_args(NetworkName)
-
-
-def _network(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        try:
-            return NetworkFile(**value)
-        except (ValidationError, TypeError) as error:
-            problem = first_problem(error) if isinstance(error, ValidationError) else error
-            raise ValueError(f"of one's own: {problem}") from error
-    if isinstance(value, NetworkFile) or (isinstance(value, str) and value in BUILT_IN):
-        return value
-    if str(value).endswith(".py"):
-        raise ValueError(
-            f"{value!r} is not read here: a file is read in a baseline, a change, `fixed` or --set; in Python, use "
-            "NetworkFile.read"
-        )
-    raise ValueError(f"{value!r} should be {', '.join(BUILT_IN)}, or a Python file whose name ends in .py")
-
-
-Network = Annotated[NetworkName | NetworkFile, BeforeValidator(_network)]
+LossName = Literal["cross_entropy", "hinge"]
+OptimizerName = Literal["adam", "adamw", "sgd", "momentum", "adagrad", "muon"]
+ScheduleName = Literal["constant", "cosine", "one_cycle"]
+Network = Annotated[NetworkName | CodeFile, or_file(*get_args(NetworkName))]
+Loss = Annotated[LossName | CodeFile, or_file(*get_args(LossName))]
+Optimizer = Annotated[OptimizerName | CodeFile, or_file(*get_args(OptimizerName))]
+Schedule = Annotated[ScheduleName | CodeFile, or_file(*get_args(ScheduleName))]
 
 
 class Config(BaseModel):
@@ -82,8 +58,8 @@ class Config(BaseModel):
     network: Network = "cnn"
     """`cnn`: two convolutions and three linear layers. `vgg-a`: the 11-layer VGG with hidden linear layers of 512. Or a
     network of one's own, in a Python file."""
-    network_arguments: NetworkArguments = Arguments()
-    """What the file's `build` is called with: numbers, texts, true, false and lists of these, by name."""
+    network_arguments: CodeArguments = Arguments()
+    """What the file's `network` is called with: numbers, texts, true, false and lists of these, by name."""
     channels: tuple[Width, Width] = (16, 32)
     """Output channels of the two convolutions of `cnn`."""
     hidden: tuple[Width, Width] = (128, 128)
@@ -96,13 +72,18 @@ class Config(BaseModel):
     """Weight of the newest batch in the running statistics of batch norm."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability to drop a channel (convolutions) or a unit (linear layers) before each activation."""
-    loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
-    """`hinge` is the multi-class hinge loss with p=1 and margin 1."""
+    loss: Loss = "cross_entropy"
+    """`hinge` is the multi-class hinge loss with p=1 and margin 1. Or a loss of one's own, in a Python file."""
+    loss_arguments: CodeArguments = Arguments()
+    """What the file's `loss` is called with, after the network and the batch."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Label smoothing of the cross-entropy."""
-    optimizer: Literal["adam", "adamw", "sgd", "momentum", "adagrad", "muon"] = "adam"
+    optimizer: Optimizer = "adam"
     """`momentum` is SGD with `momentum`. `muon` makes the steps of weight matrices orthogonal (Jordan et al. 2024) and
-    trains the other parameters as `adamw` does. `adamw` and `muon` decouple the weight decay, the others couple it."""
+    trains the other parameters as `adamw` does. `adamw` and `muon` decouple the weight decay, the others couple it. Or
+    an optimizer of one's own, in a Python file."""
+    optimizer_arguments: CodeArguments = Arguments()
+    """What the file's `optimizer` is called with, after the parameters, the learning rate and the weight decay."""
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Learning rate; the peak, where the schedule is not constant."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -117,8 +98,10 @@ class Config(BaseModel):
     bn_bias_lr_factor: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Multiplies the learning rate of batch norm's biases (Jordan 2024, arXiv 2404.00498). Their weight decay grows
     with the learning rate, as torch's optimizers have it."""
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    """Learning rate by step, over the whole training."""
+    schedule: Schedule = "constant"
+    """Learning rate by step, over the whole training. Or a schedule of one's own, in a Python file."""
+    schedule_arguments: CodeArguments = Arguments()
+    """What the file's `schedule` is called with, after the share of the steps that is done."""
     warmup: float = Field(default=0.3, gt=0, lt=1)
     """Share of the steps in which the learning rate of `one_cycle` rises (Smith & Topin 2017, arXiv 1708.07120)."""
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
@@ -156,10 +139,10 @@ class Config(BaseModel):
     def _no_idle_fields(self) -> "Config":
         """Refuse a field that the rest of the config switches off: it would give one training two keys."""
         with_momentum = self.optimizer == "momentum" and self.momentum > 0
-        one_cycle, is_cnn, is_own = self.schedule == "one_cycle", self.network == "cnn", self.has_own_network
+        one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
         acts = {  # whether a field acts, and where
-            "network_arguments": (is_own, "network is a file"),
-            **dict.fromkeys(OF_BUILT_IN, (not is_own, "network is cnn or vgg-a")),
+            **{arguments: (field in self.own_code, f"{field} is a file") for field, arguments in ARGUMENTS.items()},
+            **dict.fromkeys(OF_BUILT_IN, (not self.has_own_network, "network is cnn or vgg-a")),
             "bn_momentum": (self.batch_norm, "batch_norm is true"),
             "label_smoothing": (self.loss == "cross_entropy", "loss is cross_entropy"),
             "momentum": (self.optimizer == "momentum", "optimizer is momentum"),
@@ -179,10 +162,10 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _fits_into_a_tag(self) -> "Config":
-        """Refuse what the record could not keep. Only data or a network of one's own make a config so long."""
+        """Refuse what the record could not keep. Only data or code of one's own make a config so long."""
         if (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
             raise ValueError(
-                f"network {self.network}, data {self.data}: with the arguments and the names of the classes the config "
+                f"{self.text(('data', *self.own_code))}: with the arguments and the names of the classes the config "
                 f"has {size:,} characters as JSON; allowed: {MOST_CHARACTERS:,}"
             )
         return self
@@ -194,20 +177,40 @@ class Config(BaseModel):
         return self
 
     @property
+    def own_code(self) -> tuple[str, ...]:
+        """The fields that are files of the user's own: some of those of `ARGUMENTS`."""
+        return tuple(field for field in ARGUMENTS if isinstance(getattr(self, field), CodeFile))
+
+    @property
     def has_own_network(self) -> bool:
         """Whether its network is one of the user's own."""
-        return isinstance(self.network, NetworkFile)
+        return "network" in self.own_code
+
+    @property
+    def has_own_step(self) -> bool:
+        """Whether Python code of the user's own runs within the computation of the gradients."""
+        return not {"network", "loss"}.isdisjoint(self.own_code)
+
+    @property
+    def can_fuse_seeds(self) -> bool:
+        """Whether several seeds can train as one program. Code of the user's own may not treat each of them apart; a
+        schedule sees none of them."""
+        return set(self.own_code) <= {"schedule"}
 
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from the defaults, as plain JSON values. Equal configs have equal canonical forms."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def flat(self) -> dict[str, Any]:
-        """All fields as plain JSON values. Each argument of a network of one's own is apart, as
-        `network.width`. The network and the data are texts that name them."""
-        named = {"network": str(self.network), "data": self.data.name}
-        fields = self.model_dump(mode="json", exclude={ARGUMENTS}) | named
-        return fields | {f"network.{name}": value for name, value in self.network_arguments.items()}
+        """All fields as plain JSON values. Each argument of code of one's own is apart, as `network.width`. The data
+        and files are texts that name them."""
+        named = {"data": self.data.name} | {field: str(getattr(self, field)) for field in ARGUMENTS}
+        fields = self.model_dump(mode="json", exclude=set(ARGUMENTS.values())) | named
+        return fields | {
+            f"{field}.{name}": value
+            for field, arguments in ARGUMENTS.items()
+            for name, value in getattr(self, arguments).items()
+        }
 
     @property
     def ablation(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from trainable.batches import Batches
 from trainable.config import Config
 from trainable.device import autocast
 from trainable.optim import make_loss
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loss import OwnLoss
 
 
 class Gradients:
@@ -17,24 +19,33 @@ class Gradients:
     """
 
     def __init__(self, config: Config, model: nn.Module, batches: Batches, device: torch.device) -> None:
-        self._model, self._batches = model, batches
+        self._batches = batches
         self._parameters = list(model.parameters())
-        self._loss = make_loss(config)
-        self._autocast = autocast(config, device)
+        own = isinstance(config.loss, CodeFile)
+        self._losses = OwnLoss(config, model, device) if own else _LossOfScores(config, model, device)
 
     def __call__(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, ...]:
         """Each seed's mean loss of a batch (S,), then the gradient of every parameter.
 
         The seeds' losses share no parameter, so the gradients of their sum are those of each loss.
         """
-        images_nchw, labels_ns = self._batches.load(rows_ns, augmentation_nsa)
-        with self._autocast:
-            scores_nk = self._model(images_nchw)
-        losses_ns = self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
-        losses_s = losses_ns.mean(0)
+        losses_s = self._losses(*self._batches.load(rows_ns, augmentation_nsa)).mean(0)
         # a network of one's own may leave out parameters in some steps
         gradients = torch.autograd.grad(losses_s.sum(), self._parameters, allow_unused=True, materialize_grads=True)
         return losses_s.detach(), *map(_laid_out, gradients, self._parameters)
+
+
+class _LossOfScores:
+    """The losses (N, S) of the scores that the networks of S seeds, fused in `model`, give their images."""
+
+    def __init__(self, config: Config, model: nn.Module, device: torch.device) -> None:
+        self._model, self._loss, self._autocast = model, make_loss(config), autocast(config, device)
+
+    def __call__(self, images_nchw: Tensor, labels_ns: Tensor) -> Tensor:
+        """The losses of images (N, S*3, P, P)."""
+        with self._autocast:
+            scores_nk = self._model(images_nchw)
+        return self._loss(scores_nk.float().view(labels_ns.numel(), -1), labels_ns.flatten()).view(labels_ns.shape)
 
 
 def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class Learner:
         self._optimizer = make_optimizer(config, parameter_groups(config, self.model), device, len(seeds))
         self._scheduler = make_scheduler(config, self._optimizer, config.epochs * batches.steps_per_epoch)
         gradients = Gradients(config, self.model, batches, device)
-        # a graph would repeat what the Python code of a network of one's own decides at the capture
-        self._step: Step = gradients if config.has_own_network else GraphedStep(gradients, self.model.buffers())
+        # a graph would repeat what Python code of one's own decides at the capture
+        self._step: Step = gradients if config.has_own_step else GraphedStep(gradients, self.model.buffers())
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
@@ -76,7 +76,9 @@ class Learner:
         batch_sizes = []
         steps_before = (epoch - 1) * self._batches.steps_per_epoch
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            _generator_of(self._device).manual_seed(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM))
+            seed = epoch_seed(*self.seeds, epoch, DROPOUT_STREAM)
+            torch.default_generator.manual_seed(seed)  # code of one's own may draw on the CPU also for a GPU
+            _generator_of(self._device).manual_seed(seed)
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 probed = self._probe_every is not None and step % self._probe_every == 0
@@ -172,7 +174,7 @@ class Learner:
             case unknown:
                 assert_never(unknown)
 
-    def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor], random_state: Tensor) -> None:
+    def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor], random_state: list[Tensor]) -> None:
         learning_rate, buffers = self._optimizer.param_groups[0]["lr"], self.model.buffers()
         seeds = len(self.seeds)
         self.probes.append(

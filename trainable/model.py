@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from trainable.architecture import Conv, Linear, layers
 from trainable.config import Config
-from trainable.network_file import NetworkFile
-from trainable.own_network import build_own
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.network import build_own
 
 ONEDNN_BLOCK = 16
 """Channels that oneDNN keeps together on processors with AVX-512."""
@@ -87,10 +87,10 @@ def build(config: Config) -> nn.Module:
     """The config's network, from float images (N, 3, P, P) to class scores (N, K), for the size and the classes of its
     data.
 
-    The parameters are drawn from torch's global generator. Raises `NetworkError` for a network of one's own that cannot
+    The parameters are drawn from torch's global generator. Raises `OwnCodeError` for a network of one's own that cannot
     be built.
     """
-    if isinstance(config.network, NetworkFile):
+    if isinstance(config.network, CodeFile):
         return build_own(config.network, config.network_arguments)
     return _build(config)
 

@@ -10,15 +10,21 @@ from torch.optim.optimizer import ParamsT
 
 from trainable.config import Config
 from trainable.muon import Muon
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.optimizer import build_optimizer
+from trainable.own_code.schedule import build_schedule
 
 
 def make_loss(config: Config) -> nn.Module:
-    """The config's loss without reduction: from class scores (N, K) and labels (N,) to each image's loss (N,)."""
+    """The config's loss without reduction: from class scores (N, K) and labels (N,) to each image's loss (N,). Raises
+    `TypeError` for a loss of one's own, which needs more than scores: see `trainable.own_code.loss`."""
     match config.loss:
         case "cross_entropy":
             return nn.CrossEntropyLoss(reduction="none", label_smoothing=config.label_smoothing)
         case "hinge":
             return nn.MultiMarginLoss(reduction="none")
+        case CodeFile():
+            raise TypeError(f"loss {config.loss} is no function of scores")
         case unknown:
             assert_never(unknown)
 
@@ -48,7 +54,8 @@ def make_optimizer(
 ) -> Optimizer:
     """The config's optimizer for parameters on the device, which are those of one network or of that many fused seeds.
 
-    `adamw` and `muon` decouple the weight decay; the others add it to the gradient (L2).
+    `adamw` and `muon` decouple the weight decay; the others add it to the gradient (L2). Raises `OwnCodeError` for one
+    of one's own that cannot be built.
     """
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     match config.optimizer:
@@ -65,6 +72,8 @@ def make_optimizer(
         case "adagrad":
             fused = _has_fused_adagrad(device)  # None and not False: with False, torch updates each parameter by itself
             return Adagrad(parameters, **common | {"fused": fused or None})
+        case CodeFile():
+            return build_optimizer(config, parameters)
         case unknown:
             assert_never(unknown)
 
@@ -97,6 +106,8 @@ def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRSchedu
                 pct_start=config.warmup - 1e-12 if divides_by_zero else config.warmup,
                 cycle_momentum=_one_cycle_cycles_momentum(config),
             )
+        case CodeFile():
+            return build_schedule(config, optimizer, steps)
         case unknown:
             assert_never(unknown)
 
@@ -107,6 +118,8 @@ def _one_cycle_cycles_momentum(config: Config) -> bool:
         case "adam" | "adamw":
             return True
         case "sgd" | "momentum" | "adagrad" | "muon":  # no momentum, or a constant one
+            return False
+        case CodeFile():
             return False
         case unknown:
             assert_never(unknown)

@@ -34,13 +34,13 @@ def probe(
     buffers: Iterable[Tensor],
     learning_rate: float,
     seeds: int,
-    random_state: Tensor,
+    random_state: Sequence[Tensor],
 ) -> Tensor:
     """Probe the loss at all `STEP_SIZES`. Returns float32 (S, E, M) on the CPU: seed, step size, one of `QUANTITIES`.
 
     `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients, which its next call may
-    overwrite; `gradients` are copies of those at the present parameters. `random_state` is that of the generator from
-    before they were computed, so that dropout drops the same values in every step. Parameters, buffers (the running
+    overwrite; `gradients` are copies of those at the present parameters. `random_state` is that from before they were
+    computed, see `get_random_state`, so that dropout drops the same values in every step. Parameters, buffers (the running
     statistics) and random generators are left exactly as they were, so that a probe changes nothing in the training.
     """
     buffers = list(buffers)
@@ -64,17 +64,16 @@ def probe(
     return torch.stack(measured_sm, 1).float().cpu()
 
 
-def get_random_state(device: torch.device) -> Tensor:
-    """The state of the generator that dropout on a device draws from."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+def get_random_state(device: torch.device) -> list[Tensor]:
+    """The states of the generators that a step on a device may draw from: the CPU's, and the device's own."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
-def set_random_state(device: torch.device, state: Tensor) -> None:
-    """Bring that generator into a state."""
-    if device.type == "cuda":
+def set_random_state(device: torch.device, states: Sequence[Tensor]) -> None:
+    """Bring these generators into those states."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
         torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 def _rows_by_seed(gradients: Sequence[Tensor], seeds: int) -> Tensor:

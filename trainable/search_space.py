@@ -1,5 +1,5 @@
 """The space of a search: its parameters, each a choice or a range of one field of `Config`, of one element of a field
-that is a tuple, or of one argument of a network of one's own, some with a condition."""
+that is a tuple, or of one argument of code of one's own, some with a condition."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
-from trainable.network_file import ARGUMENTS, Arguments
+from trainable.own_code.code_file import ARGUMENTS, Arguments
 from trainable.problem import unknown
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a parameter sets: a field of `Config`, one element of it where it is a tuple, or one argument of a network
-    of one's own."""
+    """What a parameter sets: a field of `Config`, one element of it where it is a tuple, or one argument of code of
+    one's own."""
 
     field: str
     index: int | None = None
@@ -37,7 +37,7 @@ class Target:
     @property
     def param(self) -> str:
         """The name of what it sets in `Config.flat`, which has a tuple whole."""
-        return self.field if self.argument is None else f"network.{self.argument}"
+        return self.field if self.argument is None else f"{self.field.removesuffix('_arguments')}.{self.argument}"
 
     @property
     def is_float(self) -> bool:
@@ -45,7 +45,7 @@ class Target:
         return isinstance(self.read(Config()), float)
 
 
-TARGETS = {name: Target(name) for name in Config.model_fields if name != ARGUMENTS} | {
+TARGETS = {name: Target(name) for name in Config.model_fields if name not in ARGUMENTS.values()} | {
     f"{name}[{index}]": Target(name, index)
     for name, field in Config.model_fields.items()
     if isinstance(field.default, tuple)
@@ -56,8 +56,8 @@ TARGETS = {name: Target(name) for name in Config.model_fields if name != ARGUMEN
 
 def _target(name: str) -> Target | None:
     """What has that name: one of `TARGETS`, or an argument, as `network_arguments[width]`; None where nothing has."""
-    if argument := re.fullmatch(rf"{ARGUMENTS}\[(\w+)\]", name):
-        return Target(ARGUMENTS, argument=argument[1])
+    if argument := re.fullmatch(rf"({'|'.join(ARGUMENTS.values())})\[(\w+)\]", name):
+        return Target(argument[1], argument=argument[2])
     return TARGETS.get(name)
 
 
@@ -217,7 +217,7 @@ def targets(space: Space) -> dict[str, Target]:
     for name, parameter in space.items():
         target = _target(sets := parameter.field or name)
         if target is None:
-            raise ValueError(f"{sets} {unknown(sets, [*TARGETS, f'{ARGUMENTS}[NAME]'])}")
+            raise ValueError(f"{sets} {unknown(sets, [*TARGETS, *(f'{each}[NAME]' for each in ARGUMENTS.values())])}")
         found[name] = target
     return found
 
@@ -233,14 +233,14 @@ def searched(space: Space) -> set[Target]:
 
 
 def changed(change: Mapping[str, Any]) -> set[Target]:
-    """What a change of a config sets: fields, and single arguments of a network."""
-    arguments = {Target(ARGUMENTS, argument=name) for name in change.get(ARGUMENTS, ())}
-    return arguments | {Target(name) for name in change.keys() - {ARGUMENTS}}
+    """What a change of a config sets: fields, and single arguments of code of one's own."""
+    arguments = {Target(each, argument=name) for each in ARGUMENTS.values() for name in change.get(each, ())}
+    return arguments | {Target(name) for name in change.keys() - set(ARGUMENTS.values())}
 
 
 def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict[str, Any]:
     """The fields of `Config` that these values of parameters set. The other elements of a tuple, and the other
-    arguments of a network, are the base's."""
+    arguments of code of one's own, are the base's."""
     changed: dict[str, Any] = {}
     set_by = targets(space)
     for name, value in values.items():
@@ -252,8 +252,9 @@ def config_fields(space: Space, values: Mapping[str, Any], base: Config) -> dict
             changed[target.field] = (*before[: target.index], value, *before[target.index + 1 :])
         else:
             changed[target.field] = value
-    if "network" in changed:
-        changed.setdefault(ARGUMENTS, Arguments())  # another network starts without any
+    for field, arguments in ARGUMENTS.items():
+        if field in changed and getattr(base, arguments):
+            changed.setdefault(arguments, Arguments())  # another network, loss, ... starts without any
     return changed
 
 

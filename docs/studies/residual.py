@@ -1,6 +1,6 @@
 """A network of one's own: a small residual network (He et al. 2016, arXiv 1512.03385, section 4.2).
 
-`build` gets the `network_arguments` of a study's rows, here those of residual.yaml.
+`network` gets the `network_arguments` of a study's rows, here those of residual.yaml.
 """
 
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Block(nn.Module):
         return changed_nchw.relu()
 
 
-def build(width: int, blocks: int, shortcut: bool) -> nn.Module:
+def network(width: int, blocks: int, shortcut: bool) -> nn.Module:
     """Three stages of `blocks` blocks, each with twice the channels of the one before; the first has `width`."""
     layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     channels = width

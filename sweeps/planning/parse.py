@@ -23,7 +23,7 @@ from trainable.config import SET_BY_OPTIONS, Config
 from trainable.data import find
 from trainable.errors import UsageError
 from trainable.image_set import BUILT_IN, DIGITS, ImageSet
-from trainable.network_file import NetworkFile
+from trainable.own_code.code_file import read_code
 from trainable.problem import first_problem
 from trainable.study import Study, StudyFile
 
@@ -166,18 +166,16 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw. A network may be
-    the path of a Python file."""
+    """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw, or the path of a
+    Python file."""
     field, equals, value = text.partition("=")
     if field in SET_BY_OPTIONS:
         raise UsageError(f"--set {text!r}: use --{field}")
     if not equals:
         raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
-    if field == "network" and value.endswith(".py"):
-        return field, NetworkFile.read(value)
     try:
         return field, json.loads(value)
     except json.JSONDecodeError:
-        return field, value
+        return field, read_code(field, value, Path())
     except (ValueError, RecursionError) as error:  # thousands of digits or brackets
         raise UsageError(f"--set {text!r}: {error}") from error

@@ -12,7 +12,7 @@ from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import multiply_adds
 from trainable.config import Config
-from trainable.network_file import NetworkFile
+from trainable.own_code.code_file import CodeFile
 
 RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
@@ -72,9 +72,9 @@ class Rates:
     """Those of other devices are not used."""
 
     def fuses_seeds(self, config: Config) -> bool:
-        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it, and a network of
-        one's own cannot be fused: apart, the seeds fill more slots."""
-        return self.device != "cpu" and not config.has_own_network
+        """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
+        fill more slots."""
+        return self.device != "cpu" and config.can_fuse_seeds
 
     @property
     def basis(self) -> str:
@@ -132,9 +132,9 @@ class Rates:
 
     @cached_property
     def _built_in(self) -> list[NetworkRate]:
-        """The rates of the networks of this project. Those of users are left out: their size is known only to whoever
-        runs their code, which a record may have from a stranger."""
-        built_in = (each for each in self._by_network.values() if not each.config.has_own_network)
+        """The rates of trainings without code of a user's own. Only running that code, which a record may have from a
+        stranger, would say how much there is to compute."""
+        built_in = (each for each in self._by_network.values() if not each.config.own_code)
         sizes = ((image_flops(each.config), each.images_s) for each in built_in)
         return [NetworkRate(size, images_s * size) for size, images_s in sizes]
 
@@ -145,9 +145,9 @@ class Rates:
 
 def image_flops(config: Config) -> float:
     """Floating-point operations of one image's forward pass. A network of one's own is built and tried for it; raises
-    `trainable.own_network.NetworkError` where it cannot be trained."""
-    if isinstance(config.network, NetworkFile):
-        from trainable.own_network import forward_flops  # imports torch
+    `trainable.own_code.loading.OwnCodeError` where it cannot be trained."""
+    if isinstance(config.network, CodeFile):
+        from trainable.own_code.network import forward_flops  # imports torch
 
         return forward_flops(config.network, config.network_arguments, config.data)
     return 2.0 * multiply_adds(config)
@@ -187,4 +187,5 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
-    return config.data.name, config.data.shape, *built, config.precision
+    own = tuple(getattr(config, field) for field in config.own_code)
+    return config.data.name, config.data.shape, *built, own, config.precision

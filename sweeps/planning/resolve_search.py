@@ -6,7 +6,7 @@ from typing import Any
 from sweeps.planning.table_plan import make_config, make_trainable_config
 from trainable.change import combine
 from trainable.errors import UsageError
-from trainable.network_file import ARGUMENTS
+from trainable.own_code.code_file import ARGUMENTS
 from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import PROTOCOL
 from trainable.search_space import changed, searched
@@ -35,7 +35,9 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     for change in definition.configs_to_check(unsearched):
         config = make_trainable_config(combine(fixed, change), baseline, f"{where} space")
         for name, value in change.items():
-            if name != ARGUMENTS and value != getattr(config, name):  # recorded trials would not be recognised
+            if name not in ARGUMENTS.values() and value != getattr(
+                config, name
+            ):  # recorded trials would not be recognised
                 raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
     epochs = unsearched.epochs * definition.epochs_factor
     resolved = ResolvedSearch(

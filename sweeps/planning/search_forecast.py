@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from sweeps.planning.rates import Rates, makespan
 from sweeps.planning.search_plan import SearchPlan
 from trainable.config import Config, Protocol
-from trainable.network_file import ARGUMENTS
 from trainable.search_space import fields, sample
 
 ASHA_SHARE = 0.5
@@ -101,7 +100,7 @@ class _Trainings:
     def _networks(self) -> list[Config]:
         """Of each network whose time counts a config: random ones where the space varies the network."""
         search = self._plan.search
-        if not fields(search.space) & {"network", ARGUMENTS, "channels", "hidden", "batch_norm"}:
+        if not fields(search.space) & {"network", "network_arguments", "channels", "hidden", "batch_norm"}:
             return [search.base]
         drawn = DRAWN_OF_OWN if search.base.has_own_network else DRAWN
         return [search.config(values) for values in sample(search.space, drawn, seed=0)]

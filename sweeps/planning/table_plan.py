@@ -1,5 +1,5 @@
 """What the tables of the chosen studies need: their distinct configs, minus what the record has. No Ray, and torch only
-to try a network of one's own."""
+to try code of one's own."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import config_problem
-from sweeps.planning.rates import Rates, image_flops, makespan
+from sweeps.planning.rates import Rates, makespan
 from trainable.change import combine
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
 from trainable.image_set import image_set
-from trainable.measures import DIFFERENCES, Measure
+from trainable.measures import DIFFERENCES, LOSS_SURFACE, Measure
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
 
 
@@ -183,6 +183,11 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
                 f"table {table.number}, row {row.name}: protocol {config.protocol} must be that of row {rows[0].name}: "
                 "their errors are of different images"
             )
+        if table.measure == LOSS_SURFACE and "loss" in config.own_code:
+            raise UsageError(
+                f"table {table.number}, row {row.name}: loss {config.loss}: measure surface is of the losses of "
+                "trainable.config alone"
+            )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference")
     if rows and table.reference and reference.protocol != rows[0].config.protocol:
@@ -213,13 +218,15 @@ def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) 
 
 
 def make_trainable_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
-    """As `make_config`. A network of one's own is built and tried, too; raises `UsageError` where it cannot be
-    trained."""
+    """As `make_config`. Code of one's own is tried, too; raises `UsageError` where it cannot be used."""
     config = make_config(change, base, where)
-    try:
-        image_flops(config)  # it tries a network of one's own
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
+    if config.own_code:
+        from trainable.own_code.check import check_own_code  # imports torch
+
+        try:
+            check_own_code(config)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
     return config
 
 

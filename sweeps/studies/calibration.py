@@ -6,7 +6,7 @@ from fractions import Fraction
 from trainable.change import combine
 from trainable.config import Config
 from trainable.measures import RUNGS
-from trainable.network_file import ARGUMENTS
+from trainable.own_code.code_file import ARGUMENTS
 from trainable.search_definition import PROTOCOL, calibration_name
 from trainable.search_space import config_fields, sample
 from trainable.study import Row, Study, Table
@@ -22,8 +22,9 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
     search = study.required_search
     epochs *= search.epochs_factor
     rows = []
-    # not validated here but with its rows, which get the other arguments of a network from the sweep's baseline
-    base = Config().model_copy(update={**study.changed_baseline(search.fixed), ARGUMENTS: {}})
+    # not validated here but with its rows, which get the other arguments of code of one's own from the sweep's baseline
+    no_arguments = {arguments: {} for arguments in ARGUMENTS.values()}
+    base = Config().model_copy(update={**study.changed_baseline(search.fixed), **no_arguments})
     for number, values in enumerate(sample(search.space, count, SEED), start=1):
         change = combine({**PROTOCOL, **search.fixed}, config_fields(search.space, values, base))
         rows.append(Row(name=f"config {number}", change={**change, "epochs": epochs}))

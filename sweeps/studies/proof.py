@@ -5,22 +5,21 @@ from typing import Any
 
 from trainable.config import OF_BUILT_IN, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.network_file import ARGUMENTS
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
 from trainable.study import Row, Study, Table
 
 RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
-TOGETHER = (RATE, DECAY, ("schedule", "warmup"), ("flip", "flip_mode"))
+TOGETHER = (RATE, DECAY, ("schedule", "schedule_arguments", "warmup"), ("flip", "flip_mode"))
 """Fields that are taken back together, because one of them alone means something else or nothing. All other fields are
 taken back alone."""
 SWITCHES = {
-    "optimizer": (*RATE, *DECAY),
+    "optimizer": ("optimizer_arguments", *RATE, *DECAY),
     "batch_norm": ("bn_momentum", "bn_bias_lr_factor"),
-    "loss": ("label_smoothing",),
-    "network": ("channels", "hidden", ARGUMENTS),
+    "loss": ("loss_arguments", "label_smoothing"),
+    "network": ("channels", "hidden", "network_arguments"),
 }
 """Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
-OF_ONE_KIND = ("network", "channels", "hidden", ARGUMENTS, *OF_BUILT_IN, "bn_momentum", "bn_bias_lr_factor")
+OF_ONE_KIND = ("network", "channels", "hidden", "network_arguments", *OF_BUILT_IN, "bn_momentum", "bn_bias_lr_factor")
 """Fields that are taken back together where one network is built in and the other one's own."""
 LONGEST_VALUES = 90
 """Bytes of a row's name beside `without`."""

@@ -1,5 +1,6 @@
-"""A network of one's own as part of a config: the text of the Python file that builds it, and the arguments that it is
-built with. Imports no torch; `trainable.own_network` builds it.
+"""A Python file of one's own as part of a config: its text, and the arguments that its function is called with.
+
+Imports no torch, and runs nothing.
 """
 
 import hashlib
@@ -9,14 +10,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
 from trainable.errors import UsageError
 from trainable.frozen import Frozen, check_label
 from trainable.problem import first_problem
 
-ARGUMENTS = "network_arguments"
-"""The field of a config that holds the arguments."""
+ARGUMENTS = {field: f"{field}_arguments" for field in ("network", "loss", "optimizer", "schedule")}
+"""The fields of a config that may be a file, each with the field that holds the arguments of its function. The function
+has the field's name."""
 
 
 class Arguments(dict[str, Any]):
@@ -54,14 +56,14 @@ def _arguments(value: Any) -> Arguments:
     return arguments
 
 
-NetworkArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
+CodeArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
 """Finite numbers, texts, truths and lists of these, by names that Python allows for arguments."""
 
 
-class NetworkFile(Frozen):
-    """A Python file that defines `build`, a function from arguments to a network: see `docs/studies`.
+class CodeFile(Frozen):
+    """A Python file that defines a function of the name of the field that it is given for: see `docs/studies`.
 
-    The file's name and its whole text identify the network. What the file imports does not.
+    The file's name and its whole text are its identity. What the file imports is not.
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.py$", max_length=60)]
@@ -70,14 +72,14 @@ class NetworkFile(Frozen):
     """The file's text."""
 
     @classmethod
-    def read(cls, path: str | Path) -> "NetworkFile":
-        """The network in a file. Raises `UsageError` for a file that cannot be read, or whose name is not allowed."""
+    def read(cls, path: str | Path) -> "CodeFile":
+        """The content of a file. Raises `UsageError` for a file that cannot be read, or whose name is not allowed."""
         try:
             return cls(file=Path(path).name, code=Path(path).expanduser().read_text(encoding="utf-8"))
         except ValidationError as error:
-            raise UsageError(f"network {path}: {first_problem(error)}") from error
+            raise UsageError(f"{path}: {first_problem(error)}") from error
         except (OSError, RuntimeError, ValueError) as error:  # no such home, no UTF-8, a NUL character
-            raise UsageError(f"network {path}: cannot be read: {error}") from error
+            raise UsageError(f"{path}: cannot be read: {error}") from error
 
     @property
     def digest(self) -> str:
@@ -85,8 +87,41 @@ class NetworkFile(Frozen):
         return hashlib.sha256(self.code.encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:
-        return f"NetworkFile({self})"
+        return f"CodeFile({self})"
 
     def __str__(self) -> str:
         """The file's name and the text's digest."""
         return f"{self.file} {self.digest}"
+
+
+def read_code(field: str, value: Any, folder: Path) -> Any:
+    """A field's value or, where that is the path of a Python file in the folder, the file's content. Raises
+    `UsageError`, which names the field, where the file cannot be read."""
+    if field not in ARGUMENTS or not isinstance(value, str) or not value.endswith(".py"):
+        return value
+    try:
+        return CodeFile.read(folder / value)
+    except UsageError as error:
+        raise UsageError(f"{field} {error}") from error
+
+
+def or_file(*names: str) -> BeforeValidator:
+    """Validates a field that takes one of these names or a `CodeFile`, which may come as a mapping of its fields."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            try:
+                return CodeFile(**value)
+            except (ValidationError, TypeError) as error:
+                problem = first_problem(error) if isinstance(error, ValidationError) else error
+                raise ValueError(f"of one's own: {problem}") from error
+        if isinstance(value, CodeFile) or (isinstance(value, str) and value in names):
+            return value
+        if str(value).endswith(".py"):
+            raise ValueError(
+                f"{value!r} is not read here: a file is read in a baseline, a change, `fixed` or --set; in Python, use "
+                "CodeFile.read"
+            )
+        raise ValueError(f"{value!r} should be {', '.join(names)}, or a Python file whose name ends in .py")
+
+    return BeforeValidator(validate)

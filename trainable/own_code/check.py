@@ -1,0 +1,100 @@
+"""Tries the code of one's own that a config names, before anything is started."""
+
+import io
+from copy import deepcopy
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainable.config import Config
+from trainable.model import build
+from trainable.optim import make_optimizer, parameter_groups
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loading import OwnCodeError, problems_of, tried
+from trainable.own_code.loss import LOSS, OwnLoss
+from trainable.own_code.network import forward_flops
+from trainable.own_code.optimizer import OPTIMIZER
+from trainable.own_code.schedule import factor
+
+IMAGES = 4
+"""Images of the batch on which a loss is tried."""
+TIMES = 100
+"""Points of a training, beside its start, at which a schedule is tried."""
+CPU = torch.device("cpu")
+
+
+@cache
+def check_own_code(config: Config) -> None:
+    """Try the network, the loss, the optimizer and the schedule of a config, as far as they are files of one's own, on
+    the CPU. Raises `OwnCodeError` for the first that cannot be used."""
+    if isinstance(config.network, CodeFile):
+        forward_flops(config.network, config.network_arguments, config.data)
+    if isinstance(config.loss, CodeFile):
+        _check_loss(config, config.loss)
+    if isinstance(config.optimizer, CodeFile):
+        _check_optimizer(config, config.optimizer)
+    if isinstance(config.schedule, CodeFile):
+        for step in range(TIMES + 1):
+            factor(config, step / TIMES)
+
+
+def _check_loss(config: Config, loss: CodeFile) -> None:
+    first_n1, second_n1 = _losses(config, loss), _losses(config, loss)
+    if not first_n1.isfinite().all():
+        raise OwnCodeError(LOSS, loss, f"its losses must be finite, and are {first_n1.flatten().tolist()}")
+    if not torch.allclose(first_n1, second_n1, rtol=1e-3, atol=1e-4):
+        raise OwnCodeError(
+            LOSS, loss, "tried again, it gives other losses: draw random numbers with torch alone, and keep nothing"
+        )
+
+
+def _losses(config: Config, loss: CodeFile) -> Tensor:
+    """The losses (N, 1) of a new network, which depend on its parameters."""
+    pixels, classes = config.data.shape
+    images_nchw = torch.linspace(-1, 1, IMAGES * 3 * pixels**2).view(IMAGES, 3, pixels, pixels)
+    with tried():
+        network = build(config).train()
+        losses_n1 = OwnLoss(config, network, CPU)(images_nchw, torch.arange(IMAGES)[:, None] % classes)
+    gradients: tuple[Tensor | None, ...] = ()
+    if losses_n1.requires_grad:
+        with problems_of(LOSS, loss, "its gradients: "):
+            gradients = torch.autograd.grad(losses_n1.sum(), list(network.parameters()), allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise OwnCodeError(LOSS, loss, "its losses do not depend on the network's parameters")
+    return losses_n1.detach()
+
+
+def _check_optimizer(config: Config, optimizer: CodeFile) -> None:
+    """Take two steps, and the second one again with an optimizer that has loaded what the first one left."""
+    with tried():
+        network = build(config)
+        stepped = make_optimizer(config, parameter_groups(config, network))
+        if not all(isinstance(group.get("lr"), float) for group in stepped.param_groups):
+            raise OwnCodeError(OPTIMIZER, optimizer, "each of its groups must have an lr, which schedules change")
+        _step(network, stepped, optimizer)
+    saved, copied = io.BytesIO(), deepcopy(network)
+    with problems_of(OPTIMIZER, optimizer, "its state must be tensors, numbers and texts: "):
+        torch.save(stepped.state_dict(), saved)
+        saved.seek(0)
+        resumed = make_optimizer(config, parameter_groups(config, copied))
+        resumed.load_state_dict(torch.load(saved, weights_only=True))
+    for each, its in ((network, stepped), (copied, resumed)):
+        with tried():
+            _step(each, its, optimizer)
+    pairs = zip(network.parameters(), copied.parameters(), strict=True)
+    if not all(torch.allclose(parameter, other, equal_nan=True) for parameter, other in pairs):
+        raise OwnCodeError(
+            OPTIMIZER,
+            optimizer,
+            "with its state saved and loaded, it takes another step: keep in `state` what a step needs, and draw "
+            "random numbers with torch alone",
+        )
+
+
+def _step(network: nn.Module, optimizer: Optimizer, file: CodeFile) -> None:
+    for parameter in network.parameters():
+        parameter.grad = parameter.detach() / 10 + 0.01
+    with problems_of(OPTIMIZER, file, "its step: "):
+        optimizer.step()

@@ -1,0 +1,94 @@
+"""Runs a file of one's own, and calls the function that it defines.
+
+This is done for a config that a person asks to train, and never for one that was only read from a record.
+"""
+
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from trainable.errors import UsageError, first_line
+from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile
+
+SEED = 0
+"""Of torch's generator, where code is tried."""
+
+
+class OwnCodeError(UsageError):
+    """Code of one's own cannot be used. The message names the field, the file and the problem."""
+
+    def __init__(self, field: str, file: CodeFile, problem: str) -> None:
+        super().__init__(f"{field} {file.file}: {problem}")
+
+
+@contextmanager
+def problems_of(field: str, file: CodeFile, doing: str = "") -> Iterator[None]:
+    """Turns what the code raises into an `OwnCodeError` that says what it was doing, and in which line."""
+    try:
+        yield
+    except OwnCodeError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _path(file)]
+        line = f"line {frames[-1].lineno}: " if frames else ""
+        raise OwnCodeError(field, file, f"{doing}{line}{type(error).__name__}: {first_line(error)}") from error
+
+
+def call_own(field: str, file: CodeFile, arguments: Mapping[str, Any], *given: Any) -> Any:
+    """What the file's function of that field returns for what is given first, and for the arguments. Raises
+    `OwnCodeError` where the file or the function fails."""
+    function = _function(field, file)
+    with problems_of(field, file, f"{field}({Arguments(arguments)}): "):
+        return function(*given, **arguments)
+
+
+@contextmanager
+def tried() -> Iterator[None]:
+    """Within it, code is tried: its random numbers are the same each time, those outside are left alone, and what it
+    prints stands apart from what the command prints."""
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+        torch.default_generator.manual_seed(SEED)
+        yield
+
+
+@cache
+def _function(field: str, file: CodeFile) -> Callable[..., Any]:
+    with problems_of(field, file):
+        function = getattr(_run(file), field, None)
+        parameters = inspect.signature(function).parameters if callable(function) else {}
+    if not callable(function):
+        raise OwnCodeError(field, file, f"must define a function {field}")
+    for name, parameter in parameters.items():
+        if parameter.default is not parameter.empty:  # a default and its value would be one training under two keys
+            raise OwnCodeError(
+                field,
+                file,
+                f"{field}({name}={parameter.default!r}): remove the default, and give the value in {ARGUMENTS[field]}, "
+                "where the record shows it",
+            )
+    return function
+
+
+@cache
+def _run(file: CodeFile) -> ModuleType:
+    """The file's module. It is registered, and its text kept for tracebacks, as an import would do."""
+    module = ModuleType(f"own_code_{file.digest}")
+    module.__file__ = _path(file)
+    sys.modules[module.__name__] = module
+    linecache.cache[_path(file)] = len(file.code), None, file.code.splitlines(keepends=True), _path(file)
+    with torch.random.fork_rng(devices=[]):
+        exec(compile(file.code, _path(file), "exec"), module.__dict__)
+    return module
+
+
+def _path(file: CodeFile) -> str:
+    """The file's name in tracebacks."""
+    return f"<{file}>"
