@@ -39,9 +39,10 @@ def probe(
     """Probe the loss at all `STEP_SIZES`. Returns float32 (S, E, M) on the CPU: seed, step size, one of `QUANTITIES`.
 
     `step` maps a mini-batch (`inputs`) to each seed's loss and the parameters' gradients, which its next call may
-    overwrite; `gradients` are copies of those at the present parameters. `random_state` is that from before they were
-    computed, see `get_random_state`, so that dropout drops the same values in every step. Parameters, buffers (the running
-    statistics) and random generators are left exactly as they were, so that a probe changes nothing in the training.
+    overwrite; `gradients` are copies of those at the present parameters. `random_state` is that of `get_random_state`
+    from before they were computed, so that dropout drops the same values in every step. Parameters, buffers (the
+    running statistics) and random generators are left exactly as they were, so that a probe changes nothing in the
+    training.
     """
     buffers = list(buffers)
     saved = [(tensor, tensor.clone()) for tensor in (*parameters, *buffers)]

@@ -1,5 +1,5 @@
-"""A learning-rate schedule of one's own: it rises, stays, and falls to zero (Zhai et al. 2022, arXiv 2106.04560, section
-3.5).
+"""A learning-rate schedule of one's own: a constant rate with a cooldown (Hägele et al. 2024, arXiv 2405.18392, section
+3).
 
 `schedule` gets the `schedule_arguments` of a study's rows, here those of methods.yaml.
 """

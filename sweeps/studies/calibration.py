@@ -2,6 +2,7 @@
 a third and for half of the epochs. It shows where the rungs of a search should be."""
 
 from fractions import Fraction
+from typing import Any
 
 from trainable.change import combine
 from trainable.config import Config
@@ -23,7 +24,7 @@ def calibration_study(study: Study, count: int, epochs: int) -> Study:
     epochs *= search.epochs_factor
     rows = []
     # not validated here but with its rows, which get the other arguments of code of one's own from the sweep's baseline
-    no_arguments = {arguments: {} for arguments in ARGUMENTS.values()}
+    no_arguments: dict[str, Any] = {arguments: {} for arguments in ARGUMENTS.values()}
     base = Config().model_copy(update={**study.changed_baseline(search.fixed), **no_arguments})
     for number, values in enumerate(sample(search.space, count, SEED), start=1):
         change = combine({**PROTOCOL, **search.fixed}, config_fields(search.space, values, base))
