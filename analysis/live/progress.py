@@ -141,8 +141,8 @@ class SweepProgress:
 
 
 def _epoch_s(config: Config, known: Mapping[Config, float]) -> float:
-    """The seconds of an epoch of one seed: the config's own, or those of others by the arithmetic of their networks. Code
-    of one's own may take any time."""
+    """The seconds of an epoch of one seed: the config's own, or those of others by the arithmetic of their networks. Of
+    code of one's own that is not known."""
     if config in known:
         return known[config]
     built_in = {each: seconds for each, seconds in known.items() if not each.own_code}

@@ -1,0 +1,280 @@
+"""A loss, an optimizer and a schedule of one's own: they train as those of the project do, resume exactly, and are
+compared, searched over and taken back like any setting. A network of one's own is in test_own_network.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sweeps.planning.rates import Rates
+from sweeps.studies.proof import proof_study
+from tests.configs import SMALL
+from tests.conftest import ROOT, Command
+from trainable.change import combine
+from trainable.config import Config
+from trainable.data import Dataset
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loading import OwnCodeError
+from trainable.problem import first_problem
+from trainable.study import Study
+from trainable.training import Trainer, train
+
+EXAMPLES = ROOT / "docs" / "studies"
+DIGITS = ("--data", "digits", "--epochs", "1")
+CROSS_ENTROPY = """
+from torch.nn import functional as F
+
+def loss(network, images, labels, smoothing):
+    return F.cross_entropy(network(images), labels, reduction="none", label_smoothing=smoothing)
+"""
+ADAM = """
+from torch.optim import Adam
+
+def optimizer(parameters, lr, weight_decay, beta):
+    return Adam(parameters, lr=lr, weight_decay=weight_decay, betas=(beta, 0.999), fused=True)
+"""
+COSINE = """
+from math import cos, pi
+
+def schedule(done, floor):
+    return floor + (1 - floor) * (1 + cos(pi * done)) / 2
+"""
+ATTACK = """
+import torch
+from torch.nn import functional as F
+
+def loss(network, images, labels, size):
+    images = images.requires_grad_()
+    gradient, = torch.autograd.grad(F.cross_entropy(network(images), labels), images)
+    return F.cross_entropy(network((images + size * gradient.sign()).detach()), labels, reduction="none")
+"""
+
+
+def own(field: str, code: str, **arguments: Any) -> dict[str, Any]:
+    """The field as a file, with its arguments."""
+    return {field: CodeFile(file="own.py", code=code), f"{field}_arguments": arguments}
+
+
+def example(field: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """The same with a file of docs/studies."""
+    return {field: CodeFile.read(EXAMPLES / name), f"{field}_arguments": arguments}
+
+
+MIXUP = example("loss", "mixup.py", alpha=1.0)
+LION = example("optimizer", "lion.py", beta1=0.9, beta2=0.99)
+TRAPEZOID = example("schedule", "trapezoid.py", rise=0.1, fall=0.3)
+
+
+@pytest.mark.parametrize(
+    ("mine", "built_in"),
+    [
+        (own("loss", CROSS_ENTROPY, smoothing=0.1), {"label_smoothing": 0.1}),
+        (own("optimizer", ADAM, beta=0.9), {}),
+        (own("optimizer", ADAM, beta=0.9) | {"weight_decay": 0.1}, {"weight_decay": 0.1}),
+        (own("schedule", COSINE, floor=0), {"schedule": "cosine"}),
+    ],
+)
+def test_one_that_computes_the_same_trains_to_the_same_numbers(
+    mine: dict[str, Any], built_in: dict[str, Any], digits: Dataset
+) -> None:
+    trained = [list(train(Config(**SMALL | each | {"epochs": 2}), digits)) for each in (mine, built_in)]
+    for one, other in zip(*trained, strict=True):
+        assert one.mean("train_loss") == pytest.approx(other.mean("train_loss"), rel=1e-5)
+        assert one.metrics["test_error"] == pytest.approx(other.metrics["test_error"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [MIXUP, LION, TRAPEZOID, MIXUP | LION | TRAPEZOID, own("loss", ATTACK, size=0.1) | {"batch_norm": True}],
+    ids=["mixup", "lion", "trapezoid", "all", "attack"],
+)
+def test_it_trains_each_seed_apart_and_resumes_exactly(changes: dict[str, Any], digits: Dataset) -> None:
+    config = Config(**SMALL | changes | {"epochs": 2})
+    whole, half = Trainer(config, digits, (0, 1), fused=True), Trainer(config, digits, (0, 1), fused=True)
+    for trainer in (whole, whole, half):
+        trainer.run_epoch()
+    resumed = Trainer(config, digits, (0, 1), fused=True)
+    resumed.load_state_dict(half.state_dict())
+    assert resumed.run_epoch().metrics == whole.history[-1].metrics
+    if config.own_code != ("schedule",):
+        alone = Trainer(config, digits, (1,))
+        alone.run_epoch()
+        assert alone.history[0].metrics["train_loss"] == whole.history[0].metrics["train_loss"][1:]
+
+
+def test_a_loss_gets_scores_in_float32_whatever_the_precision(digits: Dataset) -> None:
+    code = "def loss(network, images, labels):\n    scores = network(images)\n    assert scores.dtype.itemsize == 4\n"
+    config = Config(**SMALL | own("loss", code + "    return scores.logsumexp(1)") | {"epochs": 1, "precision": "bf16"})
+    (epoch,) = train(config, digits)
+    assert epoch.mean("train_loss") > 0
+
+
+def test_a_probe_finds_the_batch_mixed_as_the_step_did(digits: Dataset) -> None:
+    """At a step size near zero it finds the step's own loss, and the training goes on as without it."""
+    config = Config(**SMALL | MIXUP | {"epochs": 1, "lr": 1e-6})
+    probed, plain = Trainer(config, digits, probe_every=3), Trainer(config, digits)
+    assert probed.run_epoch().metrics == plain.run_epoch().metrics
+    losses, probes = probed.step_losses()["seed_0"][::3], probed.probes()["seed_0"]
+    assert torch.allclose(probes[:, 0, 0], losses, rtol=1e-4)
+
+
+def test_the_text_and_the_arguments_are_the_identity() -> None:
+    configs = [
+        Config(**MIXUP),
+        Config(**example("loss", "mixup.py", alpha=0.5)),
+        Config(**own("loss", CROSS_ENTROPY, smoothing=0.0)),
+        Config(),
+    ]
+    assert len({config.key("f") for config in configs}) == 4
+    assert Config(**json.loads(configs[0].model_dump_json())) == configs[0]
+    flat = configs[0].flat()
+    assert flat["loss"].startswith("mixup.py ") and flat["loss.alpha"] == 1.0 and "loss_arguments" not in flat
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"loss": "focal"}, "loss 'focal': should be cross_entropy, hinge, or a Python file whose name ends in .py"),
+        ({"optimizer": "lion.py"}, "optimizer 'lion.py': is not read here"),
+        ({"loss_arguments": {"a": 1}}, "loss_arguments: a=1 has no effect here; it is allowed only where loss is a"),
+        (MIXUP | {"label_smoothing": 0.1}, "label_smoothing: 0.1 has no effect here"),
+        (LION | {"momentum": 0.5}, "momentum: 0.5 has no effect here"),
+        ({"schedule": {"file": "a.txt", "code": ""}}, "schedule of one's own: file 'a.txt': String should match"),
+        (own("schedule", "#" * 9000), "data cifar10, schedule own.py"),
+    ],
+)
+def test_a_config_refuses_what_means_nothing(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Config(**fields)
+    assert problem in str(first_problem(refused.value, Config))
+
+
+def test_only_a_schedule_leaves_seeds_to_be_fused() -> None:
+    rates = Rates("cuda")
+    fused = [rates.fuses_seeds(Config(**each)) for each in ({}, TRAPEZOID, MIXUP, LION, TRAPEZOID | LION)]
+    assert fused == [True, True, False, False, False]
+
+
+def test_another_loss_starts_without_the_arguments_of_the_one_before() -> None:
+    assert Config(**combine(MIXUP, {"loss": "hinge"})) == Config(loss="hinge")
+    assert combine(MIXUP, {"loss_arguments": {"alpha": 2.0}})["loss_arguments"] == {"alpha": 2.0}
+
+
+def test_a_proof_takes_each_back_with_its_arguments() -> None:
+    study = Study(name="own", title="own", search={"space": {"lr": {"low": 0.1, "high": 0.2}}})
+    winner = Config(**MIXUP | LION | TRAPEZOID, lr=0.15)
+    rows = proof_study(study, Config(), winner, 1, 1).tables[1].rows[1:]
+    taken_back = [Config(**row.change).own_code for row in rows]
+    assert sorted(taken_back) == [("loss", "optimizer"), ("loss", "schedule"), ("optimizer", "schedule")]
+    assert rows[0].name.startswith("without loss mixup.py ")
+
+
+STUDY = """
+baseline: {{batch_size: 256}}
+tables:
+- number: "44"
+  title: Mine
+  measure: {measure}
+  rows:
+  - name: baseline
+  - {{name: mine, change: {{{field}: mine.py, {field}_arguments: {arguments}}}}}
+"""
+
+
+def write_study(folder: Path, field: str, code: str, arguments: str = "{}", measure: str = '""') -> None:
+    """A study with a row that names a file beside it."""
+    (folder / "mine.py").write_text(code)
+    (folder / "mine.yaml").write_text(STUDY.format(field=field, arguments=arguments, measure=measure))
+
+
+SGD = "from torch.optim import SGD\ndef optimizer(parameters, lr, weight_decay): "
+FORGETFUL = """
+import torch
+
+class Forgetful(torch.optim.Optimizer):
+    steps = 0
+    def step(self, closure=None):
+        self.steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.sub_(parameter.grad, alpha=group["lr"] * self.steps)
+
+def optimizer(parameters, lr, weight_decay):
+    return Forgetful(parameters, {"lr": lr})
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "problem"),
+    [
+        ("loss", "x = 1", "must define a function loss"),
+        ("loss", "def loss(network, images): pass", "loss(): TypeError: loss() takes 2 positional arguments but 3 were"),
+        ("loss", "def loss(network, images, labels, a=1): pass", "loss(a=1): remove the default, and give the value in"),
+        ("loss", "def loss(*batch): return 3", "for 4 images it must return 4 losses, and returned int"),
+        ("loss", "def loss(n, i, l): return n(i)", "must return 4 losses, and returned torch.float32 (4, 10)"),
+        ("loss", "def loss(n, i, l): return n(i).argmax(1)", "and returned torch.int64 (4,)"),
+        ("loss", "def loss(n, i, l): return i.sum((1, 2, 3))", "its losses do not depend on the network's parameters"),
+        ("loss", "def loss(n, i, l): return n(i).sum(1).log() * 0 - 1e39", "its losses must be finite, and are [-inf"),
+        ("loss", "import random\ndef loss(n, i, l): return n(i).sum(1) * random.random()", "gives other losses: draw"),
+        ("loss", "def loss(n, i, l):\n    return n(i).nonsense()", "loss(): line 2: AttributeError: 'Tensor' object has"),
+        ("optimizer", "def optimizer(*given): return 3", "it must return a torch.optim.Optimizer, and returned int"),
+        ("optimizer", SGD + "return SGD(parameters, lr=lr, weight_decay=-1)", "optimizer(): line 2: ValueError: Invalid"),
+        ("optimizer", "from torch.optim import LBFGS\ndef optimizer(p, lr, d): return LBFGS(p)", "ValueError: LBFGS does"),
+        ("optimizer", FORGETFUL, "with its state saved and loaded, it takes another step: keep in `state` what a step"),
+        ("schedule", "def schedule(done): return -1", "at 0 it must return a finite number from 0 on, and returned -1"),
+        ("schedule", "def schedule(done): return 1 / (1 - done)", "schedule(): line 1: ZeroDivisionError"),
+        ("schedule", "def schedule(done): return 'slow'", "and returned 'slow'"),
+    ],
+)  # fmt: skip
+def test_broken_code_is_one_line_and_starts_nothing(
+    field: str, code: str, problem: str, here: Command, tmp_path: Path
+) -> None:
+    write_study(tmp_path, field, code)
+    answer = here(*DIGITS, "--study", "mine.yaml")
+    assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1), answer.stderr
+    assert answer.stderr.startswith(f"error: table 44, row mine: {field} mine.py: ") and problem in answer.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "mine.yaml"], (
+        "nothing was started or written"
+    )
+
+
+def test_the_surface_of_a_loss_of_ones_own_is_refused(here: Command, tmp_path: Path) -> None:
+    write_study(tmp_path, "loss", CROSS_ENTROPY, "{smoothing: 0}", "surface")
+    answer = here(*DIGITS, "--study", "mine.yaml", "--dry-run")
+    assert answer.returncode == 2 and "measure surface" in answer.stderr and "mine.py" in answer.stderr
+
+
+def test_the_examples_are_planned_and_options_name_files(here: Command, tmp_path: Path) -> None:
+    planned = here(*DIGITS, "--study", str(EXAMPLES / "methods.yaml"), "--dry-run", "--json", "--seeds", "2")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["to_run"] == 10
+    (tmp_path / "mine.py").write_text(COSINE)
+    arguments = ("--set", "schedule=mine.py", "--set", 'schedule_arguments={"floor": 0.1}')
+    planned = here(*DIGITS, "--only", "6", *arguments, "--dry-run", "--json")
+    assert {each["config"]["schedule"]["file"] for each in json.loads(planned.stdout)["configs"]} == {"mine.py"}
+
+
+def test_a_search_varies_single_arguments(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CROSS_ENTROPY)
+    (tmp_path / "mine.yaml").write_text(
+        "baseline: {loss: mine.py, loss_arguments: {smoothing: 0.0}}\n"
+        "search: {space: {'loss_arguments[smoothing]': {low: 0.0, high: 0.2}}}\n"
+    )
+    plain = (*DIGITS, "--study", "mine.yaml", "--dry-run", "--json")
+    planned = here(*plain, "--calibrate", "3")
+    assert planned.returncode == 0, planned.stderr
+    drawn = {each["config"]["loss_arguments"]["smoothing"] for each in json.loads(planned.stdout)["configs"]}
+    assert len(drawn) == 3 and all(0 <= value <= 0.2 for value in drawn)
+    (tmp_path / "mine.yaml").write_text((tmp_path / "mine.yaml").read_text().replace("high: 0.2", "high: 2.0"))
+    refused = here(*plain)
+    assert refused.returncode == 2 and "label_smoothing must be between" in refused.stderr
+
+
+def test_what_fails_in_training_says_where(digits: Dataset) -> None:
+    code = CROSS_ENTROPY.replace("    return", "    assert len(images) < 100, 'too many'\n    return")
+    config = Config(**SMALL | own("loss", code, smoothing=0.0) | {"batch_size": 128})
+    with pytest.raises(OwnCodeError, match=r"loss own.py: loss\(smoothing=0.0\): line 5: AssertionError: too many"):
+        list(train(config, digits))
