@@ -17,10 +17,11 @@ from torch import Tensor
 from tests.configs import EVERYTHING_ELSE
 from tests.configs import SMALL as SMALL_NETWORK
 from tests.conftest import show_gpus
+from tests.own_code import ADAM, COSINE, CROSS_ENTROPY, TWICE, own
 from tests.own_networks import NETWORK
 from tests.specs import digits_spec
 from trainable.batches import Batches
-from trainable.config import Config
+from trainable.config import Config, LossName, OptimizerName, ScheduleName
 from trainable.data import Dataset, Split
 from trainable.evaluate import correct_images
 from trainable.fused import fuse
@@ -47,16 +48,16 @@ ROUNDING = 1e-2
 """The largest relative difference between losses that rounding makes. Another dropout mask makes a larger one."""
 
 
-def values(field: str) -> list[dict[str, Any]]:
+def values(field: str, names: Any) -> list[dict[str, Any]]:
     """A change of the baseline for each value of a field."""
-    return [{field: value} for value in get_args(Config.model_fields[field].annotation)]
+    return [{field: value} for value in get_args(names)]
 
 
 CHANGES = [
-    *values("optimizer"),
-    *values("loss"),
-    *values("schedule"),
-    *values("activation"),
+    *values("optimizer", OptimizerName),
+    *values("loss", LossName),
+    *values("schedule", ScheduleName),
+    *values("activation", Config.model_fields["activation"].annotation),
     {"batch_norm": True, "ema_decay": 0.9, "label_smoothing": 0.1},
     {"flip": True, "shift": 2, "cutout": 8},
     {"flip": True, "flip_mode": "alternating"},
@@ -106,6 +107,23 @@ def test_a_network_of_ones_own_trains_as_on_the_cpu_and_seeds_alone(digits: Data
     own = trained(config, digits, "cuda")
     assert_near(own.step_losses(), trained(config, digits, "cpu").step_losses(), ROUNDING)
     assert [list(group) for group in own.state_dict()["groups"]] == [[seed] for seed in SEEDS]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        own("loss", CROSS_ENTROPY, smoothing=0.1),
+        own("optimizer", ADAM, beta=0.8),
+        own("optimizer", TWICE),
+        own("schedule", COSINE, floor=0.1),
+    ],
+    ids=["loss", "optimizer", "closure", "schedule"],
+)
+def test_code_of_ones_own_trains_as_on_the_cpu(change: dict[str, Any], digits: Dataset) -> None:
+    config = Config(**SMALL, **change)
+    own = trained(config, digits, "cuda")
+    assert_near(own.step_losses(), trained(config, digits, "cpu").step_losses(), ROUNDING)
+    assert (len(own.state_dict()["groups"]) == 1) == ("schedule" in change)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -22,6 +22,7 @@ from trainable.gradients import Gradients
 from trainable.graphs import GraphedStep, Step
 from trainable.model import build
 from trainable.optim import make_optimizer, make_scheduler, parameter_groups
+from trainable.own_code.optimizer import take_step
 from trainable.probes import get_random_state, probe
 
 DROPOUT_STREAM = 1
@@ -88,9 +89,7 @@ class Learner:
                 if random_state is not None:
                     gradients = [gradient.clone() for gradient in gradients]  # the probe's steps overwrite them
                     self._probe((rows_ns, augmentation_nsa), gradients, random_state)
-                for parameter, gradient in zip(self._parameters, gradients, strict=True):
-                    parameter.grad = gradient
-                self._optimizer.step()
+                self._update((rows_ns, augmentation_nsa), gradients)
                 if self._scheduler is not None:
                     self._scheduler.step()
                 if self._average is not None:
@@ -173,6 +172,19 @@ class Learner:
                 return (self._batches.stack_seeds(coins) + epoch) % 2
             case unknown:
                 assert_never(unknown)
+
+    def _update(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor]) -> None:
+        def again() -> float:
+            losses_s, *new_gradients = self._step(*inputs)
+            self._set(new_gradients)
+            return losses_s.sum().item()
+
+        self._set(gradients)
+        take_step(self._optimizer, again)
+
+    def _set(self, gradients: list[Tensor]) -> None:
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
 
     def _probe(self, inputs: tuple[Tensor, Tensor], gradients: list[Tensor], random_state: list[Tensor]) -> None:
         learning_rate, buffers = self._optimizer.param_groups[0]["lr"], self.model.buffers()

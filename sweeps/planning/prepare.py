@@ -1,7 +1,7 @@
 """What is checked and read before anything is started: the options, the data and the record.
 
 A sweep goes one way: `prepare` the request, connect to Ray, `allocate` what its nodes have, plan what the record lacks,
-forecast it, run it. No Ray here, and torch only to try a network of one's own.
+forecast it, run it. No Ray here, and torch only to try code of one's own.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The plan of a sweep: what the record lacks of the chosen studies. No Ray, and torch only to try a network of one's
+"""The plan of a sweep: what the record lacks of the chosen studies. No Ray, and torch only to try code of one's
 own."""
 
 from collections.abc import Sequence, Set

@@ -1,6 +1,11 @@
 """An optimizer of one's own: a function from parameters, their learning rate and their weight decay to an optimizer of
 PyTorch."""
 
+import inspect
+from collections.abc import Callable
+from functools import cache
+
+from torch import enable_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -23,3 +28,18 @@ def build_optimizer(config: Config, parameters: ParamsT) -> Optimizer:
         found = type(optimizer).__name__
         raise OwnCodeError(OPTIMIZER, config.optimizer, f"it must return a torch.optim.Optimizer, and returned {found}")
     return optimizer
+
+
+def take_step(optimizer: Optimizer, again: Callable[[], float]) -> None:
+    """Let an optimizer take its step. Where its `step` needs a closure, as that of L-BFGS does, it gets `again`, which
+    computes the loss and the gradients of the batch once more."""
+    if _needs_closure(type(optimizer).step):
+        optimizer.step(enable_grad()(again))
+    else:
+        optimizer.step()
+
+
+@cache
+def _needs_closure(step: Callable[..., object]) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty

@@ -1,0 +1,79 @@
+"""Losses, optimizers and a schedule of one's own, as files."""
+
+from typing import Any
+
+from tests.conftest import ROOT
+from trainable.own_code.code_file import CodeFile
+
+EXAMPLES = ROOT / "docs" / "studies"
+CROSS_ENTROPY = """
+from torch.nn import functional as F
+
+def loss(network, images, labels, smoothing):
+    return F.cross_entropy(network(images), labels, reduction="none", label_smoothing=smoothing)
+"""
+ADAM = """
+from torch.optim import Adam
+
+def optimizer(parameters, lr, weight_decay, beta):
+    return Adam(parameters, lr=lr, weight_decay=weight_decay, betas=(beta, 0.999), fused=True)
+"""
+COSINE = """
+from math import cos, pi
+
+def schedule(done, floor):
+    return floor + (1 - floor) * (1 + cos(pi * done)) / 2
+"""
+ATTACK = """
+import torch
+from torch.nn import functional as F
+
+def loss(network, images, labels, size):
+    images = images.requires_grad_()
+    gradient, = torch.autograd.grad(F.cross_entropy(network(images), labels), images)
+    return F.cross_entropy(network((images + size * gradient.sign()).detach()), labels, reduction="none")
+"""
+
+TWICE = """
+import torch
+
+class Twice(torch.optim.SGD):
+    def step(self, closure):
+        before = [parameter.grad.clone() for group in self.param_groups for parameter in group["params"]]
+        assert closure() > 0
+        after = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        assert all(torch.allclose(*pair) for pair in zip(before, after))
+        super().step()
+
+def optimizer(parameters, lr, weight_decay):
+    return Twice(parameters, lr=lr, weight_decay=weight_decay)
+"""
+SAM = """
+import torch
+
+class SAM(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure):
+        group, = self.param_groups
+        norm = torch.stack([p.grad.norm() for p in group["params"]]).norm()
+        moves = [0.05 * p.grad / norm for p in group["params"]]
+        for p, move in zip(group["params"], moves):
+            p.add_(move)
+        closure()
+        for p, move in zip(group["params"], moves):
+            p.sub_(move)
+        super().step()
+
+def optimizer(parameters, lr, weight_decay):
+    return SAM(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
+"""
+
+
+def own(field: str, code: str, **arguments: Any) -> dict[str, Any]:
+    """The field as a file, with its arguments."""
+    return {field: CodeFile(file="own.py", code=code), f"{field}_arguments": arguments}
+
+
+def example(field: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """The same with a file of docs/studies."""
+    return {field: CodeFile.read(EXAMPLES / name), f"{field}_arguments": arguments}
