@@ -2,6 +2,7 @@
 compared, searched over and taken back like any setting. A network of one's own is in test_own_network.py."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.own_code import ADAM, ATTACK, COSINE, CROSS_ENTROPY, EXAMPLES, SAM, T
 from trainable.change import combine
 from trainable.config import Config
 from trainable.data import Dataset
+from trainable.own_code.check import check_own_code
 from trainable.own_code.loading import OwnCodeError
 from trainable.problem import first_problem
 from trainable.study import Study
@@ -240,6 +242,12 @@ def test_a_search_varies_single_arguments(here: Command, tmp_path: Path) -> None
     (tmp_path / "mine.yaml").write_text((tmp_path / "mine.yaml").read_text().replace("high: 0.2", "high: 2.0"))
     refused = here(*plain)
     assert refused.returncode == 2 and "label_smoothing must be between" in refused.stderr
+
+
+def test_the_code_on_the_page_is_that_of_the_files_and_runs() -> None:
+    mixup, clipped = re.findall("```python\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)[:2]
+    assert set(mixup.splitlines()) <= set((EXAMPLES / "mixup.py").read_text().splitlines())
+    check_own_code(Config(**SMALL | own("optimizer", "import torch\n" + clipped)))
 
 
 def test_what_fails_in_training_says_where(digits: Dataset) -> None:

@@ -250,12 +250,15 @@ def test_a_search_of_ones_own_tries_its_whole_space_proves_a_winner_and_serves_i
     edited = json.loads(here(*arguments, "--dry-run", "--json").stdout)
     assert (edited["to_run"], edited["search"]["to_run"]) == (1, 6), "another text is another network"
     assert edited["of_other_images"] == 0
+    assert edited["of_other_code"] == {"net.py": sum(trial.complete for trial in record.trials())}
     next((data / "train" / "ring").iterdir()).unlink()
     recorded_before = sum(trial.complete for trial in record.trials())
     assert json.loads(here(*arguments, "--dry-run", "--json").stdout)["of_other_images"] == recorded_before
 
 
-def test_readers_of_a_record_never_run_it(record_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_readers_of_a_record_never_run_it(
+    record_uri: str, here: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ran = tmp_path / "ran"
     code = NETWORK.replace("    return Net", f"    open({str(ran)!r}, 'w').close()\n    return Net")
     own = config(network=CodeFile(file="net.py", code=code))
@@ -272,5 +275,8 @@ def test_readers_of_a_record_never_run_it(record_uri: str, tmp_path: Path, caplo
     assert_usable(record_uri, "own", caplog)
     page = write_report(ReportData(Folder(tmp_path / "record"), tmp_path / "report"))
     assert "net.py" in page.read_text() and not ran.exists()
+    study, where = write_study(tmp_path / "study"), ("--tracking-uri", record_uri, "--experiment", "own")
+    planned = here(*DIGITS, "--study", str(study), *where, "--dry-run")
+    assert "1 recorded trial had another text of net.py" in planned.stdout and not ran.exists()
     build(own)
     assert ran.exists(), "and this does"

@@ -188,14 +188,9 @@ class Config(BaseModel):
 
     @property
     def has_own_step(self) -> bool:
-        """Whether Python code of the user's own runs within the computation of the gradients."""
-        return not {"network", "loss"}.isdisjoint(self.own_code)
-
-    @property
-    def can_fuse_seeds(self) -> bool:
-        """Whether several seeds can train as one program. Code of the user's own may not treat each of them apart; a
-        schedule sees none of them."""
-        return set(self.own_code) <= {"schedule"}
+        """Whether code of the user's own takes part in training steps, as all but a schedule does. Then seeds cannot
+        train as one program, because it may not treat each of them apart."""
+        return not set(self.own_code) <= {"schedule"}
 
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from the defaults, as plain JSON values. Equal configs have equal canonical forms."""

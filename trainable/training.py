@@ -56,7 +56,8 @@ class Trainer:
     """A training that can be saved after any epoch and continued in another process, bit for bit on a CPU.
 
     By default all seeds are fused into one program on a GPU. On a CPU, which a single seed keeps busy, they train one
-    by one; `fused` overrides this. With code of the user's own they always train one by one. With `probe_every`, the
+    by one; `fused` overrides this. With a network, a loss or an optimizer of the user's own they always
+    train one by one. With `probe_every`, the
     loss is probed along the gradient once in that many steps, which changes nothing in the training (see
     `trainable.probes`).
 
@@ -76,7 +77,7 @@ class Trainer:
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = prepare_torch(device)
         self._batches = batches_of(data.splits(config.protocol), config, self.device)
-        fuse_seeds = config.can_fuse_seeds and (self.device.type == "cuda" if fused is None else fused)
+        fuse_seeds = not config.has_own_step and (self.device.type == "cuda" if fused is None else fused)
         groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
         self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
         self.history: list[Epoch] = []

@@ -1,6 +1,7 @@
 """The forecast of a sweep: what is to run, for how long, on what and for how much money. Also as one JSON object."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,8 +16,10 @@ from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
 from sweeps.planning.sweep_plan import SweepPlan, rates_on
 from sweeps.planning.table_plan import PlannedConfig
+from trainable.config import Config
 from trainable.data import UNKNOWN, DataSource
 from trainable.measures import RUNGS
+from trainable.own_code.code_file import CodeFile
 from trainable.study import ResolvedTable
 
 
@@ -70,6 +73,8 @@ class Forecast(BaseModel):
     data: DataSource
     of_other_images: int
     """Recorded trials on data that has the same name and other images."""
+    of_other_code: dict[str, int]
+    """By the name of a file of one's own among the configs to run: recorded trials with another text of it."""
     record: RecordForecast
     resources: ResourcesForecast
     forecast_basis: str
@@ -133,6 +138,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     return Forecast(
         data=prepared.data,
         of_other_images=_count_of_other_images(prepared.data, prepared.trials),
+        of_other_code=_count_of_other_code(to_run, prepared.trials),
         record=RecordForecast(
             tracking_uri=hide_passwords(options.tracking_uri),
             experiment=options.experiment,
@@ -164,6 +170,18 @@ def _count_of_other_images(data: DataSource, trials: Sequence[TrialRecord]) -> i
         return 0
     of_name = [trial for trial in trials if trial.complete and trial.config.data.name == data.name]
     return sum(trial.fingerprint not in ("", data.fingerprint) for trial in of_name)
+
+
+def _count_of_other_code(to_run: Sequence[Config], trials: Sequence[TrialRecord]) -> dict[str, int]:
+    wanted = _own_files(to_run)
+    names = {(field, file.file) for field, file in wanted}
+    recorded = (own for trial in trials if trial.complete for own in _own_files([trial.config]) - wanted)
+    return dict(Counter(file.file for field, file in recorded if (field, file.file) in names))
+
+
+def _own_files(configs: Iterable[Config]) -> set[tuple[str, CodeFile]]:
+    """The files of one's own that configs name, each with its field."""
+    return {(field, getattr(config, field)) for config in configs for field in config.own_code}
 
 
 def _same_trainings(table: ResolvedTable) -> list[SameTraining]:

@@ -74,7 +74,7 @@ class Rates:
     def fuses_seeds(self, config: Config) -> bool:
         """Whether a trial trains all seeds of a config as one program. A CPU gains nothing from it: apart, the seeds
         fill more slots."""
-        return self.device != "cpu" and config.can_fuse_seeds
+        return self.device != "cpu" and not config.has_own_step
 
     @property
     def basis(self) -> str:

@@ -29,6 +29,9 @@ def print_plan(console: Console, forecast: Forecast) -> None:
     if forecast.of_other_images:
         trials = counted(forecast.of_other_images, "recorded trial")
         console.print(f"{trials} on {data.name} had other images and do not count", style="yellow")
+    for file, count in forecast.of_other_code.items():
+        trials = counted(count, "recorded trial")
+        console.print(f"{trials} had another text of {file}; the edit makes other configs of them", style="yellow")
     record = forecast.record
     missing = "" if record.exists else " (does not exist yet)"
     console.print(f"record: experiment {record.experiment!r} in {record.tracking_uri}{missing}", soft_wrap=True)

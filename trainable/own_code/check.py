@@ -36,8 +36,9 @@ def check_own_code(config: Config) -> None:
     if isinstance(config.optimizer, CodeFile):
         _check_optimizer(config, config.optimizer)
     if isinstance(config.schedule, CodeFile):
-        for step in range(TIMES + 1):
-            factor(config, step / TIMES)
+        with tried():
+            for step in range(TIMES + 1):
+                factor(config, step / TIMES)
 
 
 def _check_loss(config: Config, loss: CodeFile) -> None:
