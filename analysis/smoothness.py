@@ -19,6 +19,7 @@ from analysis.tables import capital, network_name
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE
+from trainable.own_code.code_file import CodeFile
 from trainable.study import ResolvedTable
 
 SUMMARY_HEADER = (
@@ -127,8 +128,11 @@ def smoothness_arms(
 
 def _optimizer(config: Config) -> str:
     """Its name and learning rate, as `SGD 0.1`."""
-    name = str(config.optimizer)
-    return f"{OPTIMIZERS.get(name, name.capitalize())} {config.lr:g}"
+    if isinstance(config.optimizer, CodeFile):
+        name = f"{config.optimizer} ({config.optimizer_arguments})"
+    else:
+        name = OPTIMIZERS.get(config.optimizer, config.optimizer.capitalize())
+    return f"{name} {config.lr:g}"
 
 
 def probe_steps(every: int, steps_an_epoch: int, epochs: int) -> np.ndarray:
@@ -147,6 +151,7 @@ def summary(probes: Mapping[str, Mapping[int, np.ndarray]]) -> list[list[str]]:
 
 
 def medians(measured: np.ndarray) -> ProbeMedians:
-    """The medians over one training's probes, (probes, step sizes, 3)."""
+    """The medians over one training's probes, (probes, step sizes, 3). At a learning rate of 0 there is no step, and no
+    smoothness."""
     low, high = measured.min(1), measured.max(1)
-    return ProbeMedians(*np.median([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist())
+    return ProbeMedians(*np.nanmedian([*(high - low)[:, :2].T, high[:, 2], measured[:, -1, 2]], axis=1).tolist())

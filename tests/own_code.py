@@ -48,6 +48,32 @@ class Twice(torch.optim.SGD):
 def optimizer(parameters, lr, weight_decay):
     return Twice(parameters, lr=lr, weight_decay=weight_decay)
 """
+COUNTING = """
+import torch
+
+class Counting(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self):
+        self.state["steps"] = self.state.get("steps", 0) + 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                average = self.state.setdefault(parameter, torch.zeros_like(parameter))
+                average.lerp_(parameter.grad, 0.1)
+                parameter.sub_(average, alpha=group["lr"] / self.state["steps"])
+
+def optimizer(parameters, lr, weight_decay):
+    print("text that is no part of a plan")
+    return Counting(parameters, {"lr": lr})
+"""
+CONTRASTIVE = """
+import torch
+
+def loss(network, images, labels):
+    scores = network(images)
+    alike = (scores @ scores.T).log_softmax(1)
+    same = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool)
+    return -(alike * same).sum(1) / same.sum(1)
+"""
 SAM = """
 import torch
 

@@ -2,24 +2,41 @@
 compared, searched over and taken back like any setting. A network of one's own is in test_own_network.py."""
 
 import json
+import pickle
 import re
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from analysis.smoothness import medians
 from sweeps.planning.rates import Rates
 from sweeps.studies.proof import proof_study
 from tests.configs import SMALL
 from tests.conftest import Command
-from tests.own_code import ADAM, ATTACK, COSINE, CROSS_ENTROPY, EXAMPLES, SAM, TWICE, example, own
+from tests.own_code import (
+    ADAM,
+    ATTACK,
+    CONTRASTIVE,
+    COSINE,
+    COUNTING,
+    CROSS_ENTROPY,
+    EXAMPLES,
+    SAM,
+    TWICE,
+    example,
+    own,
+)
 from trainable.change import combine
 from trainable.config import Config
 from trainable.data import Dataset
 from trainable.own_code.check import check_own_code
-from trainable.own_code.loading import OwnCodeError
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loading import OwnCodeError, problems_of
 from trainable.problem import first_problem
 from trainable.study import Study
 from trainable.training import Trainer, train
@@ -58,8 +75,9 @@ def test_one_that_computes_the_same_trains_to_the_same_numbers(
         MIXUP | LION | TRAPEZOID,
         own("loss", ATTACK, size=0.1) | {"batch_norm": True},
         own("optimizer", SAM) | {"lr": 0.05},
+        own("optimizer", COUNTING) | {"lr": 0.05},
     ],
-    ids=["mixup", "lion", "trapezoid", "all", "attack", "sam"],
+    ids=["mixup", "lion", "trapezoid", "all", "attack", "sam", "counting"],
 )
 def test_it_trains_each_seed_apart_and_resumes_exactly(changes: dict[str, Any], digits: Dataset) -> None:
     config = Config(**SMALL | changes | {"epochs": 2})
@@ -69,6 +87,7 @@ def test_it_trains_each_seed_apart_and_resumes_exactly(changes: dict[str, Any], 
     resumed = Trainer(config, digits, (0, 1), fused=True)
     resumed.load_state_dict(half.state_dict())
     assert resumed.run_epoch().metrics == whole.history[-1].metrics
+    check_own_code(config)
     if config.own_code != ("schedule",):
         alone = Trainer(config, digits, (1,))
         alone.run_epoch()
@@ -131,6 +150,8 @@ def test_only_a_schedule_leaves_seeds_to_be_fused() -> None:
 def test_another_loss_starts_without_the_arguments_of_the_one_before() -> None:
     assert Config(**combine(MIXUP, {"loss": "hinge"})) == Config(loss="hinge")
     assert combine(MIXUP, {"loss_arguments": {"alpha": 2.0}})["loss_arguments"] == {"alpha": 2.0}
+    with pytest.raises(ValidationError, match="should be a mapping"):
+        Config(**combine({}, MIXUP | {"loss_arguments": 0}))
 
 
 def test_a_proof_takes_each_back_with_its_arguments() -> None:
@@ -198,6 +219,8 @@ def optimizer(parameters, lr, weight_decay):
         ("schedule", "def schedule(done): return -1", "at 0 it must return a finite number from 0 on, and returned -1"),
         ("schedule", "def schedule(done): return 1 / (1 - done)", "schedule(): line 1: ZeroDivisionError"),
         ("schedule", "def schedule(done): return 'slow'", "and returned 'slow'"),
+        ("schedule", "from itertools import count\nn = count()\ndef schedule(done): return next(n)", "draw no random"),
+        ("optimizer", FORGETFUL.replace("data.sub_", "data = parameter.sub"), "in place, as with `add_`"),
     ],
 )  # fmt: skip
 def test_broken_code_is_one_line_and_starts_nothing(
@@ -222,6 +245,8 @@ def test_the_examples_are_planned_and_options_name_files(here: Command, tmp_path
     planned = here(*DIGITS, "--study", str(EXAMPLES / "methods.yaml"), "--dry-run", "--json", "--seeds", "2")
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["to_run"] == 10
+    write_study(tmp_path, "optimizer", COUNTING)
+    assert json.loads(here(*DIGITS, "--study", "mine.yaml", "--dry-run", "--json").stdout)["to_run"] == 2
     (tmp_path / "mine.py").write_text(COSINE)
     arguments = ("--set", "schedule=mine.py", "--set", 'schedule_arguments={"floor": 0.1}')
     planned = here(*DIGITS, "--only", "6", *arguments, "--dry-run", "--json")
@@ -248,6 +273,27 @@ def test_the_code_on_the_page_is_that_of_the_files_and_runs() -> None:
     mixup, clipped = re.findall("```python\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)[:2]
     assert set(mixup.splitlines()) <= set((EXAMPLES / "mixup.py").read_text().splitlines())
     check_own_code(Config(**SMALL | own("optimizer", "import torch\n" + clipped)))
+
+
+def test_a_loss_may_need_images_of_one_class() -> None:
+    check_own_code(Config(**SMALL | own("loss", CONTRASTIVE)))
+
+
+@pytest.mark.parametrize("error", [MemoryError("none left"), torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_runs_out_is_not_the_codes_fault(error: Exception) -> None:
+    with pytest.raises(type(error)), problems_of("loss", CodeFile(file="own.py", code="")):
+        raise error
+
+
+def test_an_error_reaches_another_process() -> None:
+    error = pickle.loads(pickle.dumps(OwnCodeError.of("loss", CodeFile(file="own.py", code=""), "is wrong")))
+    assert str(error) == "loss own.py: is wrong"
+
+
+def test_a_schedule_that_starts_at_zero_can_be_probed(digits: Dataset) -> None:
+    trainer = Trainer(Config(**SMALL | TRAPEZOID | {"epochs": 1}), digits, probe_every=2)
+    trainer.run_epoch()
+    assert np.isfinite(astuple(medians(trainer.probes()["seed_0"].numpy()))).all()
 
 
 def test_what_fails_in_training_says_where(digits: Dataset) -> None:

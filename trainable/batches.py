@@ -118,9 +118,9 @@ class Batches:
 
 def _batch_sizes(images: int, config: Config) -> list[int]:
     """The images of each training batch. Batch norm cannot train on one image: if one is left for the last batch, it
-    joins the batch before. Code of one's own may need two, too."""
+    joins the batch before. A network or a loss of one's own may need two, too."""
     full, rest = divmod(images, config.batch_size)
-    if rest == 1 and full and (config.batch_norm or config.has_own_step):
+    if rest == 1 and full and (config.batch_norm or not {"network", "loss"}.isdisjoint(config.own_code)):
         return [*[config.batch_size] * (full - 1), config.batch_size + 1]
     return [config.batch_size] * full + [rest] * (rest > 0)
 

@@ -27,7 +27,7 @@ def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
         before, new = base.get(arguments), change.get(arguments)
         if field in change:
             combined.pop(arguments, None)
-            combined |= {arguments: new} if new else {}
+            combined |= {} if new is None else {arguments: new}
         elif isinstance(before, Mapping) and isinstance(new, Mapping):
             combined[arguments] = {**before, **new}
     return combined

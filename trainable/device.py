@@ -90,7 +90,7 @@ def autocast(config: Config, device: torch.device) -> torch.autocast:
             assert_never(unknown)
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out. For a CPU's memory PyTorch has no class of error, only a text."""
     texts = ("out of memory", "can't allocate memory")
     return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)

@@ -21,8 +21,11 @@ class Gradients:
     def __init__(self, config: Config, model: nn.Module, batches: Batches, device: torch.device) -> None:
         self._batches = batches
         self._parameters = list(model.parameters())
-        own = isinstance(config.loss, CodeFile)
-        self._losses = OwnLoss(config, model, device) if own else _LossOfScores(config, model, device)
+        self._losses: OwnLoss | _LossOfScores
+        if isinstance(config.loss, CodeFile):
+            self._losses = OwnLoss(config.loss, config.loss_arguments, model, autocast(config, device))
+        else:
+            self._losses = _LossOfScores(config, model, device)
 
     def __call__(self, rows_ns: Tensor, augmentation_nsa: Tensor) -> tuple[Tensor, ...]:
         """Each seed's mean loss of a batch (S,), then the gradient of every parameter.
@@ -30,7 +33,7 @@ class Gradients:
         The seeds' losses share no parameter, so the gradients of their sum are those of each loss.
         """
         losses_s = self._losses(*self._batches.load(rows_ns, augmentation_nsa)).mean(0)
-        # a network of one's own may leave out parameters in some steps
+        # code of one's own may leave out parameters in some steps
         gradients = torch.autograd.grad(losses_s.sum(), self._parameters, allow_unused=True, materialize_grads=True)
         return losses_s.detach(), *map(_laid_out, gradients, self._parameters)
 

@@ -21,8 +21,7 @@ from trainable.fused import fuse
 from trainable.gradients import Gradients
 from trainable.graphs import GraphedStep, Step
 from trainable.model import build
-from trainable.optim import make_optimizer, make_scheduler, parameter_groups
-from trainable.own_code.optimizer import take_step
+from trainable.optim import make_optimizer, make_scheduler, parameter_groups, take_step
 from trainable.probes import get_random_state, probe
 
 DROPOUT_STREAM = 1
@@ -152,7 +151,7 @@ class Learner:
         """Bring what the optimizer keeps of each value into its parameter's memory layout: fused optimizers read both
         in the order of the memory, and an earlier version saved another one."""
         for parameter, kept in self._optimizer.state.items():
-            for name, moment in kept.items():
+            for name, moment in kept.items() if isinstance(kept, dict) else ():  # one's own may keep anything
                 if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                     kept[name] = torch.empty_like(parameter).copy_(moment)
 
@@ -180,7 +179,7 @@ class Learner:
             return losses_s.sum().item()
 
         self._set(gradients)
-        take_step(self._optimizer, again)
+        take_step(self.config, self._optimizer, again)
 
     def _set(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self._parameters, gradients, strict=True):

@@ -1,5 +1,7 @@
 """The losses, optimizers and learning-rate schedules that a config names."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import torch
@@ -11,6 +13,7 @@ from torch.optim.optimizer import ParamsT
 from trainable.config import Config
 from trainable.muon import Muon
 from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loading import problems_of
 from trainable.own_code.optimizer import build_optimizer
 from trainable.own_code.schedule import build_schedule
 
@@ -72,10 +75,25 @@ def make_optimizer(
         case "adagrad":
             fused = _has_fused_adagrad(device)  # None and not False: with False, torch updates each parameter by itself
             return Adagrad(parameters, **common | {"fused": fused or None})
-        case CodeFile():
-            return build_optimizer(config, parameters)
+        case CodeFile() as file:
+            return build_optimizer(file, config.optimizer_arguments, parameters, config.lr, config.weight_decay)
         case unknown:
             assert_never(unknown)
+
+
+def take_step(config: Config, optimizer: Optimizer, again: Callable[[], float]) -> None:
+    """Let the config's optimizer take its step. Where its `step` needs a closure, as that of L-BFGS does, it gets
+    `again`, which computes the loss and the gradients of the batch once more. Raises `OwnCodeError` where the step of
+    one of one's own fails."""
+    if not isinstance(config.optimizer, CodeFile):
+        optimizer.step()
+        return
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    with problems_of("optimizer", config.optimizer, "its step: "):
+        if closure is not None and closure.default is closure.empty:
+            optimizer.step(torch.enable_grad()(again))
+        else:
+            optimizer.step()
 
 
 def _has_fused_adagrad(device: str | torch.device) -> bool:
@@ -106,8 +124,8 @@ def make_scheduler(config: Config, optimizer: Optimizer, steps: int) -> LRSchedu
                 pct_start=config.warmup - 1e-12 if divides_by_zero else config.warmup,
                 cycle_momentum=_one_cycle_cycles_momentum(config),
             )
-        case CodeFile():
-            return build_schedule(config, optimizer, steps)
+        case CodeFile() as file:
+            return build_schedule(file, config.schedule_arguments, optimizer, steps)
         case unknown:
             assert_never(unknown)
 

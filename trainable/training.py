@@ -56,10 +56,9 @@ class Trainer:
     """A training that can be saved after any epoch and continued in another process, bit for bit on a CPU.
 
     By default all seeds are fused into one program on a GPU. On a CPU, which a single seed keeps busy, they train one
-    by one; `fused` overrides this. With a network, a loss or an optimizer of the user's own they always
-    train one by one. With `probe_every`, the
-    loss is probed along the gradient once in that many steps, which changes nothing in the training (see
-    `trainable.probes`).
+    by one; `fused` overrides this. With a network, a loss or an optimizer of the user's own they always train one by
+    one. With `probe_every`, the loss is probed along the gradient once in that many steps, which changes nothing in the
+    training (see `trainable.probes`).
 
     Raises `DeviceError` for a GPU that torch cannot use, and `DataError` for other data than the config names.
     """

@@ -141,12 +141,12 @@ class SweepProgress:
 
 
 def _epoch_s(config: Config, known: Mapping[Config, float]) -> float:
-    """The seconds of an epoch of one seed: the config's own, or those of others by the arithmetic of their networks. Of
-    code of one's own that is not known."""
+    """The seconds of an epoch of one seed: the config's own, or those of others, by the arithmetic of their networks
+    where that is known."""
     if config in known:
         return known[config]
-    built_in = {each: seconds for each, seconds in known.items() if not each.own_code}
-    if config.own_code or not built_in:
+    built_in = {each: seconds for each, seconds in known.items() if not each.has_own_step}
+    if config.has_own_network or not built_in:
         return fmean(known.values())
     return multiply_adds(config) * fmean(seconds / multiply_adds(each) for each, seconds in built_in.items())
 

@@ -174,14 +174,13 @@ def _count_of_other_images(data: DataSource, trials: Sequence[TrialRecord]) -> i
 
 def _count_of_other_code(to_run: Sequence[Config], trials: Sequence[TrialRecord]) -> dict[str, int]:
     wanted = _own_files(to_run)
-    names = {(field, file.file) for field, file in wanted}
-    recorded = (own for trial in trials if trial.complete for own in _own_files([trial.config]) - wanted)
-    return dict(Counter(file.file for field, file in recorded if (field, file.file) in names))
+    names = {file.file for file in wanted}
+    others = [{file.file for file in _own_files([trial.config]) - wanted} for trial in trials if trial.complete]
+    return dict(Counter(name for each in others for name in each & names))
 
 
-def _own_files(configs: Iterable[Config]) -> set[tuple[str, CodeFile]]:
-    """The files of one's own that configs name, each with its field."""
-    return {(field, getattr(config, field)) for config in configs for field in config.own_code}
+def _own_files(configs: Iterable[Config]) -> set[CodeFile]:
+    return {getattr(config, field) for config in configs for field in config.own_code}
 
 
 def _same_trainings(table: ResolvedTable) -> list[SameTraining]:

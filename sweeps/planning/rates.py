@@ -12,7 +12,7 @@ from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import multiply_adds
 from trainable.config import Config
-from trainable.own_code.code_file import CodeFile
+from trainable.own_code.code_file import ARGUMENTS, CodeFile
 
 RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
@@ -132,9 +132,9 @@ class Rates:
 
     @cached_property
     def _built_in(self) -> list[NetworkRate]:
-        """The rates of trainings without code of a user's own. Only running that code, which a record may have from a
-        stranger, would say how much there is to compute."""
-        built_in = (each for each in self._by_network.values() if not each.config.own_code)
+        """The rates of trainings whose steps are the project's own. Only running the code of users, which a record may
+        have from a stranger, would say how much there is to compute."""
+        built_in = (each for each in self._by_network.values() if not each.config.has_own_step)
         sizes = ((image_flops(each.config), each.images_s) for each in built_in)
         return [NetworkRate(size, images_s * size) for size, images_s in sizes]
 
@@ -187,5 +187,8 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
-    own = tuple(getattr(config, field) for field in config.own_code)
-    return config.data.name, config.data.shape, *built, own, config.precision
+    loss, optimizer = (
+        (getattr(config, field), getattr(config, ARGUMENTS[field])) if field in config.own_code else None
+        for field in ("loss", "optimizer")
+    )
+    return config.data.name, config.data.shape, *built, loss, optimizer, config.precision

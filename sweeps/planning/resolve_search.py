@@ -35,9 +35,8 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     for change in definition.configs_to_check(unsearched):
         config = make_trainable_config(combine(fixed, change), baseline, f"{where} space")
         for name, value in change.items():
-            if name not in ARGUMENTS.values() and value != getattr(
-                config, name
-            ):  # recorded trials would not be recognised
+            # else recorded trials would not be recognised
+            if name not in ARGUMENTS.values() and value != getattr(config, name):
                 raise UsageError(f"{where} space: {name} {value!r} must be written as {getattr(config, name)!r}")
     epochs = unsearched.epochs * definition.epochs_factor
     resolved = ResolvedSearch(

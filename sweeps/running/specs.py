@@ -18,6 +18,10 @@ SLOWEST_FLOPS = 5e9
 """Floating-point operations a second, a twelfth of what a core is taken for that nothing is known of: a worker with
 less is taken for one that hangs."""
 
+PASSES = 25
+"""How often a step of one's own may pass its batch through the network, as L-BFGS does, before its worker is taken for
+one that hangs."""
+
 
 @dataclass(frozen=True)
 class TrialContext:
@@ -92,7 +96,7 @@ class TrialContext:
 def _slowest_epoch_s(config: Config, seeds: int) -> float:
     """See `TrialSpec`; 0 for a network of one's own that cannot be built: the worker says why."""
     try:
-        return seeds * epoch_flops(config) / SLOWEST_FLOPS
+        return seeds * epoch_flops(config) * (PASSES if config.has_own_step else 1) / SLOWEST_FLOPS
     except UsageError:
         return 0.0
 

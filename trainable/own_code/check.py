@@ -1,28 +1,29 @@
 """Tries the code of one's own that a config names, before anything is started."""
 
 import io
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainable.config import Config
+from trainable.device import autocast
 from trainable.model import build
-from trainable.optim import make_optimizer, parameter_groups
+from trainable.optim import make_optimizer, parameter_groups, take_step
 from trainable.own_code.code_file import CodeFile
 from trainable.own_code.loading import OwnCodeError, problems_of, tried
-from trainable.own_code.loss import LOSS, OwnLoss
+from trainable.own_code.loss import OwnLoss
 from trainable.own_code.network import forward_flops
-from trainable.own_code.optimizer import OPTIMIZER, take_step
 from trainable.own_code.schedule import factor
 
 IMAGES = 4
-"""Images of the batch on which a loss is tried."""
+"""Images of the batch on which a loss is tried, two of each class."""
 TIMES = 100
 """Points of a training, beside its start, at which a schedule is tried."""
-CPU = torch.device("cpu")
 
 
 @cache
@@ -36,65 +37,68 @@ def check_own_code(config: Config) -> None:
     if isinstance(config.optimizer, CodeFile):
         _check_optimizer(config, config.optimizer)
     if isinstance(config.schedule, CodeFile):
-        with tried():
-            for step in range(TIMES + 1):
-                factor(config, step / TIMES)
+        _check_schedule(config.schedule, config.schedule_arguments)
 
 
-def _check_loss(config: Config, loss: CodeFile) -> None:
-    first_n1, second_n1 = _losses(config, loss), _losses(config, loss)
+def _check_loss(config: Config, file: CodeFile) -> None:
+    first_n1, second_n1 = _losses(config, file), _losses(config, file)
     if not first_n1.isfinite().all():
-        raise OwnCodeError(LOSS, loss, f"its losses must be finite, and are {first_n1.flatten().tolist()}")
+        raise OwnCodeError.of("loss", file, f"its losses must be finite, and are {first_n1.flatten().tolist()}")
     if not torch.allclose(first_n1, second_n1, rtol=1e-3, atol=1e-4):
-        raise OwnCodeError(
-            LOSS, loss, "tried again, it gives other losses: draw random numbers with torch alone, and keep nothing"
+        raise OwnCodeError.of(
+            "loss", file, "tried again, it gives other losses: draw random numbers with torch alone, and keep nothing"
         )
 
 
-def _losses(config: Config, loss: CodeFile) -> Tensor:
+def _losses(config: Config, file: CodeFile) -> Tensor:
     """The losses (N, 1) of a new network, which depend on its parameters."""
-    pixels, classes = config.data.shape
+    pixels = config.data.size
     images_nchw = torch.linspace(-1, 1, IMAGES * 3 * pixels**2).view(IMAGES, 3, pixels, pixels)
+    labels_n1 = torch.arange(IMAGES)[:, None] // 2
     with tried():
         network = build(config).train()
-        losses_n1 = OwnLoss(config, network, CPU)(images_nchw, torch.arange(IMAGES)[:, None] % classes)
-    gradients: tuple[Tensor | None, ...] = ()
-    if losses_n1.requires_grad:
-        with problems_of(LOSS, loss, "its gradients: "):
-            gradients = torch.autograd.grad(losses_n1.sum(), list(network.parameters()), allow_unused=True)
+        loss = OwnLoss(file, config.loss_arguments, network, autocast(config, torch.device("cpu")))
+        losses_n1 = loss(images_nchw, labels_n1)
+        gradients: tuple[Tensor | None, ...] = ()
+        if losses_n1.requires_grad:
+            with problems_of("loss", file, "its gradients: "):
+                gradients = torch.autograd.grad(losses_n1.sum(), list(network.parameters()), allow_unused=True)
     if all(gradient is None for gradient in gradients):
-        raise OwnCodeError(LOSS, loss, "its losses do not depend on the network's parameters")
+        raise OwnCodeError.of("loss", file, "its losses do not depend on the network's parameters")
     return losses_n1.detach()
 
 
-def _check_optimizer(config: Config, optimizer: CodeFile) -> None:
+def _check_optimizer(config: Config, file: CodeFile) -> None:
     """Take two steps, and the second one again with an optimizer that has loaded what the first one left."""
     with tried():
         network = build(config)
         stepped = make_optimizer(config, parameter_groups(config, network))
         if not all(isinstance(group.get("lr"), float) for group in stepped.param_groups):
-            raise OwnCodeError(OPTIMIZER, optimizer, "each of its groups must have an lr, which schedules change")
-        _step(network, stepped, optimizer)
-    saved, copied = io.BytesIO(), deepcopy(network)
-    with problems_of(OPTIMIZER, optimizer, "its state must be tensors, numbers and texts: "):
-        torch.save(stepped.state_dict(), saved)
-        saved.seek(0)
-        resumed = make_optimizer(config, parameter_groups(config, copied))
-        resumed.load_state_dict(torch.load(saved, weights_only=True))
+            raise OwnCodeError.of("optimizer", file, "each of its groups needs an lr that is a float, for schedules")
+        places = [parameter.data_ptr() for parameter in network.parameters()]
+        _step(config, network, stepped)
+        if places != [parameter.data_ptr() for parameter in network.parameters()]:
+            raise OwnCodeError.of("optimizer", file, "its step must change the parameters in place, as with `add_`")
+        saved, copied = io.BytesIO(), deepcopy(network)
+        with problems_of("optimizer", file, "its state must be tensors, numbers and texts: "):
+            torch.save(stepped.state_dict(), saved)
+            saved.seek(0)
+            resumed = make_optimizer(config, parameter_groups(config, copied))
+            resumed.load_state_dict(torch.load(saved, weights_only=True))
     for each, its in ((network, stepped), (copied, resumed)):
         with tried():
-            _step(each, its, optimizer)
+            _step(config, each, its)
     pairs = zip(network.parameters(), copied.parameters(), strict=True)
     if not all(torch.allclose(parameter, other, equal_nan=True) for parameter, other in pairs):
-        raise OwnCodeError(
-            OPTIMIZER,
-            optimizer,
+        raise OwnCodeError.of(
+            "optimizer",
+            file,
             "with its state saved and loaded, it takes another step: keep in `state` what a step needs, and draw "
             "random numbers with torch alone",
         )
 
 
-def _step(network: nn.Module, optimizer: Optimizer, file: CodeFile) -> None:
+def _step(config: Config, network: nn.Module, optimizer: Optimizer) -> None:
     """Take a step down the sum of the parameters' squares."""
 
     def gradients() -> float:
@@ -103,5 +107,13 @@ def _step(network: nn.Module, optimizer: Optimizer, file: CodeFile) -> None:
         return sum(parameter.detach().square().sum().item() for parameter in network.parameters())
 
     gradients()
-    with problems_of(OPTIMIZER, file, "its step: "):
-        take_step(optimizer, gradients)
+    take_step(config, optimizer, gradients)
+
+
+def _check_schedule(file: CodeFile, arguments: Mapping[str, Any]) -> None:
+    with tried():
+        first, second = ([factor(file, arguments, time / TIMES) for time in range(TIMES + 1)] for _ in range(2))
+    if first != second:
+        raise OwnCodeError.of(
+            "schedule", file, "tried again, it returns other numbers: draw no random numbers, and keep nothing"
+        )

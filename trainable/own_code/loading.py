@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from trainable.device import is_out_of_memory
 from trainable.errors import UsageError, first_line
 from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile
 
@@ -25,21 +26,26 @@ SEED = 0
 class OwnCodeError(UsageError):
     """Code of one's own cannot be used. The message names the field, the file and the problem."""
 
-    def __init__(self, field: str, file: CodeFile, problem: str) -> None:
-        super().__init__(f"{field} {file.file}: {problem}")
+    @classmethod
+    def of(cls, field: str, file: CodeFile, problem: str) -> "OwnCodeError":
+        """The error of a field's file."""
+        return cls(f"{field} {file.file}: {problem}")
 
 
 @contextmanager
 def problems_of(field: str, file: CodeFile, doing: str = "") -> Iterator[None]:
-    """Turns what the code raises into an `OwnCodeError` that says what it was doing, and in which line."""
+    """Turns what the code raises into an `OwnCodeError` that says what it was doing, and in which line. What says that
+    memory ran out, or that a GPU is broken, passes: the code is not to blame."""
     try:
         yield
-    except OwnCodeError:
+    except (OwnCodeError, torch.AcceleratorError):
         raise
     except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _path(file)]
         line = f"line {frames[-1].lineno}: " if frames else ""
-        raise OwnCodeError(field, file, f"{doing}{line}{type(error).__name__}: {first_line(error)}") from error
+        raise OwnCodeError.of(field, file, f"{doing}{line}{type(error).__name__}: {first_line(error)}") from error
 
 
 def call_own(field: str, file: CodeFile, arguments: Mapping[str, Any], *given: Any) -> Any:
@@ -65,10 +71,10 @@ def _function(field: str, file: CodeFile) -> Callable[..., Any]:
         function = getattr(_run(file), field, None)
         parameters = inspect.signature(function).parameters if callable(function) else {}
     if not callable(function):
-        raise OwnCodeError(field, file, f"must define a function {field}")
+        raise OwnCodeError.of(field, file, f"must define a function {field}")
     for name, parameter in parameters.items():
         if parameter.default is not parameter.empty:  # a default and its value would be one training under two keys
-            raise OwnCodeError(
+            raise OwnCodeError.of(
                 field,
                 file,
                 f"{field}({name}={parameter.default!r}): remove the default, and give the value in {ARGUMENTS[field]}, "

@@ -16,8 +16,6 @@ from trainable.own_code.loading import OwnCodeError, call_own, problems_of, trie
 
 IMAGES, MORE_IMAGES = 2, 3
 """Images of the batches on which a network is tried."""
-NETWORK = "network"
-"""The field of the config, and the function of the file."""
 
 
 def build_own(network: CodeFile, arguments: Mapping[str, Any]) -> nn.Module:
@@ -25,13 +23,15 @@ def build_own(network: CodeFile, arguments: Mapping[str, Any]) -> nn.Module:
 
     Parameters are drawn from torch's global generator. Raises `OwnCodeError` where the file or its function fails.
     """
-    module = call_own(NETWORK, network, arguments)
+    module = call_own("network", network, arguments)
     if not isinstance(module, nn.Module):
-        raise OwnCodeError(NETWORK, network, f"it must return a torch.nn.Module, and returned {type(module).__name__}")
-    with problems_of(NETWORK, network):
+        raise OwnCodeError.of(
+            "network", network, f"it must return a torch.nn.Module, and returned {type(module).__name__}"
+        )
+    with problems_of("network", network):
         module.register_forward_pre_hook(_contiguous)
     if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
-        raise OwnCodeError(NETWORK, network, f"{lazy[0]} is a lazy parameter: give its module its sizes")
+        raise OwnCodeError.of("network", network, f"{lazy[0]} is a lazy parameter: give its module its sizes")
     return module
 
 
@@ -57,8 +57,8 @@ def _measure(network: CodeFile, arguments: Arguments, size: int, classes: int) -
     with tried():
         again_nk = _try(network, _try_to_build(network, arguments), images_nchw, classes)
     if not torch.allclose(again_nk[:IMAGES], scores_nk, rtol=1e-3, atol=1e-4, equal_nan=True):
-        raise OwnCodeError(
-            NETWORK,
+        raise OwnCodeError.of(
+            "network",
             network,
             "built and tried again, it gives other scores to the same images: draw random numbers with torch alone, "
             "and let no image act on another one in evaluation mode",
@@ -66,7 +66,7 @@ def _measure(network: CodeFile, arguments: Arguments, size: int, classes: int) -
     parameters = dict(module.named_parameters())
     gradients = torch.autograd.grad(scores_nk.sum(), list(parameters.values()), allow_unused=True)
     if unused := [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]:
-        raise OwnCodeError(NETWORK, network, f"{unused[0]} does not act on the scores: leave it out")
+        raise OwnCodeError.of("network", network, f"{unused[0]} does not act on the scores: leave it out")
     return max(1.0, counter.get_total_flops() / IMAGES)
 
 
@@ -74,27 +74,27 @@ def _try_to_build(network: CodeFile, arguments: Arguments) -> nn.Module:
     module = build_own(network, arguments)
     parameters = dict(module.named_parameters())
     if not parameters:
-        raise OwnCodeError(NETWORK, network, "it has no parameters to train")
+        raise OwnCodeError.of("network", network, "it has no parameters to train")
     if frozen := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
-        raise OwnCodeError(
-            NETWORK, network, f"{frozen[0]} has requires_grad False: make it a buffer, or let it be trained"
+        raise OwnCodeError.of(
+            "network", network, f"{frozen[0]} has requires_grad False: make it a buffer, or let it be trained"
         )
-    with problems_of(NETWORK, network, "it cannot be copied: "):
+    with problems_of("network", network, "it cannot be copied: "):
         return deepcopy(module).eval()  # averaged weights are a copy
 
 
 def _try(network: CodeFile, module: nn.Module, images_nchw: Tensor, classes: int) -> Tensor:
     """The network's scores (N, K), which depend on its parameters."""
     images = len(images_nchw)
-    with problems_of(NETWORK, network, f"on images {tuple(images_nchw.shape)}: "):
+    with problems_of("network", network, f"on images {tuple(images_nchw.shape)}: "):
         scores_nk = module(images_nchw)
     if not isinstance(scores_nk, Tensor) or scores_nk.shape != (images, classes):
         found = f"a tensor {tuple(scores_nk.shape)}" if isinstance(scores_nk, Tensor) else type(scores_nk).__name__
-        raise OwnCodeError(
-            NETWORK, network, f"for {images} images it must return scores ({images}, {classes}), and returned {found}"
+        raise OwnCodeError.of(
+            "network", network, f"for {images} images it must return scores ({images}, {classes}), and returned {found}"
         )
     if not scores_nk.requires_grad:
-        raise OwnCodeError(NETWORK, network, "the scores do not depend on any parameter")
+        raise OwnCodeError.of("network", network, "the scores do not depend on any parameter")
     return scores_nk
 
 
