@@ -45,6 +45,7 @@ def test_a_search_through_ray_client_ends_with_its_budget(tmp_path: Path) -> Non
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(600)
 def test_a_job_is_submitted_followed_stopped_and_goes_on(tmp_path: Path) -> None:
     """From a clean clone, whose code is shipped; then somebody else's job on the same cluster."""
     clone = tmp_path / "clone"

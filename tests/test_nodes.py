@@ -32,7 +32,8 @@ mount --make-rprivate /
 mkdir -p {folder}/session
 if [ {name} != sweep-0 ]; then  # a file system of its own, without the code: it has to come with the job
   mount -t tmpfs none {folder}/session
-  mkdir -p {folder}/{name}/venv && mount --bind {root}/.venv {folder}/{name}/venv
+  mkdir -p {folder}/{name}/venv
+  [ ! -d {root}/.venv ] || mount --bind {root}/.venv {folder}/{name}/venv  # else Python is elsewhere
   mount -t tmpfs none {root} && mkdir {root}/.venv && mount --bind {folder}/{name}/venv {root}/.venv
 fi
 cd /

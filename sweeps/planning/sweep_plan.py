@@ -1,5 +1,5 @@
-"""The plan of a sweep: what the record lacks of the chosen studies. No Ray, and torch only to try
-code of one's own."""
+"""The plan of a sweep: what the record lacks of the chosen studies. No Ray, and torch only to try code of
+one's own."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass

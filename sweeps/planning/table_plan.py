@@ -185,8 +185,7 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
             )
         if table.measure == LOSS_SURFACE and "loss" in config.own_code:
             raise UsageError(
-                f"table {table.number}, row {row.name}: loss {config.loss}: measure surface is of the losses of "
-                "trainable.config alone"
+                f"table {table.number}, row {row.name}: loss {config.loss}: measure surface is for built-in losses"
             )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference")
