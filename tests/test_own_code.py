@@ -69,18 +69,16 @@ def test_one_that_computes_the_same_trains_to_the_same_numbers(
 @pytest.mark.parametrize(
     "changes",
     [
-        MIXUP,
-        LION,
         TRAPEZOID,
         MIXUP | LION | TRAPEZOID,
         own("loss", ATTACK, size=0.1) | {"batch_norm": True},
         own("optimizer", SAM) | {"lr": 0.05},
         own("optimizer", COUNTING) | {"lr": 0.05},
     ],
-    ids=["mixup", "lion", "trapezoid", "all", "attack", "sam", "counting"],
+    ids=["trapezoid", "all", "attack", "sam", "counting"],
 )
 def test_it_trains_each_seed_apart_and_resumes_exactly(changes: dict[str, Any], digits: Dataset) -> None:
-    config = Config(**SMALL | changes | {"epochs": 2})
+    config = Config(**SMALL | changes | {"epochs": 2, "batch_size": 512})
     whole, half = Trainer(config, digits, (0, 1), fused=True), Trainer(config, digits, (0, 1), fused=True)
     for trainer in (whole, whole, half):
         trainer.run_epoch()

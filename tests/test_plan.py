@@ -151,7 +151,7 @@ def test_the_base_changes_every_config_and_its_key() -> None:
 
 def test_a_row_with_an_invalid_field_is_named() -> None:
     table = Table(number="1", slug="x", title="x", varies="x", rows=(Row(name="bad", change={"optimizer": "adamm"}),))
-    with pytest.raises(UsageError, match=r"table 1, row bad: config field 'optimizer': 'adamm' should be 'adam', "):
+    with pytest.raises(UsageError, match=r"table 1, row bad: config field 'optimizer': 'adamm' should be adam, "):
         plan(Study(name="mine", title="mine", tables=(table,)))
 
 
