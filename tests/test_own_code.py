@@ -159,6 +159,8 @@ def test_a_proof_takes_each_back_with_its_arguments() -> None:
     taken_back = [Config(**row.change).own_code for row in rows]
     assert sorted(taken_back) == [("loss", "optimizer"), ("loss", "schedule"), ("optimizer", "schedule")]
     assert rows[0].name.startswith("without loss mixup.py ")
+    other, same = (Config(**example("loss", "mixup.py", alpha=alpha)) for alpha in (0.123456, 1.0))
+    assert proof_study(study, same, other, 1, 1).tables[1].rows[1].name == "without loss_arguments alpha=0.123"
 
 
 STUDY = """
