@@ -1,5 +1,6 @@
 """Losses, optimizers and a schedule of one's own, as files."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
@@ -103,3 +104,21 @@ def own(field: str, code: str, **arguments: Any) -> dict[str, Any]:
 def example(field: str, name: str, **arguments: Any) -> dict[str, Any]:
     """The same with a file of docs/studies."""
     return {field: CodeFile.read(EXAMPLES / name), f"{field}_arguments": arguments}
+
+
+STUDY = """
+baseline: {{batch_size: 256}}
+tables:
+- number: "44"
+  title: Mine
+  measure: {measure}
+  rows:
+  - name: baseline
+  - {{name: mine, change: {{{field}: mine.py, {field}_arguments: {arguments}}}}}
+"""
+
+
+def write_study(folder: Path, field: str, code: str, arguments: str = "{}", measure: str = '""') -> None:
+    """A study with a row that names a file beside it."""
+    (folder / "mine.py").write_text(code)
+    (folder / "mine.yaml").write_text(STUDY.format(field=field, arguments=arguments, measure=measure))

@@ -30,6 +30,7 @@ from tests.own_code import (
     TWICE,
     example,
     own,
+    write_study,
 )
 from trainable.change import combine
 from trainable.config import Config
@@ -161,78 +162,6 @@ def test_a_proof_takes_each_back_with_its_arguments() -> None:
     assert rows[0].name.startswith("without loss mixup.py ")
     other, same = (Config(**example("loss", "mixup.py", alpha=alpha)) for alpha in (0.123456, 1.0))
     assert proof_study(study, same, other, 1, 1).tables[1].rows[1].name == "without loss_arguments alpha=0.123"
-
-
-STUDY = """
-baseline: {{batch_size: 256}}
-tables:
-- number: "44"
-  title: Mine
-  measure: {measure}
-  rows:
-  - name: baseline
-  - {{name: mine, change: {{{field}: mine.py, {field}_arguments: {arguments}}}}}
-"""
-
-
-def write_study(folder: Path, field: str, code: str, arguments: str = "{}", measure: str = '""') -> None:
-    """A study with a row that names a file beside it."""
-    (folder / "mine.py").write_text(code)
-    (folder / "mine.yaml").write_text(STUDY.format(field=field, arguments=arguments, measure=measure))
-
-
-SGD = "from torch.optim import SGD\ndef optimizer(parameters, lr, weight_decay): "
-FORGETFUL = """
-import torch
-
-class Forgetful(torch.optim.Optimizer):
-    steps = 0
-    def step(self, closure=None):
-        self.steps += 1
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter.data.sub_(parameter.grad, alpha=group["lr"] * self.steps)
-
-def optimizer(parameters, lr, weight_decay):
-    return Forgetful(parameters, {"lr": lr})
-"""
-
-
-@pytest.mark.parametrize(
-    ("field", "code", "problem"),
-    [
-        ("loss", "x = 1", "must define a function loss"),
-        ("loss", "def loss(network, images): pass", "loss(): TypeError: loss() takes 2 positional arguments"),
-        ("loss", "def loss(network, images, labels, a=1): pass", "loss(a=1): remove the default, and give the"),
-        ("loss", "def loss(*batch): return 3", "for 4 images it must return 4 losses, and returned int"),
-        ("loss", "def loss(n, i, l): return n(i)", "must return 4 losses, and returned torch.float32 (4, 10)"),
-        ("loss", "def loss(n, i, l): return n(i).argmax(1)", "and returned torch.int64 (4,)"),
-        ("loss", "def loss(n, i, l): return i.sum((1, 2, 3))", "its losses do not depend on the network's parameters"),
-        ("loss", "def loss(n, i, l): return n(i).sum(1) * 1e39", "its losses must be finite, and are ["),
-        ("loss", "import random\ndef loss(n, i, l): return n(i).sum(1) * random.random()", "gives other losses: draw"),
-        ("loss", "def loss(n, i, l):\n    return n(i).nonsense()", "loss(): line 2: AttributeError: 'Tensor' object"),
-        ("optimizer", "def optimizer(*given): return 3", "it must return a torch.optim.Optimizer, and returned int"),
-        ("optimizer", SGD + "return SGD(parameters, lr=lr, weight_decay=-1)", "optimizer(): line 2: ValueError"),
-        ("optimizer", SGD + "return SGD(parameters, lr=lr).step", "and returned method"),
-        ("optimizer", SAM.replace("closure()", "closure(1)"), "its step: line 12: TypeError: "),
-        ("optimizer", FORGETFUL, "with its state saved and loaded, it takes another step: keep in `state` what a step"),
-        ("schedule", "def schedule(done): return -1", "at 0 it must return a finite number from 0 on, and returned -1"),
-        ("schedule", "def schedule(done): return 1 / (1 - done)", "schedule(): line 1: ZeroDivisionError"),
-        ("schedule", "def schedule(done): return 'slow'", "and returned 'slow'"),
-        ("schedule", "from itertools import count\nn = count()\ndef schedule(done): return next(n)", "draw no random"),
-        ("optimizer", FORGETFUL.replace("data.sub_", "data = parameter.sub"), "in place, as with `add_`"),
-    ],
-)  # fmt: skip
-def test_broken_code_is_one_line_and_starts_nothing(
-    field: str, code: str, problem: str, here: Command, tmp_path: Path
-) -> None:
-    write_study(tmp_path, field, code)
-    answer = here(*DIGITS, "--study", "mine.yaml")
-    assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1), answer.stderr
-    assert answer.stderr.startswith(f"error: table 44, row mine: {field} mine.py: ") and problem in answer.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.py", "mine.yaml"], (
-        "nothing was started or written"
-    )
 
 
 def test_the_surface_of_a_loss_of_ones_own_is_refused(here: Command, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
         before, new = base.get(arguments), change.get(arguments)
         if field in change:
             combined.pop(arguments, None)
-            combined |= {} if new is None else {arguments: new}
+            if new is not None:
+                combined[arguments] = new
         elif isinstance(before, Mapping) and isinstance(new, Mapping):
             combined[arguments] = {**before, **new}
     return combined

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any, assert_never
 
 import torch
@@ -88,12 +89,17 @@ def take_step(config: Config, optimizer: Optimizer, again: Callable[[], float]) 
     if not isinstance(config.optimizer, CodeFile):
         optimizer.step()
         return
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     with problems_of("optimizer", config.optimizer, "its step: "):
-        if closure is not None and closure.default is closure.empty:
+        if _needs_closure(type(optimizer).step):
             optimizer.step(torch.enable_grad()(again))
         else:
             optimizer.step()
+
+
+@cache
+def _needs_closure(step: Callable[..., object]) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 def _has_fused_adagrad(device: str | torch.device) -> bool:

@@ -15,7 +15,7 @@ from trainable.device import autocast
 from trainable.model import build
 from trainable.optim import make_optimizer, parameter_groups, take_step
 from trainable.own_code.code_file import CodeFile
-from trainable.own_code.loading import OwnCodeError, problems_of, tried
+from trainable.own_code.loading import OwnCodeError, images_to_try, problems_of, tried
 from trainable.own_code.loss import OwnLoss
 from trainable.own_code.network import forward_flops
 from trainable.own_code.schedule import factor
@@ -52,8 +52,7 @@ def _check_loss(config: Config, file: CodeFile) -> None:
 
 def _losses(config: Config, file: CodeFile) -> Tensor:
     """The losses (N, 1) of a new network, which depend on its parameters."""
-    pixels = config.data.size
-    images_nchw = torch.linspace(-1, 1, IMAGES * 3 * pixels**2).view(IMAGES, 3, pixels, pixels)
+    images_nchw = images_to_try(IMAGES, config.data.size)
     labels_n1 = torch.arange(IMAGES)[:, None] // 2
     with tried():
         network = build(config).train()

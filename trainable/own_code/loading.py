@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainable.device import is_out_of_memory
 from trainable.errors import UsageError, first_line
@@ -63,6 +64,11 @@ def tried() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         torch.default_generator.manual_seed(SEED)
         yield
+
+
+def images_to_try(images: int, pixels: int) -> Tensor:
+    """Images (N, 3, P, P) in [-1, 1] on which code is tried."""
+    return torch.linspace(-1, 1, images * 3 * pixels**2).view(images, 3, pixels, pixels)
 
 
 @cache

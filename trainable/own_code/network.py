@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainable.image_set import ImageSet
 from trainable.own_code.code_file import Arguments, CodeFile
-from trainable.own_code.loading import OwnCodeError, call_own, problems_of, tried
+from trainable.own_code.loading import OwnCodeError, call_own, images_to_try, problems_of, tried
 
 IMAGES, MORE_IMAGES = 2, 3
 """Images of the batches on which a network is tried."""
@@ -48,8 +48,7 @@ def forward_flops(network: CodeFile, arguments: Mapping[str, Any], data: ImageSe
 
 @cache
 def _measure(network: CodeFile, arguments: Arguments, size: int, classes: int) -> float:
-    counter, images_nchw = FlopCounterMode(display=False), torch.linspace(-1, 1, MORE_IMAGES * 3 * size**2)
-    images_nchw = images_nchw.view(MORE_IMAGES, 3, size, size)
+    counter, images_nchw = FlopCounterMode(display=False), images_to_try(MORE_IMAGES, size)
     with tried():
         module = _try_to_build(network, arguments)
         with counter:
