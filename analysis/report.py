@@ -4,7 +4,7 @@ the tables as LaTeX.
     python -m analysis.report docs/report --tracking-uri sqlite:///mlflow.db --experiment ablations-cifar10
     python -m analysis.report docs/report --folder docs/record
 
-What the record lacks is named as missing.
+What the record lacks is named as missing, and a section for which it has nothing is left out and named at the end.
 """
 
 if __name__ == "__main__":
@@ -12,7 +12,8 @@ if __name__ == "__main__":
 
     start()
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -45,14 +46,16 @@ from analysis.sections import (
 )
 from analysis.statistics.effects import MARGIN
 from analysis.writing.latex import LATEX, write_latex
-from analysis.writing.page import HTML, Section, write_page
+from analysis.writing.page import HTML, Absent, Grid, Section, write_page
 from trainable.errors import UsageError, first_line
 
 app = command_line()
 
-OPENING: tuple[Callable[[ReportData], Section], ...] = (summary.section, reported_claims.section)
+MakeSection = Callable[[ReportData], Section | Absent]
+
+OPENING: tuple[MakeSection, ...] = (summary.section, reported_claims.section)
 """The sections that the page begins with, before its contents."""
-SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
+SECTIONS: dict[str, tuple[MakeSection, ...]] = {
     "Results": (effects_of_changes.section, reproduced_tables.section, error_curves.section),
     "Search": (hyperparameter_search.section, proof.section, rung_calibration.section),
     "Networks and landscapes": (
@@ -64,17 +67,28 @@ SECTIONS: dict[str, tuple[Callable[[ReportData], Section], ...]] = {
     "Provenance": (provenance.section, costs.section, settings.section, files.section),
 }
 """The other sections by group, in their order. A new section is a module in `analysis/sections/` and a line here."""
+LEFT_OUT = "Not in this report"
+"""The title of the group that names the absent sections."""
 
 
 def write_report(data: ReportData, *, embed: bool = False) -> Path:
     """Write the report of data that may be in use elsewhere, too. Returns the HTML page, which holds its pictures with
     `embed`, and else links to them."""
     data.folder.mkdir(parents=True, exist_ok=True)
-    opening = [section(data) for section in OPENING]
-    groups = [Section(title, [], [section(data) for section in made]) for title, made in SECTIONS.items()]
+    opened = [make(data) for make in OPENING]
+    made = {title: [make(data) for make in sections] for title, sections in SECTIONS.items()}
+    opening = _present(opened)
+    groups = [Section(title, [], parts) for title, each in made.items() if (parts := _present(each))]
+    if absent := [each for each in chain(opened, *made.values()) if isinstance(each, Absent)]:
+        rows = [(each.title, each.why) for each in absent]
+        groups.append(Section(LEFT_OUT, [Grid(("section", "because"), rows)]))
     write_latex([*opening, *groups], data.folder / LATEX)
     write_page(f"Ablations on {data.data_set}", opening, groups, data.folder, embed=embed)
     return data.folder / HTML
+
+
+def _present(made: Iterable[Section | Absent]) -> list[Section]:
+    return [each for each in made if isinstance(each, Section)]
 
 
 @app.command()

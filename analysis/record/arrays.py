@@ -1,6 +1,6 @@
 """The recorded arrays that the report reads: what was measured along trainings, trained layers and loss surfaces."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +98,8 @@ def probe_interval(training: Replicates) -> int | None:
     return next((int(trial.tags[PROBED]) for trial in training.trials if PROBED in trial.tags), None)
 
 
-def first_layers(
-    source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], batch_norm: bool
-) -> FirstLayers | None:
-    """The layers of the baseline, or of the baseline with batch norm: of the lowest seed whose layers are recorded."""
-    change = BATCH_NORM if batch_norm else {}
-    keys = dict.fromkeys(row.key for table in tables for row in table.rows if row.config.ablation == change)
+def first_layers(source: Source, keys: Iterable[str], trainings: Mapping[str, Replicates]) -> FirstLayers | None:
+    """The layers of the first of these keys whose layers are recorded."""
     found = (layers_of(source, trainings[key]) for key in keys if key in trainings)
     return next(filter(None, found), None)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from analysis.costs import Outcome, Spent, spent
 from analysis.report_data import ReportData
 from analysis.writing.csv_file import write_csv
-from analysis.writing.page import Grid, Section, Text
+from analysis.writing.page import Absent, Grid, Section, Text
 
 TITLE = "What it took"
 ABOUT = (
@@ -24,11 +24,11 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """A row for each table and for each study outside the tables, and their sum."""
     parts = spent(data.tables, data.all_trials, data.sweeps, data.prices)
     if not parts:
-        return Section(TITLE, [Text("Missing: no trial is recorded.")])
+        return Absent(TITLE, "no trial is recorded")
     write_csv(data.folder / "costs.csv", NUMBERS, [_numbers(part, bool(data.prices)) for part in parts])
     columns: dict[str, Callable[[Spent], str]] = {
         "": lambda part: part.what,

@@ -8,17 +8,17 @@ from analysis.statistics.t_tests import p_text
 from analysis.tables import held_out_name
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
-from analysis.writing.page import Block, Grid, Section, Text
+from analysis.writing.page import Absent, Block, Grid, Section, Text
 from analysis.writing.shared_pictures import EFFECTS, effects_picture
 from analysis.writing.words import listed
 
 TITLE = "Effects of the changes"
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The effects paired by seed, and as a subsection the methods behind the verdicts."""
     if not data.effects:
-        return Section(TITLE, [Text("Missing: the record has nothing to compare.")])
+        return Absent(TITLE, "no change is trained for the same seed as its reference")
     studies: dict[str, list[Effect]] = {}
     for effect in data.effects:
         studies.setdefault(effect.study, []).append(effect)

@@ -3,13 +3,13 @@
 from analysis.plots.error_by_epoch import draw_curves, shared_limits
 from analysis.report_data import ReportData
 from analysis.tables import ReproducedTable
-from analysis.writing.page import Picture, Section, Text
+from analysis.writing.page import Absent, Picture, Section
 from trainable.study import PARAMETERS_NUMBER
 
 TITLE = "Errors by epoch"
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """A picture for the baseline alone, as in the course report, and one for each table with trainings of several
     epochs."""
     tables = [
@@ -18,7 +18,7 @@ def section(data: ReportData) -> Section:
         if any(row.key in data.trainings and row.config.epochs > 1 for row in reproduced.table.rows)
     ]
     if not tables:
-        return Section(TITLE, [Text("Missing: no training of a table is recorded.")])
+        return Absent(TITLE, "no training of several epochs is recorded")
     limits = shared_limits(tables, data.trainings)
     return Section(
         TITLE,

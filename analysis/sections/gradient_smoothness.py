@@ -6,7 +6,7 @@ from analysis.plots.gradient_bands import draw_smoothness
 from analysis.report_data import ReportData
 from analysis.smoothness import SUMMARY_HEADER, SmoothnessArm, medians, summary
 from analysis.writing.csv_file import write_csv
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from trainable.measures import PROBE
 
 TITLE = "Smoothness of the loss along the gradient"
@@ -24,10 +24,12 @@ ABOUT_BETA = (
 NOT_THE_STEP = "With Adam the gradient is not the step that is taken; only the SGD arm is comparable with the paper."
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The measurements of each table and optimizer, a subsection each."""
-    made = Section(TITLE, [Text(ABOUT), Text(ABOUT_BETA)])
     tables = [table for table in data.tables if table.measure == PROBE]
+    if not tables:
+        return Absent(TITLE, "no sweep with the study `smoothness` is recorded")
+    made = Section(TITLE, [Text(ABOUT), Text(ABOUT_BETA)])
     recorded = {(arm.table.number, network.config) for arm in data.smoothness for network in arm.networks}
     made.blocks += [
         Text(f"Missing: {table.title}, {row.name}; no probed training is recorded.")
@@ -35,8 +37,6 @@ def section(data: ReportData) -> Section:
         for row in table.rows
         if (table.number, row.config) not in recorded
     ]
-    if not tables:
-        made.blocks.append(Text("Missing: no sweep with the study `smoothness` is recorded."))
     made.subsections = [Section(arm.title, _arm(data, arm)) for arm in data.smoothness]
     return made
 

@@ -13,7 +13,7 @@ from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
 from analysis.statistics.intervals import mean_text, seed_count, seeds_text
 from analysis.statistics.race import Racer
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from analysis.writing.shared_pictures import best_so_far, learning_curves
 from trainable.config import Config
 from trainable.search_definition import NOT_SEARCHABLE
@@ -29,16 +29,16 @@ ABOUT = (
 )
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """Each search: its definition, its result beside the course report's own configuration, and its pictures. Several
     searches are a subsection each."""
     undefined = undefined_searches(data.sweeps, data.trials)
+    if not data.searches and not undefined:
+        return Absent(TITLE, "no search is recorded (python sweeps/search.py)")
     missing = [
         f"Missing: the definition of the search in the study `{study}`, of which {count} trials are recorded."
         for study, count in undefined.items()
     ]
-    if not data.searches and not undefined:
-        missing = ["Missing: no search is recorded."]
     made = Section(TITLE, [Text(ABOUT), *map(Text, missing)])
     parts = [Section(recorded.search.title, _blocks(data, recorded)) for recorded in data.searches]
     if len(parts) == 1:

@@ -10,7 +10,7 @@ from analysis.report_data import ReportData
 from analysis.statistics.intervals import mean_text
 from analysis.statistics.t_tests import p_text
 from analysis.writing.csv_file import write_csv
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from trainable.measures import LOSSES
 
 TITLE = "Loss envelope: sensitivity to the learning rate"
@@ -24,18 +24,18 @@ UNLIKE = "its rows differ in more than the learning rate, so that their losses m
 CSV_HEADER = ("network", "seed", "first epoch", "last epoch", "mean height")
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The bands of networks that were trained alike, a subsection each, and their heights by range of epochs."""
-    made = Section(TITLE, [Text(ABOUT)])
     tables = [table for table in data.tables if table.measure == LOSSES]
+    if not tables:
+        return Absent(TITLE, "no sweep with the study `envelope` is recorded")
+    made = Section(TITLE, [Text(ABOUT)])
     recorded = {table.number for comparison in data.envelopes for table in comparison.tables}
     made.blocks += [
         Text(f"Missing: {table.title}; {'its trainings are not all recorded' if varies_the_rate(table) else UNLIKE}.")
         for table in tables
         if table.number not in recorded
     ]
-    if not tables:
-        made.blocks.append(Text("Missing: no sweep with the study `envelope` is recorded."))
     made.subsections = [_comparison(data, comparison) for comparison in data.envelopes]
     return made
 

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.plots.loss_grid import draw_surfaces
 from analysis.record.arrays import LossSurface, loss_surface
 from analysis.report_data import ReportData
-from analysis.writing.page import Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Grid, Picture, Section, Text
 from trainable.measures import LOSS_SURFACE, SURFACE_SEED
 
 TITLE = "Loss surfaces"
@@ -27,10 +27,12 @@ ABOUT_HEIGHTS = (
 )
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The surfaces of the networks that each table compares."""
-    made = Section(TITLE, [Text(ABOUT)])
     tables = [table for table in data.tables if table.measure == LOSS_SURFACE]
+    if not tables:
+        return Absent(TITLE, "no sweep with the study `surface` is recorded")
+    made = Section(TITLE, [Text(ABOUT)])
     for table in tables:
         recorded = {row.name: loss_surface(data.source, data.trainings.get(row.key)) for row in table.rows}
         surfaces = {name: surface for name, surface in recorded.items() if surface}
@@ -48,8 +50,6 @@ def section(data: ReportData) -> Section:
         made.blocks += [
             Text(f"Missing: the surface of {name} is not recorded.") for name in recorded if name not in surfaces
         ]
-    if not tables:
-        made.blocks.append(Text("Missing: no sweep with the study `surface` is recorded."))
     return made
 
 

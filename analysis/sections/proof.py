@@ -15,7 +15,7 @@ from analysis.writing.config_text import config_text, train_again
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.kernel_pictures import kernel_pictures
-from analysis.writing.page import Block, File, Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Block, File, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.config import Config
 
@@ -30,10 +30,10 @@ ABOUT = (
 )
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The proofs that are recorded, a subsection each."""
     if not data.proofs:
-        return Section(TITLE, [Text("Missing: no winner of a search is proven (python sweeps/search.py).")])
+        return Absent(TITLE, "no winner of a search is proven (python sweeps/search.py)")
     proven = {proof.table.number for proof in data.proofs}
     missing = [
         Text(f"Missing: {table.title}; not both of its configurations are trained.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.learning_rates import best_difference_text, best_rates, errors_by_rate
 from analysis.report_claims import Ruling, judge_claims
 from analysis.report_data import ReportData
-from analysis.writing.page import Grid, Section, Text
+from analysis.writing.page import Absent, Grid, Section, Text
 from trainable.study import ResolvedTable
 
 TITLE = "The course report's claims"
@@ -18,12 +18,12 @@ ABOUT = (
 ABOUT_LIKELY = " Likely and unlikely mean that the interval excludes 0, but that p is not below 0.05."
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The claims in a table. Without the course report's own tables there are none."""
     comparable = [reproduced.table for reproduced in data.reproduced if reproduced.comparable]
     claims = judge_claims(comparable, data.trainings, data.effects, _other_rates(data, comparable))
     if not claims:
-        return Section(TITLE, [Text("Missing: the record has no table that can be compared with a printed one.")])
+        return Absent(TITLE, "no recorded table can be compared with one of the course report")
     rows = [
         (claim.sentence, f"{claim.ruling} {claim.scope}".strip(), claim.figure or "-", claim.evidence)
         for claim in claims

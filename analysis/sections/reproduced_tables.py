@@ -20,7 +20,7 @@ from analysis.statistics.effects import ALPHA
 from analysis.statistics.t_tests import p_text
 from analysis.tables import NUMBERS, ReproducedTable
 from analysis.writing.csv_file import write_csv
-from analysis.writing.page import Block, Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.architecture import parameters
 from trainable.config import Config
@@ -28,6 +28,8 @@ from trainable.image_set import CIFAR10
 from trainable.study import PARAMETERS_NUMBER
 
 TITLE = "Reported and reproduced"
+OWN_TITLE = "Tables"
+"""Of the section, where no figure of the course report stands in the tables."""
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {
     "baseline": (285_162, {}),
     "smaller": (18_210, SMALLER),
@@ -39,11 +41,12 @@ SIZES: dict[str, tuple[int, dict[str, Any]]] = {
 }
 """The course report's table 1: each network's printed number of parameters, and its change from the baseline."""
 HOW_TO_READ = (
-    "Each error is the mean over the seeds of the minimum over the epochs, because the course report prints such "
-    "minima. It is followed by half the width of its 95% confidence interval (±) and by the epochs of these minima "
-    "(@). A minimum over the epochs on the test split is optimistic; the error after the last epoch stands "
-    "beside it. These intervals speak of new seeds on the same images."
+    "An error called a minimum is the mean over the seeds of each seed's lowest error of any epoch. It is followed by "
+    "half the width of its 95% confidence interval (±) and by the epochs of these minima (@). A minimum over the "
+    "epochs on the test split is optimistic; the error after the last epoch stands beside it. These intervals speak of "
+    "new seeds on the same images."
 )
+WHY_MINIMA = " The tables have minima because the course report prints them."
 HOW_TO_JUDGE = (
     "A printed figure counts as reproduced where it lies in the range in which one more run of ours would fall with a "
     "probability of 95%: the prediction interval. Where their training and ours are alike, one printed figure in "
@@ -58,16 +61,21 @@ ABOUT_CHANGES = (
 MEASURED = "These are the errors of its trainings; what is measured of them stands under Networks and landscapes."
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """An overview of all rows and of what is not reproduced, and each table as a subsection."""
-    blocks: list[Block] = [Text(HOW_TO_READ), *(Text(said) for said in _crossed(data.reproduced))]
+    if not data.reproduced:
+        return Absent(TITLE, "no table is recorded")
+    is_reported = any(row.reported for table in data.tables for row in table.rows)
+    blocks: list[Block] = [Text(HOW_TO_READ + WHY_MINIMA * is_reported)]
+    blocks += [Text(said) for said in _crossed(data.reproduced)]
     if compared := agreements(data.reproduced):
         blocks += [Text(HOW_TO_JUDGE), *(Text(_agreement(each)) for each in compared)]
         if data.about_lossy:
             blocks.append(Text(data.about_lossy))
     if ablations := [table for table in data.reproduced if table.table.compares_errors]:
         file = draw_tables(ablations, data.folder / "tables.png")
-        blocks.append(Picture(file, "The held-out errors of each row, reported and reproduced."))
+        what = ", reported and reproduced" * bool(compared)
+        blocks.append(Picture(file, f"The held-out errors of each row{what}."))
     if not_reproduced := disagreements(data.reproduced):
         rows = [
             (
@@ -92,7 +100,10 @@ def section(data: ReportData) -> Section:
         )
         for each in rows_at_chance(data.reproduced)
     ]
-    return Section(TITLE, blocks, [*_parameter_counts(data), *(_table(data, table) for table in data.reproduced)])
+    tables = [_table(data, table) for table in data.reproduced]
+    if not is_reported:
+        return Section(OWN_TITLE, blocks, tables)
+    return Section(TITLE, blocks, [*_parameter_counts(data), *tables])
 
 
 def _changes(changes: Sequence[PrintedChange]) -> Grid:

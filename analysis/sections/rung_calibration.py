@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.plots.rung_prediction import draw_rank_agreements
 from analysis.report_data import ReportData
 from analysis.statistics.rank_agreement import LEAST_CONFIGS, SHORTER_TRAINING, RankAgreement, rank_agreements
-from analysis.writing.page import Grid, Picture, Section, Text
+from analysis.writing.page import Absent, Grid, Picture, Section, Text
 from analysis.writing.words import listed
 from trainable.measures import RUNGS
 from trainable.resolved_search import ResolvedSearch
@@ -25,11 +25,11 @@ ABOUT = (
 )
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The calibrations that are recorded, a subsection each."""
     tables = [table for table in data.tables if table.measure == RUNGS]
     if not tables:
-        return Section(TITLE, [Text("Missing: no calibration is recorded (python sweeps/search.py --calibrate N).")])
+        return Absent(TITLE, "no calibration is recorded (python sweeps/search.py --calibrate N)")
     return Section(TITLE, [Text(ABOUT)], [_calibration(data, table) for table in tables])
 
 

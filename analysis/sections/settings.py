@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.report_data import ReportData
 from analysis.writing.all_trials import EVERYTHING
-from analysis.writing.page import Grid, Section, Text
+from analysis.writing.page import Absent, Grid, Section, Text
 from trainable.config import Config
 from trainable.measures import RUNGS
 from trainable.study import ResolvedTable
@@ -19,11 +19,11 @@ ABOUT = (
 RANDOM = f"The random configurations of a search's calibration are in {EVERYTHING} alone."
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The baseline's value and the meaning of each setting, and the changes by table and row."""
     base = _baseline(data.tables)
     if base is None:
-        return Section(TITLE, [Text("Missing: no table with a baseline is recorded.")])
+        return Absent(TITLE, "no table with a baseline is recorded")
     fields = [
         (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()

@@ -1,13 +1,18 @@
 """The convolution kernels of the trained networks (the course report's section 1.3.1)."""
 
+from typing import Any
+
 import numpy as np
 
+from analysis.networks import BATCH_NORM
 from analysis.record.arrays import FirstLayers, first_layers
 from analysis.report_data import ReportData
 from analysis.writing.kernel_pictures import kernel_pictures
-from analysis.writing.page import Section, Text
+from analysis.writing.page import Absent, Block, Section, Text
 
 TITLE = "Kernels"
+NETWORKS: dict[str, dict[str, Any]] = {"baseline": {}, "batch norm": BATCH_NORM}
+"""The networks whose kernels are drawn, as changes to the baseline."""
 DEAD = 0.1
 """A kernel has died where its norm is a smaller share of the largest. The page says: a tenth."""
 ABOUT = (
@@ -18,16 +23,16 @@ ABOUT = (
 )
 
 
-def section(data: ReportData) -> Section:
+def section(data: ReportData) -> Section | Absent:
     """The first and the second layer of the baseline and of the network with batch norm, before and after training."""
-    made = Section(TITLE, [Text(ABOUT)])
-    for name, batch_norm in (("baseline", False), ("batch norm", True)):
-        layers = first_layers(data.source, data.tables, data.trainings, batch_norm)
-        if layers is None:
-            made.blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
-        else:
-            made.blocks += [*kernel_pictures(layers, name, data.folder), Text(_norms(name, layers))]
-    return made
+    blocks: list[Block] = []
+    for name, change in NETWORKS.items():
+        rows = (row for table in data.tables for row in table.rows if row.config.ablation == change)
+        if layers := first_layers(data.source, dict.fromkeys(row.key for row in rows), data.trainings):
+            blocks += [*kernel_pictures(layers, name, data.folder), Text(_norms(name, layers))]
+    if not blocks:
+        return Absent(TITLE, f"the record has no kernels of the {' or the '.join(NETWORKS)} network")
+    return Section(TITLE, [Text(ABOUT), *blocks])
 
 
 def _norms(name: str, layers: FirstLayers) -> str:

@@ -80,6 +80,14 @@ class Section:
         return anchor_of(self.title)
 
 
+@dataclass(frozen=True)
+class Absent:
+    """A section that is left out, because the record has nothing to show in it."""
+
+    title: str
+    why: str
+
+
 def anchor_of(title: str) -> str:
     """The anchor that GitHub gives a Markdown heading: lower case, no punctuation, hyphens for spaces."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
