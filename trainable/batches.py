@@ -75,6 +75,11 @@ class Batches:
         for rows_n in self._index_n.split(max(1, self._evaluation_batch_size // seeds)):
             yield normalise(self._images_nhwc.index_select(0, rows_n)[:, None]), self._labels_n[rows_n].long()
 
+    def as_stored(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole split once, not scaled, so many images at a time: uint8 (N, 3, P, P) and labels (N,)."""
+        for rows_n in self._index_n.split(images):
+            yield self._images_nhwc.index_select(0, rows_n).permute(0, 3, 1, 2), self._labels_n[rows_n].long()
+
     def _draw_augmentation(self, generator: Generator) -> Tensor:
         """For every image of an epoch: pixels down, pixels right, 1 where it is mirrored and, with cutout, the
         square's centre. Shape (N, 3) or (N, 5), or (N, 0) where the config does not augment."""

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 
-from trainable.own_code.code_file import ARGUMENTS, read_code
+from trainable.config import OF_ANY_TRAINING
+from trainable.own_code.code_file import ARGUMENTS, CodeFile, read_code
 
 
 def _read_files(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -21,7 +22,10 @@ in .py is the path of a file, where the field may be one: it starts in that fold
 
 def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a config after a further change. Arguments are added to those before them, but what the change
-    itself names, as another loss, starts without any."""
+    itself names, as another loss, starts without any. A training of one's own starts without the fields that mean
+    nothing to it."""
+    if isinstance(change.get("training"), CodeFile):
+        base = {field: value for field, value in base.items() if field in OF_ANY_TRAINING}
     combined = {**base, **change}
     for field, arguments in ARGUMENTS.items():
         before, new = base.get(arguments), change.get(arguments)

@@ -22,6 +22,8 @@ Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 SET_BY_OPTIONS = ("data", "epochs", "precision")
 """Fields of `Config` that options of a sweep set."""
+OF_ANY_TRAINING = ("data", "protocol", "epochs", "training", "training_arguments")
+"""Fields of `Config` that act on a training of one's own."""
 OF_BUILT_IN = ("activation", "batch_norm", "dropout")
 """Fields of `Config` that act on the built-in networks alone, besides those of one of them."""
 VGG_A_SMALLEST = 32
@@ -35,10 +37,12 @@ NetworkName = Literal["cnn", "vgg-a"]
 LossName = Literal["cross_entropy", "hinge"]
 OptimizerName = Literal["adam", "adamw", "sgd", "momentum", "adagrad", "muon"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
+TrainingName = Literal["built_in"]
 Network = Annotated[NetworkName | CodeFile, or_file(*get_args(NetworkName))]
 Loss = Annotated[LossName | CodeFile, or_file(*get_args(LossName))]
 Optimizer = Annotated[OptimizerName | CodeFile, or_file(*get_args(OptimizerName))]
 Schedule = Annotated[ScheduleName | CodeFile, or_file(*get_args(ScheduleName))]
+Training = Annotated[TrainingName | CodeFile, or_file(*get_args(TrainingName))]
 
 
 class Config(BaseModel):
@@ -124,6 +128,12 @@ class Config(BaseModel):
     may cut the square (DeVries & Taylor 2017, arXiv 1708.04552)."""
     precision: Precision = "fp32"
     """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
+    training: Training = "built_in"
+    """`built_in` trains the network as the other fields say. Or a training of one's own, in a Python file, which does
+    all that belongs to an epoch, with whatever model: then the other fields act no more, but for data, protocol and
+    epochs."""
+    training_arguments: CodeArguments = Arguments()
+    """What the file's `training` is called with, after the images, the labels, the seed, the epochs and the device."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -140,6 +150,8 @@ class Config(BaseModel):
         """Refuse a field that the rest of the config switches off: it would give one training two keys."""
         with_momentum = self.optimizer == "momentum" and self.momentum > 0
         one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
+        fields = type(self).model_fields
+        of_built_in = dict.fromkeys(fields.keys() - set(OF_ANY_TRAINING), (False, "training is built_in"))
         acts = {  # whether a field acts, and where
             **{arguments: (field in self.own_code, f"{field} is a file") for field, arguments in ARGUMENTS.items()},
             **dict.fromkeys(OF_BUILT_IN, (not self.has_own_network, "network is cnn or vgg-a")),
@@ -153,10 +165,11 @@ class Config(BaseModel):
             "flip_mode": (self.flip, "flip is true"),
             "channels": (is_cnn, "network is cnn"),
             "hidden": (is_cnn, "network is cnn"),
+            **(of_built_in if self.has_own_training else {}),
         }
         for field, (does_act, where) in acts.items():
             value = getattr(self, field)
-            if not does_act and value != type(self).model_fields[field].default:
+            if not does_act and value != fields[field].default:
                 raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {where}")
         return self
 
@@ -182,9 +195,14 @@ class Config(BaseModel):
         return tuple(field for field in ARGUMENTS if isinstance(getattr(self, field), CodeFile))
 
     @property
+    def has_own_training(self) -> bool:
+        """Whether code of the user's own trains it, and not this project's loop."""
+        return "training" in self.own_code
+
+    @property
     def has_own_network(self) -> bool:
-        """Whether its network is one of the user's own."""
-        return "network" in self.own_code
+        """Whether its network is one of the user's own, or whatever a training of the user's own has in its place."""
+        return not {"network", "training"}.isdisjoint(self.own_code)
 
     @property
     def has_own_step(self) -> bool:

@@ -5,6 +5,8 @@ A later process on the same kind therefore continues exactly, on a GPU but for r
 seed see the same batches in the same order.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, assert_never
 
 import numpy as np
@@ -17,7 +19,7 @@ from trainable.batches import Batches
 from trainable.config import Config
 from trainable.device import autocast
 from trainable.evaluate import class_probabilities, correct_images
-from trainable.fused import fuse
+from trainable.fused import fuse, separate
 from trainable.gradients import Gradients
 from trainable.graphs import GraphedStep, Step
 from trainable.model import build
@@ -63,6 +65,7 @@ class Learner:
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
+        self.can_be_saved = True
         self.losses: list[Tensor] = []
         """Mini-batch losses: one tensor (T, S) for each epoch."""
         self.probes: list[Tensor] = []
@@ -75,10 +78,7 @@ class Learner:
         losses_ts = torch.empty(self._batches.steps_per_epoch, len(self.seeds), device=self._device)
         batch_sizes = []
         steps_before = (epoch - 1) * self._batches.steps_per_epoch
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            seed = epoch_seed(*self.seeds, epoch, DROPOUT_STREAM)
-            torch.default_generator.manual_seed(seed)  # code of one's own may draw on the CPU also for a GPU
-            _generator_of(self._device).manual_seed(seed)
+        with random_numbers(epoch_seed(*self.seeds, epoch, DROPOUT_STREAM), self._device):
             batches = self._batches.shuffled(self._generators(epoch), self._mirrored(epoch))
             for step, (rows_ns, augmentation_nsa) in enumerate(batches):
                 probed = self._probe_every is not None and step % self._probe_every == 0
@@ -123,6 +123,10 @@ class Learner:
         assert isinstance(first_layer, nn.Conv2d)
         kernels = first_layer.weight.chunk(len(self.seeds))[0]
         return kernels.detach().cpu().float().clone(memory_format=torch.contiguous_format)
+
+    def weights(self) -> list[dict[str, Tensor]]:
+        """The parameters and buffers of each seed's result, by PyTorch's names."""
+        return separate(self.result.state_dict(), len(self.seeds))
 
     def state_dict(self) -> dict[str, Any]:
         """The state of network, average, optimizer and schedule, and all losses and probes. Random generators are not
@@ -191,6 +195,15 @@ class Learner:
         self.probes.append(
             probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, seeds, random_state)
         )
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it, what torch draws is a function of the seed; what it draws outside is as without it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # code of one's own may draw on the CPU also for a GPU
+        _generator_of(device).manual_seed(seed)
+        yield
 
 
 def _generator_of(device: torch.device) -> torch.Generator:

@@ -91,15 +91,16 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint, unless no epoch was trained since the last one. The one before is kept, too.
 
-        After an error within an epoch nothing is written: the training stands between two epochs then, and would go on
-        to other numbers.
+        Some trainings of one's own cannot be saved. After an error within an epoch nothing is written: the training
+        stands between two epochs then, and would go on to other numbers.
         """
-        if self._within_an_epoch or self._saved_epochs == len(self._trainer.history):
+        trainer = self._trainer
+        if self._within_an_epoch or self._saved_epochs == len(trainer.history) or not trainer.can_be_saved:
             return
         start, buffer = time.monotonic(), io.BytesIO()
-        torch.save(self._trainer.state_dict(), buffer)
+        torch.save(trainer.state_dict(), buffer)
         self._storage.write(CHECKPOINT, buffer.getbuffer(), former=FORMER_CHECKPOINT)
-        self._saved_epochs, end = len(self._trainer.history), time.monotonic()
+        self._saved_epochs, end = len(trainer.history), time.monotonic()
         self._save_due = end + max(CHECKPOINT_S, (end - start) / CHECKPOINT_SHARE)
 
     def _resume(self, new_trainer: Callable[[], Trainer]) -> Trainer:

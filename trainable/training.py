@@ -34,8 +34,8 @@ from trainable.files import (
     entries_under,
     seed_name,
 )
-from trainable.fused import separate
 from trainable.learner import Learner
+from trainable.own_code.training import OwnLearner
 from trainable.trial import Epoch
 
 
@@ -56,9 +56,9 @@ class Trainer:
     """A training that can be saved after any epoch and continued in another process, bit for bit on a CPU.
 
     By default all seeds are fused into one program on a GPU. On a CPU, which a single seed keeps busy, they train one
-    by one; `fused` overrides this. With a network, a loss or an optimizer of the user's own they always train one by
-    one. With `probe_every`, the loss is probed along the gradient once in that many steps, which changes nothing in the
-    training (see `trainable.probes`).
+    by one; `fused` overrides this. With a network, a loss, an optimizer or a training of the user's own they always
+    train one by one. With `probe_every`, the loss is probed along the gradient once in that many steps, which changes
+    nothing in the training (see `trainable.probes`).
 
     Raises `DeviceError` for a GPU that torch cannot use, and `DataError` for other data than the config names.
     """
@@ -78,7 +78,7 @@ class Trainer:
         self._batches = batches_of(data.splits(config.protocol), config, self.device)
         fuse_seeds = not config.has_own_step and (self.device.type == "cuda" if fused is None else fused)
         groups = [self.seeds] if fuse_seeds else [(seed,) for seed in self.seeds]
-        self._learners = [Learner(config, group, self._batches["train"], self.device, probe_every) for group in groups]
+        self._learners = [self._learner(group) for group in groups]
         self.history: list[Epoch] = []
         """The epochs so far."""
         self._correct_ns = torch.empty(0, len(self.seeds), dtype=torch.bool)
@@ -86,6 +86,17 @@ class Trainer:
         """The first seed's first-layer kernels (output channels, 3, 3, 3): at the start and after each epoch. None are
         kept of a network of one's own."""
         self._keep_kernels()
+
+    def _learner(self, seeds: tuple[int, ...]) -> Learner | OwnLearner:
+        if self.config.has_own_training:
+            (seed,) = seeds
+            return OwnLearner(self.config, seed, self._batches["train"], self.device)
+        return Learner(self.config, seeds, self._batches["train"], self.device, self._probe_every)
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether it has a `state_dict`: all but a training of one's own that cannot save itself."""
+        return all(learner.can_be_saved for learner in self._learners)
 
     @property
     def done(self) -> bool:
@@ -95,10 +106,8 @@ class Trainer:
     def run_epoch(self) -> Epoch:
         """Train all seeds for one epoch, evaluate them and return the epoch's metrics."""
         start, number = time.perf_counter(), len(self.history) + 1
-        metrics: dict[str, list[float]] = {}
-        for learner in self._learners:
-            metrics.setdefault("train_loss", []).extend(learner.train(number))
-        metrics |= self.evaluate()
+        losses = [loss for learner in self._learners for loss in learner.train(number)]
+        metrics = {"train_loss": losses} | self.evaluate() if losses else self.evaluate()
         self._keep_kernels()
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]
@@ -159,9 +168,7 @@ class Trainer:
         return {
             f"{seed_name(seed)}/{name}": tensor.detach().cpu().contiguous().clone()
             for learner in self._learners
-            for seed, state in zip(
-                learner.seeds, separate(learner.result.state_dict(), len(learner.seeds)), strict=True
-            )
+            for seed, state in zip(learner.seeds, learner.weights(), strict=True)
             for name, tensor in state.items()
         }
 

@@ -56,7 +56,7 @@ def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     for config in pair:
         if layers := layers_of(data.source, data.trainings[config.key]):
             blocks += kernel_pictures(layers, f"{proof.table.slug} {config.name}", data.folder)
-        else:
+        elif not config.config.has_own_network:
             blocks.append(Text(f"Missing: the record has no kernels of the {config.name} network."))
     return blocks
 

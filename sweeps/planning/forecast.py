@@ -133,7 +133,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         slot_s, wall_s = slot_s + search.slot_s, wall_s + search.wall_s
     prices = options.prices
     to_run = [each.config for each in tables.to_run] + ([plan.search.search.base] if plan.search else [])
-    in_fp32 = all(config.precision == "fp32" for config in to_run)
+    in_fp32 = all(config.precision == "fp32" and not config.has_own_training for config in to_run)
     speedup = rates.bf16_speedup() if wall_s and in_fp32 else None
     return Forecast(
         data=prepared.data,

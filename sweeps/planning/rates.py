@@ -12,7 +12,7 @@ from analysis.prices import Prices
 from sweeps.planning.resources import Allocation, Resources
 from trainable.architecture import multiply_adds
 from trainable.config import Config
-from trainable.own_code.code_file import CodeFile
+from trainable.own_code.code_file import ARGUMENTS, CodeFile
 
 RATES = {"cpu": 60e9, "cuda": 2e12}
 """Floating-point operations a second of one slot, where the record has no finished trial to learn from: for a CPU the
@@ -187,6 +187,9 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
-    loss = (config.loss, config.loss_arguments) if "loss" in config.own_code else None
-    optimizer = (config.optimizer, config.optimizer_arguments) if "optimizer" in config.own_code else None
-    return config.data.name, config.data.shape, *built, loss, optimizer, config.precision
+    own = [
+        (getattr(config, field), getattr(config, ARGUMENTS[field]))
+        for field in ("loss", "optimizer", "training")
+        if field in config.own_code
+    ]
+    return config.data.name, config.data.shape, *built, *own, config.precision

@@ -14,8 +14,11 @@ from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, TRACES
 from trainable.image_set import image_set
-from trainable.measures import DIFFERENCES, LOSS_SURFACE, Measure
+from trainable.measures import DIFFERENCES, LOSS_SURFACE, LOSSES, PROBE, Measure
 from trainable.study import ResolvedRow, ResolvedTable, Study, Table
+
+IMPOSSIBLE = {LOSSES: ("training",), PROBE: ("training",), LOSS_SURFACE: ("training", "loss")}
+"""Measures that know nothing of these fields where they are files of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,12 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
                 f"table {table.number}, row {row.name}: protocol {config.protocol} must be that of row {rows[0].name}: "
                 "their errors are of different images"
             )
-        if table.measure == LOSS_SURFACE and "loss" in config.own_code:
-            raise UsageError(
-                f"table {table.number}, row {row.name}: loss {config.loss}: measure surface is for built-in losses"
-            )
+        for field in IMPOSSIBLE.get(table.measure, ()):
+            if field in config.own_code:
+                raise UsageError(
+                    f"table {table.number}, row {row.name}: {config.text([field])}: measure {table.measure.name} is "
+                    f"not possible with a {field} of one's own"
+                )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference")
     if rows and table.reference and reference.protocol != rows[0].config.protocol:

@@ -62,13 +62,13 @@ class Winner:
         trained, size = self.config, self.config.data.size
         return f"""# {self.name}
 
-The winner of the search "{self.search.title}". It classifies images of {trained.data}: it takes uint8 images
-(N, {size}, {size}, 3) and returns class probabilities (N, {len(trained.data.classes)}): {self._classes}.
+The winner of the search "{self.search.title}". It classifies images of {trained.data}: {self._classes}.
+{self._model}
 
 | | |
 |---|---|
 | data | {trained.data}, fingerprint {self.search.fingerprint} |
-| training | the whole train split, {trained.epochs} epochs, {trained.precision}; weights of seed {SERVED_SEED} |
+| training | the whole train split, {trained.epochs} epochs, {trained.precision} |
 | choice | the best of {self.tried} configs on protocol B (a tenth of the train split held out), then a race |
 | validation error in the race | {mean_text(self.race.winning_errors)}, seeds {_listed(self.race.seeds)} |
 | test error after the last epoch | {mean_text(list(self.test_errors.values()))}, seeds {_listed(self.test_errors)} |
@@ -90,6 +90,16 @@ names.{self._learned}
 
     {self._train_again}
 """
+
+    @property
+    def _model(self) -> str:
+        if self.config.has_own_training:
+            return f"Its training is the user's own ({self.config.training}), so that no model is registered."
+        size = self.config.data.size
+        return (
+            f"The model takes uint8 images (N, {size}, {size}, 3) and returns class probabilities "
+            f"(N, {len(self.config.data.classes)}). Its weights are those of seed {SERVED_SEED}."
+        )
 
     @property
     def _train_again(self) -> str:

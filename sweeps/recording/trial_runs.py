@@ -258,7 +258,7 @@ def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
         if name.endswith("_error"):
             best = [min(values) for values in zip(*(epoch.metrics[name] for epoch in epochs), strict=True)]
             summary[f"best_{name}"] = sum(best) / len(best)
-    seeds = len(epochs[0].metrics["train_loss"])
+    seeds = len(next(iter(epochs[0].metrics.values())))
     summary[TRAINING_S] = sum(epoch.seconds for epoch in epochs)
     summary[SEED_EPOCH_S] = summary[TRAINING_S] / len(epochs) / seeds
     return summary

@@ -20,7 +20,7 @@ from sweeps.recording.model_package import save_model
 from sweeps.recording.promotion import decide_promotion
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.trial_runs import now_ms
-from sweeps.recording.winner_step import WinnerStep, has_won
+from sweeps.recording.winner_step import Registration, WinnerStep, has_won
 from trainable.errors import UsageError
 from trainable.files import PREDICTIONS, SERVED_SEED, WEIGHTS
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, model_name
@@ -45,37 +45,47 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
         compared=compared_row.config,
         compared_errors=_test_errors(trials, compared_row.key),
     )
-    proven = (trial for trial in trials if trial.complete and trial.key == winner_row.key)
-    trained = next((trial for trial in proven if SERVED_SEED in trial.seeds and trial.has(WEIGHTS)), None)
-    if trained is None:
-        raise UsageError(
-            f"the record has no weights of the winner {searched.name}: export it with --models where it was trained, "
-            "and import that"
-        )
-    model = model_name(record.experiment, winner.name)
-    promotion = decide_promotion(record.client, model, searched.key, trials, plan.search.seeds, len(plan.race.racers))
     files = tempfile.TemporaryDirectory()
     (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
     (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
-        save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
-    former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
+    if winner.config.has_own_training:
+        registration, said = None, f"{winner.name}: no model is registered of a training of one's own"
+    else:
+        trained = _trained(trials, winner_row.key, searched.name)
+        model = model_name(record.experiment, winner.name)
+        racers = len(plan.race.racers)
+        promotion = decide_promotion(record.client, model, searched.key, trials, plan.search.seeds, racers)
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
+            save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
+        former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
+        champion = trained.run_id if promotion.moves else None
+        registration, said = Registration(model=model, champion=champion, former=former), promotion.why
     step = WinnerStep(
         winner=winner,
         searched=searched,
         proven_tag=plan.proven_tag,
         key=winner_row.key,
-        model=model,
+        registration=registration,
         files=files,
-        champion=trained.run_id if promotion.moves else None,
-        former=former,
         beaten=tuple(t for t in plan.known if t.key != searched.key and has_won(t, plan.proven_tag)),
         now=now_ms(),
     )
     recorder.act(partial(step.write, run_id=recorder.run_id))
     recorder.flush()
-    return promotion.why
+    return said
+
+
+def _trained(trials: list[TrialRecord], key: str, name: str) -> TrialRecord:
+    """The trial whose weights the model of a winner of that name has."""
+    proven = (trial for trial in trials if trial.complete and trial.key == key)
+    trained = next((trial for trial in proven if SERVED_SEED in trial.seeds and trial.has(WEIGHTS)), None)
+    if trained is None:
+        raise UsageError(
+            f"the record has no weights of the winner {name}: export it with --models where it was trained, and import "
+            "that"
+        )
+    return trained
 
 
 def _test_errors(trials: list[TrialRecord], key: str) -> dict[int, float]:

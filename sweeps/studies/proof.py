@@ -3,7 +3,7 @@ differences is worth. All are trained on the whole train split, and only here th
 
 from typing import Any
 
-from trainable.config import OF_BUILT_IN, Config
+from trainable.config import OF_BUILT_IN, SET_BY_OPTIONS, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.own_code.code_file import Arguments
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
@@ -18,10 +18,13 @@ SWITCHES = {
     "batch_norm": ("bn_momentum", "bn_bias_lr_factor"),
     "loss": ("loss_arguments", "label_smoothing"),
     "network": ("channels", "hidden", "network_arguments"),
+    "training": ("training_arguments",),
 }
 """Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
 OF_ONE_KIND = ("network", "channels", "hidden", "network_arguments", *OF_BUILT_IN, "bn_momentum", "bn_bias_lr_factor")
 """Fields that are taken back together where one network is built in and the other one's own."""
+OF_TRAINING = tuple(name for name in Config.model_fields if name not in (*SET_BY_OPTIONS, "protocol"))
+"""Fields that are taken back together where one training is built in and the other one the user's own."""
 LONGEST_VALUES = 90
 """Bytes of a row's name beside `without`."""
 
@@ -68,7 +71,9 @@ def _taken_back(winner: Config, compared: Config) -> list[Row]:
         if getattr(winner, switch) != getattr(compared, switch):
             alone = (field for field in others if field not in DECAY)  # the decay is taken back by itself, too
             grouped |= dict.fromkeys((switch, *alone), (switch, *others))
-    if winner.has_own_network != compared.has_own_network:
+    if winner.has_own_training != compared.has_own_training:
+        grouped = dict.fromkeys(OF_TRAINING, OF_TRAINING)
+    elif winner.has_own_network != compared.has_own_network:
         grouped |= dict.fromkeys(OF_ONE_KIND, OF_ONE_KIND)
     groups = dict.fromkeys(grouped.get(field, (field,)) for field in Config.model_fields)
     rows = []

@@ -6,30 +6,36 @@ from copy import deepcopy
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainable.batches import Batches
 from trainable.config import Config
+from trainable.data import Split
 from trainable.device import autocast
 from trainable.model import build
 from trainable.optim import make_optimizer, parameter_groups, take_step
 from trainable.own_code.code_file import CodeFile
-from trainable.own_code.loading import OwnCodeError, images_to_try, problems_of, tried
+from trainable.own_code.loading import SEED, OwnCodeError, images_to_try, problems_of, tried
 from trainable.own_code.loss import OwnLoss
 from trainable.own_code.network import forward_flops
 from trainable.own_code.schedule import factor
+from trainable.own_code.training import OwnLearner
 
 IMAGES = 4
 """Images of the batch on which a loss is tried, two of each class."""
+FEW_OF_A_CLASS = 4
+"""Images of each class on which a training is tried."""
 TIMES = 100
 """Points of a training, beside its start, at which a schedule is tried."""
 
 
 @cache
 def check_own_code(config: Config) -> None:
-    """Try the network, the loss, the optimizer and the schedule of a config, as far as they are files of one's own, on
-    the CPU. Raises `OwnCodeError` for the first that cannot be used."""
+    """Try the parts of a config that are files of one's own, on the CPU. Raises `OwnCodeError` for the first that
+    cannot be used."""
     if isinstance(config.network, CodeFile):
         forward_flops(config.network, config.network_arguments, config.data)
     if isinstance(config.loss, CodeFile):
@@ -38,6 +44,8 @@ def check_own_code(config: Config) -> None:
         _check_optimizer(config, config.optimizer)
     if isinstance(config.schedule, CodeFile):
         _check_schedule(config.schedule, config.schedule_arguments)
+    if isinstance(config.training, CodeFile):
+        _check_training(config, config.training)
 
 
 def _check_loss(config: Config, file: CodeFile) -> None:
@@ -116,3 +124,36 @@ def _check_schedule(file: CodeFile, arguments: Mapping[str, Any]) -> None:
         raise OwnCodeError.of(
             "schedule", file, "tried again, it returns other numbers: draw no random numbers, and keep nothing"
         )
+
+
+def _check_training(config: Config, file: CodeFile) -> None:
+    """Train for an epoch on a few images, and predict, twice: the second time with what the first one saved."""
+    batches = Batches(_few_images(config), config, torch.device("cpu"))
+    with tried():
+        first = OwnLearner(config, SEED, batches, torch.device("cpu"))
+        first.train(1)
+        first_nk, _ = first.class_probabilities(batches)
+        again = OwnLearner(config, SEED, batches, torch.device("cpu"))
+        if first.can_be_saved:
+            saved = io.BytesIO()
+            with problems_of("training", file, "its state must be tensors, numbers, texts and bytes: "):
+                torch.save(first.state_dict(), saved)
+                saved.seek(0)
+                state = torch.load(saved, weights_only=True)
+            again.load_state_dict(state)
+        else:
+            again.train(1)
+        again_nk, _ = again.class_probabilities(batches)
+    if not torch.allclose(first_nk, again_nk, rtol=1e-3, atol=1e-4):
+        what = "with its state saved and loaded" if first.can_be_saved else "tried again"
+        raise OwnCodeError.of(
+            "training", file, f"{what}, it predicts something else: draw random numbers with torch or from the seed"
+        )
+
+
+def _few_images(config: Config) -> Split:
+    """Some images of each class, as a train split has them."""
+    classes = len(config.data.classes)
+    labels = np.arange(FEW_OF_A_CLASS * classes, dtype=np.int64) % classes
+    images = np.random.default_rng(SEED).integers(0, 256, (len(labels), config.data.size, config.data.size, 3))
+    return Split(images.astype(np.uint8), labels.astype(np.uint8), np.arange(len(labels)))

@@ -16,7 +16,7 @@ from trainable.errors import UsageError
 from trainable.frozen import Frozen, check_label
 from trainable.problem import first_problem
 
-ARGUMENTS = {field: f"{field}_arguments" for field in ("network", "loss", "optimizer", "schedule")}
+ARGUMENTS = {field: f"{field}_arguments" for field in ("network", "loss", "optimizer", "schedule", "training")}
 """The fields of a config that may be a file, each with the field that holds the arguments of its function. The function
 has the field's name."""
 

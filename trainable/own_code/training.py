@@ -1,0 +1,121 @@
+"""A training of one's own: an object that trains for an epoch at a time, and says which class an image has.
+
+The errors are computed here. The user's code gets no held-out label.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.batches import Batches
+from trainable.config import Config
+from trainable.learner import epoch_seed, random_numbers
+from trainable.own_code.code_file import CodeFile
+from trainable.own_code.loading import OwnCodeError, call_own, problems_of
+
+IMAGES = 2000
+"""Images of 32x32 pixels that are classified at a time."""
+METHODS, STATE_METHODS = ("train_epoch", "predict"), ("state_dict", "load_state_dict")
+TOLERANCE = 1e-3
+"""How far from 1 an image's probabilities may sum."""
+
+
+class OwnLearner:
+    """One seed's training by the object that the file's `training` returns. It takes the place of a `Learner`.
+
+    The object has `train_epoch(epoch)`, counted from 1, which returns the mean training loss or None, and
+    `predict(images)`, which returns class probabilities (N, K). It may have `state_dict()` and
+    `load_state_dict(state)`. Images are uint8 (N, 3, P, P), and labels int64 (N,), on the device.
+
+    Each method raises `OwnCodeError` where the file fails or returns something else.
+    """
+
+    def __init__(self, config: Config, seed: int, batches: Batches, device: torch.device) -> None:
+        assert isinstance(config.training, CodeFile)
+        self.seeds = (seed,)
+        self.losses: list[Tensor] = []
+        """Empty, as are `probes`: nothing is measured within an epoch."""
+        self.probes: list[Tensor] = []
+        self._file, self._classes, self._device = config.training, len(config.data.classes), device
+        self._predicted_at_a_time = max(1, IMAGES * 32**2 // config.data.size**2)
+        ((images_nchw, labels_n),) = batches.as_stored(batches.size)
+        with self._running("", epoch=0):
+            self._made = call_own(
+                "training", self._file, config.training_arguments, images_nchw, labels_n, seed, config.epochs, device
+            )
+        lacking, kept = ([name for name in names if not self._has(name)] for names in (METHODS, STATE_METHODS))
+        if lacking:
+            raise self._error(f"the object that it returns must have a method {lacking[0]}")
+        if len(kept) == 1:
+            raise self._error(f"the object that it returns must have {' and '.join(STATE_METHODS)}, or neither")
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether the object can save its state, so that another process can continue."""
+        return self._has(STATE_METHODS[0])
+
+    def train(self, epoch: int) -> list[float]:
+        """Train for one epoch, counted from 1. Returns the training loss, or nothing where the code knows none."""
+        with self._running(f"train_epoch({epoch}): ", epoch):
+            loss = self._made.train_epoch(epoch)
+            return [] if loss is None else [float(loss)]
+
+    def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
+        """Which images of a split are classified correctly: bool (N, 1), on the CPU."""
+        return torch.cat(
+            [self._predict(images_nchw).argmax(1, keepdim=True) == labels_n.cpu()[:, None]
+             for images_nchw, labels_n in batches.as_stored(self._predicted_at_a_time)]
+        )  # fmt: skip
+
+    def class_probabilities(self, batches: Batches) -> tuple[Tensor, Tensor]:
+        """The class probabilities (N, 1, K) for a split, plain and with test-time flips: see
+        `trainable.evaluate.class_probabilities`."""
+        pairs = [
+            (self._predict(images_nchw), self._predict(images_nchw.flip(3)))
+            for images_nchw, _ in batches.as_stored(self._predicted_at_a_time)
+        ]
+        plain_nk, mirrored_nk = (torch.cat(each) for each in zip(*pairs, strict=True))
+        return plain_nk[:, None], ((plain_nk + mirrored_nk) / 2)[:, None]
+
+    def kernels(self) -> None:
+        """None: see `Learner.kernels`."""
+
+    def weights(self) -> list[dict[str, Tensor]]:
+        """Nothing: what the object has learned is its own."""
+        return [{}]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the object saves of itself."""
+        with self._running("state_dict(): ", epoch=0):
+            return {"own": self._made.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        with self._running("load_state_dict(state): ", epoch=0):
+            self._made.load_state_dict(state["own"])
+
+    def _predict(self, images_nchw: Tensor) -> Tensor:
+        """The class probabilities (N, K) on the CPU."""
+        with self._running(f"predict(images {tuple(images_nchw.shape)}): ", epoch=0):
+            found_nk = torch.as_tensor(self._made.predict(images_nchw)).detach().float().cpu()
+        expected = len(images_nchw), self._classes
+        if found_nk.shape != expected:
+            raise self._error(f"predict must return probabilities {expected}, and returned {tuple(found_nk.shape)}")
+        if not (found_nk >= 0).all() or not torch.allclose(found_nk.sum(1), torch.ones(len(found_nk)), atol=TOLERANCE):
+            raise self._error("predict must return probabilities: from 0 on, and 1 in sum for each image")
+        return found_nk
+
+    @contextmanager
+    def _running(self, doing: str, epoch: int) -> Iterator[None]:
+        """Within it torch's random numbers are a function of seed and epoch, and what fails is said well."""
+        with random_numbers(epoch_seed(*self.seeds, epoch), self._device), problems_of("training", self._file, doing):
+            yield
+
+    def _has(self, method: str) -> bool:
+        return callable(getattr(self._made, method, None))
+
+    def _error(self, problem: str) -> OwnCodeError:
+        return OwnCodeError.of("training", self._file, problem)
