@@ -1,6 +1,9 @@
 """Configs for quick trainings on the digits, which together have every feature."""
 
+from dataclasses import replace
+
 from trainable.config import Config
+from trainable.data import Dataset
 
 SMALL = {"data": "digits", "channels": (4, 8), "hidden": (32, 32)}
 EVERYTHING = Config(
@@ -13,3 +16,8 @@ EVERYTHING_ELSE = Config(
     ema_decay=0.95, epochs=4,
 )  # fmt: skip
 """The features that `EVERYTHING` does not have."""
+
+
+def few(data: Dataset, images: int = 400) -> Dataset:
+    """The data with its first train images alone, for tests of trainings that need not learn much."""
+    return replace(data, train_images=data.train_images[:images], train_labels=data.train_labels[:images])

@@ -1,5 +1,6 @@
 """Losses, optimizers and a schedule of one's own, as files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ class SAM(torch.optim.SGD):
 def optimizer(parameters, lr, weight_decay):
     return SAM(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
 """
+
+
+ON_THE_PAGE = re.findall("```python\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)
+"""The Python code of docs/studies/README.md."""
+SOFTMAX_REGRESSION = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n" + ON_THE_PAGE[2]
 
 
 def own(field: str, code: str, **arguments: Any) -> dict[str, Any]:

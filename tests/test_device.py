@@ -174,11 +174,11 @@ def test_a_trial_is_given_its_gpu(
     assert ("cannot use the GPU that it was given" in error) is (gpus > 0 and not torch.cuda.is_available())
 
 
-LINES = 3
+LINES = 4
 """Lines of a surface that a process computes on a GPU, in the test below."""
 
 
-@pytest.mark.parametrize("resources", [Resources(1), Resources(1, gpus=1)])
+@pytest.mark.parametrize("resources", [Resources(1), pytest.param(Resources(1, gpus=1), marks=pytest.mark.sweeps)])
 def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     ray_with_two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: Resources
 ) -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from tests.configs import EVERYTHING, SMALL
+from tests.configs import EVERYTHING, SMALL, few
 from trainable.batches import EVALUATION_BATCH_SIZE, Batches
 from trainable.config import Config
 from trainable.data import Dataset
@@ -86,8 +86,8 @@ def test_batch_norms_epsilon_stays() -> None:
     ],
 )  # fmt: skip
 def test_fused_training_is_the_serial_one_to_rounding(digits: Dataset, change: dict) -> None:
-    config = Config(**SMALL, lr=1e-3, batch_size=256, **change)
-    serial, fused = (Trainer(config, digits, (0, 4, 9), fused=together) for together in (False, True))
+    config = Config(**SMALL, lr=1e-3, batch_size=96, **change)
+    serial, fused = (Trainer(config, few(digits), (0, 4, 9), fused=together) for together in (False, True))
     serial.run_epoch()
     fused.run_epoch()
     for seed, losses in serial.step_losses().items():
@@ -122,10 +122,10 @@ def test_an_evaluation_takes_as_much_memory_for_eight_seeds_as_for_one(digits: D
 def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> None:
     """With dropout the two draw other masks: compare the final errors of many seeds."""
     seeds = tuple(range(8))
-    config = Config(**SMALL, batch_norm=True, dropout=0.1, epochs=2)
+    config = Config(**SMALL, batch_norm=True, dropout=0.1, epochs=2, batch_size=32)
     errors = []
     for together in (False, True):
-        *_, last = _epochs(Trainer(config, digits, seeds, fused=together))
+        *_, last = _epochs(Trainer(config, few(digits), seeds, fused=together))
         errors.append(last.metrics["test_error"])
     assert stats.ttest_ind(*errors).pvalue > 0.001
     assert stats.ks_2samp(*errors).pvalue > 0.001
@@ -133,15 +133,15 @@ def test_fused_training_has_the_serial_ones_distribution(digits: Dataset) -> Non
 
 
 def test_a_fused_training_resumes(digits: Dataset) -> None:
-    config = EVERYTHING.change(dropout=0.0, epochs=2, ema_decay=0.9)
-    whole, half = (Trainer(config, digits, (1, 2), fused=True) for _ in range(2))
+    config, data = EVERYTHING.change(dropout=0.0, epochs=2, ema_decay=0.9), few(digits)
+    whole, half = (Trainer(config, data, (1, 2), fused=True) for _ in range(2))
     half.run_epoch()
-    resumed = Trainer(config, digits, (1, 2), fused=True)
+    resumed = Trainer(config, data, (1, 2), fused=True)
     resumed.load_state_dict(half.state_dict())
     metrics = [[epoch.metrics for epoch in _epochs(trainer)] for trainer in (whole, resumed)]
     assert metrics[0][1:] == metrics[1]
     with pytest.raises(ValueError, match="the checkpoint is of"):
-        Trainer(config, digits, (1, 2), fused=False).load_state_dict(half.state_dict())
+        Trainer(config, data, (1, 2), fused=False).load_state_dict(half.state_dict())
 
 
 def _epochs(trainer: Trainer) -> Iterator[Epoch]:

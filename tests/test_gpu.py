@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.configs import EVERYTHING_ELSE
 from tests.configs import SMALL as SMALL_NETWORK
 from tests.conftest import show_gpus
-from tests.own_code import ADAM, COSINE, CROSS_ENTROPY, TWICE, own
+from tests.own_code import ADAM, COSINE, CROSS_ENTROPY, SOFTMAX_REGRESSION, TWICE, own
 from tests.own_networks import NETWORK
 from tests.specs import digits_spec
 from trainable.batches import Batches
@@ -124,6 +124,13 @@ def test_code_of_ones_own_trains_as_on_the_cpu(change: dict[str, Any], digits: D
     own = trained(config, digits, "cuda")
     assert_near(own.step_losses(), trained(config, digits, "cpu").step_losses(), ROUNDING)
     assert (len(own.state_dict()["groups"]) == 1) == ("schedule" in change)
+
+
+def test_a_training_of_ones_own_gets_the_gpu(digits: Dataset) -> None:
+    config = Config(data="digits", **own("training", SOFTMAX_REGRESSION, lr=0.1))
+    on_gpu, on_cpu = (trained(config, digits, device).history[-1].metrics for device in ("cuda", "cpu"))
+    assert on_gpu["train_loss"] == pytest.approx(on_cpu["train_loss"], rel=ROUNDING)
+    assert on_gpu["test_error"] == pytest.approx(on_cpu["test_error"], abs=0.01)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -3,7 +3,6 @@ compared, searched over and taken back like any setting. A network of one's own 
 
 import json
 import pickle
-import re
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from analysis.smoothness import medians
 from sweeps.planning.rates import Rates
 from sweeps.studies.proof import proof_study
-from tests.configs import SMALL
+from tests.configs import SMALL, few
 from tests.conftest import Command
 from tests.own_code import (
     ADAM,
@@ -26,6 +25,7 @@ from tests.own_code import (
     COUNTING,
     CROSS_ENTROPY,
     EXAMPLES,
+    ON_THE_PAGE,
     SAM,
     TWICE,
     example,
@@ -61,7 +61,8 @@ TRAPEZOID = example("schedule", "trapezoid.py", rise=0.1, fall=0.3)
 def test_one_that_computes_the_same_trains_to_the_same_numbers(
     mine: dict[str, Any], built_in: dict[str, Any], digits: Dataset
 ) -> None:
-    trained = [list(train(Config(**SMALL | each | {"epochs": 2}), digits)) for each in (mine, built_in)]
+    data = few(digits)
+    trained = [list(train(Config(**SMALL | each | {"epochs": 2, "batch_size": 64}), data)) for each in (mine, built_in)]
     for one, other in zip(*trained, strict=True):
         assert one.mean("train_loss") == pytest.approx(other.mean("train_loss"), rel=1e-5)
         assert one.metrics["test_error"] == pytest.approx(other.metrics["test_error"], abs=0.01)
@@ -79,16 +80,16 @@ def test_one_that_computes_the_same_trains_to_the_same_numbers(
     ids=["trapezoid", "all", "attack", "sam", "counting"],
 )
 def test_it_trains_each_seed_apart_and_resumes_exactly(changes: dict[str, Any], digits: Dataset) -> None:
-    config = Config(**SMALL | changes | {"epochs": 2, "batch_size": 512})
-    whole, half = Trainer(config, digits, (0, 1), fused=True), Trainer(config, digits, (0, 1), fused=True)
+    config, data = Config(**SMALL | changes | {"epochs": 2}), few(digits)
+    whole, half = Trainer(config, data, (0, 1), fused=True), Trainer(config, data, (0, 1), fused=True)
     for trainer in (whole, whole, half):
         trainer.run_epoch()
-    resumed = Trainer(config, digits, (0, 1), fused=True)
+    resumed = Trainer(config, data, (0, 1), fused=True)
     resumed.load_state_dict(half.state_dict())
     assert resumed.run_epoch().metrics == whole.history[-1].metrics
     check_own_code(config)
     if config.own_code != ("schedule",):
-        alone = Trainer(config, digits, (1,))
+        alone = Trainer(config, data, (1,))
         alone.run_epoch()
         assert alone.history[0].metrics["train_loss"] == whole.history[0].metrics["train_loss"][1:]
 
@@ -199,7 +200,7 @@ def test_a_search_varies_single_arguments(here: Command, tmp_path: Path) -> None
 
 
 def test_the_code_on_the_page_is_that_of_the_files_and_runs() -> None:
-    mixup, clipped = re.findall("```python\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)[:2]
+    mixup, clipped = ON_THE_PAGE[:2]
     assert set(mixup.splitlines()) <= set((EXAMPLES / "mixup.py").read_text().splitlines())
     check_own_code(Config(**SMALL | own("optimizer", "import torch\n" + clipped)))
 

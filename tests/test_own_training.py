@@ -1,7 +1,6 @@
 """A training of one's own: the project evaluates it, and it resumes exactly."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from analysis.record.mlflow_record import Record
 from sweeps.planning.rates import Rates, Timing
 from sweeps.studies.proof import proof_study
-from tests.conftest import Command
-from tests.own_code import EXAMPLES, example, own
+from tests.conftest import ONE_SLOT, Command
+from tests.own_code import EXAMPLES, SOFTMAX_REGRESSION, example, own
 from tests.specs import digits_spec
 from trainable.change import combine
 from trainable.config import Config
@@ -26,9 +26,7 @@ from trainable.training import Trainer, train
 
 DIGITS = {"data": "digits", "epochs": 3}
 FOREST = example("training", "forest.py", trees=5, leaf=1)
-IMPORTS = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
-PAGE = IMPORTS + re.findall("```python\n(.*?)```", (EXAMPLES / "README.md").read_text(), re.DOTALL)[2]
-SOFTMAX = own("training", PAGE, lr=0.1)
+SOFTMAX = own("training", SOFTMAX_REGRESSION, lr=0.1)
 COUNTS = """
 import torch
 
@@ -114,8 +112,8 @@ def test_an_interrupted_trial_goes_on_where_its_code_can_save_it(
         (COUNTS.replace("pass", "return 'low'"), "train_epoch(1): ValueError: could not convert string to"),
         (COUNTS.replace("pass", "return labels"), "train_epoch(1): line 8: NameError: name 'labels' is not defined"),
         (COUNTS.replace("self.size %", "torch.seed() %"), "tried again, it predicts something else: draw random"),
-        (PAGE.replace('{"model": self', '{"model": lambda: self'), "its state must be tensors, numbers, texts and"),
-        (PAGE.replace('state["model"]', '{}'), "load_state_dict(state): line "),
+        (SOFTMAX_REGRESSION.replace('{"model": self', '{"model": lambda: self'), "its state must be tensors, numbers,"),
+        (SOFTMAX_REGRESSION.replace('state["model"]', '{}'), "load_state_dict(state): line "),
     ],
 )  # fmt: skip
 def test_broken_code_is_refused_at_the_plan(code: str, problem: str) -> None:
@@ -168,3 +166,27 @@ def test_the_example_is_planned_and_a_measure_of_steps_is_refused(here: Command,
     assert refused.returncode == 2
     assert "row forest, leaves of 1: training forest.py" in refused.stderr
     assert "measure losses is not possible with a training of one's own" in refused.stderr
+
+
+@pytest.mark.sweeps
+@pytest.mark.usefixtures("made_record")
+def test_a_search_finds_a_winner_and_registers_no_model(sweep: Command, here: Command, tmp_path: Path) -> None:
+    (tmp_path / "forest.py").write_text((EXAMPLES / "forest.py").read_text())
+    (tmp_path / "leaves.yaml").write_text(
+        "baseline: {training: forest.py, training_arguments: {trees: 3, leaf: 30}}\n"
+        "search: {space: {'training_arguments[leaf]': {low: 1, high: 20}}}\n"
+    )
+    arguments = ("--data", "digits", "--study", "leaves.yaml", "--epochs", "2", "--samples", "4", "--proof-seeds", "2")
+    done = sweep(*arguments, "--difference-seeds", "2", *ONE_SLOT)
+    assert done.returncode == 0, done.stderr
+    assert "best_leaves: no model is registered of a training of one's own" in done.stderr
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    assert not record.client.search_registered_models()
+    (winner,) = (trial for trial in record.trials() if "proven_seeds.leaves" in trial.tags)
+    assert winner.config.training_arguments["trees"] == 3 and winner.config.training_arguments["leaf"] <= 20
+    assert winner.metrics["winner_test_error"] < 0.3
+    (found,) = record.sweeps()
+    assert {file.path for file in record.client.list_artifacts(found.run_id)} >= {"best_leaves.yaml", "report"}
+    page = Path(record.client.download_artifacts(found.run_id, "report/README.md")).read_text()
+    assert "without training_arguments trees=3, leaf=" in page and "no kernels" not in page.partition("Not in this")[0]
+    assert "Nothing to do" in here(*arguments, "--difference-seeds", "2").stderr

@@ -7,15 +7,15 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from analysis import report, sections
 from analysis.record.replicates import replicates
+from analysis.report import MakeSection
 from analysis.report_data import ReportData
 from analysis.tables import reproduce
-from analysis.writing.page import Section, anchor_of
+from analysis.writing.page import Absent, Section, anchor_of
 from tests.analysis_records import TAGS, Recorded, page_of, resolved_row, sweep, table, trial
 from tests.conftest import Command
 from trainable.config import Config
@@ -173,22 +173,39 @@ def test_every_section_is_a_module_with_one_function_and_in_the_report() -> None
             if inspect.isfunction(function) and function.__module__ == module.__name__
         ]  # fmt: skip
         assert [function.__name__ for function in defined if not function.__name__.startswith("_")] == ["section"]
-        assert inspect.signature(module.section) == inspect.signature(report.OPENING[0]), name
+        assert inspect.signature(module.section).parameters == inspect.signature(report.OPENING[0]).parameters, name
         assert module.TITLE, name
 
 
-def test_a_section_of_an_empty_record_has_its_title_and_names_what_is_missing(tmp_path: Path) -> None:
+def test_a_section_for_which_an_empty_record_has_nothing_is_left_out_and_named(tmp_path: Path) -> None:
     data = ReportData(Recorded([]), tmp_path)
-    for function in _sections():
-        made = function(data)
-        assert isinstance(made, Section) and made.title == sys.modules[function.__module__].TITLE
-        assert made.blocks, made.title
+    made = [function(data) for function in _sections()]
+    assert [each.title for each in made] == [sys.modules[function.__module__].TITLE for function in _sections()]
+    assert all(each.blocks for each in made if isinstance(each, Section))
     page = page_of(tmp_path, Recorded([]))
     assert "The record holds too little yet for a summary" in page
-    assert "Missing: no search is recorded." in page
+    absent = [each for each in made if isinstance(each, Absent)]
+    assert len(absent) > 10
+    for each in absent:
+        assert f"# {each.title}\n" not in page and f"| {each.title} | {each.why} |" in page
+    for group in ("Results", "Search", "Networks and landscapes"):
+        assert f"## {group}\n" not in page
 
 
-def _sections() -> list[Callable[[ReportData], Section]]:
+def test_a_report_on_a_study_of_ones_own_does_not_speak_of_the_course_report(tmp_path: Path) -> None:
+    configs = {"mine": Config(lr=0.01), "hers": Config(lr=0.02)}
+    trials = [trial(name, {0: [0.3, 0.2], 1: [0.4, 0.3]}, config) for name, config in configs.items()]
+    rows = tuple(resolved_row(name, config) for name, config in configs.items())
+    own = table().model_copy(update={"rows": rows, "reference": rows[0].key})
+    page = page_of(tmp_path, Recorded(trials, sweep(own)))
+    for part in ("### Tables\n", "#### Table 3. Loss\n", "| hers | 0.1250 ±"):
+        assert part in page
+    results = page.partition("\n## Results\n")[2].partition("\n## Provenance\n")[0]
+    assert "reported" not in results and "course report" not in results and "Missing" not in results
+    assert "| The course report's claims | no recorded table can be compared" in page
+
+
+def _sections() -> list[MakeSection]:
     return [*report.OPENING, *chain.from_iterable(report.SECTIONS.values())]
 
 

@@ -148,7 +148,7 @@ def test_the_page_says_where_the_configurations_of_a_search_come_from(tmp_path: 
     page = page_of(tmp_path, record)
     for line in (
         "| trials asked for | 20 (an earlier sweep asked for 30) |",
-        "| their configurations | 2 are start points of this or an earlier definition, 1 the best of trainings for "
+        "| their configurations | 2 start points of this or an earlier definition, 1 of the best of trainings for "
         "other numbers of epochs, 1 suggested by the sampler |",
         "| test errors of other winners, which may have been known when this search went on | before 0.2500 |",
         "The test errors of 1 other winner may have been known while this search went on, so that the winner's own",

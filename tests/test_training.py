@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from tests.configs import EVERYTHING, EVERYTHING_ELSE, SMALL
+from tests.configs import EVERYTHING, EVERYTHING_ELSE, SMALL, few
 from tests.conftest import ROOT
 from tests.specs import digits_spec
 from trainable.batches import Batches
@@ -106,8 +106,8 @@ def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(tmp_pat
 
 
 def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Dataset) -> None:
-    together = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(3, 5))]
-    alone = [epoch.metrics for epoch in train(EVERYTHING, digits, seeds=(5,))]
+    together = [epoch.metrics for epoch in train(EVERYTHING, few(digits), seeds=(3, 5))]
+    alone = [epoch.metrics for epoch in train(EVERYTHING, few(digits), seeds=(5,))]
     assert [{name: values[1:] for name, values in epoch.items()} for epoch in together] == alone
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
 
@@ -139,10 +139,11 @@ from pathlib import Path
 from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer
+from tests.configs import few
 
 for folder in map(Path, sys.argv[1:]):
     config = Config.model_validate_json((folder / "config.json").read_text())
-    trainer = Trainer(config, load("digits"), (0, 1))
+    trainer = Trainer(config, few(load("digits")), (0, 1))
     trainer.load_state_dict(torch.load(folder / "half.pt", weights_only=True))
     trainer.run_epoch()
     trainer.run_epoch()
@@ -155,7 +156,7 @@ def test_a_resume_in_another_process_is_exact(digits: Dataset, tmp_path: Path) -
     for config in (EVERYTHING, EVERYTHING_ELSE, EVERYTHING.change(optimizer="muon")):
         folder = tmp_path / config.key("")
         folder.mkdir()
-        whole, half = Trainer(config, digits, (0, 1)), Trainer(config, digits, (0, 1))
+        whole, half = (Trainer(config, few(digits), (0, 1)) for _ in range(2))
         while not whole.done:
             whole.run_epoch()
         for _ in range(2):

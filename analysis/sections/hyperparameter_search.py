@@ -15,6 +15,7 @@ from analysis.statistics.intervals import mean_text, seed_count, seeds_text
 from analysis.statistics.race import Racer
 from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from analysis.writing.shared_pictures import best_so_far, learning_curves
+from analysis.writing.words import counted
 from trainable.config import Config
 from trainable.search_definition import NOT_SEARCHABLE
 from trainable.search_space import Choice, Range, fields
@@ -113,12 +114,18 @@ def _race(recorded: RecordedSearch) -> list[Block]:
         end = f"dropped, p {racer.p:.3f}" if racer.dropped else kept
         rows.append((_name(recorded, racer), mean_text(errors), seeds_text(sorted(raced)), end))
     about = (
-        f"The {len(race.racers)} configurations with the lowest validation errors were trained for further seeds. "
+        f"{_raced(len(race.racers))} trained for further seeds. "
         f"After {settings.first_test} of them, and after each one more, up to {settings.seeds}, a one-sided paired "
         f"t-test drops those that are behind the one with the lowest mean so far (p below {settings.alpha:g}). The "
         "seed of the search does not count: the best of many on one seed are partly lucky."
     )
     return [Text(about), Grid(("configuration", "validation error in the race", "seeds", "result"), rows)]
+
+
+def _raced(count: int) -> str:
+    if count == 1:
+        return "The configuration with the lowest validation error was"
+    return f"The {count} configurations with the lowest validation errors were"
 
 
 def _name(recorded: RecordedSearch, trial: TrialRecord | Racer) -> str:
@@ -206,8 +213,8 @@ def _origins(recorded: RecordedSearch) -> str:
     counts = Counter(map(recorded.origin, recorded.own))
     carried = counts[Origin.OTHER_EPOCHS]
     return (
-        f"{counts[Origin.START_POINT]} are start points of this or an earlier definition, "
-        + (f"{carried} the best of trainings for other numbers of epochs, " if carried else "")
+        f"{counted(counts[Origin.START_POINT], 'start point')} of this or an earlier definition, "
+        + (f"{carried} of the best of trainings for other numbers of epochs, " if carried else "")
         + f"{counts[Origin.SAMPLER]} suggested by the sampler"
     )
 

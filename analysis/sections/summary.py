@@ -29,7 +29,7 @@ from analysis.writing.words import counted, listed, verb
 from trainable.search_definition import proof_name
 
 TITLE = "In short"
-NOTHING = "The record holds too little yet for a summary: each section below says what is missing."
+NOTHING = "The record holds too little yet for a summary."
 SMOOTHER = 0.9
 """The share of the other network's variation below which a network is called smoother."""
 MEASURES = (
