@@ -22,6 +22,12 @@ from trainable.measures import RUNGS
 from trainable.own_code.code_file import CodeFile
 from trainable.study import ResolvedTable
 
+START_S = 30.0
+"""What a sweep takes besides its stages, about: Ray starts before them, and the report is written after them. Measured,
+as `STAGE_S`, on two cores of an EPYC without AVX-512."""
+STAGE_S = 10.0
+"""What a stage takes before its first epoch, about: its workers start and import PyTorch."""
+
 
 class ResourcesForecast(BaseModel):
     """What each trial gets."""
@@ -98,6 +104,8 @@ class Forecast(BaseModel):
     search: SearchForecast | None = None
     power: PowerForecast | None = None
     """What the planned seeds can show; None where the record has too little to learn it from."""
+    overhead_s: float
+    """Starts and the report: see `START_S` and `STAGE_S`."""
     total_s: float
     bf16_total_s: float | None = None
     """The same with `--precision bf16`, by the trainings that the record has in both precisions; None where it has none
@@ -131,6 +139,8 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
             difference_seeds=[options.difference_seeds] * differences,
         )
         slot_s, wall_s = slot_s + search.slot_s, wall_s + search.wall_s
+    stages = bool(tables.to_run) + bool(surfaces) + (search.stages if search else 0)
+    overhead_s = START_S + STAGE_S * stages if stages else 0.0
     prices = options.prices
     to_run = [each.config for each in tables.to_run] + ([plan.search.search.base] if plan.search else [])
     in_fp32 = all(config.precision == "fp32" and not config.has_own_training for config in to_run)
@@ -158,10 +168,11 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         surfaces=surfaces,
         search=search,
         power=forecast_power(tables, prepared.trials),
-        total_s=round(wall_s, 1),
-        bf16_total_s=round(wall_s / speedup.factor, 1) if speedup else None,
+        overhead_s=overhead_s,
+        total_s=round(wall_s + overhead_s, 1),
+        bf16_total_s=round(wall_s / speedup.factor + overhead_s, 1) if speedup else None,
         bf16_device=speedup.device_name if speedup else None,
-        cost=round(cost(prices, trial, slot_s, wall_s), 2) if prices else None,
+        cost=round(cost(prices, trial, slot_s, wall_s + overhead_s), 2) if prices else None,
     )
 
 

@@ -41,6 +41,8 @@ class SearchForecast(BaseModel):
     most."""
     slot_s: float
     """Slot seconds of all four."""
+    stages: int
+    """How often workers start for them: the race has a round for each of its tests."""
 
     @property
     def wall_s(self) -> float:
@@ -60,6 +62,7 @@ def forecast_search(
     rounds = [trainings.of_seeds(seeds) for seeds in _race_rounds(plan)]
     proof = [] if plan.winner or plan.complete else trainings.of_seeds([plan.proof_seeds], protocol="A")
     differences = trainings.of_seeds(difference_seeds, protocol="A")
+    stages = [searched, *rounds, proof, differences]
     return SearchForecast(
         samples=plan.search.samples,
         recorded=len(plan.finished),
@@ -70,7 +73,8 @@ def forecast_search(
         race_s=round(sum(makespan(each, slots) for each in rounds), 1),
         proof_s=round(makespan(proof, slots), 1),
         differences_s=round(makespan(differences, slots), 1),
-        slot_s=round(sum(map(sum, [searched, *rounds, proof, differences])), 1),
+        slot_s=round(sum(map(sum, stages)), 1),
+        stages=sum(map(bool, stages)),
     )
 
 

@@ -84,7 +84,8 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             console.print(f"search: {search.outside} recorded trials lie outside its space now and are left out")
     if forecast.total_s:
         money = f", {forecast.cost:.2f} at the given prices" if forecast.cost is not None else ""
-        console.print(f"all of it: about {duration(forecast.total_s)}{money}")
+        overhead = f"of which starts and the report take {duration(forecast.overhead_s)}"
+        console.print(f"all of it: about {duration(forecast.total_s)}, {overhead}{money}")
 
 
 def power_line(power: PowerForecast) -> str:

@@ -26,6 +26,8 @@ class Registration:
     """Run id of the trial whose weights become the model's champion; `None` where the champion stays."""
     former: tuple[str, ...]
     """Run ids of trials whose weights were the champion before."""
+    why: str
+    """What becomes of the champion, and why, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)

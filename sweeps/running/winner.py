@@ -48,19 +48,9 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     files = tempfile.TemporaryDirectory()
     (Path(files.name) / winner.file).write_text(winner.as_yaml(), encoding="utf-8")
     (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
-    if winner.config.has_own_training:
-        registration, said = None, f"{winner.name}: no model is registered of a training of one's own"
-    else:
-        trained = _trained(trials, winner_row.key, searched.name)
-        model = model_name(record.experiment, winner.name)
-        racers = len(plan.race.racers)
-        promotion = decide_promotion(record.client, model, searched.key, trials, plan.search.seeds, racers)
-        with tempfile.TemporaryDirectory() as folder:
-            weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", folder))
-            save_model(winner.config, weights, Path(files.name) / f"{winner.name}_model")
-        former = tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id)
-        champion = trained.run_id if promotion.moves else None
-        registration, said = Registration(model=model, champion=champion, former=former), promotion.why
+    registration = None
+    if not winner.config.has_own_training:
+        registration = _register(winner, winner_row.key, searched, trials, record, Path(files.name))
     step = WinnerStep(
         winner=winner,
         searched=searched,
@@ -73,19 +63,31 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     )
     recorder.act(partial(step.write, run_id=recorder.run_id))
     recorder.flush()
-    return said
+    return registration.why if registration else f"{winner.name}: no model is registered of a training of one's own"
 
 
-def _trained(trials: list[TrialRecord], key: str, name: str) -> TrialRecord:
-    """The trial whose weights the model of a winner of that name has."""
+def _register(
+    winner: Winner, key: str, searched: TrialRecord, trials: list[TrialRecord], record: Record, folder: Path
+) -> Registration:
+    """What becomes of the registered model; the winner's own is saved in the folder. `key` is that of its proof."""
     proven = (trial for trial in trials if trial.complete and trial.key == key)
     trained = next((trial for trial in proven if SERVED_SEED in trial.seeds and trial.has(WEIGHTS)), None)
     if trained is None:
         raise UsageError(
-            f"the record has no weights of the winner {name}: export it with --models where it was trained, and import "
-            "that"
+            f"the record has no weights of the winner {searched.name}: export it with --models where it was trained, "
+            "and import that"
         )
-    return trained
+    model, racers = model_name(record.experiment, winner.name), len(winner.race.racers)
+    promotion = decide_promotion(record.client, model, searched.key, trials, winner.search.seeds, racers)
+    with tempfile.TemporaryDirectory() as downloads:
+        weights = Path(record.client.download_artifacts(trained.run_id, f"{ARRAYS_FOLDER}/{WEIGHTS}", downloads))
+        save_model(winner.config, weights, folder / f"{winner.name}_model")
+    return Registration(
+        model=model,
+        champion=trained.run_id if promotion.moves else None,
+        former=tuple(t.run_id for t in trials if t.tags.get(CHAMPION) == model and t.run_id != trained.run_id),
+        why=promotion.why,
+    )
 
 
 def _test_errors(trials: list[TrialRecord], key: str) -> dict[int, float]:
