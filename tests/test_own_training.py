@@ -1,6 +1,7 @@
 """A training of one's own: the project evaluates it, and it resumes exactly."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Counts:
 def training(images, labels, seed, epochs, device):
     return Counts(images, labels)
 """
+FORGETFUL = re.sub(r'(?m), "optimizer": .*(?=})|^.*optimizer.load.*$', "", SOFTMAX_REGRESSION).replace("SGD", "Adam")
+"""It does not save what Adam knows."""
 
 
 @pytest.mark.parametrize("protocol", ["A", "B"])
@@ -107,17 +110,21 @@ def test_an_interrupted_trial_goes_on_where_its_code_can_save_it(
         ("def training(*given): return 3", "the object that it returns must have a method train_epoch"),
         (COUNTS.replace("def predict", "def tell"), "must have a method predict"),
         (COUNTS.replace("def predict", "def state_dict(self): 0\n    def predict"), "load_state_dict, or neither"),
-        (COUNTS.replace("] = 1", "] = 2"), "predict must return probabilities: from 0 on, and 1 in sum for each image"),
-        (COUNTS.replace(", 10)", ", 12)"), "predict must return probabilities (40, 10), and returned (40, 12)"),
+        ("def training(*given): pass", "must have a method train_epoch; it returned NoneType"),
+        (COUNTS.replace("] = 1", "] = 2"), "sum to 1 for each image: the lowest is 0, and the sums are 2 to 2"),
+        (COUNTS.replace("] = 1", "] -= 1"), "the lowest is -1, and the sums are -1 to -1"),
+        (COUNTS.replace("self.size %", "len(images) %"), "among fewer images: let no image act on another one"),
+        (COUNTS.replace(", 10)", ", 12)"), "probabilities (510, 10), a column for each class, and returned (510, 12)"),
         (COUNTS.replace("pass", "return 'low'"), "train_epoch(1): ValueError: could not convert string to"),
         (COUNTS.replace("pass", "return labels"), "train_epoch(1): line 8: NameError: name 'labels' is not defined"),
         (COUNTS.replace("self.size %", "torch.seed() %"), "tried again, it predicts something else: draw random"),
         (SOFTMAX_REGRESSION.replace('{"model": self', '{"model": lambda: self'), "its state must be tensors, numbers,"),
+        (FORGETFUL, "with its state saved and loaded, it goes on to predict something else: save all that counts"),
         (SOFTMAX_REGRESSION.replace('state["model"]', '{}'), "load_state_dict(state): line "),
     ],
 )  # fmt: skip
 def test_broken_code_is_refused_at_the_plan(code: str, problem: str) -> None:
-    arguments = {"lr": 0.1} if "lr" in code else {}
+    arguments = {"lr": 0.001} if "lr" in code else {}
     config = Config(**DIGITS | own("training", code, **arguments))
     with pytest.raises(OwnCodeError) as refused:
         check_own_code(config)
@@ -132,6 +139,17 @@ def test_fields_of_the_built_in_training_mean_nothing_to_it() -> None:
     base = {"epochs": 3, "protocol": "B", "lr": 0.1, "batch_norm": True, "loss": "hinge"}
     assert Config(**combine(base, FOREST)) == Config(epochs=3, protocol="B", **FOREST)
     assert Config(**combine(FOREST, {"training": "built_in"})) == Config()
+    as_json = Config(**FOREST).model_dump(mode="json", exclude_defaults=True)
+    assert Config(**combine(base, as_json)) == Config(epochs=3, protocol="B", **FOREST)
+
+
+def test_a_training_that_diverged_errs_as_by_chance_and_probabilities_of_bf16_are_exact_enough(digits: Dataset) -> None:
+    errors = []
+    for change in (".mul(torch.inf).softmax(1)", ".bfloat16().softmax(1)"):
+        config = Config(**DIGITS | own("training", SOFTMAX_REGRESSION.replace(".softmax(1)", change), lr=0.1))
+        *_, last = train(config, digits)
+        errors.append(last.mean("test_error"))
+    assert errors[0] == pytest.approx((digits.test_labels != 0).mean()) and errors[1] < 0.3
 
 
 def test_a_forecast_learns_what_it_costs() -> None:
@@ -144,7 +162,8 @@ def test_a_forecast_learns_what_it_costs() -> None:
 def test_a_proof_takes_it_back_as_a_whole() -> None:
     study = Study(name="own", title="own", search={"space": {"lr": {"low": 0.1, "high": 0.2}}})
     forest, other = (Config(**example("training", "forest.py", trees=5, leaf=leaf)) for leaf in (1, 8))
-    for winner, compared in ((forest, Config(lr=0.1, batch_norm=True)), (Config(lr=0.1, batch_norm=True), forest)):
+    built_in = Config(lr=0.1, batch_norm=True, precision="bf16")
+    for winner, compared in ((forest, built_in), (built_in, forest)):
         (row,) = proof_study(study, compared, winner, 1, 1).tables[1].rows[1:]
         assert Config(**row.change) == compared
     (row,) = proof_study(study, forest, other, 1, 1).tables[1].rows[1:]

@@ -75,10 +75,15 @@ class Batches:
         for rows_n in self._index_n.split(max(1, self._evaluation_batch_size // seeds)):
             yield normalise(self._images_nhwc.index_select(0, rows_n)[:, None]), self._labels_n[rows_n].long()
 
-    def as_stored(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split once, not scaled, so many images at a time: uint8 (N, 3, P, P) and labels (N,)."""
-        for rows_n in self._index_n.split(images):
-            yield self._images_nhwc.index_select(0, rows_n).permute(0, 3, 1, 2), self._labels_n[rows_n].long()
+    def as_stored(self, at_a_time: int) -> Iterator[Tensor]:
+        """Copies of the split's images in its order, neither augmented nor scaled: uint8 (N, 3, P, P)."""
+        for rows_n in self._index_n.split(at_a_time):
+            yield self._images_nhwc.index_select(0, rows_n).permute(0, 3, 1, 2).contiguous()
+
+    @property
+    def labels_n(self) -> Tensor:
+        """The split's labels in its order: int64 (N,), on the device."""
+        return self._labels_n[self._index_n].long()
 
     def _draw_augmentation(self, generator: Generator) -> Tensor:
         """For every image of an epoch: pixels down, pixels right, 1 where it is mirrored and, with cutout, the

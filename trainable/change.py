@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ValidationInfo
 
 from trainable.config import OF_ANY_TRAINING
-from trainable.own_code.code_file import ARGUMENTS, CodeFile, read_code
+from trainable.own_code.code_file import ARGUMENTS, read_code
 
 
 def _read_files(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
     """The fields of a config after a further change. Arguments are added to those before them, but what the change
     itself names, as another loss, starts without any. A training of one's own starts without the fields that mean
     nothing to it."""
-    if isinstance(change.get("training"), CodeFile):
+    if change.get("training", "built_in") != "built_in":
         base = {field: value for field, value in base.items() if field in OF_ANY_TRAINING}
     combined = {**base, **change}
     for field, arguments in ARGUMENTS.items():

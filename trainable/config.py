@@ -129,9 +129,8 @@ class Config(BaseModel):
     precision: Precision = "fp32"
     """`bf16` runs the forward and backward passes in bfloat16 and keeps the parameters in float32."""
     training: Training = "built_in"
-    """`built_in` trains the network as the other fields say. Or a training of one's own, in a Python file, which does
-    all that belongs to an epoch, with whatever model: then the other fields act no more, but for data, protocol and
-    epochs."""
+    """`built_in` trains the network as the other fields say. Or a training of one's own, in a Python file, with any
+    model: then only `data`, `protocol` and `epochs` have an effect besides."""
     training_arguments: CodeArguments = Arguments()
     """What the file's `training` is called with, after the images, the labels, the seed, the epochs and the device."""
 
@@ -215,10 +214,12 @@ class Config(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def flat(self) -> dict[str, Any]:
-        """All fields as plain JSON values. Each argument of code of one's own is apart, as `network.width`. The data
-        and files are texts that name them."""
+        """All fields as plain JSON values, for a training of one's own those that act on it. Each argument of code of
+        one's own is apart, as `network.width`. The data and files are texts that name them."""
         named = {"data": self.data.name} | {field: str(getattr(self, field)) for field in ARGUMENTS}
         fields = self.model_dump(mode="json", exclude=set(ARGUMENTS.values())) | named
+        if self.has_own_training:
+            fields = {name: value for name, value in fields.items() if name in OF_ANY_TRAINING}
         return fields | {
             f"{field}.{name}": value
             for field, arguments in ARGUMENTS.items()

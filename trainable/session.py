@@ -152,8 +152,8 @@ def _explained(spec: TrialSpec) -> Iterator[None]:
         if not is_out_of_gpu_memory(error):
             raise
         config = spec.config.text(spec.config.canonical()) or "the baseline"
-        raise MemoryError(
-            f"out of GPU memory, it seems ({first_line(error)}): {config} with "
-            f"{len(spec.seeds)} seed(s) fused and batch_size {spec.config.batch_size}; give a trial more of a GPU "
-            "(--gpus-per-trial), train fewer seeds at a time (--seeds), or make the batch smaller (--set batch_size=N)"
-        ) from error
+        advice = "give a trial more of a GPU (--gpus-per-trial)"
+        if not spec.config.has_own_training:
+            config += f" with {len(spec.seeds)} seed(s) fused and batch_size {spec.config.batch_size}"
+            advice += ", train fewer seeds at a time (--seeds), or make the batch smaller (--set batch_size=N)"
+        raise MemoryError(f"out of GPU memory, it seems ({first_line(error)}): {config}; {advice}") from error

@@ -107,7 +107,8 @@ class Trainer:
         """Train all seeds for one epoch, evaluate them and return the epoch's metrics."""
         start, number = time.perf_counter(), len(self.history) + 1
         losses = [loss for learner in self._learners for loss in learner.train(number)]
-        metrics = {"train_loss": losses} | self.evaluate() if losses else self.evaluate()
+        metrics = {"train_loss": losses} if len(losses) == len(self.seeds) else {}
+        metrics |= self.evaluate()
         self._keep_kernels()
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]

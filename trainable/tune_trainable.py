@@ -57,7 +57,7 @@ class TuneTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train for about the spec's `report_s` seconds, at least one epoch, and report."""
-        if self._longest_s is None:
+        if self._longest_s is None or self._spec.config.has_own_training:  # its epochs need not be alike
             limit = max(self.FIRST_STEP_S, self._spec.slowest_epoch_s)
         else:
             limit = max(self.STEP_S, self.STEP_FACTOR * self._longest_s)

@@ -13,7 +13,7 @@ from trainable.study import ResolvedTable
 TITLE = "Settings"
 ABOUT = (
     "Images are scaled to [-1, 1]. Weights start as PyTorch initialises them. Images are augmented only where the "
-    "settings flip, shift and cutout say so."
+    "settings flip, shift and cutout say so. All this is up to the code of a training of one's own."
 )
 
 RANDOM = f"The random configurations of a search's calibration are in {EVERYTHING} alone."

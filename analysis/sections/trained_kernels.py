@@ -27,10 +27,12 @@ def section(data: ReportData) -> Section | Absent:
     """The first and the second layer of the baseline and of the network with batch norm, before and after training."""
     blocks: list[Block] = []
     for name, change in NETWORKS.items():
-        rows = (row for table in data.tables for row in table.rows if row.config.ablation == change)
-        if layers := first_layers(data.source, dict.fromkeys(row.key for row in rows), data.trainings):
+        keys = {row.key: None for table in data.tables for row in table.rows if row.config.ablation == change}
+        if layers := first_layers(data.source, keys, data.trainings):
             blocks += [*kernel_pictures(layers, name, data.folder), Text(_norms(name, layers))]
-    if not blocks:
+        elif keys:
+            blocks.append(Text(f"Missing: the record has no kernels of the {name} network."))
+    if all(isinstance(block, Text) for block in blocks):
         return Absent(TITLE, f"the record has no kernels of the {' or the '.join(NETWORKS)} network")
     return Section(TITLE, [Text(ABOUT), *blocks])
 

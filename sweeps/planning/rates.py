@@ -188,7 +188,7 @@ def cost(prices: Prices, trial: Resources, slot_s: float, wall_s: float) -> floa
 def _network(config: Config) -> tuple:
     built = config.network, config.network_arguments, config.channels, config.hidden, config.batch_norm
     own = [
-        (getattr(config, field), getattr(config, ARGUMENTS[field]))
+        (field, getattr(config, field), getattr(config, ARGUMENTS[field]))
         for field in ("loss", "optimizer", "training")
         if field in config.own_code
     ]

@@ -176,6 +176,12 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
     rows: list[ResolvedRow] = []
     for row in table.rows:
         config = make_trainable_config(row.change, base, f"table {table.number}, row {row.name}")
+        for field in IMPOSSIBLE.get(table.measure, ()):
+            if field in config.own_code:
+                raise UsageError(
+                    f"table {table.number}, row {row.name}: {config.text([field])}: measure {table.measure.name} is "
+                    f"not possible with a {field} of one's own"
+                )
         if TRACES in table.measure.files and rows and _steps(config) != _steps(rows[0].config):
             raise UsageError(
                 f"table {table.number}, row {row.name}: batch_size, epochs and protocol must be those of row "
@@ -186,12 +192,6 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
                 f"table {table.number}, row {row.name}: protocol {config.protocol} must be that of row {rows[0].name}: "
                 "their errors are of different images"
             )
-        for field in IMPOSSIBLE.get(table.measure, ()):
-            if field in config.own_code:
-                raise UsageError(
-                    f"table {table.number}, row {row.name}: {config.text([field])}: measure {table.measure.name} is "
-                    f"not possible with a {field} of one's own"
-                )
         rows.append(ResolvedRow(name=row.name, key=config.key(fingerprint), config=config, reported=row.reported))
     reference = make_config(table.reference, base, f"table {table.number}, its reference")
     if rows and table.reference and reference.protocol != rows[0].config.protocol:

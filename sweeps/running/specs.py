@@ -21,6 +21,8 @@ less is taken for one that hangs."""
 PASSES = 25
 """How often a step of one's own may pass its batch through the network, as L-BFGS does, before its worker is taken for
 one that hangs."""
+SLOWEST_OWN_EPOCH_S = 24 * 3600.0
+"""How long an epoch of a training of one's own may take, of which nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class TrialContext:
 
 def _slowest_epoch_s(config: Config, seeds: int) -> float:
     """See `TrialSpec`; 0 for a network of one's own that cannot be built: the worker says why."""
+    if config.has_own_training:
+        return SLOWEST_OWN_EPOCH_S
     try:
         return seeds * epoch_flops(config) * (PASSES if config.has_own_step else 1) / SLOWEST_FLOPS
     except UsageError:

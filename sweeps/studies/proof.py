@@ -3,7 +3,7 @@ differences is worth. All are trained on the whole train split, and only here th
 
 from typing import Any
 
-from trainable.config import OF_BUILT_IN, SET_BY_OPTIONS, Config
+from trainable.config import OF_BUILT_IN, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.own_code.code_file import Arguments
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
@@ -23,7 +23,7 @@ SWITCHES = {
 """Fields that, where they differ, take others back with them: without them these mean something else or nothing."""
 OF_ONE_KIND = ("network", "channels", "hidden", "network_arguments", *OF_BUILT_IN, "bn_momentum", "bn_bias_lr_factor")
 """Fields that are taken back together where one network is built in and the other one's own."""
-OF_TRAINING = tuple(name for name in Config.model_fields if name not in (*SET_BY_OPTIONS, "protocol"))
+OF_TRAINING = tuple(name for name in Config.model_fields if name not in ("data", "protocol", "epochs"))
 """Fields that are taken back together where one training is built in and the other one the user's own."""
 LONGEST_VALUES = 90
 """Bytes of a row's name beside `without`."""

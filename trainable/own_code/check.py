@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,9 +26,9 @@ from trainable.own_code.schedule import factor
 from trainable.own_code.training import OwnLearner
 
 IMAGES = 4
-"""Images of the batch on which a loss is tried, two of each class."""
-FEW_OF_A_CLASS = 4
-"""Images of each class on which a training is tried."""
+"""Images of the batch on which a loss is tried, two of each class, and of one on which a training predicts."""
+TRAIN_IMAGES = 512
+"""Images of 32x32 pixels on which a training is tried, about; of larger ones fewer, but two of each class."""
 TIMES = 100
 """Points of a training, beside its start, at which a schedule is tried."""
 
@@ -86,12 +87,11 @@ def _check_optimizer(config: Config, file: CodeFile) -> None:
         _step(config, network, stepped)
         if places != [parameter.data_ptr() for parameter in network.parameters()]:
             raise OwnCodeError.of("optimizer", file, "its step must change the parameters in place, as with `add_`")
-        saved, copied = io.BytesIO(), deepcopy(network)
-        with problems_of("optimizer", file, "its state must be tensors, numbers and texts: "):
-            torch.save(stepped.state_dict(), saved)
-            saved.seek(0)
+        copied = deepcopy(network)
+        with problems_of("optimizer", file, "its state: "):
+            state = _saved_and_loaded("optimizer", file, stepped.state_dict())
             resumed = make_optimizer(config, parameter_groups(config, copied))
-            resumed.load_state_dict(torch.load(saved, weights_only=True))
+            resumed.load_state_dict(state)
     for each, its in ((network, stepped), (copied, resumed)):
         with tried():
             _step(config, each, its)
@@ -127,33 +127,51 @@ def _check_schedule(file: CodeFile, arguments: Mapping[str, Any]) -> None:
 
 
 def _check_training(config: Config, file: CodeFile) -> None:
-    """Train for an epoch on a few images, and predict, twice: the second time with what the first one saved."""
-    batches = Batches(_few_images(config), config, torch.device("cpu"))
+    """Train for one or two epochs on a few images, and predict, twice: the second time with what the first one had
+    saved after its first epoch, if it can be saved."""
+    device, split = torch.device("cpu"), _few_images(config)
+    batches = Batches(split, config, device)
+    last = min(config.epochs, 2)
     with tried():
-        first = OwnLearner(config, SEED, batches, torch.device("cpu"))
+        first, again = (OwnLearner(config, SEED, batches, device) for _ in range(2))
         first.train(1)
-        first_nk, _ = first.class_probabilities(batches)
-        again = OwnLearner(config, SEED, batches, torch.device("cpu"))
         if first.can_be_saved:
-            saved = io.BytesIO()
-            with problems_of("training", file, "its state must be tensors, numbers, texts and bytes: "):
-                torch.save(first.state_dict(), saved)
-                saved.seek(0)
-                state = torch.load(saved, weights_only=True)
-            again.load_state_dict(state)
+            again.load_state_dict(_saved_and_loaded("training", file, first.state_dict()))
         else:
             again.train(1)
-        again_nk, _ = again.class_probabilities(batches)
+        for learner in (first, again):
+            if last > 1:
+                learner.train(last)
+        first_nk, again_nk = (learner.class_probabilities(batches)[0] for learner in (first, again))
+        few_nk = first.class_probabilities(Batches(replace(split, index=split.index[-IMAGES:]), config, device))[0]
     if not torch.allclose(first_nk, again_nk, rtol=1e-3, atol=1e-4):
-        what = "with its state saved and loaded" if first.can_be_saved else "tried again"
-        raise OwnCodeError.of(
-            "training", file, f"{what}, it predicts something else: draw random numbers with torch or from the seed"
-        )
+        problem = "tried again, it predicts something else: "
+        if first.can_be_saved:
+            problem = (
+                "with its state saved and loaded, it goes on to predict something else: save all that counts, and "
+            )
+        raise OwnCodeError.of("training", file, f"{problem}draw random numbers with torch, or from seed and epoch")
+    if not torch.allclose(first_nk[-IMAGES:], few_nk, rtol=1e-3, atol=1e-4):
+        problem = "predict gives an image other probabilities among fewer images: let no image act on another one"
+        raise OwnCodeError.of("training", file, f"{problem}, and call eval() of a network")
+
+
+def _saved_and_loaded(field: str, file: CodeFile, state: Any) -> Any:
+    """A state as a checkpoint gives it back. Raises `OwnCodeError` for one that it cannot hold."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        return torch.load(buffer, weights_only=True)
+    except Exception as error:
+        allowed = "tensors, numbers, texts, bytes, and lists and dictionaries of these (no NumPy arrays)"
+        raise OwnCodeError.of(field, file, f"its state must be {allowed}") from error
 
 
 def _few_images(config: Config) -> Split:
-    """Some images of each class, as a train split has them."""
-    classes = len(config.data.classes)
-    labels = np.arange(FEW_OF_A_CLASS * classes, dtype=np.int64) % classes
-    images = np.random.default_rng(SEED).integers(0, 256, (len(labels), config.data.size, config.data.size, 3))
-    return Split(images.astype(np.uint8), labels.astype(np.uint8), np.arange(len(labels)))
+    """Images of noise, as many of each class, as a train split has them."""
+    classes, size = len(config.data.classes), config.data.size
+    of_a_class = min(*config.data.train, max(2, TRAIN_IMAGES * 32**2 // size**2 // classes))
+    labels = np.tile(np.arange(classes, dtype=np.uint8), of_a_class)
+    images = np.random.default_rng(SEED).integers(256, size=(len(labels), size, size, 3), dtype=np.uint8)
+    return Split(images, labels, np.arange(len(labels)))

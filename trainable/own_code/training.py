@@ -19,16 +19,18 @@ from trainable.own_code.loading import OwnCodeError, call_own, problems_of
 IMAGES = 2000
 """Images of 32x32 pixels that are classified at a time."""
 METHODS, STATE_METHODS = ("train_epoch", "predict"), ("state_dict", "load_state_dict")
-TOLERANCE = 1e-3
-"""How far from 1 an image's probabilities may sum."""
+TOLERANCE = 1e-2
+"""How far from 1 an image's probabilities may sum: those of bfloat16 do."""
 
 
 class OwnLearner:
     """One seed's training by the object that the file's `training` returns. It takes the place of a `Learner`.
 
     The object has `train_epoch(epoch)`, counted from 1, which returns the mean training loss or None, and
-    `predict(images)`, which returns class probabilities (N, K). It may have `state_dict()` and
-    `load_state_dict(state)`. Images are uint8 (N, 3, P, P), and labels int64 (N,), on the device.
+    `predict(images)`, which returns class probabilities (N, K). Where one of an image is no finite number, as after a
+    training that diverged, the image counts as if all classes were alike. The object may have `state_dict()` and
+    `load_state_dict(state)`, which gets tensors on the CPU. Images are uint8 (N, 3, P, P), and labels int64 (N,), on
+    the device.
 
     Each method raises `OwnCodeError` where the file fails or returns something else.
     """
@@ -40,15 +42,15 @@ class OwnLearner:
         """Empty, as are `probes`: nothing is measured within an epoch."""
         self.probes: list[Tensor] = []
         self._file, self._classes, self._device = config.training, len(config.data.classes), device
-        self._predicted_at_a_time = max(1, IMAGES * 32**2 // config.data.size**2)
-        ((images_nchw, labels_n),) = batches.as_stored(batches.size)
+        self._at_a_time = max(1, IMAGES * 32**2 // config.data.size**2)
+        (images_nchw,) = batches.as_stored(batches.size)
+        given = images_nchw, batches.labels_n, seed, config.epochs, device
         with self._running("", epoch=0):
-            self._made = call_own(
-                "training", self._file, config.training_arguments, images_nchw, labels_n, seed, config.epochs, device
-            )
+            self._made = call_own("training", self._file, config.training_arguments, *given)
         lacking, kept = ([name for name in names if not self._has(name)] for names in (METHODS, STATE_METHODS))
         if lacking:
-            raise self._error(f"the object that it returns must have a method {lacking[0]}")
+            found = type(self._made).__name__
+            raise self._error(f"the object that it returns must have a method {lacking[0]}; it returned {found}")
         if len(kept) == 1:
             raise self._error(f"the object that it returns must have {' and '.join(STATE_METHODS)}, or neither")
 
@@ -65,19 +67,12 @@ class OwnLearner:
 
     def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """Which images of a split are classified correctly: bool (N, 1), on the CPU."""
-        return torch.cat(
-            [self._predict(images_nchw).argmax(1, keepdim=True) == labels_n.cpu()[:, None]
-             for images_nchw, labels_n in batches.as_stored(self._predicted_at_a_time)]
-        )  # fmt: skip
+        return (self._predict(batches).argmax(1) == batches.labels_n.cpu())[:, None]
 
     def class_probabilities(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """The class probabilities (N, 1, K) for a split, plain and with test-time flips: see
         `trainable.evaluate.class_probabilities`."""
-        pairs = [
-            (self._predict(images_nchw), self._predict(images_nchw.flip(3)))
-            for images_nchw, _ in batches.as_stored(self._predicted_at_a_time)
-        ]
-        plain_nk, mirrored_nk = (torch.cat(each) for each in zip(*pairs, strict=True))
+        plain_nk, mirrored_nk = self._predict(batches), self._predict(batches, mirrored=True)
         return plain_nk[:, None], ((plain_nk + mirrored_nk) / 2)[:, None]
 
     def kernels(self) -> None:
@@ -97,15 +92,29 @@ class OwnLearner:
         with self._running("load_state_dict(state): ", epoch=0):
             self._made.load_state_dict(state["own"])
 
-    def _predict(self, images_nchw: Tensor) -> Tensor:
-        """The class probabilities (N, K) on the CPU."""
+    def _predict(self, batches: Batches, mirrored: bool = False) -> Tensor:
+        """The class probabilities (N, K) of a split's images, or of their mirror images, on the CPU."""
+        return torch.cat(
+            [self._probabilities(images_nchw.flip(3) if mirrored else images_nchw)
+             for images_nchw in batches.as_stored(self._at_a_time)]
+        )  # fmt: skip
+
+    def _probabilities(self, images_nchw: Tensor) -> Tensor:
         with self._running(f"predict(images {tuple(images_nchw.shape)}): ", epoch=0):
-            found_nk = torch.as_tensor(self._made.predict(images_nchw)).detach().float().cpu()
+            found_nk = torch.as_tensor(self._made.predict(images_nchw)).detach().float().cpu().clone()
         expected = len(images_nchw), self._classes
         if found_nk.shape != expected:
-            raise self._error(f"predict must return probabilities {expected}, and returned {tuple(found_nk.shape)}")
+            raise self._error(
+                f"predict must return probabilities {expected}, a column for each class, and returned "
+                f"{tuple(found_nk.shape)}"
+            )
+        found_nk[~found_nk.isfinite().all(1)] = 1 / self._classes
         if not (found_nk >= 0).all() or not torch.allclose(found_nk.sum(1), torch.ones(len(found_nk)), atol=TOLERANCE):
-            raise self._error("predict must return probabilities: from 0 on, and 1 in sum for each image")
+            lowest, sums = found_nk.min(), found_nk.sum(1)
+            raise self._error(
+                f"predict must return probabilities, which are from 0 on and sum to 1 for each image: the lowest is "
+                f"{lowest:.3g}, and the sums are {sums.min():.3g} to {sums.max():.3g}"
+            )
         return found_nk
 
     @contextmanager
