@@ -93,6 +93,11 @@ class Proof:
     """What the search was to reach, where it says that for such a winner."""
 
     @property
+    def unchanged(self) -> bool:
+        """Whether the search found nothing better than the config that its winner is compared with."""
+        return self.winner.config == self.compared.config
+
+    @property
     def difference(self) -> PairedDifference:
         """The winner's test error minus that of the config that it is compared with."""
         return paired_difference(self.winner.errors, self.compared.errors)

@@ -174,6 +174,13 @@ def test_the_page_says_what_a_proof_lacks(tmp_path: Path) -> None:
     assert "| no winner of a search is proven (" in page_of(tmp_path / "none", Recorded([], sweep()))
 
 
+def test_a_search_that_found_nothing_better_says_so_and_compares_nothing(tmp_path: Path) -> None:
+    page = page_of(tmp_path, recorded(predictions=True, differences=True, winner=REFERENCE))
+    assert page.count("The search found nothing better than the reference, which has a test error of 0.3000") == 2
+    assert "McNemar" not in page and "winner minus reference" not in page
+    assert (tmp_path / "search-proof-winner.yaml").exists()
+
+
 def test_the_page_says_how_far_the_winner_is_from_the_goal(tmp_path: Path) -> None:
     goal = Goal(data="digits", epochs=2, test_error=0.06, test_error_with_flips=0.055)
     page = page_of(tmp_path, with_goal(goal))

@@ -16,6 +16,7 @@ from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.effect_variances import variances
 from analysis.writing.kernel_pictures import kernel_pictures
 from analysis.writing.page import Absent, Block, File, Grid, Picture, Section, Text
+from analysis.writing.search_text import proof_text
 from analysis.writing.words import listed
 from trainable.config import Config
 
@@ -47,6 +48,8 @@ def section(data: ReportData) -> Section | Absent:
 def _blocks(data: ReportData, proof: Proof) -> list[Block]:
     pair = (proof.compared, proof.winner)
     blocks: list[Block] = [Text(said) for said in _earlier(data, proof)]
+    if proof.unchanged:
+        return [*blocks, Text(proof_text(proof)), _winner_file(data, proof)]
     blocks += [Grid(*_errors(proof)), Text(_different(proof)), _winner_file(data, proof)]
     if all(config.plain for config in pair):
         blocks += _predictions(data, proof)
@@ -74,7 +77,7 @@ def _different(proof: Proof) -> str:
     """The settings in which the two configs differ, in a sentence."""
     ours, theirs = (each.config.model_dump() for each in (proof.winner, proof.compared))
     different = [name for name, value in ours.items() if value != theirs[name]]
-    return f"The two differ in {', '.join(different)}." if different else "The two are the same config."
+    return f"The two differ in {', '.join(different)}."
 
 
 def _winner_file(data: ReportData, proof: Proof) -> File:

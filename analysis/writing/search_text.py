@@ -32,6 +32,8 @@ def search_text(recorded: RecordedSearch, proof: Proof | None, earlier: Proof | 
 def proof_text(proof: Proof) -> str:
     """The errors of a winner and of the config that it is compared with, the goal, and what helps."""
     winner, reference = proof.winner, proof.compared
+    if proof.unchanged:
+        return f"The search found nothing better than the reference, which has {_described(reference)}.{_goal(proof)}"
     paired = proof.difference
     difference = ""
     if paired.values:
