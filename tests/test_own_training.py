@@ -139,6 +139,8 @@ def test_fields_of_the_built_in_training_mean_nothing_to_it() -> None:
     base = {"epochs": 3, "protocol": "B", "lr": 0.1, "batch_norm": True, "loss": "hinge"}
     assert Config(**combine(base, FOREST)) == Config(epochs=3, protocol="B", **FOREST)
     assert Config(**combine(FOREST, {"training": "built_in"})) == Config()
+    shown = ["data", "protocol", "epochs", "training", "training.trees", "training.leaf"]
+    assert list(Config(**FOREST).flat()) == shown
     as_json = Config(**FOREST).model_dump(mode="json", exclude_defaults=True)
     assert Config(**combine(base, as_json)) == Config(epochs=3, protocol="B", **FOREST)
 
@@ -207,5 +209,6 @@ def test_a_search_finds_a_winner_and_registers_no_model(sweep: Command, here: Co
     (found,) = record.sweeps()
     assert {file.path for file in record.client.list_artifacts(found.run_id)} >= {"best_leaves.yaml", "report"}
     page = Path(record.client.download_artifacts(found.run_id, "report/README.md")).read_text()
+    assert "training_arguments[trees] 3; else as the baseline" in page
     assert "without training_arguments trees=3, leaf=" in page and "no kernels" not in page.partition("Not in this")[0]
     assert "Nothing to do" in here(*arguments, "--difference-seeds", "2").stderr

@@ -87,12 +87,6 @@ class Trainer:
         kept of a network of one's own."""
         self._keep_kernels()
 
-    def _learner(self, seeds: tuple[int, ...]) -> Learner | OwnLearner:
-        if self.config.has_own_training:
-            (seed,) = seeds
-            return OwnLearner(self.config, seed, self._batches["train"], self.device)
-        return Learner(self.config, seeds, self._batches["train"], self.device, self._probe_every)
-
     @property
     def can_be_saved(self) -> bool:
         """Whether it has a `state_dict`: all but a training of one's own that cannot save itself."""
@@ -233,6 +227,12 @@ class Trainer:
         self._correct_ns = state["correct"]
         for learner, learnt in zip(self._learners, state["learners"], strict=True):
             learner.load_state_dict(learnt)
+
+    def _learner(self, seeds: tuple[int, ...]) -> Learner | OwnLearner:
+        if self.config.has_own_training:
+            (seed,) = seeds
+            return OwnLearner(self.config, seed, self._batches["train"], self.device)
+        return Learner(self.config, seeds, self._batches["train"], self.device, self._probe_every)
 
     def _keep_kernels(self) -> None:
         kernels = self._learners[0].kernels()

@@ -17,8 +17,9 @@ from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from analysis.writing.shared_pictures import best_so_far, learning_curves
 from analysis.writing.words import counted
 from trainable.config import Config
+from trainable.own_code.code_file import ARGUMENTS
 from trainable.search_definition import NOT_SEARCHABLE
-from trainable.search_space import Choice, Range, fields
+from trainable.search_space import Choice, Range, Target, fields, searched
 
 TITLE = "Hyperparameter search"
 BASELINE_VALUES = "the baseline's values"
@@ -138,13 +139,19 @@ def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, and what suggests and stops its trials."""
     search = recorded.search
     changed = search.base.canonical().keys() - fields(search.space)
-    fixed = [name for name in Config.model_fields if name in changed or name in NOT_SEARCHABLE]
+    fixed = {name: getattr(search.base, name) for name in Config.model_fields if name in {*changed, *NOT_SEARCHABLE}}
+    fixed |= {
+        f"{field}[{name}]": value
+        for field in ARGUMENTS.values()
+        for name, value in getattr(search.base, field).items()
+        if field not in changed and Target(field, argument=name) not in searched(search.space)
+    }
     rungs = ", ".join(map(str, search.rungs))
     most = max(each.samples for each in (search, *recorded.definitions))
     before = f" (an earlier sweep asked for {most})" if most > search.samples else ""
     return [
         ("search", search.title),
-        ("fixed", f"{_values({name: getattr(search.base, name) for name in fixed})}; else as the baseline"),
+        ("fixed", f"{_values(fixed)}; else as the baseline"),
         ("start points", str(len(search.start))),
         ("sampler", search.sampler),
         (
