@@ -53,7 +53,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     axis.axvline(0, color="grey", linewidth=1)
     other = any(effect.against != usual for effect in effects)
     axis.set_yticks(range(len(effects)), labels, fontsize=8)
-    axis.invert_yaxis()
+    axis.set_ylim(len(effects) - 0.4, -0.6)  # from top to bottom
     wide = max(abs(end) for each in effects for end in (*each.differences, *(each.interval or ()))) > LINEAR_TO
     if wide:
         axis.set_xscale("symlog", linthresh=LINEAR_TO)
