@@ -93,9 +93,9 @@ def test_a_surface_is_computed_on_what_it_was_given(
         torch.set_num_threads(1)
 
 
-def test_a_machine_whose_gpu_cannot_be_used_starts_nothing(sweep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_whose_gpu_cannot_be_used_starts_nothing(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    refused = sweep("--data", "digits", "--studies", "tables", "--only", "7")
+    refused = here("--data", "digits", "--studies", "tables", "--only", "7")
     (line,) = refused.stderr.splitlines()
     assert refused.returncode == 2 and re.search(USELESS, line)
 

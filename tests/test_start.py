@@ -126,27 +126,17 @@ def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
     [
         ("TMPDIR", "/tmp/" + "long/" * 20, "bytes too long for Ray's sockets; name a shorter folder in RAY_TMPDIR"),
         ("TMPDIR", "/dev/null", "cannot be written to; name another folder in RAY_TMPDIR"),
+        ("RAY_TMPDIR", "/dev/null/below", "cannot be written to; name another folder in RAY_TMPDIR"),
         ("XDG_CACHE_HOME", "/dev/null", "XDG_CACHE_HOME names a folder in which prepared data is kept"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_line(
-    sweep: Callable[..., subprocess.CompletedProcess],
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    folder: str,
-    problem: str,
+    here: Command, monkeypatch: pytest.MonkeyPatch, variable: str, folder: str, problem: str
 ) -> None:
     monkeypatch.setenv(variable, folder)
-    answer = sweep(*DRY)
-    assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-    assert problem in answer.stderr
-
-
-def test_a_folder_that_ray_cannot_use_is_one_line(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", "/dev/null/below")
     answer = here(*DRY)
     assert (answer.returncode, answer.stdout, len(answer.stderr.splitlines())) == (2, "", 1)
-    assert "cannot be written to; name another folder in RAY_TMPDIR" in answer.stderr
+    assert problem in answer.stderr
 
 
 @pytest.mark.parametrize(

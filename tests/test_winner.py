@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from PIL import Image
 
+from analysis.predict import app as predict_app
 from analysis.predict import load_champion
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import WINNER_METRIC
@@ -194,7 +195,7 @@ def predict(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_classified_is_one_line(folder: Path, here: Command, tmp_path: Path) -> None:
     small, text = tmp_path / "small.png", tmp_path / "text.png"
     Image.new("RGB", (10, 20)).save(small)
     text.write_text("no picture")
@@ -206,7 +207,7 @@ def test_what_cannot_be_classified_is_one_line(folder: Path, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=problem) as raised:
             read_image(str(file), file, size=32)
         assert str(file) in str(raised.value)
-    failed = predict(folder, str(small))
+    failed = here("--experiment", EXPERIMENT, str(small), app=predict_app, folder=folder)
     assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
     with pytest.raises(LookupError, match="no champion"):
         load_champion("nobody", f"sqlite:///{folder}/mlflow.db")
