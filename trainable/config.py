@@ -150,7 +150,7 @@ class Config(BaseModel):
         with_momentum = self.optimizer == "momentum" and self.momentum > 0
         one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
         fields = type(self).model_fields
-        of_built_in = dict.fromkeys(fields.keys() - set(OF_ANY_TRAINING), (False, "training is built_in"))
+        of_built_in = {name: (False, "training is built_in") for name in fields if name not in OF_ANY_TRAINING}
         acts = {  # whether a field acts, and where
             **{arguments: (field in self.own_code, f"{field} is a file") for field, arguments in ARGUMENTS.items()},
             **dict.fromkeys(OF_BUILT_IN, (not self.has_own_network, "network is cnn or vgg-a")),
