@@ -150,7 +150,6 @@ class Config(BaseModel):
         with_momentum = self.optimizer == "momentum" and self.momentum > 0
         one_cycle, is_cnn = self.schedule == "one_cycle", self.network == "cnn"
         fields = type(self).model_fields
-        of_built_in = {name: (False, "training is built_in") for name in fields if name not in OF_ANY_TRAINING}
         acts = {  # whether a field acts, and where
             **{arguments: (field in self.own_code, f"{field} is a file") for field, arguments in ARGUMENTS.items()},
             **dict.fromkeys(OF_BUILT_IN, (not self.has_own_network, "network is cnn or vgg-a")),
@@ -164,8 +163,9 @@ class Config(BaseModel):
             "flip_mode": (self.flip, "flip is true"),
             "channels": (is_cnn, "network is cnn"),
             "hidden": (is_cnn, "network is cnn"),
-            **(of_built_in if self.has_own_training else {}),
         }
+        if self.has_own_training:
+            acts |= {name: (False, "training is built_in") for name in fields if name not in OF_ANY_TRAINING}
         for field, (does_act, where) in acts.items():
             value = getattr(self, field)
             if not does_act and value != fields[field].default:

@@ -6,6 +6,8 @@ been given to nobody, or to another process.
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, assert_never
 
 import torch
@@ -39,6 +41,22 @@ def prepare_torch(device: str | torch.device) -> torch.device:
     if device.type == "cpu":
         _keep_freed_memory()
     return device
+
+
+@contextmanager
+def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it, what torch draws is a function of the seed; what it draws outside is as without it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # code of one's own may draw on the CPU also for a GPU
+        _generator_of(device).manual_seed(seed)
+        yield
+
+
+def _generator_of(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from. `torch.manual_seed` would seed those of all devices."""
+    if device.type == "cpu":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
 
 def _try_gpu(device: torch.device) -> None:

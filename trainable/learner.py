@@ -5,8 +5,6 @@ A later process on the same kind therefore continues exactly, on a GPU but for r
 seed see the same batches in the same order.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, assert_never
 
 import numpy as np
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from trainable.average import MovingAverage
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.device import autocast
+from trainable.device import autocast, random_numbers
 from trainable.evaluate import class_probabilities, correct_images
 from trainable.fused import fuse, separate
 from trainable.gradients import Gradients
@@ -37,6 +35,9 @@ class Learner:
 
     With `probe_every`, the loss is probed along the gradient once in that many steps (see `trainable.probes`).
     """
+
+    can_be_saved = True
+    """Of every built-in training: see `trainable.own_code.training.OwnLearner`."""
 
     def __init__(
         self,
@@ -65,7 +66,6 @@ class Learner:
         self._average = MovingAverage(self.model, config.ema_decay) if config.ema_decay else None
         self.result = self.model if self._average is None else self._average.network
         """What is evaluated and recorded: the fused network or, where the config says so, its moving average."""
-        self.can_be_saved = True
         self.losses: list[Tensor] = []
         """Mini-batch losses: one tensor (T, S) for each epoch."""
         self.probes: list[Tensor] = []
@@ -195,22 +195,6 @@ class Learner:
         self.probes.append(
             probe(self._step, inputs, gradients, self._parameters, buffers, learning_rate, seeds, random_state)
         )
-
-
-@contextmanager
-def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """Within it, what torch draws is a function of the seed; what it draws outside is as without it."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # code of one's own may draw on the CPU also for a GPU
-        _generator_of(device).manual_seed(seed)
-        yield
-
-
-def _generator_of(device: torch.device) -> torch.Generator:
-    """The generator that dropout draws from. `torch.manual_seed` would seed those of all devices."""
-    if device.type == "cpu":
-        return torch.default_generator
-    return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
 
 def epoch_seed(*stream: int) -> int:

@@ -138,13 +138,13 @@ def _name(recorded: RecordedSearch, trial: TrialRecord | Racer) -> str:
 def _definition(recorded: RecordedSearch) -> list[tuple[str, str]]:
     """What the search holds fixed, and what suggests and stops its trials."""
     search = recorded.search
-    changed = search.base.canonical().keys() - fields(search.space)
+    changed, set_by_space = search.base.canonical().keys() - fields(search.space), searched(search.space)
     fixed = {name: getattr(search.base, name) for name in Config.model_fields if name in {*changed, *NOT_SEARCHABLE}}
     fixed |= {
         f"{field}[{name}]": value
         for field in ARGUMENTS.values()
         for name, value in getattr(search.base, field).items()
-        if field not in changed and Target(field, argument=name) not in searched(search.space)
+        if field not in changed and Target(field, argument=name) not in set_by_space
     }
     rungs = ", ".join(map(str, search.rungs))
     most = max(each.samples for each in (search, *recorded.definitions))

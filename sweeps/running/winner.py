@@ -50,7 +50,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     (Path(files.name) / f"{winner.name}_card.md").write_text(winner.as_card(), encoding="utf-8")
     registration = None
     if not winner.config.has_own_training:
-        registration = _register(winner, winner_row.key, searched, trials, record, Path(files.name))
+        registration = _registration(winner, winner_row.key, searched, trials, record, Path(files.name))
     step = WinnerStep(
         winner=winner,
         searched=searched,
@@ -66,7 +66,7 @@ def record_winner(plan: SearchPlan, proof: ResolvedTable, record: Record, record
     return registration.why if registration else f"{winner.name}: no model is registered of a training of one's own"
 
 
-def _register(
+def _registration(
     winner: Winner, key: str, searched: TrialRecord, trials: list[TrialRecord], record: Record, folder: Path
 ) -> Registration:
     """What becomes of the registered model; the winner's own is saved in the folder. `key` is that of its proof."""

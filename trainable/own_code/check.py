@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from trainable.batches import Batches
 from trainable.config import Config
 from trainable.data import Split
-from trainable.device import autocast
+from trainable.device import autocast, is_out_of_memory
 from trainable.model import build
 from trainable.optim import make_optimizer, parameter_groups, take_step
 from trainable.own_code.code_file import CodeFile
@@ -131,7 +131,6 @@ def _check_training(config: Config, file: CodeFile) -> None:
     saved after its first epoch, if it can be saved."""
     device, split = torch.device("cpu"), _few_images(config)
     batches = Batches(split, config, device)
-    last = min(config.epochs, 2)
     with tried():
         first, again = (OwnLearner(config, SEED, batches, device) for _ in range(2))
         first.train(1)
@@ -139,9 +138,9 @@ def _check_training(config: Config, file: CodeFile) -> None:
             again.load_state_dict(_saved_and_loaded("training", file, first.state_dict()))
         else:
             again.train(1)
-        for learner in (first, again):
-            if last > 1:
-                learner.train(last)
+        if config.epochs > 1:
+            first.train(2)
+            again.train(2)
         first_nk, again_nk = (learner.class_probabilities(batches)[0] for learner in (first, again))
         few_nk = first.class_probabilities(Batches(replace(split, index=split.index[-IMAGES:]), config, device))[0]
     if not torch.allclose(first_nk, again_nk, rtol=1e-3, atol=1e-4):
@@ -164,6 +163,8 @@ def _saved_and_loaded(field: str, file: CodeFile, state: Any) -> Any:
         buffer.seek(0)
         return torch.load(buffer, weights_only=True)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         allowed = "tensors, numbers, texts, bytes, and lists and dictionaries of these (no NumPy arrays)"
         raise OwnCodeError.of(field, file, f"its state must be {allowed}") from error
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainable.device import is_out_of_memory
+from trainable.device import is_out_of_memory, random_numbers
 from trainable.errors import UsageError, first_line
 from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile
 
@@ -61,8 +61,7 @@ def call_own(field: str, file: CodeFile, arguments: Mapping[str, Any], *given: A
 def tried() -> Iterator[None]:
     """Within it, code is tried: its random numbers are the same each time, those outside are left alone, and what it
     prints stands apart from what the command prints."""
-    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
-        torch.default_generator.manual_seed(SEED)
+    with random_numbers(SEED, torch.device("cpu")), redirect_stdout(sys.stderr):
         yield
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from trainable.batches import Batches
 from trainable.config import Config
-from trainable.learner import epoch_seed, random_numbers
+from trainable.device import random_numbers
+from trainable.learner import epoch_seed
 from trainable.own_code.code_file import CodeFile
 from trainable.own_code.loading import OwnCodeError, call_own, problems_of
 
