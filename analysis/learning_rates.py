@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from analysis.record.replicates import Replicates
-from analysis.statistics.cells import stayed_at_chance
+from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.intervals import mean_text, seed_count
 from analysis.statistics.t_tests import PairedDifference, p_text, paired_difference, paired_t_p, t_tests
 from analysis.writing.words import listed
@@ -31,12 +31,12 @@ class RateErrors:
     plain: ByRate
     normed: ByRate
     plain_at_chance: tuple[float, ...] = ()
-    """The other rates, at which a training stayed at chance: a mean with it says nothing of those that learned."""
+    """The other rates, at which a training ended at chance: a mean with it says nothing of those that learned."""
     normed_at_chance: tuple[float, ...] = ()
 
     @property
     def tried(self) -> tuple[list[float], list[float]]:
-        """All rates of each network, also those at which a training stayed at chance, ascending."""
+        """All rates of each network, also those at which a training ended at chance, ascending."""
         return sorted([*self.plain, *self.plain_at_chance]), sorted([*self.normed, *self.normed_at_chance])
 
     @property
@@ -163,7 +163,7 @@ def choice_text(errors: RateErrors, margin: float) -> str:
     said = (
         "The best rate of a network has the lowest mean error over the seeds that all its rates have "
         f"({plain} without batch norm, {normed} with it)."
-        + (f" A training stayed at chance at {listed(left_out)}: these rates are left out." if left_out else "")
+        + (f" A training ended at chance at {listed(left_out)}: these rates are left out." if left_out else "")
     )
     if not errors.nested:
         return f"{said} That choice makes both errors a little too low, and may shift their difference either way."
@@ -202,9 +202,9 @@ def _difference_text(values: Sequence[float]) -> str:
 
 
 def _by_rate(network: Config, trained: Iterable[tuple[Config, Replicates]]) -> tuple[ByRate, tuple[float, ...]]:
-    """The errors of the network at each rate, and the other rates, at which a training stayed at chance."""
+    """The errors of the network at each rate, and the other rates, at which a training ended at chance."""
     of_it = {config.lr: training for config, training in trained if config.change(lr=network.lr) == network}
-    at_chance = tuple(rate for rate in sorted(of_it) if stayed_at_chance(of_it[rate]))
+    at_chance = tuple(rate for rate in sorted(of_it) if ended_at_chance(of_it[rate]))
     errors = {rate: of_it[rate].last_errors() for rate in sorted(of_it) if rate not in at_chance}
     return {rate: by_seed for rate, by_seed in errors.items() if by_seed}, at_chance
 

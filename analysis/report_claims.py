@@ -119,7 +119,7 @@ def _difference(effect: Effect | None) -> str:
     if effect.interval is None:
         why = "one seed" if len(effect.differences) == 1 else "all seeds equal"
         if effect.at_chance:
-            why = "a training stayed at chance"
+            why = "a training ended at chance"
         return f"{effect.mean:+.4f} ({why}: nothing is established)"
     return f"{effect.as_text} ({len(effect.differences)} seeds, p {p_text(effect.t_holm)})"
 

@@ -13,7 +13,7 @@ import numpy as np
 from analysis.record.arrays import probe_interval, traced
 from analysis.record.recorded import Source
 from analysis.record.replicates import Replicates
-from analysis.statistics.cells import stayed_at_chance
+from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.intervals import mean_text
 from analysis.tables import capital, network_name
 from trainable.config import Config
@@ -50,7 +50,7 @@ class ProbedNetwork:
     """A network of an arm."""
 
     name: str
-    """As in the table, without the optimizer. It says where a training stayed at chance, because the probes of such a
+    """As in the table, without the optimizer. It says where a training ended at chance, because the probes of such a
     training say nothing of one that learns."""
     config: Config
     probes: dict[int, np.ndarray]
@@ -115,7 +115,7 @@ def smoothness_arms(
                 continue
             probes, losses = (traced(source, training, name) for name in (PROBES, STEP_LOSSES))
             if probes and losses and (every := probe_interval(training)):
-                at_chance = stayed_at_chance(training)
+                at_chance = ended_at_chance(training)
                 name = row.name.removesuffix(f", {optimizer}") + AT_CHANCE * at_chance
                 epochs = training.config.epochs
                 steps_an_epoch = len(next(iter(losses.values()))) // epochs

@@ -20,7 +20,7 @@ from benchmarks.machine import sweep_command
 from sweeps.errors import SweepError
 from sweeps.recording import heartbeats as writing
 from sweeps.recording.claims import Claimant, claiming
-from sweeps.recording.drivers import DRIVER, lost_driver, this_driver
+from sweeps.recording.drivers import DRIVER, end_sweep, lost_driver, this_driver
 from sweeps.recording.heartbeats import beating
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
@@ -121,11 +121,24 @@ def test_the_heart_of_a_sweep_beats_while_it_claims(tmp_path: Path, monkeypatch:
         return int(client.get_run(run_id).data.tags.get(heartbeats.HEARTBEAT, 0))
 
     monkeypatch.setattr(writing, "BEAT_S", 0.05)
-    with claiming(client, experiment_id, run_id, str(tmp_path)):
+    taken_over = threading.Event()
+    with claiming(client, experiment_id, run_id, str(tmp_path), taken_over.set):
         wait_for("three beats", lambda: beats() > 2, 30)
     last = beats()
     time.sleep(0.5)
     assert beats() == last, "it ends with the sweep"
+    assert not taken_over.is_set()
+
+
+def test_a_sweep_that_was_taken_for_dead_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    run_id = sweep_run(client, experiment_id, this_driver())
+    monkeypatch.setattr(writing, "BEAT_S", 0.05)
+    taken_over = threading.Event()
+    with beating(client, run_id, taken_over.set):
+        assert not taken_over.wait(0.5)
+        end_sweep(client, client.get_run(run_id))
+        assert taken_over.wait(30)
 
 
 def test_a_sweep_that_died_elsewhere_is_ended_and_gets_its_report(
@@ -146,7 +159,7 @@ def test_a_sweep_that_died_elsewhere_is_ended_and_gets_its_report(
         run = client.get_run(run_id)
         return run.info.status, REPORTED in run.data.tags
 
-    with beating(client, run_id):
+    with beating(client, run_id, lambda: None):
         assert end() == ("RUNNING", False), "it lives"
     assert end() == ("KILLED", True)
 
@@ -178,6 +191,21 @@ def test_a_sweep_trains_what_nobody_claims_and_waits_for_the_rest(tmp_path: Path
     other.release([f"{hinge}/0"])
     assert process.wait(timeout=120) == 0, (tmp_path / "here.txt").read_text()
     assert complete() == [("baseline", 0), ("baseline", 1), ("loss-hinge", 0), ("loss-hinge", 1)]
+
+
+@pytest.mark.reliability
+def test_a_sweep_whose_work_another_one_has_taken_over_stops(tmp_path: Path) -> None:
+    process = start(tmp_path, "asleep", 40)
+    wait_for("a checkpoint", lambda: any(checkpoints(tmp_path)), 120)
+    record = Record(f"sqlite:///{tmp_path}/mlflow.db", "ablations-digits")
+    (sweep,) = record.sweeps()
+    end_sweep(record.client, record.client.get_run(sweep.run_id))
+    assert process.wait(timeout=60) == 130
+    assert (
+        "another sweep took this one for dead and does its work: this one stops"
+        in (tmp_path / "asleep.txt").read_text()
+    )
+    assert not record.running()
 
 
 @pytest.mark.reliability

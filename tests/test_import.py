@@ -18,7 +18,7 @@ from analysis.record.arrays import LAYERS
 from analysis.record.exported_files import ORIGIN
 from analysis.record.exported_record import read_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import ARRAYS_FOLDER, SweepRecord, TrialRecord
+from analysis.record.recorded import ARRAYS_FOLDER, RunStatus, SweepRecord, TrialRecord
 from sweeps.errors import SweepError
 from sweeps.transfer import export
 from tests.conftest import ROOT
@@ -60,6 +60,15 @@ def test_one_sweep_alone_is_exported(record_uri: str, exported: Path, tmp_path: 
     export(tmp_path / "out", ["another"], False, record_uri, "alone")
     sweeps, trials = read_folder(tmp_path / "out")
     assert ([each.name for each in sweeps], [each.name for each in trials]) == (["another"], ["loss-9"])
+
+
+def test_a_sweep_that_was_exported_while_it_ran_gets_its_end(record_uri: str, exported: Path) -> None:
+    (sweep,), trials = read_folder(exported)
+    for as_it_is, status in ((replace(sweep, status=RunStatus.RUNNING, tables=()), "KILLED"), (sweep, "FINISHED")):
+        write_sweep(exported, as_it_is, trials)
+        assert import_into(record_uri, exported, "running") == ""
+        (imported,) = Record(record_uri, "running").sweeps()
+        assert (imported.status, imported.tables) == (status, as_it_is.tables)
 
 
 KILLED_IMPORT = """

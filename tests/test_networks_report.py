@@ -177,7 +177,7 @@ def test_the_best_learning_rate_is_chosen_by_the_seeds_that_all_have(tmp_path: P
 
 
 def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> None:
-    """A rate is not among those that are compared where a training stayed at chance."""
+    """A rate is not among those that are compared where a training ended at chance."""
     record = envelopes({False: {0.1: [0.40], 0.2: [0.30]}, True: {0.1: [0.25], 0.2: [0.35]}}, {False: 3, True: 3})
     files = record.files
     better = Config(data="digits", epochs=3, lr=0.3)
@@ -199,7 +199,7 @@ def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> No
     ) in page
     assert (
         "The best rate of a network has the lowest mean error over the seeds that all its rates have (1 without batch "
-        "norm, 1 with it). A training stayed at chance at 0.6 without it: these rates are left out. That choice makes "
+        "norm, 1 with it). A training ended at chance at 0.6 without it: these rates are left out. That choice makes "
         "both errors a little too low, and may shift their difference either way."
     ) in page
     assert "| 0.3 | 0.2800 | - | - | - | 0 |" in page

@@ -231,5 +231,7 @@ def test_another_node_with_other_images_is_refused(folder: Path, tmp_path: Path)
     write_shapes(tmp_path / "own")
     same = load_same("shapes", tmp_path / "own", load("shapes", folder).fingerprint)
     assert same.form == "folders of PNG"
+    (tmp_path / "own").rename(tmp_path / "moved")
+    assert load_same("shapes", tmp_path / "own", same.fingerprint) is same, "a process looks for the files once"
     with pytest.raises(DataError, match="give every node the same data"):
         load_same("shapes", write_shapes(tmp_path / "fewer", train=12), same.fingerprint)

@@ -18,6 +18,7 @@ from benchmarks.machine import sweep_command
 from sweeps.fault import NO_FAULT
 from sweeps.planning import resources
 from sweeps.planning.resources import local_resources
+from sweeps.running import provenance
 from sweeps.running.display import Display
 from sweeps.screen import print_table
 from tests.conftest import ROOT, Command
@@ -188,6 +189,20 @@ def test_variables_of_other_tools_are_not_followed() -> None:
     command = [sys.executable, "-c", script]
     answer = subprocess.run(command, env=os.environ | foreign, capture_output=True, text=True, timeout=60)
     assert (answer.stdout, answer.stderr) == ("True []\n", "")
+
+
+def test_installed_code_does_not_take_the_commit_of_the_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_COMMIT", "abc")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a")
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "a"]):
+        subprocess.run([*git, *command], check=True)
+    assert provenance._commit() not in ("abc", "unknown")
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "lib")
+    assert provenance._commit() == "abc"
 
 
 def test_a_narrow_terminal_gets_all_of_a_table() -> None:

@@ -138,26 +138,26 @@ def test_the_summary_says_in_what_the_loss_is_smoother_and_in_what_rougher(tmp_p
 
 
 def test_each_verdict_is_said_with_the_method_that_gave_it(tmp_path: Path) -> None:
-    """Two rows share their variance with the baseline; a training of a third stayed at chance."""
+    """Two rows share their variance with the baseline; a training of a third has learned, and ended at chance."""
     errors = {
         0.001: (0.300, 0.311, 0.306, 0.317), 0.01: (0.351, 0.364, 0.352, 0.369), 0.02: (0.299, 0.311, 0.303, 0.320),
         0.03: (0.45, 0.90, 0.44, 0.46),
     }  # fmt: skip
-    trials = [trial(str(lr), {s: [e] for s, e in enumerate(row)}, Config(lr=lr)) for lr, row in errors.items()]
+    trials = [trial(str(lr), {s: [0.7, e] for s, e in enumerate(row)}, Config(lr=lr)) for lr, row in errors.items()]
     rates = table().model_copy(
         update={"rows": tuple(resolved_row(str(lr), Config(lr=lr)) for lr in errors), "slug": "lr"}
     )
     page = page_of(tmp_path, Recorded(trials, sweep(rates)))
     assert "Tested: 2 changes of the network or of its training. None lowers the error. 1 raises the error: " in page
     assert "1 changes it by less than 0.01." in page
-    assert "Not tested in study tables: 0.03, because a training stayed at chance." in page
+    assert "Not tested in study tables: 0.03, because a training ended at chance." in page
     assert "share one variance with 6 degrees of freedom: Cochran's test does not object" in page
-    assert page.count("0.03: not tested, because a training stayed at chance") == 1
-    assert "Not tested, because a training stayed at chance: 1." in page
+    assert page.count("0.03: not tested, because a training ended at chance") == 1
+    assert "Not tested, because a training ended at chance: 1." in page
     assert re.search(r"\| 0.02 \| [-+]0.000\d ± 0.0\d+ \| no effect beyond the margin \|", page)
-    assert re.search(r"\| 0.03 \|.*\| a training stayed at chance \|", page)
+    assert re.search(r"\| 0.03 \|.*\| a training ended at chance \|", page)
     numbers = (tmp_path / "effects.csv").read_text()
-    for verdict in (",higher,3,6,", ",no effect beyond the margin,3,6,", ",a training stayed at chance,,,"):
+    for verdict in (",higher,3,6,", ",no effect beyond the margin,3,6,", ",a training ended at chance,,,"):
         assert verdict in numbers, "the verdict, the rows pooled, the freedom"
 
     report.write_report(ReportData(Recorded(trials, sweep(rates)), tmp_path, margin=0.001))

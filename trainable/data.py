@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import assert_never
 
@@ -143,9 +144,10 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     return Dataset(name=name, form=about["form"], fingerprint=about["fingerprint"], classes=classes, **arrays)
 
 
+@lru_cache(maxsize=1)  # to look at each file of a large folder again takes longer than a short trial
 def load_same(name: str, data_dir: str | Path | None, fingerprint: str) -> Dataset:
-    """The data set of that name, if it has that fingerprint. Raises `DataError` as `load` does, and where this node's
-    data has another fingerprint."""
+    """The data set of that name, if it has that fingerprint. A process looks for it once. Raises `DataError` as `load`
+    does, and where this node's data has another fingerprint."""
     dataset = load(name, data_dir)
     if dataset.fingerprint != fingerprint:
         raise DataError(

@@ -119,7 +119,7 @@ def _untested(study: str, family: Sequence[Effect]) -> str:
     others = [effect.name for effect in family if not (effect.tests or effect.at_chance)]
     said = []
     if at_chance:
-        said.append(f"{listed(at_chance)}, because a training stayed at chance")
+        said.append(f"{listed(at_chance)}, because a training ended at chance")
     if others:
         said.append(f"{listed(others)}, because that takes two seeds or more, which do not all differ by the same")
     return f"Not tested in study {study}: {'; '.join(said)}." if said else ""

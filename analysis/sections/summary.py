@@ -99,7 +99,7 @@ def _changes(data: ReportData) -> list[Text]:
         + (f" {len(without)} {verb(len(without), 'change')} it by less than {data.margin:g}." if without else "")
         + (f" Undecided: {len(undecided)}." if undecided else "")
         + f" A test decides where p is below {ALPHA} after correction within each study."
-        + (f" Not tested, because a training stayed at chance: {at_chance}." if at_chance else "")
+        + (f" Not tested, because a training ended at chance: {at_chance}." if at_chance else "")
     )
     return [Text(text, effects_of_changes.TITLE, lead="Changes")]
 
@@ -128,7 +128,7 @@ def _batch_norm(data: ReportData) -> list[Text]:
         if effect.verdict is Verdict.NO_EFFECT:
             certainty = f"less than the margin of {data.margin:g}"
         if effect.at_chance:
-            certainty = "not tested, because a training stayed at chance"
+            certainty = "not tested, because a training ended at chance"
         details = effects_of_changes.TITLE
         text.append(
             f"At a learning rate of {effect.config.lr:g}, batch norm {moves} the {HELD_OUT[effect.config.held_out]} by "

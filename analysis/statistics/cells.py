@@ -57,9 +57,9 @@ class Cell:
         return None if half is None or self.at_chance else (max(0.0, self.mean - half), min(1.0, self.mean + half))
 
     def as_text(self, values: Sequence[float]) -> str:
-        """The mean of the minima or of the finals with its interval; each seed's value where a training stayed at
+        """The mean of the minima or of the finals with its interval; each seed's value where one of them is that of
         chance."""
-        return ", ".join(f"{value:.4f}" for value in values) if self.at_chance else mean_text(values)
+        return ", ".join(f"{value:.4f}" for value in values) if max(values) >= self.chance else mean_text(values)
 
 
 def judge(cell: Cell, printed: float) -> Judgement:
@@ -83,7 +83,6 @@ def cell_of(by_seed: Mapping[int, Series], chance: float) -> Cell | None:
     )
 
 
-def stayed_at_chance(trained: Replicates) -> bool:
-    """Whether a seed's training learned nothing."""
-    cell = cell_of(trained.by_seed(trained.config.held_out), trained.config.chance)
-    return cell is not None and cell.at_chance
+def ended_at_chance(trained: Replicates) -> bool:
+    """Whether a seed's training knows nothing after its last epoch: it learned nothing, or has diverged."""
+    return max(trained.last_errors().values(), default=0) >= trained.config.chance

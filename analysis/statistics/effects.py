@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.record.replicates import Replicates
-from analysis.statistics.cells import stayed_at_chance
+from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
     UNDECIDED = "undecided"
     """Neither does, or there are too few seeds for a test."""
-    AT_CHANCE = "a training stayed at chance"
+    AT_CHANCE = "a training ended at chance"
     """One of the config or of its reference: a mean over trainings that learn and trainings that do not is no effect,
     and is not tested."""
 
@@ -62,11 +62,11 @@ class Effect:
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
     """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
-    with fewer than two seeds, where a training stayed at chance, and for a `near_copy`."""
+    with fewer than two seeds, where a training ended at chance, and for a `near_copy`."""
     near_copy: bool = False
     """Whether its trainings hardly differ from its reference's: see `is_near_copy`."""
     tests: TTests | None = None
-    """None for fewer than two seeds, and where a training stayed at chance. Also where all seeds differ by the same,
+    """None for fewer than two seeds, and where a training ended at chance. Also where all seeds differ by the same,
     unless the variance is pooled."""
     wilcoxon_p: float | None = None
     new_images_interval: tuple[float, float] | None = None
@@ -75,7 +75,7 @@ class Effect:
     image_seeds: int = 0
     """Of how many seeds the record has these images for both configs. The images' part of the interval is theirs."""
     at_chance: bool = False
-    """Whether one of its trainings, or of its reference's, stayed at chance."""
+    """Whether one of its trainings, or of its reference's, ended at chance."""
     t_holm: float | None = None
     equivalence_holm: float | None = None
     wilcoxon_holm: float | None = None
@@ -177,7 +177,7 @@ def paired_effects(
         if shared := sorted(reference_errors.keys() & errors.keys()):
             differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
             against = names.get(reference, reference)
-            at_chance = any(stayed_at_chance(trainings[each]) for each in (key, reference))
+            at_chance = any(ended_at_chance(trainings[each]) for each in (key, reference))
             effect = Effect(
                 table.study, names[key], against, row.config, tuple(shared), differences, margin, at_chance=at_chance
             )

@@ -26,7 +26,7 @@ def variances(family: Sequence[Effect]) -> str:
         )
     if mixed:
         sentences.append(
-            f"{', '.join(mixed)}: not tested, because a training stayed at chance. A mean over trainings that learn "
+            f"{', '.join(mixed)}: not tested, because a training ended at chance. A mean over trainings that learn "
             "and trainings that do not is no effect."
         )
     return " ".join(sentences)

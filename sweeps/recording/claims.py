@@ -9,7 +9,7 @@ Communications of the ACM 17, 1974).
 
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ CLAIMS_FILE = "claims.json"
 """Artifact of a sweep: its claims."""
 LOOK_S = 0.2
 """Seconds between two looks at claims that are being written or settled."""
+TAKEN = "another sweep took this one for dead and does its work"
 LOOKS = 25
 """A claims file that is no JSON so often in a row was left half-written by a driver that died."""
 
@@ -68,7 +69,7 @@ class Claimant:
         """Claim these. Returns those that this sweep holds now; the others are held by sweeps that live. Raises
         `SweepError` where this sweep was ended by another, which had not heard of it for `SILENT_S`."""
         if self._client.get_run(self._run_id).info.status != RunStatus.RUNNING:
-            raise SweepError("another sweep took this one for dead and does its work; run the same command again")
+            raise SweepError(f"{TAKEN}; run the same command again")
         wanted = frozenset(claims) - self._held
         self._write(announced=wanted)
         while True:
@@ -127,7 +128,9 @@ class Claimant:
 
 
 @contextmanager
-def claiming(client: MlflowClient, experiment_id: str, run_id: str, storage_path: str) -> Iterator[Claimant]:
-    """The claims of a sweep, while this process lives and the context lasts."""
-    with beating(client, run_id):
+def claiming(
+    client: MlflowClient, experiment_id: str, run_id: str, storage_path: str, taken_over: Callable[[], object]
+) -> Iterator[Claimant]:
+    """The claims of a sweep, while this process lives and the context lasts. For `taken_over` see `beating`."""
+    with beating(client, run_id, taken_over):
         yield Claimant(client, experiment_id, run_id, storage_path)

@@ -16,6 +16,8 @@ from sweeps.stages import remove_stages
 
 DRIVER = "driver"
 """Tag of every run: the machine and the process that wrote it."""
+TAKEN_OVER = "taken_over"
+"""Tag of a sweep that another one took for dead: the driver of the other."""
 CLOCK_MS = 60_000
 """The clock may have been set by so much since a run started."""
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
@@ -79,7 +81,9 @@ def driver_machine(run: Run) -> str:
 
 
 def end_sweep(client: MlflowClient, sweep: Run) -> None:
-    """End a sweep whose driver is gone, and those of its trials that have not ended."""
+    """End a sweep whose driver is gone, and those of its trials that have not ended. A tag tells the driver, should it
+    live all the same: see `beating`."""
+    client.set_tag(sweep.info.run_id, TAKEN_OVER, this_driver())
     left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
     for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
         client.set_terminated(run.info.run_id, RunStatus.KILLED)

@@ -36,18 +36,25 @@ IMAGES_FOLDER = "images"
 
 def import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> str:
     """Write a sweep's run with `origin_files`, its texts on packages and changes to the code, where it is not there
-    already. Returns its id here."""
+    already. One that was exported while it ran gets its later tables and its end. Returns its id here."""
     origin = first_id(sweep)
     if known := _imported(client, experiment_id, origin):
+        has_stopped = client.get_run(known).info.status == RunStatus.KILLED
+        if known != origin and has_stopped and sweep.status != RunStatus.RUNNING:
+            _write_sweep(client, known, sweep, origin_files)
         return known
     tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
     run = client.create_run(experiment_id, sweep.start_time, {**tags, ORIGIN: origin}, sweep.name)
     with _whole(client, run.info.run_id) as run_id:
         client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])
-        log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
-        log_origin(client, run_id, origin_files)
-        client.set_terminated(run_id, RunStatus.KILLED if sweep.status == RunStatus.RUNNING else sweep.status)
+        _write_sweep(client, run_id, sweep, origin_files)
     return run_id
+
+
+def _write_sweep(client: MlflowClient, run_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> None:
+    log_studies(client, run_id, sweep.tables, sweep.searches, sweep.study_file)
+    log_origin(client, run_id, origin_files)
+    client.set_terminated(run_id, RunStatus.KILLED if sweep.status == RunStatus.RUNNING else sweep.status)
 
 
 def import_trial(client: MlflowClient, experiment_id: str, trial: TrialRecord, parent: str, artifacts: Path) -> bool:

@@ -15,7 +15,8 @@ from analysis.record.recorded import REPORTED
 from analysis.record.trial_errors import last_error
 from analysis.report import write_report
 from analysis.report_data import ReportData
-from sweeps.recording.note import NOTE, REPORT_FOLDER, sweep_note
+from sweeps.recording.note import NOTE, REPORT_FOLDER
+from sweeps.recording.sweep_note import sweep_note
 from sweeps.recording.views import present
 from trainable.errors import CommandError
 

@@ -79,6 +79,11 @@ def _stop(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def stop_driver() -> None:
+    """Stop this process as after Ctrl-C; any thread may call it."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _stop_again(*_: Any) -> None:
     """What the first signal has set going is not disturbed."""
 
@@ -105,7 +110,8 @@ def check_gpu() -> None:
     try_it = "from trainable.device import prepare_torch; prepare_torch('cuda')"
     tried = subprocess.run([sys.executable, "-c", try_it], cwd=ROOT, capture_output=True, text=True, check=False)
     if tried.returncode:
-        raise UsageError(last_error(tried.stderr).partition(": ")[2])
+        said = last_error(tried.stderr)
+        raise UsageError(said.partition(": ")[2] or f"trying the GPU ended with code {tried.returncode}: {said}")
 
 
 @contextmanager

@@ -85,7 +85,10 @@ def _origin() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints of the repository of the code; empty where there is none."""
+    """What git prints of the repository of the code; empty where there is none. Installed code may lie in that of
+    another project, with its virtual environment."""
+    if not (ROOT / ".git").exists():
+        return ""
     command = ["git", "-C", str(ROOT), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout

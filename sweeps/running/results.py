@@ -46,7 +46,7 @@ def print_live_page(options: Options, sweep: str, console: Console) -> None:
     """Print the command that shows a sweep while it runs. A URI with a password has to come from the environment."""
     uri = options.tracking_uri
     place = f"--tracking-uri {shlex.quote(uri)} " * (hide_passwords(uri) == uri)
-    named = f"--experiment {shlex.quote(options.experiment)} --sweep {sweep}"
+    named = f"--experiment {shlex.quote(options.experiment)} --sweep {shlex.quote(sweep)}"
     console.print(f"to watch it: python -m analysis.live {place}{named}", soft_wrap=True)
 
 

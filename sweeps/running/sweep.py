@@ -19,7 +19,7 @@ from sweeps.planning.search_plan import SearchPlan
 from sweeps.planning.show import print_forecast
 from sweeps.planning.sweep_plan import SweepPlan, plan_sweep
 from sweeps.planning.table_plan import TablePlan
-from sweeps.recording.claims import Claimant, claiming
+from sweeps.recording.claims import TAKEN, Claimant, claiming
 from sweeps.recording.outage import patiently
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.sweep_report import say_failure, sweep_report
@@ -152,8 +152,16 @@ class _Sweep:
     def _claiming(self) -> AbstractContextManager[Claimant]:
         assert self._record.experiment_id is not None
         return claiming(
-            self._record.client, self._record.experiment_id, self._recorder.run_id, self._options.storage_path
+            self._record.client,
+            self._record.experiment_id,
+            self._recorder.run_id,
+            self._options.storage_path,
+            self._stop_taken_over,
         )
+
+    def _stop_taken_over(self) -> None:
+        self._console.print(f"{TAKEN}: this one stops", style="red")
+        cluster.stop_driver()
 
     def _run_stages(self) -> None:
         self._show()
@@ -240,7 +248,8 @@ class _Sweep:
             self._recorder.act(partial(log_tables, run_id=self._recorder.run_id, tables=tables))
 
     def _run_search_trials(self, plan: SearchPlan) -> None:
-        plan = plan.with_histories(self._record.with_histories(plan.known, (VAL_ERROR,)))
+        known = patiently(partial(self._record.with_histories, plan.known, (VAL_ERROR,)))
+        plan = plan.with_histories(known)
         searcher = TrialSearch(plan, self._context)
         display = Display(
             self._console,

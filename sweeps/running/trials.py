@@ -4,6 +4,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import ray
 from pyarrow import ArrowException
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from analysis.commandline.start import ignore_interrupts, restore_handler
 from sweeps.errors import SweepError
@@ -132,7 +135,7 @@ def _fit(
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = _id_of
     resources, listeners = stage.resources, [count, *stage.observers]
-    queue = Queue() if ray.util.client.ray.is_connected() else None
+    queue = _queue_beside_tune() if ray.util.client.ray.is_connected() else None
     events = _Events(_Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -156,7 +159,7 @@ def _fit(
             tuner.fit()
         # Tune puts the former handler back where a signal has ended its loop; behind ray:// that runs elsewhere
         count.cut |= queue is None and signal.getsignal(signal.SIGINT) is interrupt
-    except ConnectionError as error:
+    except (ConnectionError, RayError) as error:
         raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
@@ -276,9 +279,16 @@ class _Direct:
         return {}
 
 
+def _queue_beside_tune() -> Queue:
+    """With a ray:// address Tune's loop runs on the node of Ray's client server. Its events must not leave that node:
+    another one may be taken back."""
+    node = ray.get_runtime_context().get_node_id()
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)})
+
+
 @contextmanager
 def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
-    """With a ray:// address Tune's loop runs in the cluster: bring its events here while it does."""
+    """Bring the events of a Tune that runs in the cluster here. Raises what kept them from coming."""
     tell, over = _Direct(observers), threading.Event()
 
     def drain() -> None:
@@ -286,10 +296,10 @@ def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
             with suppress(Empty):
                 tell(queue.get(timeout=0.5))
 
-    thread = threading.Thread(target=drain, name="events")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1, thread_name_prefix="events") as pool:
+        drained = pool.submit(drain)
+        try:
+            yield
+        finally:
+            over.set()
+        drained.result()
