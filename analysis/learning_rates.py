@@ -17,7 +17,7 @@ ByRate = dict[float, dict[int, float]]
 """Errors by learning rate, in ascending order, and by seed. Each rate has a seed or more."""
 
 
-class Rates(NamedTuple):
+class RatePair(NamedTuple):
     """A learning rate for each of two networks, without and with batch norm."""
 
     plain: float
@@ -45,22 +45,22 @@ class RateErrors:
         return sorted(self.plain.keys() | self.normed.keys())
 
     @property
-    def best(self) -> Rates:
+    def best(self) -> RatePair:
         """The learning rates with the lowest mean error over the seeds that all rates of the network have. A rate with
         few seeds would often be lowest by chance."""
-        return Rates(_ranked(self.plain)[0], _ranked(self.normed)[0])
+        return RatePair(_ranked(self.plain)[0], _ranked(self.normed)[0])
 
     @property
     def nested(self) -> bool:
         """Whether each seed's rates can be chosen by other seeds: see `best_difference`."""
         return all(len(_shared(errors)) > 1 for errors in (self.plain, self.normed))
 
-    def chosen_for(self, seed: int) -> Rates:
+    def chosen_for(self, seed: int) -> RatePair:
         """The best rates by the seeds other than this one; by all seeds where it is the only one that all rates
         have."""
         if not self.nested:
             return self.best
-        return Rates(_ranked(self.plain, seed)[0], _ranked(self.normed, seed)[0])
+        return RatePair(_ranked(self.plain, seed)[0], _ranked(self.normed, seed)[0])
 
     @property
     def best_difference(self) -> dict[int, float]:

@@ -22,7 +22,7 @@ import typer
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.prices import parse_prices
-from analysis.record.exported_record import Folder
+from analysis.record.exported_record import ExportedRecord
 from analysis.record.opening import open_swept
 from analysis.record.recorded import Source
 from analysis.report_data import ReportData
@@ -120,7 +120,7 @@ def _source(folder: Path | None, tracking_uri: str, experiment: str) -> Source:
     """The record to report on. Raises `UsageError` where there is none, or it cannot be read."""
     if folder:
         try:
-            return Folder(folder)
+            return ExportedRecord(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
     return open_swept(tracking_uri, experiment)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from analysis.record.exported_record import Folder
+from analysis.record.exported_record import ExportedRecord
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import TrialRecord
 from analysis.report import write_report
@@ -112,7 +112,7 @@ def test_the_pictures_travel_with_the_record(
 ) -> None:
     transfer("export", str(tmp_path / "files"), folder=home(record))
     assert not list((tmp_path / "files").rglob("weights.safetensors")), "weights are large, and asked for with --models"
-    write_report(ReportData(Folder(tmp_path / "files"), tmp_path / "report"))
+    write_report(ReportData(ExportedRecord(tmp_path / "files"), tmp_path / "report"))
     for picture in (
         "smoothness-cnn-sgd-0.1",
         "smoothness-cnn-adam-0.001",

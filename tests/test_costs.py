@@ -7,7 +7,7 @@ import pytest
 
 from analysis.costs import spent
 from analysis.prices import Prices, parse_prices
-from analysis.record.exported_record import Folder, sweep_folder
+from analysis.record.exported_record import ExportedRecord, sweep_folder
 from analysis.record.mlflow_record import Record
 from analysis.record.origin import CHANGES, PACKAGES
 from analysis.record.recorded import SweepRecord, TrialRecord
@@ -104,12 +104,12 @@ def test_failed_trials_and_the_origin_of_the_code_travel(tmp_path: Path) -> None
     assert recorder.finish("FAILED")
     export(home, tracking_uri=uri, experiment="there")
     import_(home, uri, "here")
-    for source in (Folder(home), Record(uri, "here")):
+    for source in (ExportedRecord(home), Record(uri, "here")):
         (recorded,), (failed,) = source.sweeps(), source.histories()
         assert source.origin(recorded) == ORIGIN
         assert failed.histories["epoch_s"] == [(1, 7.0)] and failed.tags["outcome"] == "failed"
         assert not failed.complete
-    (home / sweep_folder(Folder(home).sweeps()[0]) / "origin" / CHANGES).write_bytes(b"\xff\xfe")
+    (home / sweep_folder(ExportedRecord(home).sweeps()[0]) / "origin" / CHANGES).write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="not an exported record"):
         import_(home, uri, "nowhere")
     assert client.get_experiment_by_name("nowhere") is None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from analysis.predict import load_champion
-from analysis.record.exported_record import Folder, artifacts_folders, write_sweep
+from analysis.record.exported_record import ExportedRecord, artifacts_folders, write_sweep
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import RunStatus, SweepRecord
 from analysis.record.trial_tags import written_tags
@@ -273,7 +273,7 @@ def test_readers_of_a_record_never_run_it(
     save_file({"step_losses/seed_0": np.ones(8)}, arrays / ARRAYS)
     assert import_into(record_uri, tmp_path / "record", "own") == ""
     assert_usable(record_uri, "own", caplog)
-    page = write_report(ReportData(Folder(tmp_path / "record"), tmp_path / "report"))
+    page = write_report(ReportData(ExportedRecord(tmp_path / "record"), tmp_path / "report"))
     assert "net.py" in page.read_text() and not ran.exists()
     study, where = write_study(tmp_path / "study"), ("--tracking-uri", record_uri, "--experiment", "own")
     planned = here(*DIGITS, "--study", str(study), *where, "--dry-run")

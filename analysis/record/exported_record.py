@@ -25,7 +25,7 @@ from trainable.files import format_seeds
 from trainable.problem import first_problem
 
 
-class Folder:
+class ExportedRecord:
     """An exported record as a report's `Source`. Raises as `read_folder` does."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,14 +7,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from analysis.record.recorded import CHAMPION, VAL_ERROR, TrialRecord, errors_by_seed
+from analysis.statistics.effects import ALPHA
 from analysis.statistics.race import behind_p
 
 SEARCH_KEY = "search_key"
 """Tag of a version: the key of its config as the race trained it."""
 NO_SUCH_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's answers where a registry has no model of a name, and where the model has no such alias."""
-ALPHA = 0.05
-"""The champion changes where the p value of the paired test against it is below this."""
 
 
 @dataclass(frozen=True)
