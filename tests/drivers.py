@@ -17,7 +17,7 @@ from trainable.config import Config
 from trainable.data import load
 from trainable.training import Trainer
 
-EPOCHS = 24
+EPOCHS = 16
 """So many that the first checkpoint, after two seconds, comes before the last epoch."""
 ARGUMENTS = ["--data", "digits", "--studies", "tables", "--only", "3", "--epochs", str(EPOCHS)]
 
