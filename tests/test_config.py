@@ -3,7 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
+from tests.conftest import ROOT
 from trainable.config import Config
+from trainable.fields import page
 from trainable.model import build
 
 
@@ -82,3 +84,8 @@ def test_configs_are_frozen_and_hashable() -> None:
     with pytest.raises(ValidationError):
         Config().lr = 1.0  # type: ignore[misc]
     assert len({Config(), Config(), Config(lr=0.1)}) == 2
+
+
+def test_the_page_of_fields_is_that_of_this_code() -> None:
+    assert (ROOT / "docs" / "fields.md").read_text() == page()
+    assert "| `bn_momentum` | `0.1` | a number above 0 up to 1 |" in page()

@@ -9,10 +9,12 @@ from sweeps.studies.config_file import read_config
 from sweeps.studies.study_file import read_study
 from tests.conftest import ROOT, Command
 from trainable.errors import UsageError
+from trainable.own_code.code_file import CodeFile
 
 TABLES, SEARCH = (ROOT / "docs" / "studies" / name for name in ("schedules.yaml", "activation_search.py"))
 ROW = "tables:\n- number: '44'\n  slug: x\n  title: x\n  varies: x\n  rows:\n"
 SPACE = "search:\n  space:\n"
+GRID = "tables:\n- number: '44'\n  title: x\n  grid: "
 DIGITS = ("--data", "digits")
 
 
@@ -35,6 +37,25 @@ def test_a_file_runs_alone_or_beside_other_studies(
     assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
 
 
+def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def loss(network, images, labels, weight): ...")
+    (tmp_path / "x.yaml").write_text(
+        ROW + "  - name: plain\n  grid:\n    batch_norm: [false, true]\n    channels: [[8, 16], [16, 32]]\n    "
+        "loss: [mine.py]\n    loss_arguments: [{weight: 0.5}]\n"
+    )
+    (table,) = read_study(tmp_path / "x.yaml").tables
+    first, *of_grid = table.rows
+    assert (first.name, first.change) == ("plain", {})
+    assert [row.name for row in of_grid] == [
+        f"batch_norm {has}, channels {wide}, loss mine.py, weight=0.5"
+        for has in ("false", "true")
+        for wide in ("8 16", "16 32")
+    ]
+    assert of_grid[2].change["batch_norm"] is True
+    assert of_grid[2].change["channels"] == [8, 16]
+    assert isinstance(of_grid[2].change["loss"], CodeFile), "its file is read"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
@@ -49,6 +70,12 @@ def test_a_file_runs_alone_or_beside_other_studies(
          "x.yaml, line 8, tables[0].rows[0].change.lr: -1 should be greater than 0"),
         ("x.yaml", ROW + "  - name: a\n    change:\n      optimiser: sgd",
          "x.yaml, line 9, tables[0].rows[0].change.optimiser: is unknown (did you mean optimizer?); allowed: data, "),
+        ("x.yaml", GRID + "{lr: [0.1, -1]}", "x.yaml, line 4, tables[0].grid.lr: -1 should be greater than 0"),
+        ("x.yaml", GRID + "{lr: 0.1}", "x.yaml, line 4, tables[0].grid.lr: 0.1 must be a list"),
+        ("x.yaml", GRID + "{lr: []}", "x.yaml, line 4, tables[0].grid.lr: [] must have at least 1 item"),
+        ("x.yaml", GRID + "{lr: [0.1, 0.1]}", "tables[0].rows: two rows have the name '0.1'"),
+        ("x.yaml", GRID + "{momentum: [0.5], lr: [0.1]}",
+         "table 44, row momentum 0.5, lr 0.1: config field momentum: 0.5 has no effect here"),
         ("x.yaml", ROW + "  - a", "tables[0].rows[0]: 'a' must be a mapping with name, change, reported"),
         ("x.yaml", ROW + "  - name: a\n  - name: a\n    change: {lr: 1.0}",
          "tables[0].rows: two rows have the name 'a'"),
@@ -104,7 +131,7 @@ def test_a_file_runs_alone_or_beside_other_studies(
         ("x.yaml", SPACE + "    lr: {low: true, high: 3}",
          "line 3, search.space.lr.low: True should be a valid number"),
         ("x.yaml", SPACE + "    optimizer: {choices: [adam, sgd]}\n    lr: {low: 0.1, high: 1, when: {optimizer: []}}",
-         "line 4, search.space.lr.when.optimizer: [] Tuple should have at least 1 item"),
+         "line 4, search.space.lr.when.optimizer: [] must have at least 1 item"),
         *(("x.yaml", f"{SPACE}    lr: {{low: 0.1, high: 1.0}}\n  compared_with: {{{name}: {value}}}",
            f"line 1, search: compared_with, {name}: options of the sweep decide it, and a proof runs on protocol A")
           for name, value in (("epochs", 3), ("protocol", "B"), ("precision", "bf16"))),

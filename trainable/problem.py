@@ -58,6 +58,10 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
             return Problem(location, "", "is missing")
         case "model_type" if fields := _fields(model, location):
             message = f"must be a mapping with {', '.join(fields)}"
+        case "tuple_type":
+            message = "must be a list"
+        case "too_short":
+            message = f"must have at least {first['ctx']['min_length']} item"
         case "string_type" if isinstance(first["input"], int | float):
             message = "must be text: write it in quotes"
         case "value_error" if not location or (holds_more and not message.startswith(value)):

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -44,6 +46,31 @@ class Row(Frozen):
     """What was published for it."""
 
 
+def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """A row for every combination of the values of these fields, named after them; the last field changes first."""
+    rows = []
+    for values in product(*grid.values()):
+        change = dict(zip(grid, values, strict=True))
+        texts = [
+            _short(value) if len(grid) == 1 or isinstance(value, Mapping) else f"{field} {_short(value)}"
+            for field, value in change.items()
+        ]
+        rows.append({"name": ", ".join(texts), "change": change})
+    return rows
+
+
+def _short(value: Any) -> str:
+    """A field's value as a row's name has it."""
+    match value:
+        case Mapping():
+            return ", ".join(f"{name}={_short(each)}" for name, each in value.items())
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return " ".join(map(_short, value))
+    return str(value)
+
+
 class Table(Frozen):
     """Configs that vary one thing."""
 
@@ -54,6 +81,9 @@ class Table(Frozen):
     varies: Label
     """What the rows vary: the heading of their column. Default: the title."""
     rows: tuple[Row, ...]
+    """Those that are listed, and then those of the grid."""
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict, exclude=True)
+    """Values of fields, by field. Every combination of them is a row."""
     note: str = ""
     """Printed under the table."""
     reference: Change = Field(default_factory=dict)
@@ -72,6 +102,21 @@ class Table(Frozen):
             slug = re.sub(r"[^a-z0-9]+", "-", title.lower())[:60].strip("-") or f"table-{given.get('number')}"
             return {"slug": slug, "varies": title, **given}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_rows_of_grid(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(grid := given.get("grid"), dict):
+            return given
+        rows, lists = given.get("rows", ()), (list, tuple)
+        if not isinstance(rows, lists) or not all(isinstance(values, lists) for values in grid.values()):
+            return {"rows": (), **given}
+        return {**given, "rows": [*rows, *_combinations(grid)]}
+
+    @property
+    def rows_of_grid(self) -> int:
+        """How many of the rows, the last ones, are those of the grid."""
+        return prod(map(len, self.grid.values())) if self.grid else 0
 
     @field_validator("rows")
     @classmethod

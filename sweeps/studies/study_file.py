@@ -90,7 +90,10 @@ def _check(study: Study, problem: Callable[[Location, str], UsageError]) -> None
         if table.measure.name and table.measure.name not in MEASURED:
             raise problem(("tables", t, "measure"), f"{table.measure.name!r} {unknown(table.measure.name, MEASURED)}")
         changes.append((("tables", t, "reference"), table.reference))
-        changes += [(("tables", t, "rows", r, "change"), row.change) for r, row in enumerate(table.rows)]
+        listed = len(table.rows) - table.rows_of_grid
+        for r, row in enumerate(table.rows):
+            where: Location = ("rows", r, "change") if r < listed else ("grid",)
+            changes.append((("tables", t, *where), row.change))
     if study.search:
         changes.append((("search", "fixed"), study.search.fixed))
     for location, change in changes:
