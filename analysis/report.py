@@ -33,6 +33,7 @@ from analysis.sections import (
     files,
     gradient_smoothness,
     hyperparameter_search,
+    interactions,
     loss_envelope,
     loss_surfaces,
     proof,
@@ -56,7 +57,12 @@ MakeSection = Callable[[ReportData], Section | Absent]
 OPENING: tuple[MakeSection, ...] = (summary.section, reported_claims.section)
 """The sections that the page begins with, before its contents."""
 SECTIONS: dict[str, tuple[MakeSection, ...]] = {
-    "Results": (effects_of_changes.section, reproduced_tables.section, error_curves.section),
+    "Results": (
+        effects_of_changes.section,
+        interactions.section,
+        reproduced_tables.section,
+        error_curves.section,
+    ),
     "Search": (hyperparameter_search.section, proof.section, rung_calibration.section),
     "Networks and landscapes": (
         trained_kernels.section,

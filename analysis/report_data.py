@@ -16,6 +16,7 @@ from analysis.record.replicates import Replicates, replicates
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.smoothness import SmoothnessArm, smoothness_arms
 from analysis.statistics.effects import MARGIN, Effect, paired_effects
+from analysis.statistics.interactions import Interaction, interactions
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.image_set import CIFAR10
 from trainable.search_definition import proof_name
@@ -81,6 +82,12 @@ class ReportData:
         return paired_effects(
             [table for table in self.tables if table.compares_errors], self.trainings, self.margin, self.correct
         )
+
+    @cached_property
+    def interactions(self) -> list[Interaction]:
+        """Of every two changes that are trained alone and together, whether their effects add up."""
+        compared = [table for table in self.tables if table.compares_errors]
+        return interactions(compared, self.trainings, self.margin)
 
     @cached_property
     def envelopes(self) -> list[EnvelopeComparison]:

@@ -1,0 +1,131 @@
+"""Interactions: does the effect of one change depend on another?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from analysis.record.replicates import Replicates
+from analysis.statistics.cells import ended_at_chance
+from analysis.statistics.effects import ALPHA, MARGIN, holm
+from analysis.statistics.t_tests import TTests, t_tests
+from trainable.config import Config
+from trainable.own_code.code_file import ARGUMENTS
+from trainable.study import ResolvedTable
+
+OTHER_IMAGES = ("data", "protocol")
+"""Fields that change on which images the error is taken."""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Two changes of one config, each trained alone and both together, by seed. Means are of the held-out error after
+    the last epoch."""
+
+    reference: Config
+    """The config without either change."""
+    change: str
+    """One of the changes, as a field with its value."""
+    other: str
+    """The other one. Which is which makes no difference to `differences`."""
+    seeds: tuple[int, ...]
+    """Those that all four trainings have, ascending."""
+    alone: float
+    """The mean effect of the change without the other."""
+    with_other: float
+    """The mean effect of the change where the other is made, too."""
+    differences: tuple[float, ...]
+    """By seed: the effect of the change with the other, minus that without it. 0 where the effects add up."""
+    at_chance: bool
+    """Whether one of the four trainings ended at chance. Then nothing is tested."""
+    tests: TTests | None
+    """None for fewer than two seeds, too, and where all seeds differ by the same."""
+    t_holm: float | None = None
+    equivalence_holm: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """The mean of the differences."""
+        return fmean(self.differences)
+
+    @property
+    def verdict(self) -> str:
+        """What the tests say, each after Holm's correction for all interactions."""
+        if self.at_chance:
+            return "a training ended at chance"
+        if self.t_holm is not None and self.t_holm < ALPHA:
+            return "the effects depend on each other"
+        if self.equivalence_holm is not None and self.equivalence_holm < ALPHA:
+            return "they add up, within the margin"
+        return "undecided"
+
+
+def interactions(
+    tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates], margin: float = MARGIN
+) -> list[Interaction]:
+    """Of every two changes of a reference of these tables that are recorded alone and together, whether their effects
+    add up. Each set of four trainings counts once, and those without a common seed not at all.
+
+    The tests are a paired t-test of the differences and the equivalence test against `margin`, as for an effect.
+    """
+    tables = list(tables)
+    keys = dict.fromkeys(key for table in tables for key in (table.reference, *(row.key for row in table.rows)))
+    known = {trainings[key].config: trainings[key] for key in keys if key in trainings}
+    references = [trainings[key] for key in dict.fromkeys(table.reference for table in tables) if key in trainings]
+    found: dict[frozenset[Config], Interaction] = {}
+    for reference in references:
+        for both in known:
+            changes = _changes(reference.config, both)
+            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES):
+                continue
+            first, second = (reference.config.model_copy(update=change) for change in changes.values())
+            four = frozenset((reference.config, first, second, both))
+            if four <= known.keys() and four not in found:
+                said = [both.text(change) for change in changes.values()]
+                if made := _interaction(reference, known[first], known[second], known[both], said, margin):
+                    found[four] = made
+    return _corrected(list(found.values()))
+
+
+def _changes(reference: Config, config: Config) -> dict[str, dict[str, Any]]:
+    """The values in which a config differs, by field. The arguments of a file go with the file where both differ."""
+    owners = {arguments: field for field, arguments in ARGUMENTS.items()}
+    different = {f: getattr(config, f) for f in Config.model_fields if getattr(config, f) != getattr(reference, f)}
+    changes: dict[str, dict[str, Any]] = {}
+    for field, value in different.items():
+        owner = owners.get(field)
+        changes.setdefault(owner if owner in different else field, {})[field] = value
+    return changes
+
+
+def _interaction(
+    reference: Replicates, first: Replicates, second: Replicates, both: Replicates, said: Sequence[str], margin: float
+) -> Interaction | None:
+    four = (reference, first, second, both)
+    neither, one, other, together = (each.last_errors() for each in four)
+    seeds = tuple(sorted(neither.keys() & one.keys() & other.keys() & together.keys()))
+    if not seeds:
+        return None
+    at_chance = any(ended_at_chance(each) for each in four)
+    alone, with_other = [one[s] - neither[s] for s in seeds], [together[s] - other[s] for s in seeds]
+    differences = tuple(there - here for there, here in zip(with_other, alone, strict=True))
+    return Interaction(
+        reference=reference.config,
+        change=said[0],
+        other=said[1],
+        seeds=seeds,
+        alone=fmean(alone),
+        with_other=fmean(with_other),
+        differences=differences,
+        at_chance=at_chance,
+        tests=None if at_chance else t_tests(differences, margin),
+    )
+
+
+def _corrected(family: Sequence[Interaction]) -> list[Interaction]:
+    tests = [each.tests for each in family]
+    t_holm = holm([each.difference_p if each else None for each in tests])
+    equivalence_holm = holm([each.equivalence_p if each else None for each in tests])
+    return [
+        replace(each, t_holm=t, equivalence_holm=e) for each, t, e in zip(family, t_holm, equivalence_holm, strict=True)
+    ]
