@@ -7,7 +7,7 @@ from scipy import stats
 
 from analysis.record.recorded import TrialRecord
 from analysis.record.replicates import replicates
-from analysis.statistics.interactions import Interaction, interactions
+from analysis.statistics.interactions import Dependence, Interaction, interactions
 from tests.analysis_records import Recorded, page_of, resolved_row, sweep, table, trial
 from trainable.config import Config
 from trainable.own_code.code_file import CodeFile
@@ -50,7 +50,7 @@ def test_the_difference_of_the_effects_is_tested_by_seed() -> None:
     oracle = stats.ttest_1samp(BY_SEED, 0)
     assert one.t_holm == pytest.approx(oracle.pvalue)
     assert one.tests.interval == pytest.approx(oracle.confidence_interval())
-    assert one.verdict == "the effects depend on each other"
+    assert one.verdict is Dependence.DEPENDENT
 
 
 def test_effects_that_add_up_are_said_to() -> None:
@@ -59,7 +59,7 @@ def test_effects_that_add_up_are_said_to() -> None:
     )
     noise = (0.001, -0.001, 0.001, -0.001)
     (one,) = found(ERRORS | {BOTH: tuple(map(sum, zip(together, noise, strict=True)))})
-    assert one.verdict == "they add up, within the margin"
+    assert one.verdict is Dependence.ADDITIVE
 
 
 def test_four_trainings_count_once_whichever_of_them_are_references() -> None:
@@ -70,9 +70,9 @@ def test_four_trainings_count_once_whichever_of_them_are_references() -> None:
 def test_nothing_is_said_where_one_of_the_four_is_missing_or_learned_nothing() -> None:
     assert found({config: errors for config, errors in ERRORS.items() if config != RATE}) == []
     (one,) = found(ERRORS | {RATE: (0.40, 0.90, 0.41, 0.42)})
-    assert (one.tests, one.t_holm, one.verdict) == (None, None, "a training ended at chance")
+    assert (one.tests, one.t_holm, one.verdict) == (None, None, Dependence.AT_CHANCE)
     (one,) = found(ERRORS | {RATE: (0.40,)})
-    assert (one.seeds, one.tests, one.verdict) == ((0,), None, "undecided")
+    assert (one.seeds, one.tests, one.verdict) == ((0,), None, Dependence.UNDECIDED)
 
 
 def test_a_file_and_its_arguments_are_one_change() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +16,19 @@ from trainable.study import ResolvedTable
 
 OTHER_IMAGES = ("data", "protocol")
 """Fields that change on which images the error is taken."""
+
+
+class Dependence(StrEnum):
+    """What the tests of an interaction say."""
+
+    DEPENDENT = "the effects depend on each other"
+    """The t-test finds that the effects do not add up."""
+    ADDITIVE = "they add up, within the margin"
+    """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
+    UNDECIDED = "undecided"
+    """Neither does, or there are too few seeds for a test."""
+    AT_CHANCE = "a training ended at chance"
+    """One of the four. Then nothing is tested."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class Interaction:
     differences: tuple[float, ...]
     """By seed: the effect of the change with the other, minus that without it. 0 where the effects add up."""
     at_chance: bool
-    """Whether one of the four trainings ended at chance. Then nothing is tested."""
+    """Whether one of the four trainings ended at chance."""
     tests: TTests | None
     """None for fewer than two seeds, too, and where all seeds differ by the same."""
     t_holm: float | None = None
@@ -49,15 +63,15 @@ class Interaction:
         return fmean(self.differences)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Dependence:
         """What the tests say, each after Holm's correction for all interactions."""
         if self.at_chance:
-            return "a training ended at chance"
+            return Dependence.AT_CHANCE
         if self.t_holm is not None and self.t_holm < ALPHA:
-            return "the effects depend on each other"
+            return Dependence.DEPENDENT
         if self.equivalence_holm is not None and self.equivalence_holm < ALPHA:
-            return "they add up, within the margin"
-        return "undecided"
+            return Dependence.ADDITIVE
+        return Dependence.UNDECIDED
 
 
 def interactions(
