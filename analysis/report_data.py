@@ -19,6 +19,7 @@ from analysis.statistics.effects import MARGIN, Effect, paired_effects
 from analysis.statistics.interactions import Interaction, interactions
 from analysis.tables import ReproducedTable, latest_tables, reproduce
 from trainable.image_set import CIFAR10
+from trainable.measures import RUNGS
 from trainable.search_definition import proof_name
 from trainable.study import ResolvedTable
 
@@ -86,8 +87,7 @@ class ReportData:
     @cached_property
     def interactions(self) -> list[Interaction]:
         """Of every two changes that are trained alone and together, whether their effects add up."""
-        compared = [table for table in self.tables if table.compares_errors]
-        return interactions(compared, self.trainings, self.margin)
+        return interactions([each for each in self.tables if each.measure != RUNGS], self.trainings, self.margin)
 
     @cached_property
     def envelopes(self) -> list[EnvelopeComparison]:

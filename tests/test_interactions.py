@@ -1,5 +1,6 @@
 """Whether the effects of two changes add up, by seed, for every two that are trained alone and together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_effects_that_add_up_are_said_to() -> None:
 def test_four_trainings_count_once_whichever_of_them_are_references() -> None:
     (one,) = found(ERRORS, table_of(RATE), table_of(BOTH, reference=NORM))
     assert one.reference == BASE
+
+
+def test_a_grid_without_the_references_values_is_compared_with_its_first_row() -> None:
+    far = Config(lr=0.1, dropout=0.5)
+    (one,) = found(ERRORS, table_of(*ERRORS, reference=far))
+    assert one.reference == BASE
+    assert one.differences == pytest.approx(BY_SEED)
+
+
+def test_trainings_on_other_images_are_not_mixed() -> None:
+    trials = trained(ERRORS)
+    other = replace(trials[1], tags={**trials[1].tags, "data_fingerprint": "other"}, key=NORM.key("other"))
+    rows = (*table_of(BASE, RATE, BOTH).rows, resolved_row("other", NORM).model_copy(update={"key": other.key}))
+    mixed = table_of(BASE).model_copy(update={"rows": rows})
+    assert interactions([mixed], replicates([trials[0], other, *trials[2:]])) == []
 
 
 def test_nothing_is_said_where_one_of_the_four_is_missing_or_learned_nothing() -> None:

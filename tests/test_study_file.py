@@ -47,9 +47,7 @@ def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
     first, *of_grid = table.rows
     assert (first.name, first.change) == ("plain", {})
     assert [row.name for row in of_grid] == [
-        f"batch_norm {has}, channels {wide}, loss mine.py, weight=0.5"
-        for has in ("false", "true")
-        for wide in ("8 16", "16 32")
+        f"batch_norm {has}, channels {wide}" for has in ("false", "true") for wide in ("8 16", "16 32")
     ]
     assert of_grid[2].change["batch_norm"] is True
     assert of_grid[2].change["channels"] == [8, 16]
@@ -72,6 +70,8 @@ def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
          "x.yaml, line 9, tables[0].rows[0].change.optimiser: is unknown (did you mean optimizer?); allowed: data, "),
         ("x.yaml", GRID + "{lr: [0.1, -1]}", "x.yaml, line 4, tables[0].grid.lr: -1 should be greater than 0"),
         ("x.yaml", GRID + "{lr: 0.1}", "x.yaml, line 4, tables[0].grid.lr: 0.1 must be a list"),
+        ("x.yaml", GRID + "{}", "x.yaml, line 4, tables[0].grid: {} must have at least 1 item"),
+        ("x.yaml", GRID + "[a]", "x.yaml, line 4, tables[0].grid: ['a'] should be a valid dictionary"),
         ("x.yaml", GRID + "{lr: []}", "x.yaml, line 4, tables[0].grid.lr: [] must have at least 1 item"),
         ("x.yaml", GRID + "{lr: [0.1, 0.1]}", "tables[0].rows: two rows have the name '0.1'"),
         ("x.yaml", GRID + "{momentum: [0.5], lr: [0.1]}",

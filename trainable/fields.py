@@ -13,9 +13,9 @@ from trainable.own_code.code_file import ARGUMENTS, CodeFile
 HEAD = """# The fields of a configuration
 
 Made by `python -m trainable.fields`; do not edit. These fields decide what a training computes. A row of a
-[study](studies/README.md) names those that it changes, and so does `--set`. A field that the rest of a configuration
-switches off is refused: `momentum`, for example, where the optimizer is `adam`. In the table, "a file" is
-[code of your own](studies/README.md#code-of-your-own).
+[study](studies/README.md) names those that it changes, and so does `--set`, but for those that have an option of their
+own. A field that the rest of a configuration switches off is refused: `momentum`, for example, where the optimizer is
+`adam`. In the table, "a file" is [code of your own](studies/README.md#code-of-your-own).
 
 | field | default | allowed | meaning |
 |---|---|---|---|
@@ -33,7 +33,7 @@ def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
     default = "none" if name in ARGUMENTS.values() else f"`{_text(field.default)}`"
     meaning = " ".join((field.description or "").split())
     if name in SET_BY_OPTIONS:
-        meaning += f" The option `--{name}` sets it{', a row may' * (name != 'data')}."
+        meaning += f" The option `--{name}` sets it{'; a row may set it, too' * (name != 'data')}."
     return f"`{name}`", default, _allowed(name, field), meaning
 
 

@@ -61,7 +61,8 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         case "tuple_type":
             message = "must be a list"
         case "too_short":
-            message = f"must have at least {first['ctx']['min_length']} item"
+            least = first["ctx"]["min_length"]
+            message = f"must have at least {least} item{'s' * (least > 1)}"
         case "string_type" if isinstance(first["input"], int | float):
             message = "must be text: write it in quotes"
         case "value_error" if not location or (holds_more and not message.startswith(value)):

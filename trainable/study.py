@@ -47,14 +47,17 @@ class Row(Frozen):
 
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """A row for every combination of the values of these fields, named after them; the last field changes first."""
+    """A row for every combination of the values of these fields, named after those that have several; the last field
+    changes first."""
+    named = [field for field, values in grid.items() if len(values) > 1] or list(grid)
     rows = []
     for values in product(*grid.values()):
         change = dict(zip(grid, values, strict=True))
-        texts = [
-            _short(value) if len(grid) == 1 or isinstance(value, Mapping) else f"{field} {_short(value)}"
-            for field, value in change.items()
-        ]
+        texts = (
+            [_short(change[named[0]])]
+            if len(named) == 1
+            else [f"{field.removesuffix('_arguments')} {_short(change[field])}" for field in named]
+        )
         rows.append({"name": ", ".join(texts), "change": change})
     return rows
 
@@ -82,7 +85,9 @@ class Table(Frozen):
     """What the rows vary: the heading of their column. Default: the title."""
     rows: tuple[Row, ...]
     """Those that are listed, and then those of the grid."""
-    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict, exclude=True)
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        default_factory=dict, min_length=1, exclude=True
+    )
     """Values of fields, by field. Every combination of them is a row."""
     note: str = ""
     """Printed under the table."""
@@ -106,10 +111,11 @@ class Table(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _with_rows_of_grid(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not isinstance(grid := given.get("grid"), dict):
+        if not isinstance(given, dict) or "grid" not in given:
             return given
-        rows, lists = given.get("rows", ()), (list, tuple)
-        if not isinstance(rows, lists) or not all(isinstance(values, lists) for values in grid.values()):
+        grid, rows, lists = given["grid"], given.get("rows", ()), (list, tuple)
+        is_whole = isinstance(grid, dict) and grid and all(isinstance(values, lists) for values in grid.values())
+        if not is_whole or not isinstance(rows, lists):
             return {"rows": (), **given}
         return {**given, "rows": [*rows, *_combinations(grid)]}
 

@@ -84,21 +84,27 @@ def interactions(
     """
     tables = list(tables)
     keys = dict.fromkeys(key for table in tables for key in (table.reference, *(row.key for row in table.rows)))
-    known = {trainings[key].config: trainings[key] for key in keys if key in trainings}
-    references = [trainings[key] for key in dict.fromkeys(table.reference for table in tables) if key in trainings]
-    found: dict[frozenset[Config], Interaction] = {}
-    for reference in references:
-        for both in known:
-            changes = _changes(reference.config, both)
-            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES):
+    known = {key: trainings[key] for key in keys if key in trainings}
+    references = dict.fromkeys(key for table in tables for key in (table.reference, table.rows[0].key))
+    found: dict[frozenset[str], Interaction] = {}
+    for reference in (known[key] for key in references if key in known):
+        fingerprint = _fingerprint(reference)
+        for both in known.values():
+            changes = _changes(reference.config, both.config)
+            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES) or _fingerprint(both) != fingerprint:
                 continue
-            first, second = (reference.config.model_copy(update=change) for change in changes.values())
-            four = frozenset((reference.config, first, second, both))
+            first, second = (reference.config.change(**change).key(fingerprint) for change in changes.values())
+            four = frozenset((reference.key, first, second, both.key))
             if four <= known.keys() and four not in found:
-                said = [both.text(change) for change in changes.values()]
-                if made := _interaction(reference, known[first], known[second], known[both], said, margin):
+                said = [both.config.text(change) for change in changes.values()]
+                if made := _interaction(reference, known[first], known[second], both, said, margin):
                     found[four] = made
     return _corrected(list(found.values()))
+
+
+def _fingerprint(training: Replicates) -> str:
+    """That of its images."""
+    return training.trials[0].fingerprint or ""
 
 
 def _changes(reference: Config, config: Config) -> dict[str, dict[str, Any]]:

@@ -25,11 +25,13 @@ def beating(client: MlflowClient, run_id: str, taken_over: Callable[[], object])
     def beat() -> None:
         count = 0
         while not stopped.wait(BEAT_S if count else 0):
+            is_taken = False
             with suppress(Exception):  # where the record does not answer, the recorder says so
                 client.set_tag(run_id, HEARTBEAT, str(count := count + 1))
-                if TAKEN_OVER in client.get_run(run_id).data.tags:
-                    taken_over()
-                    return
+                is_taken = TAKEN_OVER in client.get_run(run_id).data.tags
+            if is_taken:
+                taken_over()
+                return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

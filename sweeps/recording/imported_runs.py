@@ -32,6 +32,8 @@ from trainable.files import WEIGHTS
 
 IMAGES_FOLDER = "images"
 """Folder of a run's artifacts in which MLflow keeps logged pictures."""
+UNFINISHED = "imported_unfinished"
+"""Tag of an imported sweep that was still running when it was exported."""
 
 
 def import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, origin_files: Mapping[str, str]) -> str:
@@ -39,11 +41,13 @@ def import_sweep(client: MlflowClient, experiment_id: str, sweep: SweepRecord, o
     already. One that was exported while it ran gets its later tables and its end. Returns its id here."""
     origin = first_id(sweep)
     if known := _imported(client, experiment_id, origin):
-        has_stopped = client.get_run(known).info.status == RunStatus.KILLED
-        if known != origin and has_stopped and sweep.status != RunStatus.RUNNING:
+        if UNFINISHED in client.get_run(known).data.tags and sweep.status != RunStatus.RUNNING:
             _write_sweep(client, known, sweep, origin_files)
+            delete_tag(client, known, UNFINISHED)
         return known
     tags = {name: value for name, value in sweep.tags.items() if name != REPORTED}  # a report does not travel
+    if sweep.status == RunStatus.RUNNING:
+        tags[UNFINISHED] = "yes"
     run = client.create_run(experiment_id, sweep.start_time, {**tags, ORIGIN: origin}, sweep.name)
     with _whole(client, run.info.run_id) as run_id:
         client.log_batch(run_id, params=[Param(key, value) for key, value in sweep.params.items()])

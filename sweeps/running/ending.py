@@ -15,7 +15,6 @@ from sweeps.notifier import Notifier
 from sweeps.planning.options import Options
 from sweeps.recording.drivers import driver_machine, drives_here, end_abandoned, end_sweep
 from sweeps.recording.sweep_report import say_failure, sweep_report
-from sweeps.stages import remove_stages
 
 LOOK_S = 1.0
 """Seconds between two looks at another sweep's heartbeat."""
@@ -48,13 +47,13 @@ def end_complete_sweep(options: Options, record: Record, console: Console) -> bo
 
 def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> bool:
     """Do what dead sweeps have left undone although every training is recorded: end their runs, delete what Ray Tune
-    wrote for them, and write the report where the newest sweep has none. A report is on the whole record, so that one
-    is enough.
+    wrote for those of this machine, and write the report where the newest sweep has none. A report is on the whole
+    record, so that one is enough.
 
     Returns False, and says why, where the report cannot be made.
     """
     end_abandoned(record, options.storage_path)
-    _end_dead_elsewhere(record, options.storage_path, console)
+    _end_dead_elsewhere(record, console)
     newest = next(reversed(record.sweeps()), None)
     if newest is None or REPORTED in newest.tags or newest.status == RunStatus.RUNNING:
         return True
@@ -67,7 +66,7 @@ def _finish_dead_sweeps(record: Record, options: Options, console: Console) -> b
     return True
 
 
-def _end_dead_elsewhere(record: Record, storage_path: str, console: Console) -> None:
+def _end_dead_elsewhere(record: Record, console: Console) -> None:
     """End the sweeps of drivers on other machines that are dead: those of living ones raise their heartbeat meanwhile,
     which takes seconds."""
     sweeps = [run for run in record.running() if run.data.tags.get(ROLE) == Role.SWEEP and not drives_here(run)]
@@ -80,7 +79,6 @@ def _end_dead_elsewhere(record: Record, storage_path: str, console: Console) -> 
         for run in [record.client.get_run(run_id) for run_id in waiting]:
             beats = run.data.tags.get(HEARTBEAT) != waiting[run.info.run_id]
             if is_silent := heartbeats.silent(run.info.run_id, run.data.tags.get(HEARTBEAT)):
-                remove_stages(storage_path, run.info.run_id)
                 end_sweep(record.client, run)
             if beats or is_silent or run.info.status != RunStatus.RUNNING:
                 del waiting[run.info.run_id]

@@ -122,6 +122,7 @@ class _Sweep:
         )
         self._result = SweepResult(plan)
         self._logged_tables = plan.tables.tables
+        self._finishing = False
 
     def run(self) -> SweepResult:
         result = self._result
@@ -142,6 +143,7 @@ class _Sweep:
                 result.broken = True
                 raise
             finally:
+                self._finishing = True
                 with self._console.status("finishing the record"):
                     if not recorder.finish(result.status):
                         result.undelivered = recorder.problem or SILENT
@@ -160,8 +162,9 @@ class _Sweep:
         )
 
     def _stop_taken_over(self) -> None:
-        self._console.print(f"{TAKEN}: this one stops", style="red")
-        cluster.stop_driver()
+        if not self._finishing:
+            cluster.stop_driver()
+            self._console.print(f"{TAKEN}: this one stops", style="red")
 
     def _run_stages(self) -> None:
         self._show()

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from pyarrow import ArrowException
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
@@ -159,7 +159,7 @@ def _fit(
             tuner.fit()
         # Tune puts the former handler back where a signal has ended its loop; behind ray:// that runs elsewhere
         count.cut |= queue is None and signal.getsignal(signal.SIGINT) is interrupt
-    except (ConnectionError, RayError) as error:
+    except (ConnectionError, RayActorError) as error:
         raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
         reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
@@ -288,13 +288,17 @@ def _queue_beside_tune() -> Queue:
 
 @contextmanager
 def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
-    """Bring the events of a Tune that runs in the cluster here. Raises what kept them from coming."""
+    """Bring the events of a Tune that runs in the cluster here. Raises what kept them from coming, which ends Tune."""
     tell, over = _Direct(observers), threading.Event()
 
     def drain() -> None:
-        while not (over.is_set() and queue.empty()):
-            with suppress(Empty):
-                tell(queue.get(timeout=0.5))
+        try:
+            while not (over.is_set() and queue.empty()):
+                with suppress(Empty):
+                    tell(queue.get(timeout=0.5))
+        except BaseException:
+            queue.shutdown(force=True)  # the next event cannot be put, and Tune does not train unrecorded
+            raise
 
     with ThreadPoolExecutor(1, thread_name_prefix="events") as pool:
         drained = pool.submit(drain)
@@ -302,4 +306,4 @@ def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
             yield
         finally:
             over.set()
-        drained.result()
+            drained.result()
