@@ -85,6 +85,7 @@ def test_trainings_on_other_images_are_not_mixed() -> None:
 
 def test_nothing_is_said_where_one_of_the_four_is_missing_or_learned_nothing() -> None:
     assert found({config: errors for config, errors in ERRORS.items() if config != RATE}) == []
+    assert found({BASE: ERRORS[BASE], Config(optimizer="momentum", momentum=0.5): ERRORS[BOTH]}) == []
     (one,) = found(ERRORS | {RATE: (0.40, 0.90, 0.41, 0.42)})
     assert (one.tests, one.t_holm, one.verdict) == (None, None, Dependence.AT_CHANCE)
     (one,) = found(ERRORS | {RATE: (0.40,)})

@@ -93,7 +93,8 @@ def interactions(
             changes = _changes(reference.config, both.config)
             if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES) or _fingerprint(both) != fingerprint:
                 continue
-            first, second = (reference.config.change(**change).key(fingerprint) for change in changes.values())
+            # not validated: one of the changes alone may be none that a training can have
+            first, second = (reference.config.model_copy(update=change).key(fingerprint) for change in changes.values())
             four = frozenset((reference.key, first, second, both.key))
             if four <= known.keys() and four not in found:
                 said = [both.config.text(change) for change in changes.values()]
