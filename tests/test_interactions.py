@@ -108,6 +108,6 @@ def test_a_file_and_its_arguments_are_one_change() -> None:
 def test_the_page_has_each_of_them_or_says_why_there_is_none(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded(trained(ERRORS), sweep(table_of(*ERRORS))))
     changes = "| batch_norm True | -0.0200 | lr 0.01 | -0.1300 | -0.1100 ± 0.0130 |"
-    assert f"{changes} the effects depend on each other | <0.001 | 4 |" in page
+    assert f"{changes} dependent | <0.001 | 4 |" in page
     page = page_of(tmp_path, Recorded(trained(ERRORS), sweep(table_of(NORM, RATE))))
     assert "| Interactions | no two changes are trained alone and together, for the same seed |" in page

@@ -21,9 +21,9 @@ OTHER_IMAGES = ("data", "protocol")
 class Dependence(StrEnum):
     """What the tests of an interaction say."""
 
-    DEPENDENT = "the effects depend on each other"
+    DEPENDENT = "dependent"
     """The t-test finds that the effects do not add up."""
-    ADDITIVE = "they add up, within the margin"
+    ADDITIVE = "additive"
     """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
     UNDECIDED = "undecided"
     """Neither does, or there are too few seeds for a test."""
