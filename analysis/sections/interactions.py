@@ -22,9 +22,10 @@ def section(data: ReportData) -> Section | Absent:
                 f"Does a change have the same effect where another change is made, too? Here an effect is the {error} "
                 "after the last epoch with a change, minus that without it. It is taken for each seed, with the other "
                 "change and without it. The difference between the two is 0 where the effects add up, and the same if "
-                "the two changes swap places. It is followed by half the width of its 95% interval (±). Two effects are "
-                "called dependent by the paired t-test, and additive by the equivalence test with the margin "
-                f"{data.margin:g}, each after Holm's correction for all rows of this table. p is that of the t-test."
+                "the two changes swap places. It is followed by half the width of its 95% interval (±). Two effects "
+                "are called dependent by the paired t-test, and additive by the equivalence test with the margin "
+                f"{data.margin:g}, each after Holm's correction for all rows of this table. p is that of the t-test. "
+                "Nothing is tested where one of the four trainings ended at chance."
             ),
             Grid(HEADER, [_row(each) for each in data.interactions]),
         ],

@@ -27,8 +27,8 @@ class Dependence(StrEnum):
     """The equivalence test finds that the difference is smaller than the margin, and the t-test finds none."""
     UNDECIDED = "undecided"
     """Neither does, or there are too few seeds for a test."""
-    AT_CHANCE = "a training ended at chance"
-    """One of the four. Then nothing is tested."""
+    AT_CHANCE = "at chance"
+    """One of the four trainings ended there. Then nothing is tested."""
 
 
 @dataclass(frozen=True)
