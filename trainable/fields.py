@@ -1,5 +1,6 @@
 """The fields of a configuration as a page: `python -m trainable.fields > docs/fields.md`."""
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -74,9 +75,7 @@ def _range(metadata: list[Any]) -> str:
 
 def _text(value: Any) -> str:
     """As YAML has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+    return json.dumps(value) if isinstance(value, bool | tuple) else str(value)
 
 
 if __name__ == "__main__":

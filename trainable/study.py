@@ -48,16 +48,13 @@ class Row(Frozen):
 
 def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """A row for every combination of the values of these fields, named after those that have several; the last field
-    changes first."""
+    changes from row to row."""
     named = [field for field, values in grid.items() if len(values) > 1] or list(grid)
     rows = []
     for values in product(*grid.values()):
         change = dict(zip(grid, values, strict=True))
-        texts = (
-            [_short(change[named[0]])]
-            if len(named) == 1
-            else [f"{field.removesuffix('_arguments')} {_short(change[field])}" for field in named]
-        )
+        labels = [f"{field.removesuffix('_arguments')} " * (len(named) > 1) for field in named]
+        texts = [label + _short(change[field]) for label, field in zip(labels, named, strict=True)]
         rows.append({"name": ", ".join(texts), "change": change})
     return rows
 

@@ -19,6 +19,11 @@ class Replicates:
     """Oldest first."""
 
     @property
+    def fingerprint(self) -> str:
+        """That of the data, which the key contains; empty where it is not recorded."""
+        return self.trials[0].fingerprint
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that ran to their last epoch, ascending."""
         return tuple(sorted({seed for trial in self.trials for seed in trial.seeds}))

@@ -1,6 +1,6 @@
 """Interactions: does the effect of one change depend on another?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
@@ -14,6 +14,8 @@ from trainable.config import Config
 from trainable.own_code.code_file import ARGUMENTS
 from trainable.study import ResolvedTable
 
+OWNERS = {arguments: field for field, arguments in ARGUMENTS.items()}
+"""The field of each file's arguments."""
 OTHER_IMAGES = ("data", "protocol")
 """Fields that change on which images the error is taken."""
 
@@ -75,23 +77,25 @@ class Interaction:
 
 
 def interactions(
-    tables: Iterable[ResolvedTable], trainings: Mapping[str, Replicates], margin: float = MARGIN
+    tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates], margin: float = MARGIN
 ) -> list[Interaction]:
-    """Of every two changes of a reference of these tables that are recorded alone and together, whether their effects
-    add up. Each set of four trainings counts once, and those without a common seed not at all.
+    """Of every two changes that are recorded alone and together, whether their effects add up. They are changes of a
+    reference or of the first row of one of these tables. Each set of four trainings counts once, and those without a
+    common seed not at all.
 
     The tests are a paired t-test of the differences and the equivalence test against `margin`, as for an effect.
     """
-    tables = list(tables)
     keys = dict.fromkeys(key for table in tables for key in (table.reference, *(row.key for row in table.rows)))
     known = {key: trainings[key] for key in keys if key in trainings}
-    references = dict.fromkeys(key for table in tables for key in (table.reference, table.rows[0].key))
+    references = dict.fromkeys(
+        key for table in tables for key in (table.reference, *(row.key for row in table.rows[:1]))
+    )
     found: dict[frozenset[str], Interaction] = {}
     for reference in (known[key] for key in references if key in known):
-        fingerprint = _fingerprint(reference)
+        fingerprint = reference.fingerprint
         for both in known.values():
             changes = _changes(reference.config, both.config)
-            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES) or _fingerprint(both) != fingerprint:
+            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES) or both.fingerprint != fingerprint:
                 continue
             # not validated: one of the changes alone may be none that a training can have
             first, second = (reference.config.model_copy(update=change).key(fingerprint) for change in changes.values())
@@ -103,18 +107,12 @@ def interactions(
     return _corrected(list(found.values()))
 
 
-def _fingerprint(training: Replicates) -> str:
-    """That of its images."""
-    return training.trials[0].fingerprint or ""
-
-
 def _changes(reference: Config, config: Config) -> dict[str, dict[str, Any]]:
     """The values in which a config differs, by field. The arguments of a file go with the file where both differ."""
-    owners = {arguments: field for field, arguments in ARGUMENTS.items()}
     different = {f: getattr(config, f) for f in Config.model_fields if getattr(config, f) != getattr(reference, f)}
     changes: dict[str, dict[str, Any]] = {}
     for field, value in different.items():
-        owner = owners.get(field)
+        owner = OWNERS.get(field)
         changes.setdefault(owner if owner in different else field, {})[field] = value
     return changes
 

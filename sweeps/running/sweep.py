@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import ray
@@ -34,7 +34,8 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
 from sweeps.running.specs import TrialContext
 from sweeps.running.surface_tasks import compute_surface
-from sweeps.running.trials import Stage, TrialCount, run_search, run_trials
+from sweeps.running.sweep_result import SweepResult
+from sweeps.running.trials import Stage, run_search, run_trials
 from sweeps.running.winner import record_winner
 from sweeps.stages import mark_storage, remove_stages, stage_name
 from trainable.errors import UsageError
@@ -43,35 +44,6 @@ from trainable.storage import check_writable, experiment_folder
 
 SILENT = "it did not answer for a while"
 """Why the record is incomplete, where it has come back before anybody could ask."""
-
-
-@dataclass
-class SweepResult:
-    """How a sweep ended."""
-
-    plan: SweepPlan
-    """What it was to run, on the devices that it found."""
-    failed: int = 0
-    """Trials given up."""
-    interrupted: bool = False
-    """Whether it was stopped before all trials had ended."""
-    undelivered: str = ""
-    """Why some of it could not be written to the record; empty where all was."""
-    broken: bool = False
-    """Whether something else failed, as what is computed from the finished trials: a surface, the winner's test, the
-    report."""
-
-    @property
-    def status(self) -> RunStatus:
-        """The MLflow status of the sweep's run."""
-        if self.interrupted:
-            return RunStatus.KILLED
-        return RunStatus.FAILED if self.failed or self.broken or self.undelivered else RunStatus.FINISHED
-
-    def add(self, count: TrialCount) -> None:
-        """Add how some of its trials ended."""
-        self.failed += count.failed
-        self.interrupted |= count.interrupted
 
 
 def run(prepared: Prepared, console: Console) -> SweepResult:

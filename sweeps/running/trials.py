@@ -1,11 +1,8 @@
 """Runs trials on Ray: Tune schedules them, and what they report goes to observers."""
 
 import signal
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,42 +13,17 @@ from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import BasicVariantGenerator, Searcher
-from ray.util.queue import Empty, Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from analysis.commandline.start import ignore_interrupts, restore_handler
 from sweeps.errors import SweepError
-from sweeps.fault import NO_FAULT, Fault, read_fault
-from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
+from sweeps.fault import Fault
+from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
+from sweeps.running.tune_events import GIVEN_UP_ALIKE, RETRIES, Direct, GivenUp, TuneEvents, draining, queue_beside_tune
 from trainable.errors import first_line
 from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
-from trainable.tune_trainable import REPORT, SPEC, TuneTrainable, report_of, spec_of, tune_config
-
-RETRIES = 4
-"""How often in a row a trial is tried again without getting further. It goes on from its checkpoint. A lost worker or
-node does not count once the trial has reported a new epoch, and a node that the platform takes back never counts."""
-GIVEN_UP_ALIKE = 3
-"""So many trials that were given up for the same fault of a node stop the experiment. A node that fails every trial at
-once has always a free slot, and would spoil all that wait for the others."""
-
-
-class GivenUp:
-    """The trials that were given up for a fault of a node."""
-
-    def __init__(self) -> None:
-        self._reasons: Counter[str] = Counter()
-
-    def add(self, fault: Fault) -> None:
-        """Count a trial that was given up."""
-        if fault.of_node:
-            self._reasons[fault.reason] += 1
-
-    @property
-    def alike(self) -> str:
-        """The reason for which `GIVEN_UP_ALIKE` trials were given up; empty where there is none."""
-        return next((reason for reason, count in self._reasons.items() if count >= GIVEN_UP_ALIKE), "")
+from trainable.tune_trainable import SPEC, TuneTrainable, tune_config
 
 
 @dataclass
@@ -135,8 +107,8 @@ def _fit(
     config.reuse_actors = True
     config.trial_name_creator = config.trial_dirname_creator = _id_of
     resources, listeners = stage.resources, [count, *stage.observers]
-    queue = _queue_beside_tune() if ray.util.client.ray.is_connected() else None
-    events = _Events(_Direct(listeners) if queue is None else queue.put)
+    queue = queue_beside_tune() if ray.util.client.ray.is_connected() else None
+    events = TuneEvents(Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         tuner = tune.Tuner(
@@ -155,7 +127,7 @@ def _fit(
                 verbose=0,
             ),
         )
-        with nullcontext() if queue is None else _drained(queue, listeners):
+        with nullcontext() if queue is None else draining(queue, listeners):
             tuner.fit()
         # Tune puts the former handler back where a signal has ended its loop; behind ray:// that runs elsewhere
         count.cut |= queue is None and signal.getsignal(signal.SIGINT) is interrupt
@@ -187,123 +159,3 @@ def _storage_error(storage_path: str, reason: str) -> SweepError:
         f"the storage {storage_path} fails: {reason}; free space there, or name another --storage-path, and run the "
         "same command again: what is recorded is kept"
     )
-
-
-class _Events(tune.Callback, tune.Stopper):
-    """Tune's callbacks as events.
-
-    A storage that fails more than `RETRIES` times in a row, whichever the trials, stops the experiment: all others
-    would fail, too. So does a node that spoils one trial after another: see `GIVEN_UP_ALIKE`.
-    """
-
-    def __init__(self, tell: Callable[[TrialEvent], None]) -> None:
-        self._tell = tell
-        self._running: set[str] = set()
-        self._epochs: dict[str, int] = {}
-        """How far each trial has come."""
-        self._storage_faults = 0
-        """In a row: no trial has reported in between."""
-        self._given_up = GivenUp()
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether to stop one trial."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether to stop all trials."""
-        return self._storage_faults > RETRIES or bool(self._given_up.alike)
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._running.add(trial.trial_id)
-        self._tell(TrialStarted(trial.trial_id, spec_of(trial.config)))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._storage_faults = 0
-        report = report_of(result)
-        if report.last.number > self._epochs.get(trial.trial_id, 0):
-            self._epochs[trial.trial_id] = report.last.number
-            trial.run_metadata.num_failures = 0  # Tune gives a trial up when this is above `RETRIES`
-        self._tell(TrialReported(trial.trial_id, report))
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ensure_started(iteration, trials, trial)
-        fault = read_fault(trial.error_file)
-        if fault.of_code:
-            trial.run_metadata.num_failures = RETRIES  # so that this next try is the last one
-        self._storage_faults += bool(fault.of_storage)
-        self._tell(TrialRetried(trial.trial_id, fault))
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
-        self._end(trial, TrialEnd.COMPLETE if complete else TrialEnd.STOPPED)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ensure_started(iteration, trials, trial)
-        fault = read_fault(trial.error_file)
-        self._storage_faults += bool(fault.of_storage)
-        self._given_up.add(fault)
-        self._end(trial, TrialEnd.FAILED, fault)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        for trial in trials:
-            if trial.trial_id in self._running:  # Tune stopped it because it was told to end the loop
-                self._end(trial, TrialEnd.INTERRUPTED)
-
-    def _ensure_started(self, iteration: int, trials: list[Trial], trial: Trial) -> None:
-        """Tell of a trial that no worker could prepare: Tune does not say that it started."""
-        if trial.trial_id not in self._running:
-            self.on_trial_start(iteration, trials, trial)
-
-    def _end(self, trial: Trial, end: TrialEnd, fault: Fault = NO_FAULT) -> None:
-        self._running.discard(trial.trial_id)
-        for kept in (trial.metric_analysis, trial.metric_n_steps):
-            kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
-        trial.last_result.pop(REPORT, None)
-        self._tell(TrialEnded(trial.trial_id, end, fault))
-
-
-class _Direct:
-    """Tells observers in this process."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-
-    def __call__(self, event: TrialEvent) -> None:
-        for observer in self._observers:
-            observer.tell(event)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks into a state that nobody restores; observers hold threads and terminals."""
-        return {}
-
-
-def _queue_beside_tune() -> Queue:
-    """With a ray:// address Tune's loop runs on the node of Ray's client server. Its events must not leave that node:
-    another one may be taken back."""
-    node = ray.get_runtime_context().get_node_id()
-    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)})
-
-
-@contextmanager
-def _drained(queue: Queue, observers: Sequence[Observer]) -> Iterator[None]:
-    """Bring the events of a Tune that runs in the cluster here. Raises what kept them from coming, which ends Tune."""
-    tell, over = _Direct(observers), threading.Event()
-
-    def drain() -> None:
-        try:
-            while not (over.is_set() and queue.empty()):
-                with suppress(Empty):
-                    tell(queue.get(timeout=0.5))
-        except BaseException:
-            queue.shutdown(force=True)  # the next event cannot be put, and Tune does not train unrecorded
-            raise
-
-    with ThreadPoolExecutor(1, thread_name_prefix="events") as pool:
-        drained = pool.submit(drain)
-        try:
-            yield
-        finally:
-            over.set()
-            drained.result()
