@@ -30,7 +30,7 @@ BROKEN = [
         "def network(width): pass",
         "network(width=2, pieces=1): TypeError: network() got an unexpected keyword argument 'pieces'",
     ),
-    ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 8,000"),
+    ("#" * MOST_CHARACTERS, "characters as JSON; allowed: 64,000"),
     (changed("network(width, pieces)", "network(width, pieces=1)"), "network(pieces=1): remove the default"),
     (changed("nn.Linear(width * 64, 10)", "nn.LazyLinear(10)"), "rest.0.weight is a lazy parameter"),
     (changed("width * 64", "width"), "on images (2, 3, 32, 32): line 14: RuntimeError: addmm: mat1"),

@@ -33,7 +33,7 @@ from trainable.data import Dataset, find, load
 from trainable.landscape import Evaluator, directions, moved
 from trainable.model import build
 from trainable.optim import parameter_groups
-from trainable.own_code.code_file import CodeFile
+from trainable.own_code.code_file import CodeFile, SourceFile
 from trainable.problem import first_problem
 from trainable.search_space import Range
 from trainable.study import ResolvedTable, Study
@@ -77,7 +77,7 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
         ({"network_arguments": {"kind": "a\nb"}}, "must be one line of printable characters"),
         ({"network": "resnet"}, "network 'resnet': should be cnn, vgg-a, or a Python file whose name ends in .py"),
         ({"network": {"file": "../net.py", "code": ""}}, "network of one's own: file '../net.py': String should match"),
-        ({"network": FILE.model_copy(update={"code": "#" * MOST_CHARACTERS})}, "characters as JSON; allowed: 8,000"),
+        ({"network": FILE.model_copy(update={"code": "#" * MOST_CHARACTERS})}, "characters as JSON; allowed: 64,000"),
     ],
 )
 def test_a_config_refuses_what_means_nothing(fields: dict[str, Any], problem: str) -> None:
@@ -261,7 +261,8 @@ def test_readers_of_a_record_never_run_it(
 ) -> None:
     ran = tmp_path / "ran"
     code = NETWORK.replace("    return Net", f"    open({str(ran)!r}, 'w').close()\n    return Net")
-    own = config(network=CodeFile(file="net.py", code=code))
+    beside = SourceFile(file="long.py", code="#" * 20_000)
+    own = config(network=CodeFile(file="net.py", code=code, imports=(beside,)))
     row, known = resolved_row("own", own), make_trial(0)
     trial = replace(known, key=row.key, config=own, tags=known.tags | written_tags(trial_spec(own, tmp_path, "abc")))
     table = ResolvedTable(study="own", number="44", slug="x", title="x", varies="x", rows=(row,), reference=row.key)
@@ -273,6 +274,7 @@ def test_readers_of_a_record_never_run_it(
     save_file({"step_losses/seed_0": np.ones(8)}, arrays / ARRAYS)
     assert import_into(record_uri, tmp_path / "record", "own") == ""
     assert_usable(record_uri, "own", caplog)
+    assert [trial.config for trial in Record(record_uri, "own").trials()] == [own], "longer than a tag may be"
     page = write_report(ReportData(ExportedRecord(tmp_path / "record"), tmp_path / "report"))
     assert "net.py" in page.read_text() and not ran.exists()
     study, where = write_study(tmp_path / "study"), ("--tracking-uri", record_uri, "--experiment", "own")

@@ -28,8 +28,8 @@ OF_BUILT_IN = ("activation", "batch_norm", "dropout")
 """Fields of `Config` that act on the built-in networks alone, besides those of one of them."""
 VGG_A_SMALLEST = 32
 """Height and width of the smallest images that `vgg-a`, which halves them five times, can take."""
-MOST_CHARACTERS = 8_000
-"""Characters of a config's canonical form as JSON. The record keeps it in a tag, which MLflow would cut there."""
+MOST_CHARACTERS = 64_000
+"""Characters of a config's canonical form as JSON, which each trial's run has in its tags."""
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -173,8 +173,8 @@ class Config(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _fits_into_a_tag(self) -> "Config":
-        """Refuse what the record could not keep. Only data or code of one's own make a config so long."""
+    def _fits_into_tags(self) -> "Config":
+        """Refuse what is too long for the record. Only code of one's own makes a config so long."""
         if (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
             raise ValueError(
                 f"{self.text(('data', *self.own_code))}: with the arguments and the names of the classes the config "

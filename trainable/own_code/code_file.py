@@ -1,16 +1,18 @@
-"""A Python file of one's own as part of a config: its text, and the arguments that its function is called with.
+"""A Python file of one's own as part of a config: its text, that of the files beside it which it imports, and the
+arguments that its function is called with.
 
 Imports no torch, and runs nothing.
 """
 
+import ast
 import hashlib
 import json
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError, model_validator
 
 from trainable.errors import UsageError
 from trainable.frozen import Frozen, check_label
@@ -60,11 +62,8 @@ CodeArguments = Annotated[dict[str, Any], PlainValidator(_arguments)]
 """Finite numbers, texts, truths and lists of these, by names that Python allows for arguments."""
 
 
-class CodeFile(Frozen):
-    """A Python file that defines a function of the name of the field that it is given for: see `docs/studies`.
-
-    The file's name and its whole text are its identity. What the file imports is not.
-    """
+class SourceFile(Frozen):
+    """A Python file: its name and its whole text."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.py$", max_length=60)]
     """The file's name, without its folder: letters, digits, `_`, `-` and `.`, at most 60."""
@@ -72,7 +71,7 @@ class CodeFile(Frozen):
     """The file's text."""
 
     @classmethod
-    def read(cls, path: str | Path) -> "CodeFile":
+    def read(cls, path: str | Path) -> Self:
         """The content of a file. Raises `UsageError` for a file that cannot be read, or whose name is not allowed."""
         try:
             return cls(file=Path(path).name, code=Path(path).expanduser().read_text(encoding="utf-8"))
@@ -82,16 +81,67 @@ class CodeFile(Frozen):
             raise UsageError(f"{path}: cannot be read: {error}") from error
 
     @property
+    def text(self) -> str:
+        """All that the digest is of."""
+        return self.code
+
+    @property
     def digest(self) -> str:
         """The start of the text's SHA-256."""
-        return hashlib.sha256(self.code.encode()).hexdigest()[:8]
+        return hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:
-        return f"CodeFile({self})"
+        return f"{type(self).__name__}({self})"
 
     def __str__(self) -> str:
         """The file's name and the text's digest."""
         return f"{self.file} {self.digest}"
+
+
+class CodeFile(SourceFile):
+    """A Python file that defines a function of the name of the field that it is given for: see `docs/studies`.
+
+    Its name and its whole text are its identity, and those of the files beside it that it imports. Installed packages
+    are not part of it.
+    """
+
+    imports: tuple[SourceFile, ...] = ()
+    """The files beside it that it imports, and those that these import, by ascending name."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The content of a file, with the files beside it that it imports. Raises `UsageError` for a file that cannot
+        be read, or whose name is not allowed."""
+        main = super().read(path)
+        sources: list[SourceFile] = [main]
+        for source in sources:  # it grows
+            beside = {module: Path(path).expanduser().with_name(f"{module}.py") for module in _imported(source)}
+            known = {each.file for each in sources}
+            sources += [SourceFile.read(file) for file in beside.values() if file.name not in known and file.is_file()]
+        return main.model_copy(update={"imports": tuple(sorted(sources[1:], key=lambda source: source.file))})
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [source.file for source in self.imports]
+        if names != sorted(set(names) - {self.file}):
+            raise ValueError(f"imports {names}: must be other files, each once, by ascending name")
+        return self
+
+    @property
+    def text(self) -> str:
+        """See `SourceFile`."""
+        return self.code + "".join(f"\0{source.file}\0{source.code}" for source in self.imports)
+
+
+def _imported(source: SourceFile) -> list[str]:
+    """The top-level modules that a file's import statements name, wherever these stand; none where it is no Python."""
+    try:
+        nodes = list(ast.walk(ast.parse(source.code)))
+    except (SyntaxError, ValueError, RecursionError):  # running it will say so
+        return []
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
 
 
 def read_code(field: str, value: Any, folder: Path) -> Any:

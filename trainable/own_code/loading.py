@@ -1,8 +1,9 @@
-"""Runs a file of one's own, and calls the function that it defines.
+"""Runs a file of one's own and those that it imports, and calls the function that it defines.
 
 This is done for a config that a person asks to train, and never for one that was only read from a record.
 """
 
+import builtins
 import inspect
 import linecache
 import sys
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from trainable.device import is_out_of_memory, random_numbers
 from trainable.errors import UsageError, first_line
-from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile
+from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile, SourceFile
 
 SEED = 0
 """Of torch's generator, where code is tried."""
@@ -44,8 +45,9 @@ def problems_of(field: str, file: CodeFile, doing: str = "") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _path(file)]
-        line = f"line {frames[-1].lineno}: " if frames else ""
+        sources = {_path(file): "", **{_path(source): f"{source.file}, " for source in file.imports}}
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in sources]
+        line = f"{sources[frames[-1].filename]}line {frames[-1].lineno}: " if frames else ""
         raise OwnCodeError.of(field, file, f"{doing}{line}{type(error).__name__}: {first_line(error)}") from error
 
 
@@ -73,7 +75,7 @@ def images_to_try(images: int, pixels: int) -> Tensor:
 @cache
 def _function(field: str, file: CodeFile) -> Callable[..., Any]:
     with problems_of(field, file):
-        function = getattr(_run(file), field, None)
+        function = getattr(_modules(file).load(file.file.removesuffix(".py")), field, None)
         parameters = inspect.signature(function).parameters if callable(function) else {}
     if not callable(function):
         raise OwnCodeError.of(field, file, f"must define a function {field}")
@@ -88,18 +90,43 @@ def _function(field: str, file: CodeFile) -> Callable[..., Any]:
     return function
 
 
-@cache
-def _run(file: CodeFile) -> ModuleType:
-    """The file's module. It is registered, and its text kept for tracebacks, as an import would do."""
-    module = ModuleType(f"own_code_{file.digest}")
-    module.__file__ = _path(file)
-    sys.modules[module.__name__] = module
-    linecache.cache[_path(file)] = len(file.code), None, file.code.splitlines(keepends=True), _path(file)
-    with torch.random.fork_rng(devices=[]):
-        exec(compile(file.code, _path(file), "exec"), module.__dict__)
-    return module
+class _Modules:
+    """The modules of a file and of those beside it that it imports. Other files of the same names, whose text another
+    config has, may run in the same process: so an import statement in them finds them here, and nobody else does."""
+
+    def __init__(self, file: CodeFile) -> None:
+        self._sources = {source.file.removesuffix(".py"): source for source in (file, *file.imports)}
+        self._loaded: dict[str, ModuleType] = {}
+        self._prefix = f"own_code_{file.digest}"
+
+    def load(self, name: str) -> ModuleType:
+        """The module of that name, which runs when it is first asked for. It is registered, and its text kept for
+        tracebacks, as an import would do."""
+        if name in self._loaded:  # also where it still runs, and imports what imports it
+            return self._loaded[name]
+        source = self._sources[name]
+        path, module = _path(source), ModuleType(f"{self._prefix}_{name}")
+        module.__dict__.update(__file__=path, __builtins__=vars(builtins) | {"__import__": self._import})
+        self._loaded[name] = sys.modules[module.__name__] = module
+        linecache.cache[path] = len(source.code), None, source.code.splitlines(keepends=True), path
+        try:
+            with torch.random.fork_rng(devices=[]):
+                exec(compile(source.code, path, "exec"), module.__dict__)
+        except BaseException:
+            del self._loaded[name], sys.modules[module.__name__]
+            raise
+        return module
+
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        """What `__import__` does."""
+        if level == 0 and name in self._sources:
+            return self.load(name)
+        return builtins.__import__(name, globals, locals, fromlist, level)
 
 
-def _path(file: CodeFile) -> str:
+_modules = cache(_Modules)
+
+
+def _path(source: SourceFile) -> str:
     """The file's name in tracebacks."""
-    return f"<{file}>"
+    return f"<{source}>"
