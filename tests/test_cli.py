@@ -156,6 +156,10 @@ def test_the_environment_is_honoured(here: Command, monkeypatch: pytest.MonkeyPa
         (["--cpus-per-trial", "4000"], "--cpus-per-trial 4000: the largest node has"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial -1.0: should be greater than or equal to 0"),
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64: the largest node has"),
+        (
+            ["--gpus-per-trial", "2", "--slots", "4", "--dry-run"],
+            "--gpus-per-trial 2: a trial trains on one GPU; allowed: at most 1",
+        ),
         (["--gpus-per-trial", "1.5"], "--gpus-per-trial 1.5 must be a fraction below 1 or a whole number"),
         (["--gpus-per-trial", "1"], "without GPUs (--gpus-per-trial 0) the sweep takes about"),
         (

@@ -18,7 +18,7 @@ def draw_tables(tables: Sequence[ReproducedTable], file: Path) -> Path:
     printed error as a hollow diamond where it may be compared."""
     heights = [len(table.rows) for table in tables]
     figure, axes = pyplot.subplots(
-        len(tables), 1, sharex=True, figsize=(8, 0.3 * sum(heights) + 0.62 * len(tables)), squeeze=False,
+        len(tables), 1, sharex=True, figsize=(8, 0.8 + 0.3 * sum(heights) + 0.62 * len(tables)), squeeze=False,
         gridspec_kw={"height_ratios": heights}, layout="constrained",
     )  # fmt: skip
     for axis, table in zip(axes[:, 0], tables, strict=True):

@@ -14,6 +14,7 @@ from sweeps.planning.resources import Allocation
 from sweeps.planning.search_plan import SearchPlan, plan_search
 from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, plan_tables
+from trainable.errors import UsageError
 from trainable.measures import MEASURES
 
 
@@ -41,7 +42,8 @@ class SweepPlan:
 
 def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: Set[str] = frozenset()) -> SweepPlan:
     """What the record lacks, for trials on that allocation. The keys in `given_up` have failed in this sweep: the
-    search does not try them again. Once a search has a winner, its proof is among the tables."""
+    search does not try them again. Once a search has a winner, its proof is among the tables. Raises `UsageError` for a
+    row whose config is not valid, and for GPUs that no trial would use."""
     options, trials, device = prepared.options, prepared.trials, allocation.trial.device
     rates = rates_on(device, trials)
     search = proof = None
@@ -69,6 +71,12 @@ def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: Set[str]
         only=(*options.only, *(table.number for table in proof.tables)) if proof and options.only else options.only,
         short=device == "cpu" and not options.epochs_given,
     )
+    configs = [each.config for each in tables.configs] + ([search.search.base] if search else [])
+    if options.requested.gpus > 1 and not any(config.has_own_training for config in configs):
+        raise UsageError(
+            f"--gpus-per-trial {options.requested.gpus:g}: a trial trains on one GPU; allowed: at most 1, unless a "
+            "training of one's own uses more"
+        )
     return SweepPlan(tables, search, race, plan_surfaces(tables.tables, trials))
 
 
