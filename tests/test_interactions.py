@@ -44,7 +44,7 @@ def found(errors: dict[Config, tuple[float, ...]], *tables: ResolvedTable) -> li
 
 def test_the_difference_of_the_effects_is_tested_by_seed() -> None:
     (one,) = found(ERRORS)
-    assert (one.change, one.other, one.seeds) == ("batch_norm True", "lr 0.01", (0, 1, 2, 3))
+    assert (one.change, one.other, one.seeds) == ("batch_norm true", "lr 0.01", (0, 1, 2, 3))
     assert one.differences == pytest.approx(BY_SEED)
     assert (one.alone, one.with_other) == pytest.approx((-0.02, -0.13))
     assert one.tests
@@ -107,7 +107,7 @@ def test_a_file_and_its_arguments_are_one_change() -> None:
 
 def test_the_page_has_each_of_them_or_says_why_there_is_none(tmp_path: Path) -> None:
     page = page_of(tmp_path, Recorded(trained(ERRORS), sweep(table_of(*ERRORS))))
-    changes = "| batch_norm True | -0.0200 | lr 0.01 | -0.1300 | -0.1100 ± 0.0130 |"
+    changes = "| batch_norm true | -0.0200 | lr 0.01 | -0.1300 | -0.1100 ± 0.0130 |"
     assert f"{changes} dependent | <0.001 | 4 |" in page
     page = page_of(tmp_path, Recorded(trained(ERRORS), sweep(table_of(NORM, RATE))))
     assert "| Interactions | no two changes are trained alone and together, for the same seed |" in page

@@ -33,7 +33,7 @@ from tests.own_code import (
     write_study,
 )
 from trainable.change import combine
-from trainable.config import Config
+from trainable.config import MOST_CHARACTERS, Config
 from trainable.data import Dataset
 from trainable.own_code.check import check_own_code
 from trainable.own_code.code_file import CodeFile
@@ -132,7 +132,7 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
         (MIXUP | {"label_smoothing": 0.1}, "label_smoothing: 0.1 has no effect here"),
         (LION | {"momentum": 0.5}, "momentum: 0.5 has no effect here"),
         ({"schedule": {"file": "a.txt", "code": ""}}, "schedule of one's own: file 'a.txt': String should match"),
-        (own("schedule", "#" * 9000), "data cifar10, schedule own.py"),
+        (own("schedule", "#" * MOST_CHARACTERS), "data cifar10, schedule own.py"),
     ],
 )
 def test_a_config_refuses_what_means_nothing(fields: dict[str, Any], problem: str) -> None:

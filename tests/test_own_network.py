@@ -63,7 +63,7 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"batch_norm": True}, "batch_norm: True has no effect here; it is allowed only where network is cnn or vgg-a"),
+        ({"batch_norm": True}, "batch_norm: true has no effect here; it is allowed only where network is cnn or vgg-a"),
         (
             {"network": "cnn"},
             "network_arguments: width=2, pieces=2 has no effect here; it is allowed only where network is a",

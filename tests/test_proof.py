@@ -64,7 +64,7 @@ def test_what_one_field_switches_off_is_taken_back_with_it() -> None:
     winner = Config(batch_norm=True, bn_momentum=0.3, label_smoothing=0.1, dropout=0.2)
     _, differences = proof_study(SEARCH, compared, winner, 1, 1).tables
     assert [row.name for row in differences.rows] == [
-        "winner", "without batch_norm True, bn_momentum 0.3", "without dropout 0.2",
+        "winner", "without batch_norm true, bn_momentum 0.3", "without dropout 0.2",
         "without loss cross_entropy, label_smoothing 0.1",
     ]  # fmt: skip
 
@@ -86,8 +86,8 @@ def test_differences_are_paired_by_seed() -> None:
 def test_every_difference_of_the_winner_is_taken_back_once_with_what_belongs_to_it() -> None:
     _, table = proof_study(SEARCH, REFERENCE, WINNER, 3, 5).tables
     assert [row.name for row in table.rows] == [
-        "winner", "without label_smoothing 0.1", "without optimizer momentum, lr 0.1, nesterov True",
-        "without flip True",
+        "winner", "without label_smoothing 0.1", "without optimizer momentum, lr 0.1, nesterov true",
+        "without flip true",
     ]  # fmt: skip
     configs = [Config(**row.change) for row in table.rows]
     assert configs[0] == WINNER

@@ -23,7 +23,7 @@ from trainable.study import ResolvedTable
 
 REFERENCE = Config(batch_norm=True)
 EARLIER, PRESENT = REFERENCE.change(label_smoothing=0.1), REFERENCE.change(flip=True, label_smoothing=0.2)
-SMOOTHING, FLIP = "without label_smoothing 0.2", "without flip True"
+SMOOTHING, FLIP = "without label_smoothing 0.2", "without flip true"
 
 
 def proof_of(winner: Config, difference_seeds: int) -> list[ResolvedTable]:

@@ -101,7 +101,7 @@ def test_the_settings_say_all_in_which_a_row_differs_from_the_baseline(tmp_path:
     changes = page.partition("#### Changes by row")[2].partition("### ")[0]
     assert [line for line in changes.splitlines() if line.startswith("| 3")] == [
         "| 3 | bf16 | precision bf16 |",
-        "| 3 | short | channels 4, 8; batch_norm True; bn_momentum 0.08747; epochs 1; precision bf16 |",
+        "| 3 | short | channels [4, 8]; batch_norm true; bn_momentum 0.08747; epochs 1; precision bf16 |",
     ]
 
 

@@ -122,7 +122,7 @@ def test_the_page_prints_the_definition_of_a_search(tmp_path: Path) -> None:
     definition = search(SPACE, epochs=20, start=starts, seeds=(0, 1))
     page = page_of(tmp_path, Recorded([], sweep(searches=(definition,))))
     for line in (
-        "| fixed | data digits, protocol B, batch_norm True, epochs 20, precision fp32; else as the baseline |",
+        "| fixed | data digits, protocol B, batch_norm true, epochs 20, precision fp32; else as the baseline |",
         "| start points | 2 |",
         "| start point | source |\n|---|---|\n| lr 0.001 | a paper |\n| the baseline's values | - |",
         "| sampler | a sampler |",

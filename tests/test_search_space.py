@@ -225,7 +225,7 @@ def test_choices_differ() -> None:
          "bn_momentum: 0.01 has no effect here"),
         (SearchDefinition(space={"optimizer": Choice(choices=("adamw", "momentum")),
                                  "nesterov": Choice(choices=(True, False))}),
-         "nesterov: True has no effect here"),
+         "nesterov: true has no effect here"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_before_anything_starts(definition: SearchDefinition, problem: str) -> None:

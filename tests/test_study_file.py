@@ -47,7 +47,7 @@ def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
     first, *of_grid = table.rows
     assert (first.name, first.change) == ("plain", {})
     assert [row.name for row in of_grid] == [
-        f"batch_norm {has}, channels {wide}" for has in ("false", "true") for wide in ("8 16", "16 32")
+        f"batch_norm {has}, channels {wide}" for has in ("false", "true") for wide in ("[8, 16]", "[16, 32]")
     ]
     assert of_grid[2].change["batch_norm"] is True
     assert of_grid[2].change["channels"] == [8, 16]
@@ -144,7 +144,7 @@ def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
         ("x.yaml", SPACE + "    shift: {low: 0, high: 4}\n  start: [{values: {shift: 2.5}}]",
          "start point 1 of its search: shift 2.5 is not in the space (0 to 4)"),
         ("x.yaml", SPACE + "    shift: {low: 0, high: 4}\n  start: [{values: {shift: true}}]",
-         "start point 1 of its search: shift True is not in the space (0 to 4)"),
+         "start point 1 of its search: shift true is not in the space (0 to 4)"),
         ("x.yaml", SPACE + "    channels[0]: {low: 0, high: 8}",
          "line 3, search.space.channels[0]: 0 should be greater than or equal to 1"),
         ("x.yaml", SPACE + "    width: {field: 'channels[2]', low: 4, high: 8}",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from trainable.image_set import CIFAR10, Data
 from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeArguments, CodeFile, or_file
+from trainable.value_text import value_text
 
 RECIPE = 1
 """Version of the training recipe. Raise it when the same config would train to other numbers."""
@@ -169,7 +170,7 @@ class Config(BaseModel):
         for field, (does_act, where) in acts.items():
             value = getattr(self, field)
             if not does_act and value != fields[field].default:
-                raise ValueError(f"{field}: {value} has no effect here; it is allowed only where {where}")
+                raise ValueError(f"{field}: {value_text(value)} has no effect here; it is allowed only where {where}")
         return self
 
     @model_validator(mode="after")
@@ -274,7 +275,7 @@ class Config(BaseModel):
 
     def text(self, fields: Iterable[str]) -> str:
         """Some fields and their values in one line, as `lr 0.01, network residual.py 3f2a9c1b`."""
-        return ", ".join(f"{name} {getattr(self, name)}" for name in fields)
+        return ", ".join(f"{name} {value_text(getattr(self, name))}" for name in fields)
 
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""

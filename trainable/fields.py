@@ -1,6 +1,5 @@
 """The fields of a configuration as a page: `python -m trainable.fields > docs/fields.md`."""
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -10,6 +9,7 @@ from pydantic.fields import FieldInfo
 from trainable.config import SET_BY_OPTIONS, Config
 from trainable.image_set import NAMES
 from trainable.own_code.code_file import ARGUMENTS, CodeFile
+from trainable.value_text import value_text
 
 HEAD = """# The fields of a configuration
 
@@ -31,7 +31,7 @@ def page() -> str:
 
 
 def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
-    default = "none" if name in ARGUMENTS.values() else f"`{_text(field.default)}`"
+    default = "none" if name in ARGUMENTS.values() else f"`{value_text(field.default)}`"
     meaning = " ".join((field.description or "").split())
     if name in SET_BY_OPTIONS:
         meaning += f" The option `--{name}` sets it{'; a row may set it, too' * (name != 'data')}."
@@ -43,7 +43,7 @@ def _allowed(name: str, field: FieldInfo) -> str:
         return ", ".join(f"`{each}`" for each in NAMES) + ", or a name of yours"
     if name in ARGUMENTS.values():
         return "numbers, texts, true, false, and lists of these, by name"
-    choices = [f"`{_text(each)}`" for each in _choices(field.annotation)]
+    choices = [f"`{value_text(each)}`" for each in _choices(field.annotation)]
     if choices:
         return ", ".join([*choices, *["a file"] * (CodeFile in get_args(field.annotation))])
     element = (get_args(field.annotation) or (field.annotation,))[0]
@@ -71,11 +71,6 @@ def _range(metadata: list[Any]) -> str:
         f"{words} {getattr(each, name):g}" for each in metadata for name, words in BOUNDS.items() if hasattr(each, name)
     ]
     return " ".join(said)
-
-
-def _text(value: Any) -> str:
-    """As YAML has it."""
-    return json.dumps(value) if isinstance(value, bool | tuple) else str(value)
 
 
 if __name__ == "__main__":

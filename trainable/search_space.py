@@ -16,6 +16,7 @@ from trainable.config import Config
 from trainable.frozen import Frozen
 from trainable.own_code.code_file import ARGUMENTS, Arguments
 from trainable.problem import unknown
+from trainable.value_text import value_text
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class _Parameter(Frozen):
     @property
     def condition(self) -> str:
         """`when` as a person reads it; empty where the parameter always exists."""
-        return " and ".join(f"where {name} is {' or '.join(map(str, values))}" for name, values in self.when.items())
+        return " and ".join(
+            f"where {name} is {' or '.join(map(value_text, values))}" for name, values in self.when.items()
+        )
 
 
 class Choice(_Parameter):
@@ -81,7 +84,7 @@ class Choice(_Parameter):
     @model_validator(mode="after")
     def _distinct(self) -> "Choice":
         if len(set(self.choices)) < len(self.choices):
-            raise ValueError(f"choices {', '.join(map(str, self.choices))} must differ from each other")
+            raise ValueError(f"choices {', '.join(map(value_text, self.choices))} must differ from each other")
         return self
 
     @property
@@ -108,7 +111,7 @@ class Choice(_Parameter):
         return value in self.choices
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.choices))
+        return ", ".join(map(value_text, self.choices))
 
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)] | Annotated[int, Field(strict=True)]

@@ -15,6 +15,7 @@ from trainable.config import SET_BY_OPTIONS, Config
 from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
 from trainable.search_definition import SearchDefinition
+from trainable.value_text import value_text
 
 MOST_SEEDS = 1_000
 """A config is trained for so many seeds at most."""
@@ -54,21 +55,9 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     for values in product(*grid.values()):
         change = dict(zip(grid, values, strict=True))
         labels = [f"{field.removesuffix('_arguments')} " * (len(named) > 1) for field in named]
-        texts = [label + _short(change[field]) for label, field in zip(labels, named, strict=True)]
+        texts = [label + value_text(change[field]) for label, field in zip(labels, named, strict=True)]
         rows.append({"name": ", ".join(texts), "change": change})
     return rows
-
-
-def _short(value: Any) -> str:
-    """A field's value as a row's name has it."""
-    match value:
-        case Mapping():
-            return ", ".join(f"{name}={_short(each)}" for name, each in value.items())
-        case bool():
-            return str(value).lower()
-        case list() | tuple():
-            return " ".join(map(_short, value))
-    return str(value)
 
 
 class Table(Frozen):

@@ -14,6 +14,7 @@ from analysis.importance import importances, study_at_first_rung
 from analysis.plots.style import COLORS, save
 from analysis.record.recorded import VAL_ERROR, TrialRecord
 from analysis.searches import RecordedSearch, val_errors
+from trainable.value_text import value_text
 
 COLUMNS = 5
 PARALLEL_AXES = 6
@@ -91,7 +92,7 @@ def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
 def _scale(axis: Axes, distribution: BaseDistribution) -> Callable:
     """Give the axis the parameter's bounds and scale; returns where on it a value stands."""
     if isinstance(distribution, CategoricalDistribution):
-        axis.set_xticks(range(len(distribution.choices)), [str(choice) for choice in distribution.choices])
+        axis.set_xticks(range(len(distribution.choices)), [value_text(choice) for choice in distribution.choices])
         axis.set_xlim(-0.5, len(distribution.choices) - 0.5)
         return distribution.choices.index
     assert isinstance(distribution, FloatDistribution | IntDistribution)

@@ -20,6 +20,7 @@ from trainable.config import Config
 from trainable.own_code.code_file import ARGUMENTS
 from trainable.search_definition import NOT_SEARCHABLE
 from trainable.search_space import Choice, Range, Target, fields, searched
+from trainable.value_text import value_text
 
 TITLE = "Hyperparameter search"
 BASELINE_VALUES = "the baseline's values"
@@ -171,7 +172,9 @@ def _space(recorded: RecordedSearch) -> tuple[Sequence[str], Sequence[Sequence[s
         tried = [value for trial in recorded.own if (value := recorded.value(trial, name)) is not None]
         best = recorded.value(recorded.winner, name) if recorded.winner else None
         bounds = f"{parameter}, {parameter.condition}" if parameter.condition else str(parameter)
-        rows.append((name, bounds, _tried(parameter, tried) if tried else "-", "-" if best is None else _short(best)))
+        rows.append(
+            (name, bounds, _tried(parameter, tried) if tried else "-", "-" if best is None else value_text(best, 3))
+        )
     return ("parameter", "space", "tried", "best config"), rows
 
 
@@ -276,18 +279,14 @@ def _published(data: ReportData, recorded: RecordedSearch) -> Replicates | None:
 
 def _tried(parameter: Choice | Range, values: Sequence[Any]) -> str:
     if isinstance(parameter, Choice):
-        return ", ".join(str(choice) for choice in dict.fromkeys((*parameter.choices, *values)) if choice in values)
-    return f"{_short(min(values))} to {_short(max(values))}"
+        return ", ".join(
+            value_text(choice) for choice in dict.fromkeys((*parameter.choices, *values)) if choice in values
+        )
+    return f"{value_text(min(values), 3)} to {value_text(max(values), 3)}"
 
 
 def _values(named: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in named.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return ", ".join(map(str, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{name} {value_text(value, 3)}" for name, value in named.items())
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import Scheduler, calibration_name
 from trainable.search_space import Choice
 from trainable.study import ResolvedTable
+from trainable.value_text import value_text
 
 TITLE = "Do early errors predict the final order?"
 ABOUT = (
@@ -70,7 +71,7 @@ def _untried(table: ResolvedTable, search: ResolvedSearch | None) -> str:
         return ""
     points = [search.point(row.config) for row in table.rows]
     untried = [
-        f"{name} {value}"
+        f"{name} {value_text(value)}"
         for name, parameter in search.space.items()
         for value in (parameter.choices if isinstance(parameter, Choice) else ())
         if all(point.get(name) != value for point in points)

@@ -1,7 +1,6 @@
 """What was trained: the baseline's settings in full, and what each row of a table changes in them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from analysis.report_data import ReportData
 from analysis.writing.all_trials import EVERYTHING
@@ -9,6 +8,7 @@ from analysis.writing.page import Absent, Grid, Section, Text
 from trainable.config import Config
 from trainable.measures import RUNGS
 from trainable.study import ResolvedTable
+from trainable.value_text import value_text
 
 TITLE = "Settings"
 ABOUT = (
@@ -25,7 +25,7 @@ def section(data: ReportData) -> Section | Absent:
     if base is None:
         return Absent(TITLE, "no table with a baseline is recorded")
     fields = [
-        (name, _plain(getattr(base, name)), " ".join((field.description or "").replace("`", "").split()))
+        (name, value_text(getattr(base, name), 4), " ".join((field.description or "").replace("`", "").split()))
         for name, field in Config.model_fields.items()
     ]
     tables = [table for table in data.tables if table.measure != RUNGS]
@@ -52,10 +52,4 @@ def _changes(base: Config, config: Config) -> str:
     """What differs from the baseline; empty where nothing does."""
     values = base.flat()
     changed = {name: value for name, value in config.flat().items() if value != values.get(name)}
-    return "; ".join(f"{name} {_plain(value)}" for name, value in changed.items())
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "; ".join(f"{name} {value_text(value, 4)}" for name, value in changed.items())

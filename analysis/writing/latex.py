@@ -22,6 +22,7 @@ _ESCAPED = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "×": r"$\times$", '"': "''"}
+    | {"[": "{[}", "*": "{*}"}  # else the first of a row would belong to the line break before it
 )
 
 

@@ -11,6 +11,7 @@ from trainable.resolved_search import ResolvedSearch
 from trainable.search_definition import PROTOCOL
 from trainable.search_space import changed, searched
 from trainable.study import Study
+from trainable.value_text import value_text
 
 SAMPLER = (
     "Optuna's TPE, which models parameters together that exist together; trials that still run count as bad, so that "
@@ -60,7 +61,7 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
         for name, value in resolved.start_values(point).items():
             if not resolved.space[name].contains(value):
                 raise UsageError(
-                    f"study {study.name}, start point {number} of its search: {name} {value} is not in the space "
-                    f"({resolved.space[name]})"
+                    f"study {study.name}, start point {number} of its search: {name} {value_text(value)} is not "
+                    f"in the space ({resolved.space[name]})"
                 )
     return resolved

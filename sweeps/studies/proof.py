@@ -5,9 +5,9 @@ from typing import Any
 
 from trainable.config import OF_BUILT_IN, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
-from trainable.own_code.code_file import Arguments
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
 from trainable.study import Row, Study, Table
+from trainable.value_text import value_text
 
 RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
 TOGETHER = (RATE, DECAY, ("schedule", "schedule_arguments", "warmup"), ("flip", "flip_mode"))
@@ -87,15 +87,8 @@ def _taken_back(winner: Config, compared: Config) -> list[Row]:
 
 def _values(config: Config, fields: list[str]) -> str:
     """The fields with their values, or without where those take too long a name."""
-    shown = ", ".join(f"{field} {_short(getattr(config, field))}" for field in fields)
+    shown = ", ".join(f"{field} {value_text(getattr(config, field), 3)}" for field in fields)
     return shown if len(shown.encode()) <= LONGEST_VALUES else ", ".join(fields)
-
-
-def _short(value: Any) -> str:
-    """The value as text. Floats have three digits."""
-    if isinstance(value, Arguments):
-        return ", ".join(f"{name}={_short(each)}" for name, each in value.items())
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _change(config: Config) -> dict[str, Any]:
