@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.statistics.cells import Cell, Judgement, judge
-from analysis.statistics.intervals import CONFIDENCE
+from analysis.statistics.intervals import CONFIDENCE, Interval
 from analysis.tables import ReproducedRow, ReproducedTable
 from analysis.writing.words import counted, verb
 
@@ -20,7 +20,7 @@ class InterquartileMean:
     """The mean of the middle half of many values: robust, as a median is, and less uncertain."""
 
     mean: float
-    interval: tuple[float, float]
+    interval: Interval
     """The 95% interval."""
 
 
@@ -35,7 +35,7 @@ class Agreement:
     reproduced: int
     not_reproduced: int
     learned: int
-    """Printed errors beside rows of which every training learned. The rest stayed at chance and counts no further."""
+    """Printed errors beside rows of which every training learned. The rest learned nothing and counts no further."""
     higher: int
     """How many of our means lie above the printed error."""
     median_shift: float
@@ -45,7 +45,7 @@ class Agreement:
 
     @property
     def unjudged(self) -> int:
-        """How many have no prediction interval: one seed, or a training that stayed at chance."""
+        """How many have no prediction interval: one seed, or a training that learned nothing."""
         return self.printed - self.reproduced - self.not_reproduced
 
     @property
@@ -73,20 +73,20 @@ class PrintedChange:
     printed: float
     ours: float
     """The difference of the means over the seeds."""
-    interval: tuple[float, float]
+    interval: Interval
     """The 95% prediction interval of the difference of one more pair of runs. The two count as independent: the course
     report does not say that its runs had the same seed."""
 
     @property
     def reproduced(self) -> bool:
         """Whether one more pair of our runs would differ so with a probability of 95%."""
-        return self.interval[0] <= self.printed <= self.interval[1]
+        return self.interval.contains(self.printed)
 
     @property
     def direction_open(self) -> bool:
         """Whether one more pair of runs may differ in either direction. Then a printed change of 0 would count as
         reproduced, too."""
-        return self.interval[0] <= 0 <= self.interval[1]
+        return self.interval.contains(0)
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ class Disagreement:
     split: str
     ours: float
     """The seeds' mean."""
-    interval: tuple[float, float]
+    interval: Interval
     """The 95% prediction interval."""
     printed: float
 
 
 @dataclass(frozen=True)
-class AtChance:
-    """A row with seeds whose training stayed at chance."""
+class LearnedNothing:
+    """A row with seeds whose training learned nothing."""
 
     table: str
     row: str
@@ -134,7 +134,9 @@ def printed_changes(tables: Sequence[ReproducedTable]) -> list[PrintedChange]:
             assert row.reported and reference.reported and row.held_out and reference.held_out
             printed = row.reported.test_error - reference.reported.test_error
             ours = row.held_out.mean - reference.held_out.mean
-            changes.append(PrintedChange(table.table.number, row.name, printed, ours, (ours - half, ours + half)))
+            changes.append(
+                PrintedChange(table.table.number, row.name, printed, ours, Interval(ours - half, ours + half))
+            )
     return changes
 
 
@@ -158,10 +160,10 @@ def changes_text(changes: Sequence[PrintedChange]) -> str:
 def _next_pair_half_width(row: ReproducedRow, reference: ReproducedRow) -> float | None:
     """Half the 95% prediction interval of the minimum of one more run of a row minus that of one of its reference, with
     the degrees of freedom of Welch (1947, Biometrika 34:28-35). None where either has one seed, or a training that
-    stayed at chance."""
+    learned nothing."""
     assert row.held_out and reference.held_out
     cells = (row.held_out, reference.held_out)
-    if any(cell.at_chance or len(cell.minima) < 2 for cell in cells):
+    if any(cell.learned_nothing or len(cell.minima) < 2 for cell in cells):
         return None
     dofs = [len(cell.minima) - 1 for cell in cells]
     variances = [variance(cell.minima) * (1 + 1 / len(cell.minima)) for cell in cells]
@@ -185,15 +187,15 @@ def disagreements(tables: Sequence[ReproducedTable]) -> list[Disagreement]:
     return outside
 
 
-def rows_at_chance(tables: Sequence[ReproducedTable]) -> list[AtChance]:
+def rows_that_learned_nothing(tables: Sequence[ReproducedTable]) -> list[LearnedNothing]:
     """The rows of which a seed's training learned nothing."""
     rows = []
     for table in tables:
         for row in table.rows:
-            if row.held_out and row.held_out.at_chance:
+            if row.held_out and row.held_out.learned_nothing:
                 errors = zip(row.seeds, row.held_out.minima, strict=True)
                 seeds = tuple(seed for seed, error in errors if error >= row.held_out.chance)
-                rows.append(AtChance(table.table.number, row.name, seeds))
+                rows.append(LearnedNothing(table.table.number, row.name, seeds))
     return rows
 
 
@@ -209,7 +211,7 @@ def _comparable_rows(tables: Sequence[ReproducedTable]) -> list[tuple[Reproduced
 
 def _agreement(split: str, figures: Sequence[tuple[Cell, float]]) -> Agreement:
     judged = Counter(judge(cell, printed) for cell, printed in figures)
-    learned = [(cell, printed) for cell, printed in figures if not cell.at_chance]
+    learned = [(cell, printed) for cell, printed in figures if not cell.learned_nothing]
     shifts = [cell.mean - printed for cell, printed in learned]
     return Agreement(
         split,
@@ -243,4 +245,4 @@ def interquartile_mean(rows: Sequence[Sequence[float]]) -> InterquartileMean | N
     apart = [row.mean() + (row - row.mean()) * np.sqrt(len(row) / (len(row) - 1)) for row in map(np.array, several)]
     drawn = stats.bootstrap(apart, middle, n_resamples=2000, confidence_level=CONFIDENCE, method="percentile", rng=0)
     low, high = drawn.confidence_interval
-    return InterquartileMean(float(middle(*map(np.array, several))), (float(low), float(high)))
+    return InterquartileMean(float(middle(*map(np.array, several))), Interval(float(low), float(high)))

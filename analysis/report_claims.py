@@ -59,9 +59,12 @@ def judge_claims(
     base = next((config for config in keys if config.is_baseline), None)
     if base is None:
         return []
-    by_config = {effect.config: effect for effect in effects}
-    changes = (BIGGER, SMALLER, BATCH_NORM, {**HINGE, "weight_decay": PENALTY}, {"weight_decay": PENALTY})
-    bigger, smaller, norm, with_hinge, with_cross_entropy = (by_config.get(base.change(**each)) for each in changes)
+    compared = {(effect.config, effect.reference): effect for effect in effects}
+    hinge, penalty = base.change(**HINGE), {"weight_decay": PENALTY}
+    bigger, smaller, norm, with_cross_entropy = (
+        compared.get((base.change(**change), base)) for change in (BIGGER, SMALLER, BATCH_NORM, penalty)
+    )
+    with_hinge = compared.get((hinge.change(**penalty), hinge))
     return [
         Claim(
             "Errors rise with the network's size",
@@ -105,7 +108,7 @@ def _ruling(effect: Effect | None, rises: bool) -> Ruling:
     """The ruling on the sentence that a change raises the error, or lowers it."""
     if effect and effect.verdict is Verdict.NO_EFFECT:
         return Ruling.NO_EFFECT
-    if effect is None or effect.interval is None or effect.interval[0] <= 0 <= effect.interval[1]:
+    if effect is None or effect.interval is None or effect.interval.contains(0):
         return Ruling.NOT_ESTABLISHED
     agrees = (effect.mean > 0) == rises
     if effect.established:
@@ -118,7 +121,7 @@ def _difference(effect: Effect | None) -> str:
         return MISSING
     if effect.interval is None:
         why = "one seed" if len(effect.differences) == 1 else "all seeds equal"
-        if effect.at_chance:
+        if effect.ended_at_chance:
             why = "a training ended at chance"
         return f"{effect.mean:+.4f} ({why}: nothing is established)"
     return f"{effect.as_text} ({len(effect.differences)} seeds, p {p_text(effect.t_holm)})"

@@ -76,8 +76,8 @@ class RecordedSearch(SearchTrials):
         return [trial for trial in self.tested if trial.key != winner and trial.start_time < last]
 
     @property
-    def reference(self) -> TrialRecord | None:
-        """The trial of the start point that the winner is compared with."""
+    def marked_start_point(self) -> TrialRecord | None:
+        """The trial of the start point whose error is shown beside the winner's: see `StartPoint.reference`."""
         return next((trial for trial in self.own if REFERENCE in trial.tags), None)
 
     @property

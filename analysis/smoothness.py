@@ -16,6 +16,7 @@ from analysis.record.replicates import Replicates
 from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.intervals import mean_text
 from analysis.tables import capital, network_name
+from analysis.writing.words import listed
 from trainable.config import Config
 from trainable.files import PROBES, STEP_LOSSES
 from trainable.measures import PROBE
@@ -57,7 +58,7 @@ class ProbedNetwork:
     """By seed."""
     steps: np.ndarray
     """The training steps that were probed, (probes,). A network with other epochs or another batch size has others."""
-    at_chance: bool
+    ended_at_chance: bool
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class SmoothnessArm:
     @property
     def by_sgd(self) -> bool:
         """Whether the gradient is the step that the training takes, as in the paper."""
-        return all(network.config.optimizer == "sgd" for network in self.networks)
+        return all(each.config.optimizer == "sgd" and each.config.weight_decay == 0 for each in self.networks)
 
     @property
     def common_seeds(self) -> list[int]:
@@ -124,6 +125,17 @@ def smoothness_arms(
                 networks.setdefault(optimizer, []).append(network)
         arms += [SmoothnessArm(table, arm, tuple(each)) for arm, each in networks.items()]
     return arms
+
+
+def not_the_step(arms: Sequence[SmoothnessArm]) -> str:
+    """Which arms do not measure along the step that is taken, in a sentence; empty where all do."""
+    names = list(dict.fromkeys(arm.optimizer for arm in arms if not arm.by_sgd))
+    if not names:
+        return ""
+    return (
+        f"With {listed(names)} the gradient is not the step that is taken: only SGD without weight decay is "
+        "comparable with the paper."
+    )
 
 
 def _optimizer(config: Config) -> str:

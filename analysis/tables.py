@@ -8,7 +8,7 @@ from analysis.record.recorded import Series, SweepRecord
 from analysis.record.replicates import Replicates
 from analysis.statistics.cells import Cell, Judgement, cell_of, judge
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
-from analysis.statistics.intervals import from_to, half_width, seeds_text
+from analysis.statistics.intervals import from_to, seeds_text
 from trainable.config import Config
 from trainable.study import Reported, ResolvedTable
 
@@ -35,7 +35,7 @@ class ReproducedRow:
     """The test error; under protocol B, which leaves the test split alone, the validation error."""
     new_images_half_width: float | None = None
     """Half the 95% interval of the mean error after the last epoch over new seeds and new images. None for one seed,
-    where a training stayed at chance, and where the record lacks which images the seeds get right."""
+    where a training ended at chance, and where the record lacks which images the seeds get right."""
 
     @property
     def judgements(self) -> tuple[Judgement, Judgement] | None:
@@ -161,7 +161,7 @@ def reproduce(
 
 def _crossed(cell: Cell | None, by_seed: Mapping[int, Series], correct: CorrectImages) -> float | None:
     known = [seed for seed in by_seed if seed in correct]
-    half = half_width(cell.finals) if cell and not cell.at_chance else None
+    half = cell.final_half_width if cell else None
     return crossed_half_width(stacked(correct, known), half) if half is not None and known else None
 
 

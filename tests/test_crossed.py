@@ -96,6 +96,15 @@ def test_a_row_of_unknown_images_has_no_such_interval_and_that_is_said(tmp_path:
     assert "1 of 2 distinct rows have one" in page and "for 0 of 1 tested changes" in page
 
 
+def test_a_row_of_which_a_training_diverged_has_no_such_interval(tmp_path: Path) -> None:
+    made = record(lambda config, seed: True)
+    (last,) = [each for each in made.histories() if each.name == "hinge-2"]
+    last.histories["test_error/seed_2"][-1] = (2, 0.95)
+    page = page_of(tmp_path, made)
+    assert "1 of 2 distinct rows have one" in page
+    assert ", 0.9500 |" in page, "its seeds stand one by one"
+
+
 def test_the_images_of_some_seeds_do_for_all_and_that_is_said(tmp_path: Path) -> None:
     source = record(lambda config, seed: config != HINGE or seed != 1)
     page = page_of(tmp_path, source)

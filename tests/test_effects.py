@@ -46,6 +46,27 @@ def test_a_table_is_compared_with_its_own_reference() -> None:
     assert effect.differences == pytest.approx((0.05, 0.02))
 
 
+def test_a_config_is_compared_with_every_reference_that_a_table_gives_it() -> None:
+    """Of a reference that no table has as a row, its changes are said."""
+    hinge, faster = Config(loss="hinge"), Config(lr=0.002)
+    both = hinge.change(lr=0.002)
+    trainings = replicates([
+        trial(str(error), {0: [error], 1: [error + 0.01]}, config)
+        for error, config in ((0.30, Config()), (0.40, hinge), (0.31, faster), (0.45, both))
+    ])  # fmt: skip
+    row = resolved_row("both", both)
+    tables = [
+        table().model_copy(update={"number": number, "rows": (row,), "reference": reference.key("abc")})
+        for number, reference in (("61", hinge), ("90", faster), ("91", faster))
+    ]
+    found = {effect.reference: effect for effect in paired_effects(tables, trainings)}
+    assert [(each.name, each.against, round(each.mean, 2)) for each in found.values()] == [
+        ("loss: both (table 61)", "loss hinge", 0.05),
+        ("loss: both (table 90)", "lr 0.002", 0.14),
+    ]
+    assert len(paired_effects(tables, trainings)) == 2, "the third table asks nothing new"
+
+
 def test_a_baseline_in_another_precision_is_an_effect() -> None:
     bf16 = Config(precision="bf16")
     trainings = replicates([trial("fp32", {0: [0.30]}, Config()), trial("bf16", {0: [0.31]}, bf16)])

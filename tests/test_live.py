@@ -25,6 +25,7 @@ from analysis.live.server import page_server
 from analysis.record import heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import RunStatus
+from analysis.report_data import ReportData
 from benchmarks.clusters import wait_for
 from sweeps.fault import Fault
 from sweeps.observer import TrialEnded, TrialReported, TrialStarted
@@ -93,6 +94,17 @@ def test_what_has_ended_is_read_once_and_what_runs_each_time(
     assert ended.histories["test_error"] == [(1, 0.8), (2, 0.4), (3, pytest.approx(0.8 / 3)), (4, 0.2)]
     assert running.histories["test_error"] == [(1, 0.8), (2, 0.4)]
     assert set(read) == {running.run_id}
+
+
+def test_effects_against_what_an_earlier_sweep_has_trained_are_shown(recording: Recording) -> None:
+    recording.train("reference", PLAIN, 0, 1, 2, 3, 4)
+    recording.train("hinge", HINGE, 0, 1, 2, 3, 4)
+    recording.recorder.finish(RunStatus.FINISHED)
+    tables = [asked("3", 1, hinge=HINGE)]
+    Recorder(recording.client, recording.experiment_id, name="of the change", tags={}, params={}, tables=tables)
+    moment = FollowedRecord(Record(recording.uri, "e")).look()
+    (effect,) = ReportData(moment, recording.folder / "page").effects
+    assert (effect.against, effect.differences) == ("baseline", (0.0,))
 
 
 def test_the_latest_sweep_is_followed_one_that_runs_before_one_that_has_ended(recording: Recording) -> None:

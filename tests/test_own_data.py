@@ -97,7 +97,7 @@ def test_at_chance_is_what_one_answer_gives() -> None:
     assert unequal.chance == pytest.approx(0.045), "one answer for all is wrong for one of 20"
     for error, at_chance in ((0.05, True), (0.04, False)):
         cell = cell_of({0: [(1, error)]}, unequal.chance)
-        assert cell is not None and cell.at_chance == at_chance
+        assert cell is not None and cell.learned_nothing == at_chance
 
 
 @pytest.mark.parametrize(

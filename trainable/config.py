@@ -104,7 +104,8 @@ class Config(BaseModel):
     """Multiplies the learning rate of batch norm's biases (Jordan 2024, arXiv 2404.00498). Their weight decay grows
     with the learning rate, as torch's optimizers have it."""
     schedule: Schedule = "constant"
-    """Learning rate by step, over the whole training. Or a schedule of one's own, in a Python file."""
+    """Learning rate by step, over the whole training. With `adam` and `adamw`, `one_cycle` also varies beta1. Or a
+    schedule of one's own, in a Python file."""
     schedule_arguments: CodeArguments = Arguments()
     """What the file's `schedule` is called with, after the share of the steps that is done."""
     warmup: float = Field(default=0.3, gt=0, lt=1)

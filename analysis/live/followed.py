@@ -50,7 +50,7 @@ class FollowedRecord:
         """All trials of the record. Those of the sweep, and those of earlier ones that it need not repeat, have their
         histories."""
         trials = self._record.trials()
-        keys = {row.key for table in sweep.tables for row in table.rows}
+        keys = {key for table in sweep.tables for key in (table.reference, *(row.key for row in table.rows))}
 
         def concerned(trial: TrialRecord) -> bool:
             in_tables = trial.sweep == sweep.run_id or trial.key in keys

@@ -98,8 +98,8 @@ def _search_text(recorded: RecordedSearch, *, live: bool) -> str:
     )
     if best := recorded.best:
         text += f" The lowest validation error is {best.metrics[VAL_ERROR]:.4f} ({best.name})."
-    if (reference := recorded.reference) and reference.complete:
-        text += f" The configuration that it is compared with has {reference.metrics[VAL_ERROR]:.4f}."
+    if (point := recorded.marked_start_point) and point.complete:
+        text += f" That of the start point {point.name}, for comparison, is {point.metrics[VAL_ERROR]:.4f}."
     return f"{text} {NEXT}" if live and not recorded.race_winner else text
 
 

@@ -30,7 +30,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
     row_height = 0.34 if any("\n" in label for label in labels) else 0.28
     figure, axis = pyplot.subplots(figsize=(8, max(2.5, 1.2 + row_height * len(effects))), layout="constrained")
     for index, effect in enumerate(effects):
-        reach = None if effect.interval is None else effect.interval[1] - effect.mean
+        reach = None if effect.interval is None else effect.interval.half_width
         axis.errorbar(
             effect.mean, index, xerr=reach, fmt="o", color=COLORS[0], capsize=3, markersize=5,
             markerfacecolor=FACES.get(effect.verdict, COLORS[0]),

@@ -38,8 +38,8 @@ def _effects(data: ReportData, studies: Mapping[str, Sequence[Effect]]) -> list[
         Grid(HEADER, effect_rows(data.effects)),
         Text(
             "The p values are those after Holm's correction. Where pooled stands beside the seeds, interval and tests "
-            "rest on the variance of all rows with the same reference; else they rest on that of the row's own "
-            f"differences. {EFFECTS}.csv has all that was computed of each effect."
+            "rest on one variance of several rows of the study, which have the same reference. Else they rest on that "
+            f"of the row's own differences. {EFFECTS}.csv has all that was computed of each effect."
         ),
         *(Text(said) for study, family in studies.items() if (said := _untested(study, family))),
     ]
@@ -100,11 +100,7 @@ def _images(effects: Sequence[Effect]) -> str:
             "these seeds, which makes it wider than it need be."
         )
     if found := [each for each in crossed if each.established]:
-        lost = [
-            each.name
-            for each in found
-            if each.new_images_interval and each.new_images_interval[0] <= 0 <= each.new_images_interval[1]
-        ]
+        lost = [each.name for each in found if each.new_images_interval and each.new_images_interval.contains(0)]
         said += (
             f" Of the {len(found)} changes among them that are found to raise or lower the error, "
             f"{len(found) - len(lost)} do so over new images as well: the second interval, which is not corrected for "
@@ -115,8 +111,8 @@ def _images(effects: Sequence[Effect]) -> str:
 
 def _untested(study: str, family: Sequence[Effect]) -> str:
     """Which of a study's effects are not tested, and why, in sentences; empty where all are."""
-    at_chance = [effect.name for effect in family if effect.at_chance]
-    others = [effect.name for effect in family if not (effect.tests or effect.at_chance)]
+    at_chance = [effect.name for effect in family if effect.ended_at_chance]
+    others = [effect.name for effect in family if not (effect.tests or effect.ended_at_chance)]
     said = []
     if at_chance:
         said.append(f"{listed(at_chance)}, because a training ended at chance")

@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 from analysis.plots.gradient_bands import draw_smoothness
 from analysis.report_data import ReportData
-from analysis.smoothness import SUMMARY_HEADER, SmoothnessArm, medians, summary
+from analysis.smoothness import SUMMARY_HEADER, SmoothnessArm, medians, not_the_step, summary
 from analysis.writing.csv_file import write_csv
 from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from trainable.measures import PROBE
@@ -21,7 +21,6 @@ ABOUT_BETA = (
     "gradient nearly vanishes after that step, it is about one over the step size. So that of the longest step stands "
     "beside it."
 )
-NOT_THE_STEP = "With Adam the gradient is not the step that is taken; only the SGD arm is comparable with the paper."
 
 
 def section(data: ReportData) -> Section | Absent:
@@ -58,8 +57,8 @@ def _arm(data: ReportData, arm: SmoothnessArm) -> list[Block]:
         picture = draw_smoothness(probes_of_seed, steps, title, data.folder / f"{arm.slug}.png")
         blocks.append(Picture(picture, f"{title}."))
     blocks.append(Grid(SUMMARY_HEADER, summary({network.name: network.probes for network in arm.networks})))
-    if not arm.by_sgd:
-        blocks.append(Text(NOT_THE_STEP))
+    if text := not_the_step([arm]):
+        blocks.append(Text(text))
     if arm.table.note:
         blocks.append(Text(arm.table.note))
     return blocks

@@ -202,10 +202,10 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
     if earlier := recorded.earlier_winners:
         errors = ", ".join(f"{trial.name} {trial.metrics[WINNER_METRIC]:.4f}" for trial in earlier)
         rows.append(("test errors of other winners, which may have been known when this search went on", errors))
-    if (reference := recorded.reference) and val_errors(reference):
-        epoch, error = val_errors(reference)[-1]
-        when = "its last epoch" if reference.complete else f"epoch {epoch}, where ASHA stopped it"
-        rows.append(("the reference, in this search", f"{reference.name}: validation error {error:.4f} after {when}"))
+    if (point := recorded.marked_start_point) and val_errors(point):
+        epoch, error = val_errors(point)[-1]
+        when = "its last epoch" if point.complete else f"epoch {epoch}, where ASHA stopped it"
+        rows.append(("a start point, for comparison", f"{point.name}: validation error {error:.4f} after {when}"))
     if published := _published(data, recorded):
         finals = list(published.last_errors().values())
         rows.append(

@@ -33,7 +33,7 @@ def section(data: ReportData) -> Section | Absent:
 
 
 def _row(each: Interaction) -> tuple[str, ...]:
-    half = f" ± {each.tests.interval[1] - each.mean:.4f}" if each.tests else ""
+    half = f" ± {each.tests.interval.half_width:.4f}" if each.tests else ""
     against = "" if each.reference.is_baseline else f" (against {each.reference.text(each.reference.ablation)})"
     return (
         each.change + against,

@@ -11,7 +11,7 @@ from analysis.agreement import (
     changes_text,
     disagreements,
     printed_changes,
-    rows_at_chance,
+    rows_that_learned_nothing,
 )
 from analysis.networks import BATCH_NORM, BIGGER, SMALLER
 from analysis.plots.table_overview import draw_tables
@@ -82,7 +82,7 @@ def section(data: ReportData) -> Section | Absent:
                 f"table {each.table}, {each.row}",
                 each.split,
                 f"{each.ours:.4f}",
-                f"{each.interval[0]:.4f} to {each.interval[1]:.4f}",
+                each.interval.text(),
                 f"{each.printed:.4f}",
                 f"{each.ours - each.printed:+.4f}",
             )
@@ -98,7 +98,7 @@ def section(data: ReportData) -> Section | Absent:
             f"{listed([str(seed) for seed in each.seeds])} learned nothing: seeds are shown one by one, without an "
             "interval."
         )
-        for each in rows_at_chance(data.reproduced)
+        for each in rows_that_learned_nothing(data.reproduced)
     ]
     tables = [_table(data, table) for table in data.reproduced]
     if not is_reported:
@@ -113,7 +113,7 @@ def _changes(changes: Sequence[PrintedChange]) -> Grid:
             f"table {each.table}, {each.row}",
             f"{each.printed:+.4f}",
             f"{each.ours:+.4f}",
-            f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}",
+            each.interval.text("+.4f"),
             "yes" if each.reproduced else "no",
         )
         for each in sorted(changes, key=lambda change: change.ours)
@@ -130,7 +130,7 @@ def _crossed(tables: Sequence[ReproducedTable]) -> list[str]:
     return [
         "A number in brackets after the last epoch's error is half the width of a second interval, of new seeds and "
         f"new images. {sum(rows.values())} of {len(rows)} distinct rows have one. Rows without it have one seed, a "
-        f"training that stayed at chance (an error that never fell below {' or '.join(chance)}), or no record of which "
+        f"training that ended at chance (with an error not below {' or '.join(chance)}), or no record of which "
         "images they classify correctly."
     ]
 
@@ -140,7 +140,7 @@ def _agreement(agreement: Agreement) -> str:
     return (
         f"Of {agreement.printed} printed {agreement.split} errors {agreement.reproduced} lie in the "
         f"prediction interval, {agreement.not_reproduced} do not"
-        + (f", {unjudged} cannot be judged (one seed, or a training that stayed at chance)" if unjudged else "")
+        + (f", {unjudged} cannot be judged (one seed, or a training that learned nothing)" if unjudged else "")
         + f".{_chance(agreement)} {agreement.shift_text}"
         + (_shift(agreement.shift) if agreement.shift else "")
     )
@@ -160,10 +160,9 @@ def _chance(agreement: Agreement) -> str:
 
 
 def _shift(shift: InterquartileMean) -> str:
-    low, high = shift.interval
     return (
         f" The interquartile mean of the difference, over the seeds of all rows, is {shift.mean:+.4f} (95% interval "
-        f"{low:+.4f} to {high:+.4f}, by a bootstrap of the seeds within each row)."
+        f"{shift.interval.text('+.4f')}, by a bootstrap of the seeds within each row)."
     )
 
 

@@ -19,7 +19,7 @@ from analysis.sections import (
     reproduced_tables,
 )
 from analysis.sections import proof as proof_section
-from analysis.smoothness import ProbedNetwork, medians
+from analysis.smoothness import ProbedNetwork, medians, not_the_step
 from analysis.statistics.effects import ALPHA, BASELINE_NAME, Effect, Verdict
 from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
 from analysis.tables import BASELINE, HELD_OUT
@@ -92,7 +92,7 @@ def _changes(data: ReportData) -> list[Text]:
         [effect for effect in tested if effect.verdict is verdict]
         for verdict in (Verdict.HIGHER, Verdict.LOWER, Verdict.NO_EFFECT, Verdict.UNDECIDED)
     )
-    at_chance = sum(effect.at_chance for effect in data.effects)
+    at_chance = sum(effect.ended_at_chance for effect in data.effects)
     text = (
         f"Tested: {counted(len(tested), 'change')} of the network or of its training. {_moved(lowered, 'lower')}. "
         f"{_moved(raised, 'raise')}."
@@ -120,15 +120,21 @@ def _moved(effects: Sequence[Effect], move: str) -> str:
 def _batch_norm(data: ReportData) -> list[Text]:
     """At the learning rate of the tables, and at the best of each network."""
     text, details = [], ""
-    effects = [effect for effect in data.effects if effect.config.ablation == BATCH_NORM]
+    effects = [
+        effect for effect in data.effects if effect.config.ablation == BATCH_NORM and effect.reference.is_baseline
+    ]
     effect = min(effects, key=lambda each: each.config.precision != BASELINE.precision, default=None)
     if effect:
         moves = "lowers" if effect.mean < 0 else "raises"
-        certainty = "more than chance explains" if effect.established else "too little to exclude chance"
-        if effect.verdict is Verdict.NO_EFFECT:
+        certainty = "not significant after the correction for the number of changes"
+        if effect.established:
+            certainty = "more than chance explains"
+        elif effect.verdict is Verdict.NO_EFFECT:
             certainty = f"less than the margin of {data.margin:g}"
-        if effect.at_chance:
+        elif effect.ended_at_chance:
             certainty = "not tested, because a training ended at chance"
+        elif effect.tests is None:
+            certainty = "not tested"
         details = effects_of_changes.TITLE
         text.append(
             f"At a learning rate of {effect.config.lr:g}, batch norm {moves} the {HELD_OUT[effect.config.held_out]} by "
@@ -184,7 +190,7 @@ def _smoothness(data: ReportData) -> list[Text]:
     compared = []
     for arm in data.smoothness:
         plain, norm = (
-            [network for network in arm.networks if network.config.batch_norm == has and not network.at_chance]
+            [network for network in arm.networks if network.config.batch_norm == has and not network.ended_at_chance]
             for has in (False, True)
         )
         if arm.table == data.smoothness[0].table and len(plain) == len(norm) == 1:
@@ -194,9 +200,9 @@ def _smoothness(data: ReportData) -> list[Text]:
     text = (
         "How much the loss and its gradient vary along the gradient was measured in four ways (Santurkar et al. "
         f"2018). A loss is called smoother by one of them where that is below {SMOOTHER:g} of the other network's with "
-        f"every seed. {' '.join(compared)}"
-        + ("" if all(arm.by_sgd for arm in data.smoothness) else f" {gradient_smoothness.NOT_THE_STEP}")
-    )  # fmt: skip
+        f"every seed. {' '.join(compared)} "
+        f"{not_the_step(data.smoothness)}"
+    ).strip()
     return [Text(text, gradient_smoothness.TITLE, lead="Smoothness")]
 
 

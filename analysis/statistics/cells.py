@@ -7,7 +7,7 @@ from statistics import mean
 
 from analysis.record.recorded import Series
 from analysis.record.replicates import Replicates
-from analysis.statistics.intervals import half_width, mean_text
+from analysis.statistics.intervals import Interval, half_width, mean_text
 
 
 class Judgement(StrEnum):
@@ -19,7 +19,7 @@ class Judgement(StrEnum):
     ONE_SEED = "one seed"
     """There is no interval."""
     AT_CHANCE = "at chance"
-    """There is none, because a training stayed at chance."""
+    """There is none, because a training learned nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cell:
     """The 1-based epoch of each minimum."""
     finals: tuple[float, ...]
     chance: float
-    """A training whose error never came below this stayed at chance: `Config.chance`."""
+    """A training whose error never came below this learned nothing: `Config.chance`."""
 
     @property
     def mean(self) -> float:
@@ -41,20 +41,27 @@ class Cell:
 
     @property
     def half_width(self) -> float | None:
-        """Half the 95% confidence interval of the mean (Student's t); None for one seed, and where a training stayed at
-        chance."""
-        return None if self.at_chance else half_width(self.minima)
+        """Half the 95% confidence interval of the mean of the minima (Student's t); None for one seed, and where a
+        training learned nothing."""
+        return None if self.learned_nothing else half_width(self.minima)
 
     @property
-    def at_chance(self) -> bool:
-        """Whether a seed's training stayed at chance. Mixed with seeds that learned, it has no meaningful interval."""
+    def final_half_width(self) -> float | None:
+        """The same of the errors after the last epoch; None also where a training ended at chance."""
+        return None if max(self.finals) >= self.chance else half_width(self.finals)
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether a seed's training did. Mixed with seeds that learned, it has no meaningful interval."""
         return max(self.minima) >= self.chance
 
-    def next_run(self) -> tuple[float, float] | None:
+    def next_run(self) -> Interval | None:
         """The 95% prediction interval of the minimum of one more run, cut to [0, 1]; None for one seed, and where a
-        training stayed at chance."""
+        training learned nothing."""
         half = half_width(self.minima, next_run=True)
-        return None if half is None or self.at_chance else (max(0.0, self.mean - half), min(1.0, self.mean + half))
+        if half is None or self.learned_nothing:
+            return None
+        return Interval(max(0.0, self.mean - half), min(1.0, self.mean + half))
 
     def as_text(self, values: Sequence[float]) -> str:
         """The mean of the minima or of the finals with its interval; each seed's value where one of them is that of
@@ -66,8 +73,8 @@ def judge(cell: Cell, printed: float) -> Judgement:
     """Whether a printed figure is reproduced by our errors of a row."""
     interval = cell.next_run()
     if interval is None:
-        return Judgement.AT_CHANCE if cell.at_chance else Judgement.ONE_SEED
-    return Judgement.YES if interval[0] <= printed <= interval[1] else Judgement.NO
+        return Judgement.AT_CHANCE if cell.learned_nothing else Judgement.ONE_SEED
+    return Judgement.YES if interval.contains(printed) else Judgement.NO
 
 
 def cell_of(by_seed: Mapping[int, Series], chance: float) -> Cell | None:
@@ -84,5 +91,5 @@ def cell_of(by_seed: Mapping[int, Series], chance: float) -> Cell | None:
 
 
 def ended_at_chance(trained: Replicates) -> bool:
-    """Whether a seed's training knows nothing after its last epoch: it learned nothing, or has diverged."""
+    """Whether the last error of a seed's training is not below chance: it learned nothing, or has diverged."""
     return max(trained.last_errors().values(), default=0) >= trained.config.chance

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from analysis.statistics.intervals import CONFIDENCE, TOLERANCE
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval
 
 
 @dataclass(frozen=True)
 class Chance:
     """The probability that a new training with the change has the lower error, beside one of the reference with the
-    same seed (Bouthillier et al. 2021, MLSys, section 4)."""
+    same seed, if the two differ (Bouthillier et al. 2021, MLSys, section 4)."""
 
     lower: int
     """Seeds whose error is lower with the change."""
     seeds: int
     """Those whose error differs."""
-    interval: tuple[float, float]
+    interval: Interval
     """The 95% interval of the probability: exact, of Clopper and Pearson."""
 
 
@@ -28,4 +28,4 @@ def chance_of_lower(differences: Sequence[float]) -> Chance | None:
         return None
     lower = sum(each < 0 for each in differing)
     interval = stats.binomtest(lower, len(differing)).proportion_ci(CONFIDENCE, "exact")
-    return Chance(lower, len(differing), (float(interval.low), float(interval.high)))
+    return Chance(lower, len(differing), Interval(float(interval.low), float(interval.high)))

@@ -12,11 +12,12 @@ from analysis.record.replicates import Replicates
 from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
+from analysis.statistics.intervals import Interval
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
 from trainable.image_set import ImageSet
-from trainable.study import ResolvedRow, ResolvedTable
+from trainable.study import ResolvedTable
 
 BASELINE_NAME = "baseline"
 ALPHA = 0.05
@@ -48,12 +49,13 @@ class Effect:
     test."""
 
     study: str
-    """The first study that the config is a row of."""
+    """The first study that compares the config with this reference."""
     name: str
     """The name of its row, with what varies there and the table's number where there are several tables."""
     against: str
-    """The reference: `baseline`, or the name of another row."""
+    """The reference: `baseline`, the name of another row, or what it changes in the baseline."""
     config: Config
+    reference: Config
     seeds: tuple[int, ...]
     """Those that both have, ascending."""
     differences: tuple[float, ...]
@@ -61,20 +63,20 @@ class Effect:
     margin: float = MARGIN
     """What the equivalence test compares the difference with."""
     pool: Pooled | None = None
-    """The variance of the rows with the same reference. None where they are fewer than two or do not vary, for a row
-    with fewer than two seeds, where a training ended at chance, and for a `near_copy`."""
+    """The variance of the study's rows with the same reference. None where they are fewer than two or do not vary, for
+    a row with fewer than two seeds, where a training ended at chance, and for a `near_copy`."""
     near_copy: bool = False
     """Whether its trainings hardly differ from its reference's: see `is_near_copy`."""
     tests: TTests | None = None
     """None for fewer than two seeds, and where a training ended at chance. Also where all seeds differ by the same,
     unless the variance is pooled."""
     wilcoxon_p: float | None = None
-    new_images_interval: tuple[float, float] | None = None
+    new_images_interval: Interval | None = None
     """The 95% interval of the mean difference over new seeds and new images; None where the record lacks which images
     the seeds get right."""
     image_seeds: int = 0
     """Of how many seeds the record has these images for both configs. The images' part of the interval is theirs."""
-    at_chance: bool = False
+    ended_at_chance: bool = False
     """Whether one of its trainings, or of its reference's, ended at chance."""
     t_holm: float | None = None
     equivalence_holm: float | None = None
@@ -86,7 +88,7 @@ class Effect:
         return float(np.mean(self.differences))
 
     @property
-    def interval(self) -> tuple[float, float] | None:
+    def interval(self) -> Interval | None:
         """The 95% confidence interval of the mean difference, not corrected for the number of effects."""
         return self.tests.interval if self.tests else None
 
@@ -102,7 +104,7 @@ class Effect:
 
     @property
     def _half_width_text(self) -> str:
-        return f" ± {self.interval[1] - self.mean:.4f}" if self.interval else ""
+        return f" ± {self.interval.half_width:.4f}" if self.interval else ""
 
     @property
     def t_p(self) -> float | None:
@@ -132,7 +134,7 @@ class Effect:
     @property
     def verdict(self) -> Verdict:
         """What the tests say, each after the correction for all effects of the study."""
-        if self.at_chance:
+        if self.ended_at_chance:
             return Verdict.AT_CHANCE
         if self.established:
             return Verdict.LOWER if self.mean < 0 else Verdict.HIGHER
@@ -150,7 +152,7 @@ def paired_effects(
     """The effect of each distinct config on the held-out error after the last epoch, the largest gain first.
 
     It is the last epoch's error, because a minimum over the epochs on the test split is optimistic. A config is
-    compared with the reference of the first table that has it, and has no effect where the record lacks either, or
+    compared once with each reference of the tables that have it. It has no effect where the record lacks either, or
     where they are judged on different images.
 
     The tests are the paired t-test of a difference, the equivalence test against a difference of `margin`, and
@@ -158,30 +160,35 @@ def paired_effects(
     the test of equal variances does not object (see `pooled_variance`). Holm's correction is over the effects of one
     study, for each test apart. `correct` has the images that each seed of a key gets right, where they are known.
     """
-    rows: dict[str, tuple[ResolvedTable, ResolvedRow]] = {}
+    pairs: dict[tuple[str, str], tuple[ResolvedTable, str]] = {}
+    names: dict[str, str] = {}
     for table in tables:
         for row in table.rows:
-            rows.setdefault(row.key, (table, row))
-    several = len(tables) > 1
-    names = {key: _name(table, row) if several else row.name for key, (table, row) in rows.items()}
+            name = f"{table.varies}: {row.name} (table {table.number})" if len(tables) > 1 else row.name
+            pairs.setdefault((row.key, table.reference), (table, name))
+            names.setdefault(row.key, name)
     baselines = compared_baselines(tables)
     names |= dict.fromkeys(baselines, BASELINE_NAME)
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
-    for key, (table, row) in rows.items():
-        reference = table.reference
+    for (key, reference), (table, name) in pairs.items():
         if key in baselines or key == reference or not {key, reference} <= trainings.keys():
             continue
-        if _judged_on(row.config) != _judged_on(trainings[reference].config):
+        config, base = trainings[key].config, trainings[reference].config
+        if _judged_on(config) != _judged_on(base):
             continue
         errors, reference_errors = (trainings[each].last_errors() for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
-            differences = tuple(errors[seed] - reference_errors[seed] for seed in shared)
-            against = names.get(reference, reference)
-            at_chance = any(ended_at_chance(trainings[each]) for each in (key, reference))
-            effect = Effect(
-                table.study, names[key], against, row.config, tuple(shared), differences, margin, at_chance=at_chance
+            blocks.setdefault((table.study, reference), {})[key] = Effect(
+                study=table.study,
+                name=name,
+                against=names.get(reference) or base.text(base.ablation) or BASELINE_NAME,
+                config=config,
+                reference=base,
+                seeds=tuple(shared),
+                differences=tuple(errors[seed] - reference_errors[seed] for seed in shared),
+                margin=margin,
+                ended_at_chance=any(ended_at_chance(trainings[each]) for each in (key, reference)),
             )
-            blocks.setdefault((table.study, reference), {})[key] = effect
     by_study: dict[str, list[Effect]] = {}
     for (study, reference), effects in blocks.items():
         family = by_study.setdefault(study, [])
@@ -211,10 +218,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _name(table: ResolvedTable, row: ResolvedRow) -> str:
-    return f"{table.varies}: {row.name} (table {table.number})"
-
-
 def _judged_on(config: Config) -> tuple[ImageSet, str]:
     """The images on which a config's held-out error is taken."""
     return config.data, config.held_out
@@ -238,7 +241,7 @@ def _with_variances(
 ) -> dict[str, Effect]:
     """The effects of rows with one reference, by key, each with the variance that it shares with the others, if any. A
     near copy of the reference has no part in it: see `is_near_copy`."""
-    like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.at_chance}
+    like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.ended_at_chance}
     pool = _pool(reference, like, trainings)
     near_copies = set[str]()
     if pool and pool.equal_variances:
@@ -254,7 +257,7 @@ def _with_variances(
 
 def _tested(effect: Effect) -> Effect:
     """The effect with its tests."""
-    if effect.at_chance:
+    if effect.ended_at_chance:
         return effect
     ranked = np.round(effect.differences, TIE_DECIMALS)  # else rounding errors break ties
     return replace(
@@ -269,8 +272,8 @@ def _crossed(effect: Effect, correct: CorrectImages, reference: CorrectImages) -
     known = [seed for seed in effect.seeds if seed in correct and seed in reference]
     if effect.interval is None or not known:
         return effect
-    half = crossed_half_width(stacked(correct, known) - stacked(reference, known), effect.interval[1] - effect.mean)
-    return replace(effect, new_images_interval=(effect.mean - half, effect.mean + half), image_seeds=len(known))
+    half = crossed_half_width(stacked(correct, known) - stacked(reference, known), effect.interval.half_width)
+    return replace(effect, new_images_interval=Interval(effect.mean - half, effect.mean + half), image_seeds=len(known))
 
 
 def _corrected(family: Sequence[Effect]) -> list[Effect]:

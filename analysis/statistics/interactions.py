@@ -52,7 +52,7 @@ class Interaction:
     """The mean effect of the change where the other is made, too."""
     differences: tuple[float, ...]
     """By seed: the effect of the change with the other, minus that without it. 0 where the effects add up."""
-    at_chance: bool
+    ended_at_chance: bool
     """Whether one of the four trainings ended at chance."""
     tests: TTests | None
     """None for fewer than two seeds, too, and where all seeds differ by the same."""
@@ -67,7 +67,7 @@ class Interaction:
     @property
     def verdict(self) -> Dependence:
         """What the tests say, each after Holm's correction for all interactions."""
-        if self.at_chance:
+        if self.ended_at_chance:
             return Dependence.AT_CHANCE
         if self.t_holm is not None and self.t_holm < ALPHA:
             return Dependence.DEPENDENT
@@ -136,7 +136,7 @@ def _interaction(
         alone=fmean(alone),
         with_other=fmean(with_other),
         differences=differences,
-        at_chance=at_chance,
+        ended_at_chance=at_chance,
         tests=None if at_chance else t_tests(differences, margin),
     )
 

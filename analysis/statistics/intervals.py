@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from scipy import stats
 
@@ -11,6 +12,26 @@ from trainable.files import format_seeds
 CONFIDENCE = 0.95
 TOLERANCE = 1e-9
 """Differences this close are equal: a split has far fewer images."""
+
+
+class Interval(NamedTuple):
+    """A range of numbers. Both ends are included."""
+
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half its width, as stands after ±."""
+        return (self.high - self.low) / 2
+
+    def contains(self, value: float) -> bool:
+        """Whether the value lies in it."""
+        return self.low <= value <= self.high
+
+    def text(self, form: str = ".4f") -> str:
+        """As `0.3023 to 0.3101`, each end in that format."""
+        return f"{self.low:{form}} to {self.high:{form}}"
 
 
 def half_width(values: Sequence[float], next_run: bool = False) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from analysis.statistics.intervals import CONFIDENCE, TOLERANCE
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval
 from analysis.statistics.pooling import Pooled
 
 
@@ -18,7 +18,7 @@ class TTests:
     """The tests of the mean of differences that are paired by seed."""
 
     dof: int
-    interval: tuple[float, float]
+    interval: Interval
     """The 95% confidence interval of the mean."""
     difference_p: float
     """Two-sided, of the hypothesis that there is no difference: the paired t-test."""
@@ -69,7 +69,7 @@ def t_tests(differences: Sequence[float], margin: float, pool: Pooled | None = N
     half = float(stdtrit(dof, (1 + CONFIDENCE) / 2)) * error
     return TTests(
         dof=dof,
-        interval=(mean - half, mean + half),
+        interval=Interval(mean - half, mean + half),
         difference_p=float(2 * stdtr(dof, -abs(mean) / error)),
         equivalence_p=float(stdtr(dof, (abs(mean) - margin) / error)),
     )

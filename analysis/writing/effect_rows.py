@@ -9,8 +9,8 @@ HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds",
 NUMBERS = (
     "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images",
     "seeds of the images", "verdict", "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm",
-    "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "chance, low",
-    "chance, high",
+    "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "seeds that differ",
+    "chance, low", "chance, high",
 )  # fmt: skip
 
 
@@ -38,6 +38,6 @@ def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
          *(each.new_images_interval or (None, None)), each.image_seeds, each.verdict.value,
          each.pool.rows if each.pool and each.pooled else None, each.tests.dof if each.tests else None,
          each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm, each.wilcoxon_p, each.wilcoxon_holm,
-         *((each.chance.lower, *each.chance.interval) if each.chance else (None, None, None)))
+         *((each.chance.lower, each.chance.seeds, *each.chance.interval) if each.chance else (None,) * 4))
         for each in effects
     ]  # fmt: skip

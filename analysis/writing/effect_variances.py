@@ -10,14 +10,14 @@ from analysis.statistics.t_tests import p_text
 def variances(family: Sequence[Effect]) -> str:
     """Where the t-tests of a study's effects have their variance from."""
     tested = [effect for effect in family if effect.tests]
-    mixed = [effect.name for effect in family if effect.at_chance]
+    mixed = [effect.name for effect in family if effect.ended_at_chance]
     near_copies = [effect.name for effect in tested if effect.near_copy]
     alone = [effect.name for effect in tested if effect.pool is None and not effect.near_copy]
     pools = {(effect.against, effect.pool) for effect in tested if effect.pool}
     sentences = [_pool(against, pool) for against, pool in sorted(pools, key=lambda each: each[0])]
     if alone:
         sentences.append(
-            f"{_with_own_variance(alone)}: no other change that learned is compared with the same reference."
+            f"{_with_own_variance(alone)}: no other change of this study that learned has the same reference."
         )
     if near_copies:
         sentences.append(

@@ -168,7 +168,7 @@ def _search(recorded: RecordedSearch) -> View:
 
 
 def _color(recorded: RecordedSearch, run_id: str) -> str:
-    for marked, color in ((recorded.winner, WINNER_COLOR), (recorded.reference, REFERENCE_COLOR)):
+    for marked, color in ((recorded.winner, WINNER_COLOR), (recorded.marked_start_point, REFERENCE_COLOR)):
         if marked and marked.run_id == run_id:
             return color
     return OTHER_COLOR
