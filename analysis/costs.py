@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.prices import Prices
-from analysis.record.recorded import EPOCH_S, OUTCOME, RunStatus, SweepRecord, TrialRecord
+from analysis.record.recorded import (
+    CPUS_PER_TRIAL,
+    EPOCH_S,
+    GPUS_PER_TRIAL,
+    OUTCOME,
+    SLOTS,
+    RunStatus,
+    SweepRecord,
+    TrialRecord,
+)
 from trainable.study import ResolvedTable
 from trainable.trial import TrialEnd
 
@@ -112,7 +121,7 @@ def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float 
 def _hourly(sweep: SweepRecord, prices: Prices) -> float | None:
     """Money for an hour of one of the sweep's slots, with its part of the head; None where the sweep does not say."""
     try:
-        cpus, gpus, slots = (float(sweep.params[name]) for name in ("cpus_per_trial", "gpus_per_trial", "slots"))
+        cpus, gpus, slots = (float(sweep.params[name]) for name in (CPUS_PER_TRIAL, GPUS_PER_TRIAL, SLOTS))
     except (KeyError, ValueError):
         return None
     return prices.slot(cpus, gpus) + (prices.head or 0) / max(slots, 1)

@@ -46,18 +46,13 @@ def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> Sear
     borrowed: list[TrialRecord] = []
     raced: list[TrialRecord] = []
     for trial in trials:
-        if not (owned(search, trial) and search.contains(trial.config)):
+        if not (search.covers(trial.config, trial.fingerprint) and search.contains(trial.config)):
             continue
         if trial.seeds == search.seeds and of_study(search, trial):
             own.append(trial)
         elif trial.complete:
             (borrowed if trial.seeds == search.seeds else raced).append(trial)
     return SearchTrials(search, tuple(own), tuple(borrowed), tuple(raced))
-
-
-def owned(search: ResolvedSearch, trial: TrialRecord) -> bool:
-    """Whether a trial is one of a search's, inside of its space or not: see `ResolvedSearch.owns`."""
-    return search.owns(trial.config, trial.fingerprint)
 
 
 def of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:

@@ -18,8 +18,6 @@ from typing import Annotated
 
 import typer
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
@@ -28,7 +26,7 @@ from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
 from analysis.record.exported_files import ORIGIN, damage, first_id
 from analysis.record.exported_record import artifacts_folders, read_folder, sweep_folder, write_sweep
 from analysis.record.mlflow_record import Record
-from analysis.record.opening import no_sweep, open_existing, open_record, unknown_sweep
+from analysis.record.opening import RECORD_ERRORS, no_sweep, open_existing, open_record, unknown_sweep
 from analysis.record.origin import export_origin, exported_origin
 from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once
@@ -133,7 +131,7 @@ def _export_artifacts(client: MlflowClient, trial: TrialRecord, target: Path, tr
             except PermissionError as error:
                 problems[PurePath(path).name] = first_line(error)
                 continue
-            except (MlflowException, OSError) as error:
+            except RECORD_ERRORS as error:
                 raise SweepError(
                     f"{path} of {trial.name} cannot be fetched: {first_line(error)}; run the same command again"
                 ) from error
@@ -185,7 +183,7 @@ def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: 
             )
             typer.echo(f"{sweep.name}: {imported} trials imported, {len(exported) - imported} were there already")
         present(Record(tracking_uri, experiment)).write(client)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except RECORD_ERRORS as error:
         raise SweepError(f"{tracking_uri}: the import stopped: {first_line(error)}; run it again to go on") from error
     print_place(tracking_uri, experiment, experiment_id, output())
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 from ray.tune.experiment import Trial
@@ -11,6 +12,7 @@ from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.specs import TrialContext
 from tests.analysis_records import trial
 from tests.searches import STUDY, result, search
+from trainable.config import RECIPE
 from trainable.tune_trainable import spec_of
 
 
@@ -35,6 +37,18 @@ def test_a_failed_trial_is_tried_again_first_and_names_do_not_repeat() -> None:
     searcher = TrialSearch(plan.with_trials([failed]), TrialContext("f", None, "nowhere"))
     names = [spec_of(searcher.suggest(f"trial-{number}") or {}).name for number in range(3)]
     assert names == ["two-optimizers-007", "two-optimizers-008", "two-optimizers-009"]
+
+
+def test_trials_of_an_earlier_training_recipe_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = search(samples=1)
+    config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
+    recorded = trial(
+        "earlier", {}, config, key=config.key("f"), seeds=(0,), histories={"val_error": [(1, 0.5), (2, 0.4)]},
+        tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
+    )  # fmt: skip
+    assert (plan.with_trials([recorded]).to_run, plan.with_trials([recorded]).known) == (0, [recorded])
+    monkeypatch.setattr("trainable.config.RECIPE", RECIPE + 1)
+    assert (plan.with_trials([recorded]).to_run, plan.with_trials([recorded]).known) == (1, [])
 
 
 def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.costs import spent
 from analysis.prices import Prices, parse_prices
+from analysis.record import recorded
 from analysis.record.exported_record import ExportedRecord, sweep_folder
 from analysis.record.mlflow_record import Record
 from analysis.record.origin import CHANGES, PACKAGES
@@ -23,7 +24,7 @@ from tests.specs import trial_spec
 from trainable.config import Config
 from trainable.trial import Epoch, TrialEnd, TrialReport
 
-SLOTS = {"cpus_per_trial": "2", "gpus_per_trial": "0", "slots": "4"}
+SLOTS = {recorded.CPUS_PER_TRIAL: "2", recorded.GPUS_PER_TRIAL: "0", recorded.SLOTS: "4"}
 ORIGIN = {PACKAGES: "torch==2.15.0\n", CHANGES: "-old\n+new\n"}
 
 

@@ -20,6 +20,7 @@ from analysis.record.exported_record import read_folder, write_sweep
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import ARRAYS_FOLDER, RunStatus, SweepRecord, TrialRecord
 from sweeps.errors import SweepError
+from sweeps.recording.kernel_images import log_kernels
 from sweeps.transfer import export
 from tests.conftest import ROOT
 from tests.exports import ARRAYS, assert_usable, import_into
@@ -176,4 +177,7 @@ def test_exported_kernels_are_drawn_and_once(record_uri: str, exported: Path, ca
         record = Record(record_uri, "kernels")
         pictures = [kernel_images(record, trial) for trial in record.trials()]
         assert pictures == [[("kernels", 0), ("kernels", 2), ("trained_kernels", 0)], [], [], []]
+    drawn, *_ = record.trials()
+    log_kernels(record.client, drawn.run_id, layers, 2)
+    assert kernel_images(record, drawn) == pictures[0], "a write that is repeated after an outage draws none again"
     assert caplog.text.count("the kernels in layers.safetensors of loss-1: of epoch 0: shape (4,)") == 1

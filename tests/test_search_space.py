@@ -31,8 +31,8 @@ def test_a_parameter_exists_where_its_condition_holds() -> None:
     assert resolved.point(adamw) == {"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.1}
     sgd = resolved.config({"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0})
     assert resolved.point(sgd) == {"optimizer": "momentum", "sgd_lr": 0.5, "momentum": 0.8, "dropout": 0.0}
-    assert resolved.owns(adamw, "f") and resolved.owns(sgd, "f")
-    assert not resolved.owns(adamw.change(loss="hinge"), "f")
+    assert resolved.covers(adamw, "f") and resolved.covers(sgd, "f")
+    assert not resolved.covers(adamw.change(loss="hinge"), "f")
     assert resolved.start_values(resolved.start[0]) == {
         "optimizer": "momentum", "sgd_lr": 0.1, "momentum": 0.9, "dropout": 0.0,
     }  # fmt: skip
@@ -114,10 +114,11 @@ def test_a_parameter_that_lacks_its_condition_is_refused_before_anything_starts(
 
 def test_trials_outside_the_space_are_left_out() -> None:
     wide = search()
+    configs = [wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}) for rate in (0.01, 0.5)]
     inside, outside = (
-        trial(str(rate), {}, wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}),
-              tags={"study": "two-optimizers", "data_fingerprint": "f"}, seeds=(0,))
-        for rate in (0.01, 0.5)
+        trial(str(config.lr), {}, config, key=config.key("f"), seeds=(0,),
+              tags={"study": "two-optimizers", "data_fingerprint": "f"})
+        for config in configs
     )  # fmt: skip
     plan = wide.with_trials([inside, outside])
     assert (plan.own, plan.outside) == ((inside,), 1)

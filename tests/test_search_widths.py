@@ -23,8 +23,8 @@ def test_a_parameter_may_set_one_element_of_a_tuple() -> None:
     config = resolved.config({"channels[0]": 8, "last": 20})
     assert (config.channels, config.hidden) == ((8, 32), (128, 20)), "the other elements are the baseline's"
     assert resolved.point(config) == {"channels[0]": 8, "last": 20}
-    assert resolved.owns(config, "f") and resolved.contains(config)
-    assert not resolved.owns(config.change(channels=(8, 33)), "f")
+    assert resolved.covers(config, "f") and resolved.contains(config)
+    assert not resolved.covers(config.change(channels=(8, 33)), "f")
     assert not resolved.contains(config.change(channels=(65, 32)))
     for values in sample(study.search.space, 20, seed=0):
         suggested = resolved.config(values)

@@ -55,15 +55,15 @@ class ResolvedSearch(Frozen):
     def _all_values(self, config: Config) -> dict[str, Any]:
         return {name: target.read(config) for name, target in targets(self.space).items()}
 
-    def owns(self, config: Config, fingerprint: str) -> bool:
-        """Whether a config on the data with that fingerprint is one of this search's: only fields that the search
-        varies differ from the base. Their values may lie outside the space (see `contains`)."""
+    def covers(self, config: Config, fingerprint: str) -> bool:
+        """Whether only fields that the search varies differ from its base in a config on the data with that
+        fingerprint. Their values may lie outside the space (see `contains`)."""
         return fingerprint == self.fingerprint and config == self.base.model_copy(
             update=config_fields(self.space, self._all_values(config), self.base)
         )
 
     def contains(self, config: Config) -> bool:
-        """Whether the values of a config that the search owns lie in its space."""
+        """Whether the values of a config that the search covers lie in its space."""
         return all(self.space[name].contains(value) for name, value in self.point(config).items())
 
     def points(self) -> list[dict[str, Any]] | None:

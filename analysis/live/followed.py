@@ -8,7 +8,6 @@ import numpy as np
 from analysis.record.heartbeats import HEARTBEAT, Heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import CURVES, RunStatus, Series, SweepRecord, TrialRecord
-from analysis.search_trials import owned
 
 
 class FollowedRecord:
@@ -54,7 +53,7 @@ class FollowedRecord:
 
         def concerned(trial: TrialRecord) -> bool:
             in_tables = trial.sweep == sweep.run_id or trial.key in keys
-            return in_tables or any(owned(search, trial) for search in sweep.searches)
+            return in_tables or any(search.covers(trial.config, trial.fingerprint) for search in sweep.searches)
 
         new = [trial for trial in trials if trial.run_id not in self._histories and concerned(trial)]
         read = {trial.run_id: trial.histories for trial in self._record.with_histories(new, CURVES)}

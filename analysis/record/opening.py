@@ -24,6 +24,9 @@ NAMED = 10
 REACH_S = 5.0
 """Seconds that a server has to answer."""
 
+RECORD_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+"""What is raised where a record fails while it is read or written. Errors of HTTP are `OSError`s."""
+
 
 def open_record(tracking_uri: str, experiment: str, *, dry: bool = False) -> Record | None:
     """Open the record to read it; None where an embedded one does not exist yet. Raises `UsageError` as `find_record`
@@ -102,7 +105,7 @@ def _as_usage_errors(tracking_uri: str) -> Iterator[None]:
     """Raise `UsageError` in one line in place of what a library raises."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, LookupError, OSError, ImportError, ValueError) as error:
+    except (*RECORD_ERRORS, LookupError, ImportError, ValueError) as error:
         raise UsageError(f"--tracking-uri {tracking_uri}: {first_line(error)}") from error
 
 

@@ -7,11 +7,12 @@ Optuna is told what the record has of it, and trials that did not finish are tri
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any
 
 from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
-from analysis.search_trials import SearchTrials, of_study, owned, search_trials
+from analysis.search_trials import SearchTrials, of_study, search_trials
 from sweeps.planning.resolve_search import resolve_search
 from trainable.study import Study
 
@@ -34,9 +35,12 @@ class SearchPlan(SearchTrials):
     """Keys that this sweep has given up. The next one tries them again."""
 
     def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
-        """The same search with its own trials among those of a record, and those that it borrows."""
+        """The same search with its own trials among those of a record, and those that it borrows. A trial of an earlier
+        training recipe has another key than its config has now, and does not count."""
+        trials = [trial for trial in trials if trial.key == trial.config.key(trial.fingerprint)]
         found = search_trials(self.search, trials)
-        recorded = [trial for trial in trials if of_study(self.search, trial) and owned(self.search, trial)]
+        covered = [trial for trial in trials if self.search.covers(trial.config, trial.fingerprint)]
+        recorded = [trial for trial in covered if of_study(self.search, trial)]
         return replace(
             self,
             own=found.own,
@@ -59,8 +63,8 @@ class SearchPlan(SearchTrials):
         epochs = self.search.base.epochs
         if not trial.complete or trial.config.epochs == epochs:
             return False
-        same = replace(trial, config=trial.config.change(epochs=epochs))
-        return owned(self.search, same) and self.search.contains(same.config)
+        same = trial.config.change(epochs=epochs)
+        return self.search.covers(same, trial.fingerprint) and self.search.contains(same)
 
     @property
     def claim(self) -> str:
@@ -116,11 +120,19 @@ class SearchPlan(SearchTrials):
         trained."""
         if self.spent_s >= self.budget_s:
             return 0
-        left, points = self.search.samples - len(self.finished), self.search.points()
-        if points is not None:
-            left = min(left, len(points) - len(self.judged))
         given_up = self.given_up & {trial.key for trial in self.own} - {trial.key for trial in self.finished}
-        return max(0, left - len(given_up))
+        left = max(0, self.search.samples - len(self.finished) - len(given_up))
+        return left if self.untried is None else min(left, len(self.untried))
+
+    @cached_property
+    def untried(self) -> dict[str, dict[str, Any]] | None:
+        """The points of a countable space that are neither judged nor given up, by the key of their config; None for a
+        space that is not countable."""
+        if (points := self.search.points()) is None:
+            return None
+        taken = {trial.key for trial in self.judged} | self.given_up
+        by_key = {self.search.config(point).key(self.search.fingerprint): point for point in points}
+        return {key: point for key, point in by_key.items() if key not in taken}
 
     @property
     def winner(self) -> TrialRecord | None:

@@ -25,7 +25,7 @@ class SweepPlan:
     tables: TablePlan
     search: SearchPlan | None
     race: TablePlan
-    """The present round of the search's race; empty where there is none."""
+    """The present round of the search's race. It is run once no samples are left to search."""
     surfaces: tuple[PlannedSurface, ...]
     """Those whose training is recorded. Others follow their trainings."""
 

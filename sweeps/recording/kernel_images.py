@@ -24,7 +24,7 @@ def has_kernels(trial: TrialRecord) -> bool:
 
 def log_kernels(client: MlflowClient, run_id: str, arrays: Mapping[str, np.ndarray], epochs: int) -> None:
     """Log pictures of the kernels after 0, 1, 2, 4, ... and all epochs, as far as a trial's arrays have them; none
-    where the arrays have no trained kernels. All are on one scale, which shows how they grow.
+    where the arrays have no trained kernels, and none that the run has. All are on one scale, to show how they grow.
 
     Raises `ValueError` for kernels that are not (N, 3, 3, 3).
     """
@@ -36,7 +36,17 @@ def log_kernels(client: MlflowClient, run_id: str, arrays: Mapping[str, np.ndarr
         if array.shape[1:] != (3, 3, 3):
             raise ValueError(f"of epoch {epoch}: shape {array.shape}: must be (N, 3, 3, 3)")
     bound = bound_of(*kernels.values())
-    for epoch, array in sorted(kernels.items()):
-        if epoch & (epoch - 1) == 0 or epoch == epochs:
-            client.log_image(run_id, kernel_grid(array, bound), key=BY_EPOCH, step=epoch)
-    client.log_image(run_id, kernel_grid(kernels[epochs], bound), key=AFTER_TRAINING, step=0)
+    pictures = {(BY_EPOCH, epoch): array for epoch, array in sorted(kernels.items())}
+    pictures[AFTER_TRAINING, 0] = kernels[epochs]
+    logged = _logged(client, run_id)
+    for (key, step), array in pictures.items():
+        if (step & (step - 1) == 0 or step == epochs) and (key, step) not in logged:
+            client.log_image(run_id, kernel_grid(array, bound), key=key, step=step)
+
+
+def _logged(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
+    """The key and the step of each picture that a run has. MLflow names a file KEY+step+STEP+..., and writes the one
+    that ends with +compressed last."""
+    names = [file.path.rpartition("/")[2] for file in client.list_artifacts(run_id, "images")]
+    parts = [name.split("+") for name in names if "+compressed" in name]
+    return {(key, int(step)) for key, _, step, *_ in parts}

@@ -3,7 +3,7 @@
 from itertools import islice
 
 from analysis.record.mlflow_record import Record
-from analysis.record.recorded import SweepRecord
+from analysis.record.recorded import SEEDS, SweepRecord
 from analysis.report_data import ReportData
 from analysis.sections import summary
 from analysis.writing.page import Text
@@ -21,7 +21,7 @@ def sweep_note(data: ReportData, record: Record, sweep_id: str) -> str:
     sweep = next(each for each in sweeps if each.run_id == sweep_id)
     found = [block.markdown for block in summary.section(data).blocks if isinstance(block, Text)][:FOUND]
     links = [file_link(record.experiment_id, sweep_id, REPORT, "The report"), *_winners(record, sweep, sweeps)]
-    asked = asked_text(sweep.tables, sweep.searches, sweep.params.get("seeds", "?"))
+    asked = asked_text(sweep.tables, sweep.searches, sweep.params.get(SEEDS, "?"))
     said = "\n".join(("**Found:**\n", *(f"- {line}" for line in found)))
     return "\n\n".join((" · ".join(links), asked, said))
 

@@ -8,15 +8,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record.embedded import ARTIFACTS, database_of, is_made, path_of, uri_of
+from analysis.record.opening import RECORD_ERRORS
 from sweeps.errors import SweepError
 from trainable.errors import UsageError, first_line
 
@@ -28,7 +27,7 @@ def named_failures(tracking_uri: str) -> Iterator[None]:
         yield
     except BrokenPipeError:  # nobody reads on what is printed
         raise
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException, OSError) as error:
+    except RECORD_ERRORS as error:
         raise SweepError(
             f"the record {tracking_uri} fails: {first_line(error)}; free space "
             "there, or let its server answer, and run the same command again: the trials are kept"

@@ -40,7 +40,8 @@ class Display(Observer):
         self._trials, self._epochs_total = trials, epochs
         self._running: dict[str, _Running] = {}
         self._done = self._failed = self._epochs_ended = 0
-        self._best: tuple[float, str, str] | None = None
+        self._best: dict[str, tuple[float, str]] = {}
+        """By metric, the lowest error and whose it is."""
         self._started = self._line_at = time.monotonic()
         self._work_ended = self._work_resumed = 0.0
         self._work_total = float(trials) if total_s is None else total_s
@@ -69,8 +70,8 @@ class Display(Observer):
         for warning in report.warnings:
             self._say(f"{running.name}: {warning}", "yellow")
         running.error = last.mean(running.metric)
-        if self._best is None or running.error < self._best[0]:
-            self._best = (running.error, running.name, running.metric)
+        if running.metric not in self._best or running.error < self._best[running.metric][0]:
+            self._best[running.metric] = running.error, running.name
         if not self._console.is_interactive and time.monotonic() - self._line_at > LINE_EVERY_S:
             self._line_at = time.monotonic()
             self._say(self._summary())
@@ -111,8 +112,7 @@ class Display(Observer):
         ]
         if self._failed:
             parts.append(f"{self._failed} failed")
-        if self._best:
-            parts.append(f"best {self._best[2]} {self._best[0]:.4f} ({self._best[1]})")
+        parts += [f"best {metric} {error:.4f} ({name})" for metric, (error, name) in self._best.items()]
         left = self._seconds_left()
         parts.append(
             f"{duration(time.monotonic() - self._started)} gone" + (f", {duration(left)} left" if left else "")

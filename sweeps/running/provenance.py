@@ -7,7 +7,7 @@ from importlib.metadata import distributions, version
 
 from analysis.record.origin import CHANGES, log_origin
 from analysis.record.origin import PACKAGES as PACKAGES_FILE
-from analysis.record.recorded import DATA_FORM, FINGERPRINT
+from analysis.record.recorded import CPUS_PER_TRIAL, DATA_FORM, FINGERPRINT, GPUS_PER_TRIAL, SEEDS, SLOTS
 from sweeps.planning.prepare import Prepared
 from sweeps.planning.resources import Allocation, local_cpus
 from sweeps.planning.sweep_plan import SweepPlan
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 
 def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, name: str) -> Recorder:
     """Start the record of a sweep, and end the runs that killed drivers have left."""
-    options, trial = prepared.options, allocation.trial
+    options, trial, origin = prepared.options, allocation.trial, _origin()
     client, experiment_id = ensure_experiment(options.tracking_uri, options.experiment)
     if prepared.record:
         end_abandoned(prepared.record, options.storage_path)
@@ -39,16 +39,16 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         "studies": ",".join(options.studies),
         "only": ",".join(options.only),
         "epochs": options.epochs,
-        "seeds": options.seeds,
+        SEEDS: options.seeds,
         "samples": options.samples,
         "budget": options.budget.model_dump(exclude_none=True) if options.budget else {},
         "proof_seeds": options.proof_seeds,
         "difference_seeds": options.difference_seeds,
         "changes": options.changes,
-        "cpus_per_trial": trial.cpus,
-        "gpus_per_trial": trial.gpus,
+        CPUS_PER_TRIAL: trial.cpus,
+        GPUS_PER_TRIAL: trial.gpus,
         "gpu_memory_per_trial": trial.gpu_memory_gb,
-        "slots": allocation.slots,
+        SLOTS: allocation.slots,
         "forecast_s": round(plan.tables.wall_s(allocation.slots)),
     }
     tables, searches = plan.tables.tables, [plan.search.search] if plan.search else []
@@ -63,7 +63,7 @@ def start_recorder(prepared: Prepared, plan: SweepPlan, allocation: Allocation, 
         study_file=options.study_file,
         processes=processes_for(allocation.slots, local_cpus()),
     )
-    recorder.act(partial(log_origin, run_id=recorder.run_id, origin=_origin()))
+    recorder.act(partial(log_origin, run_id=recorder.run_id, origin=origin))
     return recorder
 
 

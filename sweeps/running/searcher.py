@@ -2,7 +2,6 @@
 
 import random
 import warnings
-from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
@@ -49,9 +48,7 @@ class TrialSearch(OptunaSearch):
         """Tune's ids of the trials that were suggested and have not ended."""
         self._keys: dict[str, str] = {}
         self._taken = {trial.key for trial in plan.judged} | plan.given_up
-        points = search.points()
-        self._untried = None if points is None else self._without_taken(points)
-        """The points of a countable space that are not tried yet, by the key of their config."""
+        self._untried = None if plan.untried is None else dict(plan.untried)
         for trial in plan.judged:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)
             told = create_trial(
@@ -104,10 +101,6 @@ class TrialSearch(OptunaSearch):
         ended = [seconds for key, seconds in self._training_s.items() if key not in live]
         mean = fmean(ended) if ended else 0.0
         return sum(ended) + sum(max(mean, self._training_s.get(key, 0.0)) for key in live)
-
-    def _without_taken(self, points: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        by_key = {self._key(self._search.config(point)): point for point in points}
-        return {key: point for key, point in by_key.items() if key not in self._taken}
 
     def _key(self, config: Config) -> str:
         return config.key(self._context.fingerprint)

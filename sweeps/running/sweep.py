@@ -9,6 +9,7 @@ import ray
 from pyarrow import ArrowException
 from rich.console import Console
 
+from analysis.commandline.start import ignore_interrupts
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import VAL_ERROR, RunStatus
 from sweeps.planning.allocate import allocate, expected_allocation
@@ -100,8 +101,8 @@ class _Sweep:
         result = self._result
         with notifying(self._options, self._name, self._console) as self._notifier, ExitStack() as until_recorded:
             self._recorder = recorder = start_recorder(self._prepared, self._plan, self._allocation, self._name)
-            print_live_page(self._options, self._name, self._console)
             try:
+                print_live_page(self._options, self._name, self._console)
                 mark = mark_storage(self._name, self._options.storage_path, recorder.run_id)
                 self._context = replace(self._context, storage_mark=mark)
                 self._record = Record(self._options.tracking_uri, self._options.experiment)
@@ -116,6 +117,7 @@ class _Sweep:
                 raise
             finally:
                 self._finishing = True
+                ignore_interrupts()
                 with self._console.status("finishing the record"):
                     if not recorder.finish(result.status):
                         result.undelivered = recorder.problem or SILENT
@@ -210,6 +212,8 @@ class _Sweep:
             if plan.search.to_run and self._recorder.refused > refused:  # the next sweep tries again
                 return
         self._share_tables("race", lambda plan: plan.race)
+        if not self._wait_for_record():
+            return
         self._result.plan = self._replan()
         self._log_tables()  # those of the proof are new
         self._share_tables("proof", lambda plan: plan.tables.without_differences)

@@ -19,7 +19,7 @@ from sweeps.errors import SweepError
 from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
-from sweeps.running.tune_events import GIVEN_UP_ALIKE, RETRIES, Direct, GivenUp, TuneEvents, draining, queue_beside_tune
+from sweeps.running.tune_events import GIVEN_UP_ALIKE, RETRIES, Direct, Faults, TuneEvents, draining, queue_beside_tune
 from trainable.errors import first_line
 from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
@@ -38,26 +38,23 @@ class TrialCount(Observer):
     """Trials given up."""
     cut: bool = False
     """Whether a signal has ended the loop, or a running trial was interrupted."""
-    storage_fault: str = ""
-    """What the storage said when it last failed a trial; empty once any trial has reported since."""
-    given_up: GivenUp = field(default_factory=GivenUp)
+    faults: Faults = field(default_factory=Faults)
 
     def trial_reported(self, trial_id: str, report: TrialReport) -> None:
         """See `Observer`."""
-        self.storage_fault = ""
+        self.faults.reported()
 
     def trial_retried(self, trial_id: str, fault: Fault) -> None:
         """See `Observer`."""
-        self.storage_fault = fault.of_storage or self.storage_fault
+        self.faults.add(fault, given_up=False)
 
     def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""
         self.ended += end != TrialEnd.INTERRUPTED
         if end == TrialEnd.FAILED:
             self.failed += 1
-            self.given_up.add(fault)
+            self.faults.add(fault, given_up=True)
         self.cut |= end == TrialEnd.INTERRUPTED
-        self.storage_fault = fault.of_storage or self.storage_fault
 
     @property
     def interrupted(self) -> bool:
@@ -134,15 +131,15 @@ def _fit(
     except (ConnectionError, RayActorError) as error:
         raise SweepError(f"the connection to the Ray cluster broke: {first_line(error)}") from error
     except (OSError, EOFError, ArrowException) as error:  # Tune reads back files of its own that it could not write
-        reason = count.storage_fault or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
+        reason = count.faults.of_storage or f"Ray Tune cannot keep its files: {type(error).__name__}: {error}"
         raise _storage_error(stage.storage_path, reason) from error
     finally:
         restore_handler(interrupt)  # Tune leaves its own behind, which swallows the next Ctrl-C
     if count.interrupted:
         ignore_interrupts()
-    if count.storage_fault:
-        raise _storage_error(stage.storage_path, count.storage_fault)
-    if reason := count.given_up.alike:
+    if reason := count.faults.of_storage:
+        raise _storage_error(stage.storage_path, reason)
+    if reason := count.faults.alike:
         raise SweepError(
             f"{GIVEN_UP_ALIKE} trials were given up for the same reason: {reason}; mend that, or take the node out of "
             "the cluster, and run the same command again: what is recorded is kept"

@@ -26,21 +26,31 @@ GIVEN_UP_ALIKE = 3
 once has always a free slot, and would spoil all that wait for the others."""
 
 
-class GivenUp:
-    """The trials that were given up for a fault of a node."""
+class Faults:
+    """The faults of trials that would spoil others, too: those of the storage and of a node."""
 
     def __init__(self) -> None:
-        self._reasons: Counter[str] = Counter()
+        self.of_storage_in_a_row = 0
+        """Since a trial has reported."""
+        self.of_storage = ""
+        """What the storage said when it last failed a trial; empty once any trial has reported since."""
+        self._given_up: Counter[str] = Counter()
 
-    def add(self, fault: Fault) -> None:
-        """Count a trial that was given up."""
-        if fault.of_node:
-            self._reasons[fault.reason] += 1
+    def reported(self) -> None:
+        """A trial has reported."""
+        self.of_storage_in_a_row, self.of_storage = 0, ""
+
+    def add(self, fault: Fault, *, given_up: bool) -> None:
+        """A trial has failed, and is tried again or given up."""
+        if fault.of_storage:
+            self.of_storage_in_a_row, self.of_storage = self.of_storage_in_a_row + 1, fault.of_storage
+        if given_up and fault.of_node:
+            self._given_up[fault.reason] += 1
 
     @property
     def alike(self) -> str:
         """The reason for which `GIVEN_UP_ALIKE` trials were given up; empty where there is none."""
-        return next((reason for reason, count in self._reasons.items() if count >= GIVEN_UP_ALIKE), "")
+        return next((reason for reason, count in self._given_up.items() if count >= GIVEN_UP_ALIKE), "")
 
 
 class TuneEvents(tune.Callback, tune.Stopper):
@@ -55,9 +65,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
         self._running: set[str] = set()
         self._epochs: dict[str, int] = {}
         """How far each trial has come."""
-        self._storage_faults = 0
-        """In a row: no trial has reported in between."""
-        self._given_up = GivenUp()
+        self._faults = Faults()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to stop one trial."""
@@ -65,7 +73,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether to stop all trials."""
-        return self._storage_faults > RETRIES or bool(self._given_up.alike)
+        return self._faults.of_storage_in_a_row > RETRIES or bool(self._faults.alike)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._running.add(trial.trial_id)
@@ -74,7 +82,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._storage_faults = 0
+        self._faults.reported()
         report = report_of(result)
         if report.last.number > self._epochs.get(trial.trial_id, 0):
             self._epochs[trial.trial_id] = report.last.number
@@ -86,7 +94,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
         fault = read_fault(trial.error_file)
         if fault.of_code:
             trial.run_metadata.num_failures = RETRIES  # so that this next try is the last one
-        self._storage_faults += bool(fault.of_storage)
+        self._faults.add(fault, given_up=False)
         self._tell(TrialRetried(trial.trial_id, fault))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -96,8 +104,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ensure_started(iteration, trials, trial)
         fault = read_fault(trial.error_file)
-        self._storage_faults += bool(fault.of_storage)
-        self._given_up.add(fault)
+        self._faults.add(fault, given_up=True)
         self._end(trial, TrialEnd.FAILED, fault)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
