@@ -22,7 +22,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from analysis.commandline.commands import command_line, run_command
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
-from analysis.record.opening import find_record, other_experiments
+from analysis.record.opening import NAMED, find_record
 from analysis.record.recorded import CHAMPION
 from trainable.config import Config
 from trainable.encoded import read_image
@@ -50,8 +50,7 @@ def main(
         champion, data = load_champion(model or model_name(experiment), tracking_uri)
         pixels = np.stack([read_image(str(file), file, data.size)[0] for file in images])
     except LookupError as error:
-        others = "" if model else other_experiments(tracking_uri, experiment)
-        raise UsageError(f"{first_line(error)}{others}") from error
+        raise UsageError(f"{first_line(error)}{_champions(tracking_uri)}") from error
     except ValueError as error:
         raise UsageError(first_line(error)) from error
     probabilities_nk: np.ndarray = champion.predict(pixels)
@@ -72,6 +71,13 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, ImageSet]
         raise LookupError(f"--model {model}: no {CHAMPION} in {tracking_uri}: {first_line(error)}") from error
     config = Config.model_validate_json((Path(folder) / "artifacts" / "config.json").read_text("utf-8"))
     return champion, config.data
+
+
+def _champions(tracking_uri: str) -> str:
+    """Which models have a champion, as the end of an error; empty where none has."""
+    client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+    names = [each.name for each in client.search_registered_models() if CHAMPION in each.aliases]
+    return f"; models with one: {', '.join(names[:NAMED])}{', ...' * (len(names) > NAMED)}" if names else ""
 
 
 if __name__ == "__main__":

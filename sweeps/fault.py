@@ -1,5 +1,6 @@
 """Why a trial failed, read from the file in which Ray Tune keeps its errors."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ ERRORS_OF_CODE = (
 """Errors of the config or the code. The next try would end in the same way, so there is only one."""
 ERRORS_OF_NODE = ("DataError", "DeviceError", "StorageError")
 """Errors of what a node has: its data, its GPU, its storage. Any other trial would fail there, too."""
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""What Ray writes into a traceback for terminals."""
 
 
 @dataclass(frozen=True)
@@ -56,4 +60,4 @@ NO_FAULT = Fault("")
 def read_fault(error_file: str | None) -> Fault:
     """Why a trial failed. `error_file` is that of Tune's trial; None where Tune has written none."""
     text = Path(error_file).read_text(encoding="utf-8").strip() if error_file else ""
-    return Fault(hide_passwords(text))
+    return Fault(hide_passwords(COLOURS.sub("", text)))

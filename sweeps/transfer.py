@@ -30,8 +30,10 @@ from analysis.record.opening import RECORD_ERRORS, no_sweep, open_existing, open
 from analysis.record.origin import export_origin, exported_origin
 from analysis.record.recorded import ARRAYS_FOLDER, ROLE, Role, RunStatus, SweepRecord, TrialRecord
 from analysis.record.unreadable import name_once
+from analysis.writing.words import listed
 from sweeps.errors import SweepError
 from sweeps.planning.options import check_experiment
+from sweeps.planning.parse import default_experiment
 from sweeps.recording.imported_runs import import_sweep, import_trial
 from sweeps.recording.listing import without_listings
 from sweeps.recording.tracking import check_makeable, ensure_experiment, named_failures
@@ -156,18 +158,28 @@ def _files(client: MlflowClient, run_id: str, folder: str) -> Iterator[str]:
 
 
 @app.command("import")
-def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: Experiment = EXPERIMENT) -> None:
+def import_(
+    folder: Path,
+    tracking_uri: TrackingUri = TRACKING_URI,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_EXPERIMENT_NAME", help="MLflow experiment. Default: ablations-DATA, as of a sweep."
+        ),
+    ] = None,
+) -> None:
     """Write a folder's sweeps into a tracking server or store."""
-    try:
-        check_experiment(experiment)
-    except ValueError as error:
-        raise UsageError(f"--experiment {experiment}: {error}") from error
     try:
         sweeps, trials = read_folder(folder)
         artifacts = _artifacts(folder, sweeps, trials)
         origins = {sweep.run_id: exported_origin(folder / sweep_folder(sweep)) for sweep in sweeps}
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: not an exported record: {first_line(error)}") from error
+    experiment = experiment or _experiment_of(folder, trials)
+    try:
+        check_experiment(experiment)
+    except ValueError as error:
+        raise UsageError(f"--experiment {experiment}: {error}") from error
     if open_record(tracking_uri, experiment) is None:
         check_makeable(tracking_uri)
     try:
@@ -186,6 +198,15 @@ def import_(folder: Path, tracking_uri: TrackingUri = TRACKING_URI, experiment: 
     except RECORD_ERRORS as error:
         raise SweepError(f"{tracking_uri}: the import stopped: {first_line(error)}; run it again to go on") from error
     print_place(tracking_uri, experiment, experiment_id, output())
+
+
+def _experiment_of(folder: Path, trials: Sequence[TrialRecord]) -> str:
+    """The experiment of sweeps on the data of these trials. Raises `UsageError` where they have not all the same."""
+    names = sorted({trial.config.data.name for trial in trials})
+    if len(names) != 1:
+        found = f"its trainings are on {listed(names)}" if names else "it has no trainings"
+        raise UsageError(f"{folder}: {found}: name the --experiment")
+    return default_experiment(names[0])
 
 
 def _artifacts(folder: Path, sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecord]) -> dict[str, Path]:

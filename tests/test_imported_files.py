@@ -39,6 +39,16 @@ class Sum(nn.Module):
 SCALES = "from net import network\nSCALE = 2\n"
 """It imports the file that imports it."""
 
+FAILS_LATER = """
+calls = []
+class Scale:
+    def __mul__(self, other):
+        calls.append(0)
+        assert len(calls) < 4
+        return other
+SCALE = Scale()
+"""
+
 
 def write(folder: Path, **changed: str) -> Path:
     """The files of a network, and one that it does not import. Returns the first."""
@@ -93,6 +103,8 @@ def test_two_texts_of_one_name_do_not_meet(tmp_path: Path) -> None:
         ({"blocks": "x = 1\ny = z\n"}, "network net.py: blocks.py, line 2: NameError: name 'z' is not defined"),
         ({"blocks": "def Sum(:"}, "network net.py: line 2: SyntaxError: invalid syntax (<blocks.py"),
         ({"scales": "SCALE = None"}, "blocks.py, line 12: TypeError: unsupported operand type(s)"),
+        ({"blocks": BLOCKS.replace("from scales", "assert not self.training; from scales")},
+         "in training, on images (3, 3, 32, 32): blocks.py, line 11: AssertionError"),
         ({"net": NET.replace("blocks", "bricks")}, "line 2: ModuleNotFoundError: No module named 'bricks'"),
     ],
 )  # fmt: skip
@@ -100,6 +112,12 @@ def test_a_mistake_names_the_file_and_the_line(changed: dict[str, str], problem:
     with pytest.raises(OwnCodeError) as refused:
         check_own_code(config(write(tmp_path, **changed)))
     assert problem in str(refused.value)
+
+
+def test_an_error_of_a_later_step_names_the_line(tmp_path: Path, digits: Dataset) -> None:
+    own = config(write(tmp_path, scales=FAILS_LATER))
+    with pytest.raises(OwnCodeError, match=r"network net.py: in training: scales.py, line 6: AssertionError"):
+        list(train(own, digits))
 
 
 def test_a_study_is_read_with_them_and_says_so(here: Command, tmp_path: Path) -> None:

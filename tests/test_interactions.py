@@ -54,6 +54,20 @@ def test_the_difference_of_the_effects_is_tested_by_seed() -> None:
     assert one.verdict is Dependence.DEPENDENT
 
 
+def test_two_arguments_of_a_file_are_two_changes() -> None:
+    file = CodeFile(file="net.py", code="")
+    base, deep, wide, both = (
+        Config(network=file, network_arguments={"depth": depth, "width": width, "kind": "a"})
+        for depth, width in ((1, 8), (2, 8), (1, 16), (2, 16))
+    )
+    errors = dict(zip((base, deep, wide, both), ERRORS.values(), strict=True))
+    (one,) = found(errors, table_of(*errors, reference=base))
+    assert (one.change, one.other) == ("network.depth 2", "network.width 16")
+    assert one.differences == pytest.approx(BY_SEED)
+    other = Config(network=CodeFile(file="net.py", code="#"), network_arguments={"depth": 2, "width": 8, "kind": "a"})
+    assert found({base: ERRORS[BASE], wide: ERRORS[NORM], other: ERRORS[BOTH]}) == [], "another file is one change"
+
+
 def test_effects_that_add_up_are_said_to() -> None:
     together = tuple(
         norm + rate - base for norm, rate, base in zip(ERRORS[NORM], ERRORS[RATE], ERRORS[BASE], strict=True)

@@ -132,7 +132,7 @@ def test_the_text_and_the_arguments_are_the_identity() -> None:
         (MIXUP | {"label_smoothing": 0.1}, "label_smoothing: 0.1 has no effect here"),
         (LION | {"momentum": 0.5}, "momentum: 0.5 has no effect here"),
         ({"schedule": {"file": "a.txt", "code": ""}}, "schedule of one's own: file 'a.txt': String should match"),
-        (own("schedule", "#" * MOST_CHARACTERS), "data cifar10, schedule own.py"),
+        (own("schedule", "#" * MOST_CHARACTERS), "schedule: with this code (own.py 64,000) the config has"),
     ],
 )
 def test_a_config_refuses_what_means_nothing(fields: dict[str, Any], problem: str) -> None:

@@ -1,6 +1,7 @@
 """A study of one's own from a file: it runs like a built-in one, and a bad file is one line before anything starts."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_a_file_runs_alone_or_beside_other_studies(
     assert json.loads(here(*arguments).stdout)["search"]["to_run"] == 3
 
 
+def test_the_studies_on_the_page_are_valid(tmp_path: Path) -> None:
+    """Those that are whole, and the searches. The files that they name are beside the page."""
+    on_the_page = re.findall("\n```yaml\n(.*?)```", (TABLES.parent / "README.md").read_text(), re.DOTALL)
+    whole = [text for text in on_the_page if re.match("(title|tables|baseline|search):", text)]
+    assert len(whole) == 5
+    for example in (*TABLES.parent.glob("*.py"), *TABLES.parent.glob("*.yaml")):
+        (tmp_path / example.name).write_bytes(example.read_bytes())
+    for text in whole:
+        (tmp_path / "x.yaml").write_text(text)
+        read_study(tmp_path / "x.yaml")
+
+
 def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def loss(network, images, labels, weight): ...")
     (tmp_path / "x.yaml").write_text(
@@ -52,6 +65,21 @@ def test_a_grid_makes_a_row_of_every_combination(tmp_path: Path) -> None:
     assert of_grid[2].change["batch_norm"] is True
     assert of_grid[2].change["channels"] == [8, 16]
     assert isinstance(of_grid[2].change["loss"], CodeFile), "its file is read"
+
+
+def test_arguments_may_be_named_alone(tmp_path: Path, here: Command) -> None:
+    (tmp_path / "mine.py").write_text("def loss(network, images, labels, weight, power): ...")
+    (tmp_path / "x.yaml").write_text(
+        "baseline: {loss: mine.py, loss_arguments: {weight: 1.0, power: 1}}\n" + GRID + "\n    loss_arguments[weight]: "
+        "[0.5, 1.0]\n    loss_arguments[power]: [1, 2]\n"
+    )
+    (table,) = read_study(tmp_path / "x.yaml").tables
+    assert [row.name for row in table.rows] == [
+        f"weight {weight}, power {power}" for weight in (0.5, 1.0) for power in (1, 2)
+    ]
+    assert table.rows[1].change == {"loss_arguments": {"weight": 0.5, "power": 2}}
+    refused = here(*DIGITS, "--only", "6", "--set", "loss=mine.py", "--set", "loss_arguments[weight]=2", "--dry-run")
+    assert "loss mine.py: loss(weight=2): TypeError: loss() missing 1 required" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ValidationInfo
 
 from trainable.config import OF_ANY_TRAINING
-from trainable.own_code.code_file import ARGUMENTS, read_code
+from trainable.own_code.code_file import ARGUMENT, ARGUMENTS, read_code
+
+
+def gathered(change: Mapping[str, Any]) -> dict[str, Any]:
+    """The change with the arguments that are named alone, as `network_arguments[width]`, in their field."""
+    fields: dict[str, Any] = {}
+    for name, value in change.items():
+        if argument := ARGUMENT.fullmatch(name):
+            name, value = argument[1], {argument[2]: value}
+        before = fields.get(name)
+        fields[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return fields
 
 
 def _read_files(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -15,9 +26,10 @@ def _read_files(change: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     return {field: read_code(field, value, info.context) for field, value in change.items()}
 
 
-Change = Annotated[dict[str, Any], AfterValidator(_read_files)]
-"""Fields of a config that differ from those of another. Validated with a folder as pydantic's context, a text that ends
-in .py is the path of a file, where the field may be one: it starts in that folder, and is read."""
+Change = Annotated[dict[str, Any], AfterValidator(gathered), AfterValidator(_read_files)]
+"""Fields of a config that differ from those of another. Arguments may be named alone. Validated with a folder as
+pydantic's context, a text that ends in .py is the path of a file, where the field may be one: it starts in that folder,
+and is read."""
 
 
 def combine(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

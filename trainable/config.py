@@ -178,9 +178,11 @@ class Config(BaseModel):
     def _fits_into_tags(self) -> "Config":
         """Refuse what is too long for the record. Only code of one's own makes a config so long."""
         if (size := len(json.dumps(self.canonical()))) > MOST_CHARACTERS:
+            sources = [source for field in self.own_code for source in getattr(self, field).sources]
+            sizes = ", ".join(f"{source.file} {len(source.code):,}" for source in sources)
             raise ValueError(
-                f"{self.text(('data', *self.own_code))}: with the arguments and the names of the classes the config "
-                f"has {size:,} characters as JSON; allowed: {MOST_CHARACTERS:,}"
+                f"{', '.join(self.own_code)}: with this code ({sizes}) the config has {size:,} characters as JSON; "
+                f"allowed: {MOST_CHARACTERS:,}"
             )
         return self
 

@@ -6,7 +6,7 @@ A study holds a `SearchDefinition`. What a sweep makes of it is a `trainable.res
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from trainable.change import Change
 from trainable.config import SET_BY_OPTIONS, Config
@@ -113,6 +113,11 @@ class Goal(Frozen):
         return (winner.data.name, winner.epochs) == (self.data, self.epochs)
 
 
+def _whole(number: Any) -> Any:
+    """A number that is written as those of tables are, in quotes."""
+    return int(number) if isinstance(number, str) and number.isdecimal() else number
+
+
 class SearchDefinition(Frozen):
     """A search as a study defines it."""
 
@@ -130,7 +135,7 @@ class SearchDefinition(Frozen):
     """The config that the winner is proven against, as its change from the baseline. It is trained on the sweep's data,
     for the sweep's epochs and in its precision. Default: the baseline itself."""
     goal: Goal | None = None
-    number: int = Field(default=30, ge=1, strict=True)
+    number: Annotated[int, BeforeValidator(_whole), Field(ge=1, strict=True)] = 30
     """The number of its calibration's table. Its proof has the next number, and the table of what the winner's
     differences are worth the one after that."""
     winner: Annotated[str, Field(pattern=r"^[a-z0-9_]*$", max_length=70)] = ""

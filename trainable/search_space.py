@@ -1,7 +1,6 @@
 """The space of a search: its parameters, each a choice or a range of one field of `Config`, of one element of a field
 that is a tuple, or of one argument of code of one's own, some with a condition."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from trainable.config import Config
 from trainable.frozen import Frozen
-from trainable.own_code.code_file import ARGUMENTS, Arguments
+from trainable.own_code.code_file import ARGUMENT, ARGUMENTS, Arguments
 from trainable.problem import unknown
 from trainable.value_text import value_text
 
@@ -57,7 +56,7 @@ TARGETS = {name: Target(name) for name in Config.model_fields if name not in ARG
 
 def _target(name: str) -> Target | None:
     """What has that name: one of `TARGETS`, or an argument, as `network_arguments[width]`; None where nothing has."""
-    if argument := re.fullmatch(rf"({'|'.join(ARGUMENTS.values())})\[(\w+)\]", name):
+    if argument := ARGUMENT.fullmatch(name):
         return Target(argument[1], argument=argument[2])
     return TARGETS.get(name)
 

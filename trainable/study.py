@@ -14,6 +14,7 @@ from trainable.change import Change, combine
 from trainable.config import SET_BY_OPTIONS, Config
 from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
+from trainable.own_code.code_file import ARGUMENT
 from trainable.search_definition import SearchDefinition
 from trainable.value_text import value_text
 
@@ -54,10 +55,16 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     rows = []
     for values in product(*grid.values()):
         change = dict(zip(grid, values, strict=True))
-        labels = [f"{field.removesuffix('_arguments')} " * (len(named) > 1) for field in named]
+        labels = [f"{_label(field)} " * (len(named) > 1) for field in named]
         texts = [label + value_text(change[field]) for label, field in zip(labels, named, strict=True)]
         rows.append({"name": ", ".join(texts), "change": change})
     return rows
+
+
+def _label(field: str) -> str:
+    """A field of a grid in the name of a row: the argument, where it is one."""
+    argument = ARGUMENT.fullmatch(field)
+    return argument[2] if argument else field.removesuffix("_arguments")
 
 
 class Table(Frozen):
@@ -74,7 +81,7 @@ class Table(Frozen):
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
         default_factory=dict, min_length=1, exclude=True
     )
-    """Values of fields, by field. Every combination of them is a row."""
+    """Values of fields, or of single arguments of code of one's own, by name. Every combination of them is a row."""
     note: str = ""
     """Printed under the table."""
     reference: Change = Field(default_factory=dict)

@@ -35,6 +35,7 @@ from trainable.files import (
     seed_name,
 )
 from trainable.learner import Learner
+from trainable.own_code.loading import problems_in
 from trainable.own_code.training import OwnLearner
 from trainable.trial import Epoch
 
@@ -100,9 +101,11 @@ class Trainer:
     def run_epoch(self) -> Epoch:
         """Train all seeds for one epoch, evaluate them and return the epoch's metrics."""
         start, number = time.perf_counter(), len(self.history) + 1
-        losses = [loss for learner in self._learners for loss in learner.train(number)]
+        with problems_in(self.config):
+            losses = [loss for learner in self._learners for loss in learner.train(number)]
+            errors = self.evaluate()
         metrics = {"train_loss": losses} if len(losses) == len(self.seeds) else {}
-        metrics |= self.evaluate()
+        metrics |= errors
         self._keep_kernels()
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]

@@ -1,6 +1,7 @@
 """Whether the effect of one change depends on another."""
 
 from analysis.report_data import ReportData
+from analysis.statistics.effects import BASELINE_NAME
 from analysis.statistics.interactions import Interaction
 from analysis.statistics.t_tests import p_text
 from analysis.tables import held_out_name
@@ -34,7 +35,7 @@ def section(data: ReportData) -> Section | Absent:
 
 def _row(each: Interaction) -> tuple[str, ...]:
     half = f" ± {each.tests.interval.half_width:.4f}" if each.tests else ""
-    against = "" if each.reference.is_baseline else f" (against {each.reference.text(each.reference.ablation)})"
+    against = "" if each.against == BASELINE_NAME else f" (against {each.against})"
     return (
         each.change + against,
         f"{each.alone:+.4f}",

@@ -16,8 +16,7 @@ from analysis.statistics.intervals import Interval
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
-from trainable.image_set import ImageSet
-from trainable.study import ResolvedTable
+from trainable.study import ResolvedRow, ResolvedTable
 
 BASELINE_NAME = "baseline"
 ALPHA = 0.05
@@ -160,28 +159,24 @@ def paired_effects(
     the test of equal variances does not object (see `pooled_variance`). Holm's correction is over the effects of one
     study, for each test apart. `correct` has the images that each seed of a key gets right, where they are known.
     """
-    pairs: dict[tuple[str, str], tuple[ResolvedTable, str]] = {}
-    names: dict[str, str] = {}
+    pairs: dict[tuple[str, str], tuple[ResolvedTable, ResolvedRow]] = {}
     for table in tables:
         for row in table.rows:
-            name = f"{table.varies}: {row.name} (table {table.number})" if len(tables) > 1 else row.name
-            pairs.setdefault((row.key, table.reference), (table, name))
-            names.setdefault(row.key, name)
-    baselines = compared_baselines(tables)
-    names |= dict.fromkeys(baselines, BASELINE_NAME)
+            pairs.setdefault((row.key, table.reference), (table, row))
+    baselines, names = compared_baselines(tables), reference_names(tables)
     blocks: dict[tuple[str, str], dict[str, Effect]] = {}
-    for (key, reference), (table, name) in pairs.items():
+    for (key, reference), (table, row) in pairs.items():
         if key in baselines or key == reference or not {key, reference} <= trainings.keys():
             continue
-        config, base = trainings[key].config, trainings[reference].config
-        if _judged_on(config) != _judged_on(base):
+        if judged_on(trainings[key]) != judged_on(trainings[reference]):
             continue
+        config, base = trainings[key].config, trainings[reference].config
         errors, reference_errors = (trainings[each].last_errors() for each in (key, reference))
         if shared := sorted(reference_errors.keys() & errors.keys()):
             blocks.setdefault((table.study, reference), {})[key] = Effect(
                 study=table.study,
-                name=name,
-                against=names.get(reference) or base.text(base.ablation) or BASELINE_NAME,
+                name=_name(table, row, len(tables) > 1),
+                against=names.get(reference) or changed_text(base),
                 config=config,
                 reference=base,
                 seeds=tuple(shared),
@@ -196,6 +191,26 @@ def paired_effects(
             family.append(_crossed(_tested(effect), correct.get(key, {}), correct.get(reference, {})))
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
+
+
+def reference_names(tables: Sequence[ResolvedTable]) -> dict[str, str]:
+    """By key, the name that a config has where another one is compared with it: that of its row in the first table that
+    has it, and `baseline` for a baseline."""
+    names: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            names.setdefault(row.key, _name(table, row, len(tables) > 1))
+    return names | dict.fromkeys(compared_baselines(tables), BASELINE_NAME)
+
+
+def changed_text(config: Config) -> str:
+    """The name of a reference that is no row: what it changes in the baseline."""
+    return config.text(config.ablation) or BASELINE_NAME
+
+
+def _name(table: ResolvedTable, row: ResolvedRow, several: bool) -> str:
+    """A row's name, with what varies there and the table's number where there are several tables."""
+    return f"{table.varies}: {row.name} (table {table.number})" if several else row.name
 
 
 def compared_baselines(tables: Iterable[ResolvedTable]) -> set[str]:
@@ -218,9 +233,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _judged_on(config: Config) -> tuple[ImageSet, str]:
-    """The images on which a config's held-out error is taken."""
-    return config.data, config.held_out
+def judged_on(trained: Replicates) -> tuple[str, str]:
+    """The images on which a config's held-out error is taken: the fingerprint of its data, and which of them."""
+    return trained.fingerprint, trained.config.held_out
 
 
 def _pool(reference: str, keys: Collection[str], trainings: Mapping[str, Replicates]) -> Pooled | None:

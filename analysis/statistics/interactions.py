@@ -8,16 +8,15 @@ from typing import Any
 
 from analysis.record.replicates import Replicates
 from analysis.statistics.cells import ended_at_chance
-from analysis.statistics.effects import ALPHA, MARGIN, holm
+from analysis.statistics.effects import ALPHA, MARGIN, changed_text, holm, judged_on, reference_names
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
-from trainable.own_code.code_file import ARGUMENTS
+from trainable.own_code.code_file import ARGUMENTS, Arguments
 from trainable.study import ResolvedTable
+from trainable.value_text import value_text
 
 OWNERS = {arguments: field for field, arguments in ARGUMENTS.items()}
 """The field of each file's arguments."""
-OTHER_IMAGES = ("data", "protocol")
-"""Fields that change on which images the error is taken."""
 
 
 class Dependence(StrEnum):
@@ -40,6 +39,8 @@ class Interaction:
 
     reference: Config
     """The config without either change."""
+    against: str
+    """Its name: `baseline`, the name of a row, or what it changes in the baseline."""
     change: str
     """One of the changes, as a field with its value."""
     other: str
@@ -85,6 +86,7 @@ def interactions(
 
     The tests are a paired t-test of the differences and the equivalence test against `margin`, as for an effect.
     """
+    names = reference_names(tables)
     keys = dict.fromkeys(key for table in tables for key in (table.reference, *(row.key for row in table.rows)))
     known = {key: trainings[key] for key in keys if key in trainings}
     references = dict.fromkeys(
@@ -92,33 +94,50 @@ def interactions(
     )
     found: dict[frozenset[str], Interaction] = {}
     for reference in (known[key] for key in references if key in known):
-        fingerprint = reference.fingerprint
         for both in known.values():
             changes = _changes(reference.config, both.config)
-            if len(changes) != 2 or not changes.keys().isdisjoint(OTHER_IMAGES) or both.fingerprint != fingerprint:
+            if len(changes) != 2 or judged_on(reference) != judged_on(both):
                 continue
             # not validated: one of the changes alone may be none that a training can have
-            first, second = (reference.config.model_copy(update=change).key(fingerprint) for change in changes.values())
+            alone = [reference.config.model_copy(update=change) for change in changes.values()]
+            first, second = (config.key(reference.fingerprint) for config in alone)
             four = frozenset((reference.key, first, second, both.key))
-            if four <= known.keys() and four not in found:
-                said = [both.config.text(change) for change in changes.values()]
-                if made := _interaction(reference, known[first], known[second], both, said, margin):
-                    found[four] = made
+            if not four <= known.keys() or four in found:
+                continue
+            against = names.get(reference.key) or changed_text(reference.config)
+            if made := _interaction(reference, known[first], known[second], both, against, list(changes), margin):
+                found[four] = made
     return _corrected(list(found.values()))
 
 
 def _changes(reference: Config, config: Config) -> dict[str, dict[str, Any]]:
-    """The values in which a config differs, by field. The arguments of a file go with the file where both differ."""
-    different = {f: getattr(config, f) for f in Config.model_fields if getattr(config, f) != getattr(reference, f)}
+    """What differs in a config, each change in words with the fields that it sets. Another file is one change with its
+    arguments; where only these differ, each argument is one."""
+    different = {f for f in Config.model_fields if getattr(config, f) != getattr(reference, f)}
     changes: dict[str, dict[str, Any]] = {}
-    for field, value in different.items():
-        owner = OWNERS.get(field)
-        changes.setdefault(owner if owner in different else field, {})[field] = value
+    for field in (field for field in Config.model_fields if field in different):
+        owner, value, before = OWNERS.get(field), getattr(config, field), getattr(reference, field)
+        if owner in different:
+            continue
+        if owner and value.keys() == before.keys():
+            for name in value:
+                changed = Arguments(before | {name: value[name]})
+                if changed != before:
+                    changes[f"{owner}.{name} {value_text(value[name])}"] = {field: changed}
+        else:
+            together = [each for each in (field, ARGUMENTS.get(field)) if each in different]
+            changes[config.text(together)] = {each: getattr(config, each) for each in together}
     return changes
 
 
 def _interaction(
-    reference: Replicates, first: Replicates, second: Replicates, both: Replicates, said: Sequence[str], margin: float
+    reference: Replicates,
+    first: Replicates,
+    second: Replicates,
+    both: Replicates,
+    against: str,
+    said: Sequence[str],
+    margin: float,
 ) -> Interaction | None:
     four = (reference, first, second, both)
     neither, one, other, together = (each.last_errors() for each in four)
@@ -130,6 +149,7 @@ def _interaction(
     differences = tuple(there - here for there, here in zip(with_other, alone, strict=True))
     return Interaction(
         reference=reference.config,
+        against=against,
         change=said[0],
         other=said[1],
         seeds=seeds,

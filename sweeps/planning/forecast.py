@@ -19,7 +19,7 @@ from sweeps.planning.table_plan import PlannedConfig
 from trainable.config import Config
 from trainable.data import UNKNOWN, DataSource
 from trainable.measures import RUNGS
-from trainable.own_code.code_file import CodeFile
+from trainable.own_code.code_file import SourceFile
 from trainable.study import ResolvedTable
 
 START_S = 30.0
@@ -80,7 +80,8 @@ class Forecast(BaseModel):
     of_other_images: int
     """Recorded trials on data that has the same name and other images."""
     of_other_code: dict[str, int]
-    """By the name of a file of one's own among the configs to run: recorded trials with another text of it."""
+    """By the name of a file among the code of one's own of the configs to run: recorded trials with another text of
+    it."""
     record: RecordForecast
     resources: ResourcesForecast
     forecast_basis: str
@@ -184,14 +185,14 @@ def _count_of_other_images(data: DataSource, trials: Sequence[TrialRecord]) -> i
 
 
 def _count_of_other_code(to_run: Sequence[Config], trials: Sequence[TrialRecord]) -> dict[str, int]:
-    wanted = _own_files(to_run)
-    names = {file.file for file in wanted}
-    others = [{file.file for file in _own_files([trial.config]) - wanted} for trial in trials if trial.complete]
-    return dict(Counter(name for each in others for name in each & names))
+    wanted = _own_sources(to_run)
+    names = {source.file for source in wanted}
+    others = [{source.file for source in _own_sources([trial.config]) - wanted} for trial in trials if trial.complete]
+    return dict(sorted(Counter(name for each in others for name in each & names).items()))
 
 
-def _own_files(configs: Iterable[Config]) -> set[CodeFile]:
-    return {getattr(config, field) for config in configs for field in config.own_code}
+def _own_sources(configs: Iterable[Config]) -> set[SourceFile]:
+    return {source for config in configs for field in config.own_code for source in getattr(config, field).sources}
 
 
 def _same_trainings(table: ResolvedTable) -> list[SameTraining]:

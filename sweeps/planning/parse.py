@@ -19,6 +19,7 @@ from sweeps.planning.options import Options
 from sweeps.studies.config_file import read_config
 from sweeps.studies.registry import STUDIES
 from sweeps.studies.study_file import read_study
+from trainable.change import gathered
 from trainable.config import SET_BY_OPTIONS, Config
 from trainable.data import find
 from trainable.errors import UsageError
@@ -86,7 +87,7 @@ def parse(
             study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
-            changes=dict(map(_change, change)),
+            changes=gathered(dict(map(_change, change))),
             budget=parse_budget(budget, priced),
             prices=priced,
             **values,

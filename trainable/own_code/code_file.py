@@ -7,6 +7,7 @@ Imports no torch, and runs nothing.
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -21,6 +22,9 @@ from trainable.problem import first_problem
 ARGUMENTS = {field: f"{field}_arguments" for field in ("network", "loss", "optimizer", "schedule", "training")}
 """The fields of a config that may be a file, each with the field that holds the arguments of its function. The function
 has the field's name."""
+
+ARGUMENT = re.compile(rf"({'|'.join(ARGUMENTS.values())})\[(\w+)\]")
+"""How one argument is named alone: `network_arguments[width]`."""
 
 
 class Arguments(dict[str, Any]):
@@ -126,6 +130,11 @@ class CodeFile(SourceFile):
         if names != sorted(set(names) - {self.file}):
             raise ValueError(f"imports {names}: must be other files, each once, by ascending name")
         return self
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """The file itself and those that it imports, each alone."""
+        return (SourceFile(file=self.file, code=self.code), *self.imports)
 
     @property
     def text(self) -> str:

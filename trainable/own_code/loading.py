@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.config import Config
 from trainable.device import is_out_of_memory, random_numbers
 from trainable.errors import UsageError, first_line
 from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile, SourceFile
 
+IMPORTABLE = "it can import files that lie beside it, by their plain names, and installed packages"
 SEED = 0
 """Of torch's generator, where code is tried."""
 
@@ -45,10 +47,29 @@ def problems_of(field: str, file: CodeFile, doing: str = "") -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
-        sources = {_path(file): "", **{_path(source): f"{source.file}, " for source in file.imports}}
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in sources]
-        line = f"{sources[frames[-1].filename]}line {frames[-1].lineno}: " if frames else ""
-        raise OwnCodeError.of(field, file, f"{doing}{line}{type(error).__name__}: {first_line(error)}") from error
+        hint = f" ({IMPORTABLE})" if isinstance(error, ImportError) else ""
+        problem = f"{doing}{_line(file, error)}{type(error).__name__}: {first_line(error)}{hint}"
+        raise OwnCodeError.of(field, file, problem) from error
+
+
+@contextmanager
+def problems_in(config: Config) -> Iterator[None]:
+    """The same for all code of a config while it trains. Errors that no line of it has raised pass."""
+    try:
+        yield
+    except Exception as error:
+        for field in config.own_code:
+            if _line(file := getattr(config, field), error):
+                with problems_of(field, file, "in training: "):
+                    raise
+        raise
+
+
+def _line(file: CodeFile, error: BaseException) -> str:
+    """The last line of a file, or of one that it imports, through which an error went; empty where there is none."""
+    sources = {_path(file): "", **{_path(source): f"{source.file}, " for source in file.imports}}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in sources]
+    return f"{sources[frames[-1].filename]}line {frames[-1].lineno}: " if frames else ""
 
 
 def call_own(field: str, file: CodeFile, arguments: Mapping[str, Any], *given: Any) -> Any:

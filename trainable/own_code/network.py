@@ -37,7 +37,8 @@ def build_own(network: CodeFile, arguments: Mapping[str, Any]) -> nn.Module:
 
 def forward_flops(network: CodeFile, arguments: Mapping[str, Any], data: ImageSet) -> float:
     """Floating-point operations of one image's forward pass: those of convolutions and matrix products, as PyTorch
-    counts them, and 1 at least. The network is built twice and tried in evaluation mode, on the CPU.
+    counts them, and 1 at least. The network is built twice and tried on the CPU, in evaluation mode and, once, in
+    training mode.
 
     Raises `OwnCodeError` where the network does not map images (N, 3, P, P) of the data's size to scores (N, K) of its
     classes, where the scores do not depend on all of its parameters, where it cannot be copied, and where the second
@@ -54,7 +55,9 @@ def _measure(network: CodeFile, arguments: Arguments, size: int, classes: int) -
         with counter:
             scores_nk = _try(network, module, images_nchw[:IMAGES], classes)
     with tried():
-        again_nk = _try(network, _try_to_build(network, arguments), images_nchw, classes)
+        again = _try_to_build(network, arguments)
+        again_nk = _try(network, again, images_nchw, classes)
+        _try(network, again.train(), images_nchw, classes, "in training, ")
     if not torch.allclose(again_nk[:IMAGES], scores_nk, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise OwnCodeError.of(
             "network",
@@ -82,18 +85,20 @@ def _try_to_build(network: CodeFile, arguments: Arguments) -> nn.Module:
         return deepcopy(module).eval()  # averaged weights are a copy
 
 
-def _try(network: CodeFile, module: nn.Module, images_nchw: Tensor, classes: int) -> Tensor:
+def _try(network: CodeFile, module: nn.Module, images_nchw: Tensor, classes: int, when: str = "") -> Tensor:
     """The network's scores (N, K), which depend on its parameters."""
     images = len(images_nchw)
-    with problems_of("network", network, f"on images {tuple(images_nchw.shape)}: "):
+    with problems_of("network", network, f"{when}on images {tuple(images_nchw.shape)}: "):
         scores_nk = module(images_nchw)
     if not isinstance(scores_nk, Tensor) or scores_nk.shape != (images, classes):
         found = f"a tensor {tuple(scores_nk.shape)}" if isinstance(scores_nk, Tensor) else type(scores_nk).__name__
         raise OwnCodeError.of(
-            "network", network, f"for {images} images it must return scores ({images}, {classes}), and returned {found}"
+            "network",
+            network,
+            f"{when}for {images} images it must return scores ({images}, {classes}), and returned {found}",
         )
     if not scores_nk.requires_grad:
-        raise OwnCodeError.of("network", network, "the scores do not depend on any parameter")
+        raise OwnCodeError.of("network", network, f"{when}the scores do not depend on any parameter")
     return scores_nk
 
 
