@@ -57,10 +57,10 @@ class SleepTrial(TuneTrainable):
     def _begin(self, config: dict[str, Any]) -> None:
         spec = spec_of(config)
         self._sleep_s, self._epochs, self._epoch = float(spec.tags[SLEEP_TAG]), spec.config.epochs, 0
-        self._files = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+        self._files = TrialStorage(spec.experiment_folder, spec.key, spec.seeds)
 
 
-def made_spec(index: int, epochs: int, storage_path: str, tags: dict[str, str] | None = None) -> TrialSpec:
+def made_spec(index: int, epochs: int, folder: str, tags: dict[str, str] | None = None) -> TrialSpec:
     """A trial that nobody trains: its key is its number, and its data is not read."""
     return TrialSpec(
         key=f"{index:016x}",
@@ -69,7 +69,7 @@ def made_spec(index: int, epochs: int, storage_path: str, tags: dict[str, str] |
         seeds=(0,),
         fingerprint="none",
         data_dir=None,
-        storage_path=storage_path,
+        experiment_folder=folder,
         tags=tags or {},
     )
 

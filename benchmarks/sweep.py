@@ -92,7 +92,7 @@ def run_ours(work: Work, precision: Precision) -> float:
                 seeds=seeds,
                 fingerprint=fingerprint,
                 data_dir=work["data_dir"],
-                storage_path=storage,
+                experiment_folder=storage,
             )
             for seeds in ([tuple(_range(work))] if fused else [(seed,) for seed in _range(work)])
         ]

@@ -8,15 +8,15 @@ from trainable.data import load
 from trainable.trial import TrialSpec
 
 
-def digits_spec(config: Config, storage_path: Path, **changes: Any) -> TrialSpec:
+def digits_spec(config: Config, folder: Path, **changes: Any) -> TrialSpec:
     """A trial that can be trained on the digits."""
-    return trial_spec(config, storage_path, load("digits").fingerprint, **changes)
+    return trial_spec(config, folder, load("digits").fingerprint, **changes)
 
 
-def trial_spec(config: Config, storage_path: Path, fingerprint: str = "f", **changes: Any) -> TrialSpec:
+def trial_spec(config: Config, folder: Path, fingerprint: str = "f", **changes: Any) -> TrialSpec:
     """A trial of one seed, but for the changes, on data with that fingerprint."""
     fields = {
         "key": config.key(fingerprint), "name": "x", "config": config, "seeds": (0,), "fingerprint": fingerprint,
-        "data_dir": None, "storage_path": str(storage_path),
+        "data_dir": None, "experiment_folder": str(folder),
     }  # fmt: skip
     return TrialSpec(**fields | changes)

@@ -27,7 +27,7 @@ fuzz = settings(derandomize=True, deadline=None, max_examples=40, suppress_healt
 
 
 def set_aside(spec: TrialSpec) -> list[Path]:
-    return sorted((Path(spec.storage_path) / "set-aside").glob("*"))
+    return sorted((Path(spec.experiment_folder) / "set-aside").glob("*"))
 
 
 def metrics(epochs: tuple[Epoch, ...]) -> list[dict[str, list[float]]]:

@@ -48,7 +48,7 @@ class Counting(TuneTrainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._longest_s, self._spec = None, spec_of(config)
-        self._folder, self._own_epochs = Path(self._spec.storage_path), 0
+        self._folder, self._own_epochs = Path(self._spec.experiment_folder), 0
         self._add("processes")
         self._session = self
 

@@ -96,7 +96,7 @@ def test_predictions_are_the_same_after_a_resume_and_change_nothing_else(tmp_pat
         session.save()
         goes_on = Session(spec)
         assert any(goes_on.advance(3600.0).done for _ in range(2))
-        storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+        storage = TrialStorage(spec.experiment_folder, spec.key, spec.seeds)
         return {name: storage.read(name) for name in (WEIGHTS, CORRECT, PREDICTIONS)}
 
     whole = files("whole", True, stop_after=2)

@@ -40,7 +40,7 @@ class Session:
             check_mark(spec.storage_mark)
         data = load_same(spec.config.data.name, spec.data_dir, spec.fingerprint)
         self._spec = spec
-        self._storage = TrialStorage(spec.storage_path, spec.key, spec.seeds)
+        self._storage = TrialStorage(spec.experiment_folder, spec.key, spec.seeds)
         self._warnings: list[str] = []
         with _explained(spec):
             self._trainer = self._resume(

@@ -42,8 +42,8 @@ class TrialStorage:
     and `write` raise `StorageError` where the storage cannot be used, and the others `OSError`.
     """
 
-    def __init__(self, storage_path: str, key: str, seeds: tuple[int, ...]) -> None:
-        self._filesystem, self._root = open_storage(storage_path)
+    def __init__(self, experiment_folder: str, key: str, seeds: tuple[int, ...]) -> None:
+        self._filesystem, self._root = open_storage(experiment_folder)
         self._trial = f"{key}-seeds-{format_seeds(seeds)}"
         self._folder = f"{self._root}/trials/{self._trial}"
 

@@ -24,8 +24,8 @@ class TrialSpec(Frozen):
     """The fingerprint of the data. A node with other data refuses the trial."""
     data_dir: str | None
     """The folder or URI of the data, as for `trainable.data.load`."""
-    storage_path: str
-    """The folder or URI for the trial's files, which all nodes can reach."""
+    experiment_folder: str
+    """The folder or URI of the trial's experiment inside `--storage-path`, which all nodes can reach."""
     probe_every: int | None = None
     """Probe the loss along the gradient once in this many steps. This does not change the training."""
     predictions: bool = False

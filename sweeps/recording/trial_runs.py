@@ -197,7 +197,7 @@ class _TrialRun:
 
     @cached_property
     def storage(self) -> TrialStorage:
-        return TrialStorage(self.spec.storage_path, self.spec.key, self.spec.seeds)
+        return TrialStorage(self.spec.experiment_folder, self.spec.key, self.spec.seeds)
 
     def batch(self) -> _Batch:
         """What the run lacks now."""

@@ -32,7 +32,8 @@ class TrialContext:
     fingerprint: str
     """The data's."""
     data_dir: str | None
-    storage_path: str
+    experiment_folder: str
+    """See `TrialSpec`."""
     slots: int = 1
     """How many trials run at the same time."""
     storage_mark: str = ""
@@ -57,7 +58,7 @@ class TrialContext:
             seeds=seeds,
             fingerprint=self.fingerprint,
             data_dir=self.data_dir,
-            storage_path=self.storage_path,
+            experiment_folder=self.experiment_folder,
             probe_every=probe_every,
             predictions=predictions,
             report_s=max(1.0, self.slots / REPORTS_A_SECOND),

@@ -82,7 +82,7 @@ def compute_surface(
     if not weights:
         raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
     shared = ray.put(weights)
-    storage = TrialStorage(context.storage_path, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
+    storage = TrialStorage(context.experiment_folder, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
     axis = np.linspace(-REACH, REACH, surface.points)
     grid = SurfaceGrid(trial.config, axis, surface.images, storage, context, resources)
     numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
