@@ -18,6 +18,9 @@ from trainable.value_text import value_text
 OWNERS = {arguments: field for field, arguments in ARGUMENTS.items()}
 """The field of each file's arguments."""
 
+LONGEST_NAME = 60
+"""A reference is named after what it changes in the baseline where that has at most so many characters."""
+
 
 class Dependence(StrEnum):
     """What the tests of an interaction say."""
@@ -40,7 +43,7 @@ class Interaction:
     reference: Config
     """The config without either change."""
     against: str
-    """Its name: `baseline`, the name of a row, or what it changes in the baseline."""
+    """Its name: what it changes in the baseline or, where that is long, the name of its row."""
     change: str
     """One of the changes, as a field with its value."""
     other: str
@@ -104,7 +107,8 @@ def interactions(
             four = frozenset((reference.key, first, second, both.key))
             if not four <= known.keys() or four in found:
                 continue
-            against = names.get(reference.key) or changed_text(reference.config)
+            if len(against := changed_text(reference.config)) > LONGEST_NAME:
+                against = names.get(reference.key, against)
             if made := _interaction(reference, known[first], known[second], both, against, list(changes), margin):
                 found[four] = made
     return _corrected(list(found.values()))
