@@ -151,15 +151,20 @@ def test_probes_are_the_cpus_and_change_nothing(dropout: float, digits: Dataset)
         assert_near(probed.probes(), trained(config, digits, "cpu", probe_every=5).probes(), 5e-2)
 
 
-def test_a_resume_goes_on(digits: Dataset) -> None:
-    config, buffer = EVERYTHING_ELSE.change(epochs=2), io.BytesIO()
+@pytest.mark.parametrize(
+    "config",
+    [EVERYTHING_ELSE.change(epochs=2), Config(data="digits", epochs=2, **own("training", SOFTMAX_REGRESSION, lr=0.1))],
+    ids=["built in", "own"],
+)
+def test_a_resume_goes_on(config: Config, digits: Dataset) -> None:
+    buffer = io.BytesIO()
     whole, half = trained(config, digits, "cuda"), trained(config, digits, "cuda")
     torch.save(half.state_dict(), buffer)
     buffer.seek(0)
     resumed = Trainer(config, digits, SEEDS, "cuda")
     resumed.load_state_dict(torch.load(buffer, map_location="cpu", weights_only=True))
-    for trainer in (whole, resumed):
-        trainer.run_epoch()
+    losses = [trainer.run_epoch().metrics["train_loss"] for trainer in (whole, resumed)]
+    assert losses[1] == pytest.approx(losses[0], rel=ROUNDING)
     assert_near(resumed.step_losses(), whole.step_losses(), ROUNDING)
 
 
