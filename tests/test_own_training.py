@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from analysis.record.mlflow_record import Record
 from sweeps.planning.rates import Rates, Timing
+from sweeps.recording.trial_runs import summarise
 from sweeps.studies.proof import proof_study
 from tests.conftest import ONE_SLOT, Command
 from tests.own_code import EXAMPLES, SOFTMAX_REGRESSION, example, own
@@ -62,6 +63,15 @@ def test_the_project_computes_the_errors_of_every_image(protocol: str, digits: D
         wrong = (split.labels[split.index] != answer).mean()
         assert last.metrics[f"{name}_error"] == pytest.approx([wrong, wrong])
     assert last.metrics.keys() == {f"{name}_error" for name in splits}
+
+
+def test_the_numbers_of_an_epoch_are_recorded_by_name(digits: Dataset) -> None:
+    code = COUNTS.replace("pass", "return {'loss': 2, 'rate_error': epoch} | ({'late': 1.5} if epoch > 1 else {})")
+    epochs = list(train(Config(**DIGITS | own("training", code)), digits, (0, 1)))
+    assert [epoch.metrics["train_loss"] for epoch in epochs] == [[2.0, 2.0]] * 3
+    assert [epoch.metrics["own/rate_error"] for epoch in epochs] == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    assert ["own/late" in epoch.metrics for epoch in epochs] == [False, True, True]
+    assert not any(name.startswith("best_own") for name in summarise(epochs))
 
 
 def test_the_example_learns_and_its_predictions_are_recorded(digits: Dataset) -> None:
@@ -118,6 +128,8 @@ def test_an_interrupted_trial_goes_on_where_its_code_can_save_it(
         (COUNTS.replace("self.size %", "len(images) %"), "among fewer images: let no image act on another one"),
         (COUNTS.replace(", 10)", ", 12)"), "probabilities (510, 10), a column for each class, and returned (510, 12)"),
         (COUNTS.replace("pass", "return 'low'"), "train_epoch(1): ValueError: could not convert string to"),
+        (COUNTS.replace("pass", "return {'a b': 1}"), "returned a number named 'a b'; allowed: letters, digits and _"),
+        (COUNTS.replace("pass", "return {f'n{i}': i for i in range(51)}"), "returned 51 numbers; allowed: 50"),
         (COUNTS.replace("pass", "return labels"), "train_epoch(1): line 8: NameError: name 'labels' is not defined"),
         (COUNTING, "tried again, it predicts something else: draw random numbers with torch, or from seed and epoch"),
         (SOFTMAX_REGRESSION.replace('{"model": self', '{"model": lambda: self'), "its state must be tensors, numbers,"),

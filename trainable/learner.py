@@ -71,8 +71,8 @@ class Learner:
         self.probes: list[Tensor] = []
         """Probes along the gradient: one tensor (S, E, M) each."""
 
-    def train(self, epoch: int) -> list[float]:
-        """Train for one epoch, counted from 1. Returns each seed's training loss, averaged over the images."""
+    def train(self, epoch: int) -> dict[str, list[float]]:
+        """Train for one epoch, counted from 1. Returns `train_loss`: each seed's loss, averaged over the images."""
         self.model.train()
         # one tensor for all steps: a small one kept from each step would fragment the memory that steps use again
         losses_ts = torch.empty(self._batches.steps_per_epoch, len(self.seeds), device=self._device)
@@ -95,7 +95,7 @@ class Learner:
                     self._average.update(steps_before + step + 1)
                 batch_sizes.append(len(rows_ns))
         self.losses.append(losses_ts.cpu())
-        return np.average(self.losses[-1].double().numpy(), axis=0, weights=batch_sizes).tolist()
+        return {"train_loss": np.average(self.losses[-1].double().numpy(), axis=0, weights=batch_sizes).tolist()}
 
     def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """Which images of a split each seed's result classifies correctly in evaluation mode: bool (N, S), on CPU.

@@ -102,10 +102,10 @@ class Trainer:
         """Train all seeds for one epoch, evaluate them and return the epoch's metrics."""
         start, number = time.perf_counter(), len(self.history) + 1
         with problems_in(self.config):
-            losses = [loss for learner in self._learners for loss in learner.train(number)]
+            trained = [learner.train(number) for learner in self._learners]
             errors = self.evaluate()
-        metrics = {"train_loss": losses} if len(losses) == len(self.seeds) else {}
-        metrics |= errors
+        of_all = [name for name in trained[0] if all(name in each for each in trained)]
+        metrics = {name: [value for each in trained for value in each[name]] for name in of_all} | errors
         self._keep_kernels()
         self.history.append(Epoch(number, time.perf_counter() - start, metrics))
         return self.history[-1]

@@ -45,6 +45,10 @@ class TrialSpec(Frozen):
     """Tags of the trial's run in the record, besides its config."""
 
 
+OWN = "own/"
+"""How the name of a metric begins that a training of one's own returns. The UI shows them as a group."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The metrics of one epoch."""
@@ -56,7 +60,8 @@ class Epoch:
     metrics: dict[str, list[float]]
     """One value for each seed, by metric. `train_loss` is the mean loss over the epoch's images, during training.
     `train_error` and, depending on the protocol, `val_error` or `test_error` are error rates over the whole split, in
-    evaluation mode. Where weights are averaged, `raw_val_error` or `raw_test_error` is that without the average."""
+    evaluation mode. Where weights are averaged, `raw_val_error` or `raw_test_error` is that without the average. What a
+    training of one's own returns besides its loss has names that begin with `OWN`."""
 
     def mean(self, name: str) -> float:
         """The mean of a metric over the seeds."""

@@ -42,7 +42,7 @@ from trainable.config import Config
 from trainable.files import TRACES, WEIGHTS
 from trainable.measures import TRAINING_FILES
 from trainable.storage import TrialStorage
-from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
+from trainable.trial import OWN, Epoch, TrialEnd, TrialReport, TrialSpec
 
 _STATUS = {
     TrialEnd.COMPLETE: RunStatus.FINISHED,
@@ -255,7 +255,7 @@ def summarise(epochs: Sequence[Epoch]) -> dict[str, float]:
         return {}
     summary: dict[str, float] = {}
     for name in epochs[0].metrics:
-        if name.endswith("_error"):
+        if name.endswith("_error") and not name.startswith(OWN):
             best = [min(values) for values in zip(*(epoch.metrics[name] for epoch in epochs), strict=True)]
             summary[f"best_{name}"] = sum(best) / len(best)
     seeds = len(next(iter(epochs[0].metrics.values())))

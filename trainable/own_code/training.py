@@ -3,7 +3,8 @@
 The errors are computed here. The user's code gets no held-out label.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +17,14 @@ from trainable.device import random_numbers
 from trainable.learner import epoch_seed
 from trainable.own_code.code_file import CodeFile
 from trainable.own_code.loading import OwnCodeError, call_own, problems_of
+from trainable.trial import OWN
 
 IMAGES = 2000
 """Images of 32x32 pixels that are classified at a time."""
+LOSS = "loss"
+"""The name of the mean training loss among an epoch's numbers."""
+NUMBER_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,59}")
+MOST_NUMBERS = 50
 METHODS, STATE_METHODS = ("train_epoch", "predict"), ("state_dict", "load_state_dict")
 TOLERANCE = 1e-2
 """How far from 1 an image's probabilities may sum: those of bfloat16 do."""
@@ -27,11 +33,11 @@ TOLERANCE = 1e-2
 class OwnLearner:
     """One seed's training by the object that the file's `training` returns. It takes the place of a `Learner`.
 
-    The object has `train_epoch(epoch)`, counted from 1, which returns the mean training loss or None, and
-    `predict(images)`, which returns class probabilities (N, K). Where one of an image is no finite number, as after a
-    training that diverged, the image counts as if all classes were alike. The object may have `state_dict()` and
-    `load_state_dict(state)`, which gets tensors on the CPU. Images are uint8 (N, 3, P, P), and labels int64 (N,), on
-    the device.
+    The object has `train_epoch(epoch)`, counted from 1, which returns the mean training loss, numbers by name, of which
+    `loss` is that, or None; and `predict(images)`, which returns class probabilities (N, K). Where one of an image is
+    no finite number, as after a training that diverged, the image counts as if all classes were alike. The object may
+    have `state_dict()` and `load_state_dict(state)`, which gets tensors on the CPU. Images are uint8 (N, 3, P, P), and
+    labels int64 (N,), on the device.
 
     Each method raises `OwnCodeError` where the file fails or returns something else.
     """
@@ -60,11 +66,20 @@ class OwnLearner:
         """Whether the object can save its state, so that another process can continue."""
         return self._has(STATE_METHODS[0])
 
-    def train(self, epoch: int) -> list[float]:
-        """Train for one epoch, counted from 1. Returns the training loss, or nothing where the code knows none."""
+    def train(self, epoch: int) -> dict[str, list[float]]:
+        """Train for one epoch, counted from 1. Returns what the code tells of it: `train_loss`, and its other numbers
+        with `OWN` before their names."""
         with self._running(f"train_epoch({epoch}): ", epoch):
-            loss = self._made.train_epoch(epoch)
-            return [] if loss is None else [float(loss)]
+            told = self._made.train_epoch(epoch)
+            named = told if isinstance(told, Mapping) else {} if told is None else {LOSS: told}
+            numbers = {name: [float(number)] for name, number in named.items()}
+        if len(numbers) > MOST_NUMBERS:
+            raise self._error(f"train_epoch returned {len(numbers)} numbers; allowed: {MOST_NUMBERS}")
+        for name in numbers:
+            if not isinstance(name, str) or not NUMBER_NAME.fullmatch(name):
+                allowed = "letters, digits and _, at most 60, the first a letter"
+                raise self._error(f"train_epoch returned a number named {name!r}; allowed: {allowed}")
+        return {"train_loss" if name == LOSS else OWN + name: number for name, number in numbers.items()}
 
     def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """Which images of a split are classified correctly: bool (N, 1), on the CPU."""
