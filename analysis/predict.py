@@ -75,8 +75,11 @@ def load_champion(model: str, tracking_uri: str) -> tuple[PyFuncModel, ImageSet]
 
 def _champions(tracking_uri: str) -> str:
     """Which models have a champion, as the end of an error; empty where none has."""
-    client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
-    names = [each.name for each in client.search_registered_models() if CHAMPION in each.aliases]
+    try:
+        models = MlflowClient(tracking_uri, registry_uri=tracking_uri).search_registered_models()
+    except MlflowException:
+        return ""
+    names = [each.name for each in models if CHAMPION in each.aliases]
     return f"; models with one: {', '.join(names[:NAMED])}{', ...' * (len(names) > NAMED)}" if names else ""
 
 

@@ -42,7 +42,8 @@ class RecordedSearch(SearchTrials):
     running: tuple[TrialRecord, ...] = ()
     """Its own that have not ended, of sweeps that run."""
     left_out: int = 0
-    """How many trials of the same study are of another definition, or outside this one's space."""
+    """How many trials of the same study are of another definition, outside this one's space, or of an earlier training
+    recipe."""
     tested: tuple[TrialRecord, ...] = ()
     """Trials whose test error was read as that of a winner: of this search, by whatever definition, and of others on
     the same data."""
@@ -159,9 +160,10 @@ def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecor
     finished = [trial for trial in trials if trial.status == RunStatus.FINISHED]
     alive = {sweep.run_id for sweep in sweeps if sweep.status == RunStatus.RUNNING}
     running = [trial for trial in trials if trial.status == RunStatus.RUNNING and trial.sweep in alive]
+    of_this_recipe = [trial for trial in finished if trial.is_of_this_recipe]
     winners = [trial for trial in finished if WINNER_METRIC in trial.metrics]
     for search in definitions:
-        found = search_trials(search, finished)
+        found = search_trials(search, of_this_recipe)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].own):
             of_it = {trial.run_id for trial in finished if of_study(search, trial)}
             chosen[search.study] = RecordedSearch(
@@ -173,7 +175,7 @@ def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecor
                 left_out=len(of_it - {trial.run_id for trial in (*found.own, *found.raced)}),
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
                 definitions=tuple(each for each in definitions if each.study == search.study),
-                others=tuple(t for t in finished if t.complete and t.config.epochs != search.base.epochs),
+                others=tuple(t for t in of_this_recipe if t.complete and t.config.epochs != search.base.epochs),
             )
     return list(chosen.values())
 

@@ -48,7 +48,8 @@ def test_trials_of_an_earlier_training_recipe_do_not_count(monkeypatch: pytest.M
     )  # fmt: skip
     assert (plan.with_trials([recorded]).to_run, plan.with_trials([recorded]).known) == (0, [recorded])
     monkeypatch.setattr("trainable.config.RECIPE", RECIPE + 1)
-    assert (plan.with_trials([recorded]).to_run, plan.with_trials([recorded]).known) == (1, [])
+    later = plan.with_trials([replace(recorded)])
+    assert (later.to_run, later.known) == (1, [])
 
 
 def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:

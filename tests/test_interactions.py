@@ -64,8 +64,12 @@ def test_two_arguments_of_a_file_are_two_changes() -> None:
     (one,) = found(errors, table_of(*errors, reference=base))
     assert (one.change, one.other) == ("network.depth 2", "network.width 16")
     assert one.differences == pytest.approx(BY_SEED)
-    other = Config(network=CodeFile(file="net.py", code="#"), network_arguments={"depth": 2, "width": 8, "kind": "a"})
-    assert found({base: ERRORS[BASE], wide: ERRORS[NORM], other: ERRORS[BOTH]}) == [], "another file is one change"
+    arguments = {"depth": 2, "width": 16, "kind": "a"}
+    other = Config(network=CodeFile(file="net.py", code="#"), network_arguments=arguments, lr=0.01)
+    changed = {base: 0, other.change(lr=base.lr): 1, base.change(lr=0.01): 2, other: 3}
+    errors = {config: list(ERRORS.values())[number] for config, number in changed.items()}
+    (one,) = found(errors, table_of(*errors, reference=base))
+    assert one.change.startswith("network net.py ") and "depth=2, width=16" in one.change, "another file is one change"
 
 
 def test_effects_that_add_up_are_said_to() -> None:

@@ -66,9 +66,11 @@ def test_the_project_computes_the_errors_of_every_image(protocol: str, digits: D
 
 
 def test_the_numbers_of_an_epoch_are_recorded_by_name(digits: Dataset) -> None:
-    code = COUNTS.replace("pass", "return {'loss': 2, 'rate_error': epoch} | ({'late': 1.5} if epoch > 1 else {})")
+    code = COUNTS.replace(
+        "pass", "return {'loss': 2 if epoch < 3 else None, 'rate_error': epoch} | ({'late': 1.5} if epoch > 1 else {})"
+    )
     epochs = list(train(Config(**DIGITS | own("training", code)), digits, (0, 1)))
-    assert [epoch.metrics["train_loss"] for epoch in epochs] == [[2.0, 2.0]] * 3
+    assert [epoch.metrics.get("train_loss") for epoch in epochs] == [[2.0, 2.0], [2.0, 2.0], None]
     assert [epoch.metrics["own/rate_error"] for epoch in epochs] == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
     assert ["own/late" in epoch.metrics for epoch in epochs] == [False, True, True]
     assert not any(name.startswith("best_own") for name in summarise(epochs))
@@ -127,7 +129,7 @@ def test_an_interrupted_trial_goes_on_where_its_code_can_save_it(
         (COUNTS.replace("] = 1", "] -= 1"), "the lowest is -1, and the sums are -1 to -1"),
         (COUNTS.replace("self.size %", "len(images) %"), "among fewer images: let no image act on another one"),
         (COUNTS.replace(", 10)", ", 12)"), "probabilities (510, 10), a column for each class, and returned (510, 12)"),
-        (COUNTS.replace("pass", "return 'low'"), "train_epoch(1): ValueError: could not convert string to"),
+        (COUNTS.replace("pass", "return 'low'"), "train_epoch returned 'low' for loss, which is no number"),
         (COUNTS.replace("pass", "return {'a b': 1}"), "returned a number named 'a b'; allowed: letters, digits and _"),
         (COUNTS.replace("pass", "return {f'n{i}': i for i in range(51)}"), "returned 51 numbers; allowed: 50"),
         (COUNTS.replace("pass", "return labels"), "train_epoch(1): line 8: NameError: name 'labels' is not defined"),

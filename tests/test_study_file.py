@@ -75,11 +75,16 @@ def test_arguments_may_be_named_alone(tmp_path: Path, here: Command) -> None:
     )
     (table,) = read_study(tmp_path / "x.yaml").tables
     assert [row.name for row in table.rows] == [
-        f"weight {weight}, power {power}" for weight in (0.5, 1.0) for power in (1, 2)
+        f"loss.weight {weight}, loss.power {power}" for weight in (0.5, 1.0) for power in (1, 2)
     ]
     assert table.rows[1].change == {"loss_arguments": {"weight": 0.5, "power": 2}}
     refused = here(*DIGITS, "--only", "6", "--set", "loss=mine.py", "--set", "loss_arguments[weight]=2", "--dry-run")
     assert "loss mine.py: loss(weight=2): TypeError: loss() missing 1 required" in refused.stderr
+    for whole in ('{"weight": 1}', "5"):
+        twice = here(*DIGITS, "--set", "loss_arguments[weight]=2", "--set", f"loss_arguments={whole}", "--dry-run")
+        assert (
+            twice.stderr == "error: --set loss_arguments[weight]: loss_arguments gives it, too; leave it out of one\n"
+        )
 
 
 @pytest.mark.parametrize(

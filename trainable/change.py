@@ -10,13 +10,15 @@ from trainable.own_code.code_file import ARGUMENT, ARGUMENTS, read_code
 
 
 def gathered(change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change with the arguments that are named alone, as `network_arguments[width]`, in their field."""
-    fields: dict[str, Any] = {}
+    """The change with the arguments that are named alone, as `network_arguments[width]`, in their field. Raises
+    `ValueError` for one that is given twice."""
+    fields = {name: value for name, value in change.items() if not ARGUMENT.fullmatch(name)}
     for name, value in change.items():
         if argument := ARGUMENT.fullmatch(name):
-            name, value = argument[1], {argument[2]: value}
-        before = fields.get(name)
-        fields[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+            before = fields.get(argument[1], {})
+            if not isinstance(before, Mapping) or argument[2] in before:
+                raise ValueError(f"{name}: {argument[1]} gives it, too; leave it out of one")
+            fields[argument[1]] = {**before, argument[2]: value}
     return fields
 
 

@@ -114,6 +114,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or is_out_of_gpu_memory(error) or any(text in str(error) for text in texts)
 
 
+def is_of_gpu(error: BaseException) -> bool:
+    """Whether an error says that a GPU or one of its libraries failed, whatever code asked it to compute."""
+    texts = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "NCCL error")
+    return isinstance(error, torch.AcceleratorError) or any(text in str(error) for text in texts)
+
+
 def is_out_of_gpu_memory(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that a GPU's memory ran out. The driver, cuBLAS and cuDNN say it in
     texts of their own. The last two have other causes, too, which are rare."""

@@ -25,6 +25,7 @@ from trainable.search_space import (
     searched,
     targets,
 )
+from trainable.value_text import value_text
 
 PROTOCOL = {"protocol": "B"}
 """What every search fixes. Trials are compared on a held-out tenth of the train split; the test split is not used."""
@@ -165,8 +166,8 @@ class SearchDefinition(Frozen):
             for condition, values in parameter.when.items():
                 if condition not in before or set(values) - set(before[condition].choices):
                     raise ValueError(
-                        f"{name}: when {condition} is {', '.join(map(str, values))}: must be choices of a parameter "
-                        "that stands before it"
+                        f"{name}: when {condition} is {', '.join(map(value_text, values))}: must be choices of a "
+                        "parameter that stands before it"
                     )
             if isinstance(parameter, Choice):
                 before[name] = parameter

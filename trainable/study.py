@@ -14,7 +14,6 @@ from trainable.change import Change, combine
 from trainable.config import SET_BY_OPTIONS, Config
 from trainable.frozen import Frozen, Label, Short
 from trainable.measures import CORRECT_IMAGES, ERRORS, NamedMeasure
-from trainable.own_code.code_file import ARGUMENT
 from trainable.search_definition import SearchDefinition
 from trainable.value_text import value_text
 
@@ -62,9 +61,8 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _label(field: str) -> str:
-    """A field of a grid in the name of a row: the argument, where it is one."""
-    argument = ARGUMENT.fullmatch(field)
-    return argument[2] if argument else field.removesuffix("_arguments")
+    """A field of a grid in the name of a row, as `network.width` where it is one argument."""
+    return field.replace("_arguments[", ".").removesuffix("]").removesuffix("_arguments")
 
 
 class Table(Frozen):

@@ -4,6 +4,7 @@ them."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -137,6 +138,12 @@ class TrialRecord:
     def complete(self) -> bool:
         """Whether every epoch ran and is recorded."""
         return self.status == RunStatus.FINISHED and self.tags.get(OUTCOME) == TrialEnd.COMPLETE
+
+    @cached_property
+    def is_of_this_recipe(self) -> bool:
+        """Whether its config would have its key now. One that was trained by an earlier version of the training recipe
+        has another key."""
+        return self.key == self.config.key(self.fingerprint)
 
     @property
     def fingerprint(self) -> str:

@@ -62,7 +62,12 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
         blocks.append(Grid(("start point", "source"), starts))
     blocks += [Grid(*_space(recorded)), *_race(recorded)]
     if recorded.left_out:
-        blocks.append(Text(f"{recorded.left_out} trials of an earlier definition of this search are left out."))
+        blocks.append(
+            Text(
+                f"{recorded.left_out} trials of an earlier definition of this search, or of an earlier training "
+                "recipe, are left out."
+            )
+        )
     if not recorded.own:
         return [*blocks, Text("Missing: no trial of this search is recorded.")]
     blocks += [

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def parse(
             study_file=_study_file(file) if (file := study or config) else None,
             own_study=own,
             only=_names(only),
-            changes=gathered(dict(map(_change, change))),
+            changes=_changes(change),
             budget=parse_budget(budget, priced),
             prices=priced,
             **values,
@@ -164,6 +164,14 @@ def default_experiment(data: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _changes(texts: Iterable[str]) -> dict[str, Any]:
+    """What all --set together change."""
+    try:
+        return gathered(dict(map(_change, texts)))
+    except ValueError as error:
+        raise UsageError(f"--set {error}") from error
 
 
 def _change(text: str) -> tuple[str, Any]:

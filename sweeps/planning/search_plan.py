@@ -35,9 +35,9 @@ class SearchPlan(SearchTrials):
     """Keys that this sweep has given up. The next one tries them again."""
 
     def with_trials(self, trials: Sequence[TrialRecord]) -> "SearchPlan":
-        """The same search with its own trials among those of a record, and those that it borrows. A trial of an earlier
-        training recipe has another key than its config has now, and does not count."""
-        trials = [trial for trial in trials if trial.key == trial.config.key(trial.fingerprint)]
+        """The same search with its own trials among those of a record, and those that it borrows. Those of an earlier
+        training recipe do not count."""
+        trials = [trial for trial in trials if trial.is_of_this_recipe]
         found = search_trials(self.search, trials)
         covered = [trial for trial in trials if self.search.covers(trial.config, trial.fingerprint)]
         recorded = [trial for trial in covered if of_study(self.search, trial)]

@@ -1,5 +1,6 @@
 """Pictures of a trial's first-layer kernels in the MLflow UI: after the training, and by epoch."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,5 +49,5 @@ def _logged(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
     """The key and the step of each picture that a run has. MLflow names a file KEY+step+STEP+..., and writes the one
     that ends with +compressed last."""
     names = [file.path.rpartition("/")[2] for file in client.list_artifacts(run_id, "images")]
-    parts = [name.split("+") for name in names if "+compressed" in name]
-    return {(key, int(step)) for key, _, step, *_ in parts}
+    found = [re.fullmatch(r"(.+)\+step\+(\d+)\+.*\+compressed\.\w+", name) for name in names]
+    return {(each[1], int(each[2])) for each in found if each}

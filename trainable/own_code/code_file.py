@@ -146,7 +146,7 @@ def _imported(source: SourceFile) -> list[str]:
     """The top-level modules that a file's import statements name, wherever these stand; none where it is no Python."""
     try:
         nodes = list(ast.walk(ast.parse(source.code)))
-    except (SyntaxError, ValueError, RecursionError):  # running it will say so
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # running it will say so
         return []
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]

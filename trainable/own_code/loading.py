@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from trainable.config import Config
-from trainable.device import is_out_of_memory, random_numbers
+from trainable.device import is_of_gpu, is_out_of_memory, random_numbers
 from trainable.errors import UsageError, first_line
 from trainable.own_code.code_file import ARGUMENTS, Arguments, CodeFile, SourceFile
 
-IMPORTABLE = "it can import files that lie beside it, by their plain names, and installed packages"
+IMPORTABLE = "an import statement finds installed packages and, by their plain names, files that lie beside it"
 SEED = 0
 """Of torch's generator, where code is tried."""
 
@@ -42,12 +42,13 @@ def problems_of(field: str, file: CodeFile, doing: str = "") -> Iterator[None]:
     memory ran out, or that a GPU is broken, passes: the code is not to blame."""
     try:
         yield
-    except (OwnCodeError, torch.AcceleratorError):
+    except OwnCodeError:
         raise
     except (Exception, SystemExit) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_of_gpu(error):
             raise
-        hint = f" ({IMPORTABLE})" if isinstance(error, ImportError) else ""
+        not_found = isinstance(error, ModuleNotFoundError) or "relative import" in str(error)
+        hint = f" ({IMPORTABLE})" if not_found else ""
         problem = f"{doing}{_line(file, error)}{type(error).__name__}: {first_line(error)}{hint}"
         raise OwnCodeError.of(field, file, problem) from error
 

@@ -71,8 +71,10 @@ class OwnLearner:
         with `OWN` before their names."""
         with self._running(f"train_epoch({epoch}): ", epoch):
             told = self._made.train_epoch(epoch)
-            named = told if isinstance(told, Mapping) else {} if told is None else {LOSS: told}
-            numbers = {name: [float(number)] for name, number in named.items()}
+        named = dict(told) if isinstance(told, Mapping) else {LOSS: told}
+        if named.get(LOSS, 0) is None:
+            del named[LOSS]
+        numbers = {name: [self._number(name, value)] for name, value in named.items()}
         if len(numbers) > MOST_NUMBERS:
             raise self._error(f"train_epoch returned {len(numbers)} numbers; allowed: {MOST_NUMBERS}")
         for name in numbers:
@@ -80,6 +82,12 @@ class OwnLearner:
                 allowed = "letters, digits and _, at most 60, the first a letter"
                 raise self._error(f"train_epoch returned a number named {name!r}; allowed: {allowed}")
         return {"train_loss" if name == LOSS else OWN + name: number for name, number in numbers.items()}
+
+    def _number(self, name: str, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise self._error(f"train_epoch returned {str(value)[:60]!r} for {name}, which is no number") from error
 
     def correct_images(self, batches: Batches, raw: bool = False) -> Tensor:
         """Which images of a split are classified correctly: bool (N, 1), on the CPU."""
