@@ -218,7 +218,7 @@ def _sweep(options: Options) -> int:
     from sweeps.planning.prepare import prepare
     from sweeps.planning.sweep_plan import plan_sweep
     from sweeps.recording.tracking import named_failures
-    from sweeps.running.ending import end_complete_sweep
+    from sweeps.running.complete_sweep import end_complete_sweep
     from sweeps.running.results import print_results
 
     check_address(options.address)

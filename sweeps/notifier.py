@@ -4,16 +4,20 @@ import math
 import queue
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 from urllib.parse import urlsplit
 
 import requests
 from pydantic import BaseModel, SecretStr
+from rich.console import Console
 
 from analysis.commandline.passwords import hide_passwords
 from analysis.record.recorded import RunStatus
 from sweeps.fault import Fault
 from sweeps.observer import Observer
+from sweeps.planning.options import Options
 from trainable.errors import UsageError
 from trainable.trial import Epoch, TrialEnd, TrialReport, TrialSpec
 
@@ -138,3 +142,15 @@ class Notifier(Observer):
                 self._delivered += 1
             else:
                 self._problem = f"status {answer.status_code}"
+
+
+@contextmanager
+def notifying(options: Options, name: str, console: Console) -> Iterator[Notifier]:
+    """What tells of the sweep of that name where `--notify` asks for it. It tells the end whatever ends the sweep, and
+    what could not be told is said."""
+    notifier = Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
+    try:
+        yield notifier
+    finally:
+        if not_told := notifier.close():
+            console.print(not_told, style="yellow", soft_wrap=True)

@@ -24,8 +24,8 @@ from sweeps.recording.drivers import DRIVER, end_sweep, lost_driver, this_driver
 from sweeps.recording.heartbeats import beating
 from sweeps.recording.recorder import log_tables
 from sweeps.recording.tracking import ensure_experiment
-from sweeps.running import ending
-from sweeps.running.ending import end_complete_sweep
+from sweeps.running import complete_sweep
+from sweeps.running.complete_sweep import end_complete_sweep
 from sweeps.stages import stage_name
 from tests.analysis_records import table
 from tests.drivers import checkpoints, kill_family
@@ -151,7 +151,7 @@ def test_a_sweep_that_died_elsewhere_is_ended_and_gets_its_report(
     log_tables(client, run_id, [table("digits")])
     monkeypatch.setattr(writing, "BEAT_S", 0.05)
     monkeypatch.setattr(heartbeats, "SILENT_S", 1.0)
-    monkeypatch.setattr(ending, "LOOK_S", 0.1)
+    monkeypatch.setattr(complete_sweep, "LOOK_S", 0.1)
 
     def end() -> tuple[str, bool]:
         said = options(tracking_uri=uri, experiment="e", storage_path=str(tmp_path))

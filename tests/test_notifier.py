@@ -16,8 +16,7 @@ from rich.console import Console
 from analysis.record.recorded import RunStatus
 from sweeps import notifier
 from sweeps.fault import NO_FAULT, Fault
-from sweeps.notifier import Notifier, check_url
-from sweeps.running.ending import notifying
+from sweeps.notifier import Notifier, check_url, notifying
 from tests.options import options
 from tests.specs import trial_spec
 from trainable.config import Config

@@ -1,6 +1,7 @@
 """What a sweep was asked to do, validated."""
 
 import os
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,6 +116,10 @@ class Options(BaseModel):
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial {self.gpus_per_trial} must be a fraction below 1 or a whole number")
         return self
+
+    def sweep_name(self) -> str:
+        """The name that was asked for, or one of the studies and the time."""
+        return self.name or f"{'-'.join(self.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
 
     @property
     def trial_data_dir(self) -> str | None:

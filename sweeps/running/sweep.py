@@ -12,6 +12,7 @@ from rich.console import Console
 from analysis.commandline.start import ignore_interrupts
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import VAL_ERROR, RunStatus
+from sweeps.notifier import notifying
 from sweeps.planning.allocate import allocate, expected_allocation
 from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import Prepared
@@ -27,8 +28,8 @@ from sweeps.recording.sweep_report import say_failure, sweep_report
 from sweeps.recording.tracking import named_failures
 from sweeps.recording.views import present
 from sweeps.running import cluster
+from sweeps.running.complete_sweep import end_complete_sweep
 from sweeps.running.display import Display
-from sweeps.running.ending import end_complete_sweep, notifying, sweep_name
 from sweeps.running.provenance import start_recorder
 from sweeps.running.results import print_live_page
 from sweeps.running.searcher import TrialSearch, make_scheduler
@@ -86,7 +87,7 @@ class _Sweep:
     def __init__(self, prepared: Prepared, allocation: Allocation, plan: SweepPlan, console: Console) -> None:
         self._options, self._prepared, self._console = prepared.options, prepared, console
         self._allocation, self._plan = allocation, plan
-        self._name = sweep_name(self._options)
+        self._name = self._options.sweep_name()
         self._context = TrialContext(
             prepared.data.fingerprint,
             self._options.trial_data_dir,

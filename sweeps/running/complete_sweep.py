@@ -1,9 +1,6 @@
-"""The end of a sweep: it is told to `--notify`, and a sweep with nothing to train finishes what dead sweeps left."""
+"""A sweep with nothing left to train: it finishes what dead sweeps have left."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 
 from rich.console import Console
 
@@ -11,7 +8,7 @@ from analysis.record.heartbeats import HEARTBEAT, Heartbeats
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED, ROLE, Role, RunStatus
 from analysis.writing.words import listed, verb
-from sweeps.notifier import Notifier
+from sweeps.notifier import notifying
 from sweeps.planning.options import Options
 from sweeps.recording.drivers import driver_machine, drives_here, end_abandoned, end_sweep
 from sweeps.recording.sweep_report import say_failure, sweep_report
@@ -20,26 +17,9 @@ LOOK_S = 1.0
 """Seconds between two looks at another sweep's heartbeat."""
 
 
-def sweep_name(options: Options) -> str:
-    """The name that was asked for, or one of the studies and the time."""
-    return options.name or f"{'-'.join(options.studies)}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-@contextmanager
-def notifying(options: Options, name: str, console: Console) -> Iterator[Notifier]:
-    """What tells of the sweep of that name where `--notify` asks for it. It tells the end whatever ends the sweep, and
-    what could not be told is said."""
-    notifier = Notifier(options.notify, sweep=name, experiment=options.experiment, record=options.tracking_uri)
-    try:
-        yield notifier
-    finally:
-        if not_told := notifier.close():
-            console.print(not_told, style="yellow", soft_wrap=True)
-
-
 def end_complete_sweep(options: Options, record: Record, console: Console) -> bool:
     """End a sweep for which nothing is left to train. Returns False, and says why, where its report cannot be made."""
-    with notifying(options, sweep_name(options), console) as notifier:
+    with notifying(options, options.sweep_name(), console) as notifier:
         well = _finish_dead_sweeps(record, options, console)
         notifier.status = RunStatus.FINISHED if well else RunStatus.FAILED
     return well
