@@ -206,6 +206,18 @@ def test_a_range_of_whole_numbers_contains_no_others() -> None:
     assert Range(low=0.0, high=4.0).contains(2.5)
 
 
+def test_a_range_may_have_steps() -> None:
+    heads = Range(low=8, high=32, step=8)
+    drawn = {values["batch_size"] for values in sample({"batch_size": heads}, 40, seed=0)}
+    assert drawn == set(heads.values or ()) == {8, 16, 24, 32} and str(heads) == "8 to 32, in steps of 8"
+    assert heads.contains(24) and not heads.contains(20)
+    for bad in ({"low": 8, "high": 30}, {"low": 8, "high": 32, "log": True}, {"low": 0.5, "high": 16.5}):
+        with pytest.raises(ValidationError, match="step 8 must lead from low"):
+            Range(**bad, step=8)
+    with pytest.raises(ValidationError, match="lr: step 2 is for whole numbers alone; name choices"):
+        SearchDefinition(space={"lr": Range(low=1, high=3, step=2)})
+
+
 def test_choices_differ() -> None:
     """A choice that stands twice would count as two configs."""
     with pytest.raises(ValidationError, match="choices 128, 256, 128 must differ from each other"):

@@ -125,6 +125,8 @@ class Range(_Parameter):
     high: Number
     log: bool = False
     """Whether it is sampled on a logarithmic scale."""
+    step: Annotated[int, Field(ge=1, strict=True)] = 1
+    """How far apart whole numbers are, from `low` on."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
@@ -132,6 +134,8 @@ class Range(_Parameter):
             raise ValueError(f"low {self.low} must not be above high {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"low {self.low} must be above 0 on a logarithmic scale")
+        if self.step > 1 and (self.log or not self.whole or (self.high - self.low) % self.step):
+            raise ValueError(f"step {self.step} must lead from low {self.low} to high {self.high}, without log")
         return self
 
     @property
@@ -143,13 +147,13 @@ class Range(_Parameter):
     def distribution(self) -> BaseDistribution:
         """The parameter as Optuna's distribution."""
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=self.step)
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """The value that an Optuna trial chooses."""
         if self.whole:
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=self.step)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     @property
@@ -164,14 +168,14 @@ class Range(_Parameter):
     def values(self) -> Sequence[Any] | None:
         """All values; None where they cannot be counted."""
         if self.whole:
-            return range(int(self.low), int(self.high) + 1)
+            return range(int(self.low), int(self.high) + 1, self.step)
         return (self.low,) if self.low == self.high else None
 
     def contains(self, value: Any) -> bool:
         """Whether the parameter can take the value."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        return not self.whole or value == int(value)
+        return not self.whole or (value - self.low) % self.step == 0
 
     @property
     def continuous(self) -> "Range":
@@ -179,7 +183,8 @@ class Range(_Parameter):
         return self.model_copy(update={"low": float(self.low), "high": float(self.high)})
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
+        in_steps = f", in steps of {self.step}" if self.step > 1 else ""
+        return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else in_steps)
 
 
 def _kind(value: Any) -> str:
@@ -201,6 +206,8 @@ def _continuous_on_floats(space: dict[str, Choice | Range]) -> dict[str, Choice 
     for name, parameter in space.items():
         target = _target(parameter.field or name)
         if isinstance(parameter, Range) and target is not None and target.is_float:
+            if parameter.step > 1:
+                raise ValueError(f"{name}: step {parameter.step} is for whole numbers alone; name choices")
             adapted[name] = parameter.continuous
     return adapted
 
