@@ -123,12 +123,11 @@ def disturb(soak: Soak, faults: list[str], every_s: float, undisturbed: Numbers)
                 due = math.inf
                 continue
             tries = Counter(name for name, _ in moments)
-            name = min(faults, key=lambda fault: (tries[fault], soak.chance.random()))
-            print(f"{len(state.complete)} of {total} recorded; {name}", flush=True)
-            if FAULTS[name](soak):
-                moments.append((name, state))
-            else:
-                print("there was nothing to hit", flush=True)
+            for name in sorted(faults, key=lambda fault: (tries[fault], soak.chance.random())):
+                if FAULTS[name](soak):  # else there is nothing to hit, as where this driver has no recorder's process
+                    print(f"{len(state.complete)} of {total} recorded; {name}", flush=True)
+                    moments.append((name, state))
+                    break
             due = time.monotonic() + soak.chance.expovariate(1 / every_s)
     end = State.of(numbers(soak.record()), undisturbed)
     tallies = {name: Tally() for name in faults}
