@@ -276,9 +276,10 @@ class Config(BaseModel):
     def _held_out_of_train(self) -> tuple[int, ...]:
         return tuple(round(images * VALIDATION_FRACTION) for images in self.data.train)
 
-    def text(self, fields: Iterable[str]) -> str:
-        """Some fields and their values in one line, as `lr 0.01, network residual.py 3f2a9c1b`."""
-        return ", ".join(f"{name} {value_text(getattr(self, name))}" for name in fields)
+    def text(self, fields: Iterable[str], digits: int | None = None) -> str:
+        """Some fields and their values in one line, as `lr 0.01, network residual.py 3f2a9c1b`. For `digits` see
+        `value_text`."""
+        return ", ".join(f"{name} {value_text(getattr(self, name), digits)}" for name in fields)
 
     def change(self, **fields: Any) -> "Config":
         """A validated copy with some fields changed."""

@@ -1,8 +1,8 @@
 """Whether the effect of one change depends on another."""
 
 from analysis.report_data import ReportData
-from analysis.statistics.effects import BASELINE_NAME
 from analysis.statistics.interactions import Interaction
+from analysis.statistics.names import BASELINE_NAME
 from analysis.statistics.t_tests import p_text
 from analysis.tables import held_out_name
 from analysis.writing.page import Absent, Grid, Section, Text

@@ -20,8 +20,9 @@ from analysis.sections import (
 )
 from analysis.sections import proof as proof_section
 from analysis.smoothness import ProbedNetwork, medians, not_the_step
-from analysis.statistics.effects import ALPHA, BASELINE_NAME, Effect, Verdict
+from analysis.statistics.effects import ALPHA, Effect, Verdict
 from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
+from analysis.statistics.names import BASELINE_NAME
 from analysis.tables import BASELINE, HELD_OUT
 from analysis.writing.page import Section, Text
 from analysis.writing.search_text import proof_text, search_text

@@ -1,6 +1,6 @@
 """The effect of each ablation: its error against that of its reference, paired by seed, with intervals and tests."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -13,12 +13,12 @@ from analysis.statistics.cells import ended_at_chance
 from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
 from analysis.statistics.intervals import Interval
+from analysis.statistics.names import changed_text, compared_baselines, reference_names, row_name
 from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
 
-BASELINE_NAME = "baseline"
 ALPHA = 0.05
 """A test decides where its p is below this after Holm's correction."""
 TIE_DECIMALS = 9
@@ -175,7 +175,7 @@ def paired_effects(
         if shared := sorted(reference_errors.keys() & errors.keys()):
             blocks.setdefault((table.study, reference), {})[key] = Effect(
                 study=table.study,
-                name=_name(table, row, len(tables) > 1),
+                name=row_name(table, row, len(tables) > 1),
                 against=names.get(reference) or changed_text(base),
                 config=config,
                 reference=base,
@@ -191,32 +191,6 @@ def paired_effects(
             family.append(_crossed(_tested(effect), correct.get(key, {}), correct.get(reference, {})))
     corrected = [effect for family in by_study.values() for effect in _corrected(family)]
     return sorted(corrected, key=lambda effect: effect.mean)
-
-
-def reference_names(tables: Sequence[ResolvedTable]) -> dict[str, str]:
-    """By key, the name that a config has where another one is compared with it: that of its row in the first table that
-    has it, and `baseline` for a baseline."""
-    names: dict[str, str] = {}
-    for table in tables:
-        for row in table.rows:
-            names.setdefault(row.key, _name(table, row, len(tables) > 1))
-    return names | dict.fromkeys(compared_baselines(tables), BASELINE_NAME)
-
-
-def changed_text(config: Config) -> str:
-    """The name of a reference that is no row: what it changes in the baseline."""
-    return config.text(config.ablation) or BASELINE_NAME
-
-
-def _name(table: ResolvedTable, row: ResolvedRow, several: bool) -> str:
-    """A row's name, with what varies there and the table's number where there are several tables."""
-    return f"{table.varies}: {row.name} (table {table.number})" if several else row.name
-
-
-def compared_baselines(tables: Iterable[ResolvedTable]) -> set[str]:
-    """The keys of the baselines that other rows are compared with. A baseline that a table compares with another one,
-    as in another precision, is an effect."""
-    return {row.key for table in tables for row in table.rows if row.config.is_baseline and row.key == table.reference}
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from analysis.record.replicates import Replicates
 from analysis.statistics.cells import ended_at_chance
-from analysis.statistics.effects import ALPHA, MARGIN, changed_text, holm, judged_on, reference_names
+from analysis.statistics.effects import ALPHA, MARGIN, holm, judged_on
+from analysis.statistics.names import changed_text, reference_names
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
 from trainable.own_code.code_file import ARGUMENTS, Arguments

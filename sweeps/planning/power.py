@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from scipy.special import nctdtrinc, stdtrit
 
 from analysis.record.recorded import TrialRecord, errors_by_seed
-from analysis.statistics.effects import ALPHA, MARGIN, compared_baselines
+from analysis.statistics.effects import ALPHA, MARGIN
+from analysis.statistics.names import compared_baselines
 from analysis.statistics.pooling import pooled_variance
 from analysis.statistics.t_tests import paired_difference
 from sweeps.planning.table_plan import TablePlan

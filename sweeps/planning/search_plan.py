@@ -121,8 +121,15 @@ class SearchPlan(SearchTrials):
         if self.spent_s >= self.budget_s:
             return 0
         given_up = self.given_up & {trial.key for trial in self.own} - {trial.key for trial in self.finished}
-        left = max(0, self.search.samples - len(self.finished) - len(given_up))
-        return left if self.untried is None else min(left, len(self.untried))
+        left, points = max(0, self.search.samples - len(self.finished) - len(given_up)), self.search.points()
+        if points is None or left <= len(points) - len(self.taken):  # untried ones take a config for each point
+            return left
+        return min(left, len(self.untried or ()))
+
+    @cached_property
+    def taken(self) -> Set[str]:
+        """Keys of the configs that are not tried again: those that are judged or given up."""
+        return {trial.key for trial in self.judged} | self.given_up
 
     @cached_property
     def untried(self) -> dict[str, dict[str, Any]] | None:
@@ -130,9 +137,8 @@ class SearchPlan(SearchTrials):
         space that is not countable."""
         if (points := self.search.points()) is None:
             return None
-        taken = {trial.key for trial in self.judged} | self.given_up
         by_key = {self.search.config(point).key(self.search.fingerprint): point for point in points}
-        return {key: point for key, point in by_key.items() if key not in taken}
+        return {key: point for key, point in by_key.items() if key not in self.taken}
 
     @property
     def winner(self) -> TrialRecord | None:

@@ -47,7 +47,7 @@ class TrialSearch(OptunaSearch):
         self._live = set[str]()
         """Tune's ids of the trials that were suggested and have not ended."""
         self._keys: dict[str, str] = {}
-        self._taken = {trial.key for trial in plan.judged} | plan.given_up
+        self._taken = set(plan.taken)
         self._untried = None if plan.untried is None else dict(plan.untried)
         for trial in plan.judged:
             steps, params = trial.histories[VAL_ERROR], search.point(trial.config)

@@ -7,7 +7,6 @@ from trainable.config import OF_BUILT_IN, Config
 from trainable.measures import DIFFERENCES, PREDICTED_CLASSES
 from trainable.search_definition import COMPARED_ROW, WINNER_ROW, proof_name
 from trainable.study import Row, Study, Table
-from trainable.value_text import value_text
 
 RATE, DECAY = ("lr", "momentum", "nesterov"), ("weight_decay", "decay_norm_and_bias")
 TOGETHER = (RATE, DECAY, ("schedule", "schedule_arguments", "warmup"), ("flip", "flip_mode"))
@@ -87,7 +86,7 @@ def _taken_back(winner: Config, compared: Config) -> list[Row]:
 
 def _values(config: Config, fields: list[str]) -> str:
     """The fields with their values, or without where those take too long a name."""
-    shown = ", ".join(f"{field} {value_text(getattr(config, field), 3)}" for field in fields)
+    shown = config.text(fields, digits=3)
     return shown if len(shown.encode()) <= LONGEST_VALUES else ", ".join(fields)
 
 
