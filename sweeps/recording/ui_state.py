@@ -3,9 +3,9 @@
 The form is private to MLflow. It was read from the sources of version 3.17, under
 `mlflow/server/js/src/experiment-tracking/components`: `experiment-page/models/ExperimentPageUIState.tsx`,
 `experiment-page/utils/savedViewEnvelope.ts`, `experiment-page/utils/experimentPage.group-row-utils.ts` and
-`runs-charts/runs-charts.types.ts`. No other module knows it, and `tests/test_ui.py` fails where the UI reads it
-otherwise. The UI leaves out what it does not know of a view. Of a view that it cannot read at all it says so, and shows
-all runs.
+`runs-charts/runs-charts.types.ts`. No other module knows it, and `tests/sweeps/recording/test_ui.py` fails where the
+UI reads it otherwise. The UI leaves out what it does not know of a view. Of a view that it cannot read at all it says
+so, and shows all runs.
 """
 
 import base64
