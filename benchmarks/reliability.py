@@ -175,8 +175,7 @@ def _by_fifth(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
 def page(figures: dict[str, Any]) -> str:
     """The page as Markdown, from the results of `measure`."""
     total, starts, killed, end = (figures[name] for name in ("trainings", "starts", "killed", "end"))
-    went_on = all(tally["went_on"] is not None for tally in figures["faults"].values())  # earlier results lack it
-    counted = ("tries", *(["went on"] if went_on else []), "lost", "doubled", "wrong")
+    counted = ("tries", "went on", "lost", "doubled", "wrong")
     lines = [
         "# Reliability",
         "",
@@ -197,7 +196,8 @@ def page(figures: dict[str, Any]) -> str:
         "",
         "The columns say what was found between one fault and the next one:",
         "",
-        *(["- *went on*: more was recorded, or everything was recorded already."] if went_on else []),
+        "- *went on*: more was recorded before the next fault came, or everything was recorded already. Where it was "
+        "not, a later run recorded the rest.",
         "- *lost*: trainings that were recorded before the fault and are missing now.",
         "- *doubled*: trainings that are recorded twice.",
         "- *wrong*: trainings with other numbers than in a sweep that nothing disturbed.",
