@@ -48,6 +48,8 @@ class Session:
             )
         self._meter = Meter(self._trainer.device)
         self._within_an_epoch = False
+        self._failure: Exception | None = None
+        """What ended the training, until the epochs before it are reported."""
         self._reported_epochs = 0
         self._resumed_epochs = self._saved_epochs = len(self._trainer.history)
         self._save_due = time.monotonic() + CHECKPOINT_S
@@ -58,16 +60,22 @@ class Session:
         """Train at least one epoch, until `budget_s` seconds have passed or an epoch of the spec's `report_at` is
         reached, and report. Epochs that an earlier process had trained are reported first, and end at the same epochs.
 
-        After the last epoch the trial's results are written. Raises `MemoryError`, saying what to change, where the
-        training does not fit in the GPU's memory.
+        After the last epoch the trial's results are written. Raises what an epoch raises, and `MemoryError`, saying
+        what to change, where the training does not fit in the GPU's memory. Where there are epochs to report before it,
+        they are returned, and the next call raises it.
         """
+        if self._failure:
+            raise self._failure
         trainer, start = self._trainer, time.monotonic()
         passed = [at for at in self._spec.report_at if self._reported_epochs < at <= self._resumed_epochs]
         while not trainer.done and not passed:
-            with self._meter.running(), _explained(self._spec):
-                self._within_an_epoch = True
-                trainer.run_epoch()
-                self._within_an_epoch = False
+            try:
+                self._run_epoch()
+            except Exception as error:
+                if self._reported_epochs == len(trainer.history):
+                    raise
+                self._failure = error
+                break
             if time.monotonic() > self._save_due and not trainer.done:
                 self.save()
             if time.monotonic() - start > budget_s or len(trainer.history) in self._spec.report_at:
@@ -102,6 +110,12 @@ class Session:
         self._storage.write(CHECKPOINT, buffer.getbuffer(), former=FORMER_CHECKPOINT)
         self._saved_epochs, end = len(trainer.history), time.monotonic()
         self._save_due = end + max(CHECKPOINT_S, (end - start) / CHECKPOINT_SHARE)
+
+    def _run_epoch(self) -> None:
+        with self._meter.running(), _explained(self._spec):
+            self._within_an_epoch = True
+            self._trainer.run_epoch()
+            self._within_an_epoch = False
 
     def _resume(self, new_trainer: Callable[[], Trainer]) -> Trainer:
         """The training from its newest checkpoint that can be used, else from its start. Others are set aside."""

@@ -59,6 +59,21 @@ def test_a_training_that_fails_within_an_epoch_goes_on_from_the_epoch_before(
     assert [epoch.metrics for epoch in epochs] == [epoch.metrics for epoch in expected.epochs]
 
 
+def test_the_epochs_before_a_failure_are_reported_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_in_its_third(trainer: Trainer) -> None:
+        if len(trainer.history) == 2:
+            raise ValueError("third")
+        run_epoch(trainer)
+
+    run_epoch = Trainer.run_epoch
+    monkeypatch.setattr(Trainer, "run_epoch", fails_in_its_third)
+    session = Session(digits_spec(Config(**SMALL, epochs=5), tmp_path))
+    report = session.advance(3600.0)
+    assert ([epoch.number for epoch in report.epochs], report.done) == ([1, 2], False)
+    with pytest.raises(ValueError, match="third"):
+        session.advance(3600.0)
+
+
 def test_a_node_with_other_data_than_the_sweeps_refuses_the_trial(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has fingerprint \w+, the sweep's has 0123; give every node the same data"):
         Session(trial_spec(Config(**SMALL), tmp_path, "0123"))

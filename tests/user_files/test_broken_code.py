@@ -9,6 +9,7 @@ from tests.conftest import Command
 from tests.own_code import SAM, write_study
 
 DIGITS = ("--data", "digits", "--epochs", "1")
+COUNT = "from itertools import count\nn = count(1)\n"
 SGD = "from torch.optim import SGD\ndef optimizer(parameters, lr, weight_decay): "
 FORGETFUL = """
 import torch
@@ -37,7 +38,7 @@ def optimizer(parameters, lr, weight_decay):
         ("loss", "def loss(n, i, l): return n(i).argmax(1)", "and returned torch.int64 (4,)"),
         ("loss", "def loss(n, i, l): return i.sum((1, 2, 3))", "its losses do not depend on the network's parameters"),
         ("loss", "def loss(n, i, l): return n(i).sum(1) * 1e39", "its losses must be finite, and are ["),
-        ("loss", "import random\ndef loss(n, i, l): return n(i).sum(1) * random.random()", "gives other losses: draw"),
+        ("loss", COUNT + "def loss(n_, i, l): return n_(i).sum(1) * next(n)", "gives other losses: draw"),
         ("loss", "def loss(n, i, l):\n    return n(i).nonsense()", "loss(): line 2: AttributeError: 'Tensor' object"),
         ("optimizer", "def optimizer(*given): return 3", "it must return a torch.optim.Optimizer, and returned int"),
         ("optimizer", SGD + "return SGD(parameters, lr=lr, weight_decay=-1)", "optimizer(): line 2: ValueError"),
@@ -47,7 +48,7 @@ def optimizer(parameters, lr, weight_decay):
         ("schedule", "def schedule(done): return -1", "at 0 it must return a finite number from 0 on, and returned -1"),
         ("schedule", "def schedule(done): return 1 / (1 - done)", "schedule(): line 1: ZeroDivisionError"),
         ("schedule", "def schedule(done): return 'slow'", "and returned 'slow'"),
-        ("schedule", "from itertools import count\nn = count()\ndef schedule(done): return next(n)", "draw no random"),
+        ("schedule", COUNT + "def schedule(done): return next(n)", "draw no random"),
         ("optimizer", FORGETFUL.replace("data.sub_", "data = parameter.sub"), "in place, as with `add_`"),
     ],
 )  # fmt: skip
