@@ -119,6 +119,10 @@ def main(
     except ValueError as error:
         raise UsageError(first_line(error)) from error
     source = _source(folder, tracking_uri, experiment)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {first_line(error)}") from error
     print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from analysis.record.recorded import TrialRecord, ranked
+from analysis.record.recorded import TABLE, TrialRecord, ranked
 from analysis.statistics.race import Standing, race_standing
 from trainable.resolved_search import ResolvedSearch
 
@@ -48,13 +48,13 @@ def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> Sear
     for trial in trials:
         if not (search.covers(trial.config, trial.fingerprint) and search.contains(trial.config)):
             continue
-        if trial.seeds == search.seeds and of_study(search, trial):
+        if trial.seeds == search.seeds and of_search(search, trial):
             own.append(trial)
         elif trial.complete:
             (borrowed if trial.seeds == search.seeds else raced).append(trial)
     return SearchTrials(search, tuple(own), tuple(borrowed), tuple(raced))
 
 
-def of_study(search: ResolvedSearch, trial: TrialRecord) -> bool:
-    """Whether a trial was recorded under the search's study."""
-    return trial.studies == [search.study]
+def of_search(search: ResolvedSearch, trial: TrialRecord) -> bool:
+    """Whether a trial was recorded as one of the search, and not of a table of the same study."""
+    return trial.studies == [search.study] and trial.tags.get(TABLE) == search.study

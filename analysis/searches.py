@@ -18,7 +18,7 @@ from analysis.record.recorded import (
     TrialRecord,
     ranked,
 )
-from analysis.search_trials import SearchTrials, of_study, search_trials
+from analysis.search_trials import SearchTrials, of_search, search_trials
 from analysis.writing.words import counted
 from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
@@ -165,7 +165,7 @@ def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecor
     for search in definitions:
         found = search_trials(search, of_this_recipe)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].own):
-            of_it = {trial.run_id for trial in finished if of_study(search, trial)}
+            of_it = {trial.run_id for trial in finished if of_search(search, trial)}
             chosen[search.study] = RecordedSearch(
                 search,
                 found.own,

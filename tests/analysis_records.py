@@ -73,7 +73,11 @@ def search_trial(
         "val_error": list(enumerate(errors, start=1)),
         "epoch_s": [(epoch, 2.0) for epoch in range(1, len(errors) + 1)],
     }
-    every = TAGS | {"outcome": outcome, "study": definition.study, "data": config.data.name} | tags
+    every = (
+        TAGS
+        | {"outcome": outcome, "study": definition.study, "table": definition.study, "data": config.data.name}
+        | tags
+    )
     return trial(name, {}, config, seeds=(0,), tags=every, histories=histories)
 
 

@@ -39,8 +39,8 @@ class Role(StrEnum):
 ROLE = "role"
 """Tag of every run: a `Role`."""
 TABLE, ROW = "table", "row"
-"""Tags of a trial, for a person: its tables and its rows, with commas between. Those of a search's trial are the study
-and the trial's name."""
+"""Tags of a trial: its tables and its rows, with commas between. Those of a search's trial are the study and the
+trial's name."""
 PROBED = "probe_every"
 """Tag of a trial whose loss was probed along the gradient: once in how many steps."""
 FILES = "files"

@@ -121,7 +121,12 @@ def _refuse_idle(options: Options, given: Mapping[str, Any]) -> None:
     """Raises `UsageError` for a given option that would change nothing."""
     for name in ("samples", "budget", "proof_seeds", "difference_seeds"):
         if given.get(name) and not options.study_to_search:
-            why = "--calibrate runs in place of the search" if options.calibrate else "no chosen study has a search"
+            if options.calibrate:
+                why = "--calibrate runs in place of the search"
+            elif options.only:
+                why = "with --only a search runs only if --studies names its study"
+            else:
+                why = "no chosen study has a search"
             raise UsageError(f"{_option(name)} {given[name]}: {why}")
 
 
@@ -176,15 +181,15 @@ def _changes(texts: Iterable[str]) -> dict[str, Any]:
 
 def _change(text: str) -> tuple[str, Any]:
     """FIELD=VALUE, the value as JSON where it is any: batch_size=256, channels=[4,8], optimizer=adamw, or the path of a
-    Python file."""
+    Python file. Raises `ValueError` for anything else."""
     field, equals, value = text.partition("=")
     if field in SET_BY_OPTIONS:
-        raise UsageError(f"--set {text!r}: use --{field}")
+        raise ValueError(f"{text!r}: use --{field}")
     if not equals:
-        raise UsageError(f"--set {text!r} must be FIELD=VALUE, as in --set batch_size=256")
+        raise ValueError(f"{text!r} must be FIELD=VALUE, as in --set batch_size=256")
     try:
         return field, json.loads(value)
     except json.JSONDecodeError:
         return field, read_code(field, value, Path())
     except (ValueError, RecursionError) as error:  # thousands of digits or brackets
-        raise UsageError(f"--set {text!r}: {error}") from error
+        raise ValueError(f"{text!r}: {error}") from error

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
-from analysis.search_trials import SearchTrials, of_study, search_trials
+from analysis.search_trials import SearchTrials, of_search, search_trials
 from sweeps.planning.resolve_search import resolve_search
 from trainable.study import Study
 
@@ -40,7 +40,7 @@ class SearchPlan(SearchTrials):
         trials = [trial for trial in trials if trial.is_of_this_recipe]
         found = search_trials(self.search, trials)
         covered = [trial for trial in trials if self.search.covers(trial.config, trial.fingerprint)]
-        recorded = [trial for trial in covered if of_study(self.search, trial)]
+        recorded = [trial for trial in covered if of_search(self.search, trial)]
         return replace(
             self,
             own=found.own,

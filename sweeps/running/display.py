@@ -81,7 +81,7 @@ class Display(Observer):
         if running := self._running.get(trial_id):
             reason = fault.reason.split(". ")[0]  # Ray's goes on with all that it could be
             silence = duration(time.monotonic() - running.heard_at)
-            self._say(f"{running.name} goes on from its checkpoint, {silence} after its last sign: {reason}", "yellow")
+            self._say(f"{running.name} is tried again, {silence} after its last sign: {reason}", "yellow")
 
     def trial_ended(self, trial_id: str, end: TrialEnd, fault: Fault) -> None:
         """See `Observer`."""

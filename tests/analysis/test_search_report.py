@@ -92,8 +92,9 @@ def test_the_definition_with_the_most_trials_counts_and_says_which_are_its_own()
     longer = [search_trial(f"longer-{n}", latest, {"lr": 0.01 / (n + 1)}, [0.3]) for n in range(len(trials))]
     elsewhere = search_trial("elsewhere", latest, {"lr": 0.02}, [0.3], data_fingerprint="other")
     of_tables = search_trial("row", latest, {"lr": 0.02}, [0.3], study="tables")
+    of_its_tables = search_trial("row of its study", latest, {"lr": 0.02}, [0.3], table="50")
     sweeps = [sweep(searches=(earlier,)), sweep(searches=(latest,))]
-    (only,) = recorded_searches(sweeps, [*trials, longer[0], elsewhere, of_tables])
+    (only,) = recorded_searches(sweeps, [*trials, longer[0], elsewhere, of_tables, of_its_tables])
     assert only.search == earlier, "a short try does not hide a finished search"
     assert (list(only.own), only.left_out) == (trials, 2)
     (only,) = recorded_searches(sweeps, [*trials, *longer])

@@ -117,7 +117,7 @@ def test_trials_outside_the_space_are_left_out() -> None:
     configs = [wide.search.config({"optimizer": "adamw", "adamw_lr": rate, "dropout": 0.0}) for rate in (0.01, 0.5)]
     inside, outside = (
         trial(str(config.lr), {}, config, key=config.key("f"), seeds=(0,),
-              tags={"study": "two-optimizers", "data_fingerprint": "f"})
+              tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f"})
         for config in configs
     )  # fmt: skip
     plan = wide.with_trials([inside, outside])
@@ -170,7 +170,7 @@ def test_what_other_studies_have_trained_of_a_countable_space_is_not_waited_for(
     assert spec_of(searcher.suggest("last") or {}).config == configs[3]
     assert searcher.suggest("none") == "FINISHED"
     failed = trial("failed", {}, configs[3], key=configs[3].key("f"), seeds=(0,), status="FAILED",
-                   tags={"study": "x", "data_fingerprint": "f"})  # fmt: skip
+                   tags={"study": "x", "table": "x", "data_fingerprint": "f"})  # fmt: skip
     tried = plan.with_trials([*calibrated, failed])
     assert (tried.to_run, tried.unfinished) == (1, [failed]), "an earlier sweep gave it up"
     given_up = replace(tried, given_up={failed.key})

@@ -21,7 +21,7 @@ def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
     trained = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.02, "dropout": 0.1})
     longer = trained.change(epochs=40)
     recorded = trial("longer", {}, longer, key=longer.key("f"), seeds=(0,), metrics={"val_error": 0.1},
-                     tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"})  # fmt: skip
+                     tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"})  # fmt: skip
     known = plan.with_trials([recorded]).with_histories([])
     searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
     suggested = [spec_of(searcher.suggest(f"trial-{number}") or {}).config for number in range(2)]
@@ -32,7 +32,7 @@ def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
 def test_a_failed_trial_is_tried_again_first_and_names_do_not_repeat() -> None:
     plan = search()
     config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
-    tags = {"study": "two-optimizers", "data_fingerprint": "f"}
+    tags = {"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f"}
     failed = trial("two-optimizers-007", {}, config, tags=tags, status="FAILED", key=config.key("f"), seeds=(0,))
     searcher = TrialSearch(plan.with_trials([failed]), TrialContext("f", None, "nowhere"))
     names = [spec_of(searcher.suggest(f"trial-{number}") or {}).name for number in range(3)]
@@ -44,7 +44,7 @@ def test_trials_of_an_earlier_training_recipe_do_not_count(monkeypatch: pytest.M
     config = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01, "dropout": 0.0})
     recorded = trial(
         "earlier", {}, config, key=config.key("f"), seeds=(0,), histories={"val_error": [(1, 0.5), (2, 0.4)]},
-        tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
+        tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
     )  # fmt: skip
     assert (plan.with_trials([recorded]).to_run, plan.with_trials([recorded]).known) == (0, [recorded])
     monkeypatch.setattr("trainable.config.RECIPE", RECIPE + 1)
@@ -60,7 +60,7 @@ def test_a_search_learns_from_a_calibration_and_the_budget_ends_it() -> None:
         trial(
             f"{study}-{outcome}", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": 30.0},
             histories={"val_error": errors},
-            tags={"study": study, "data_fingerprint": "f", "outcome": outcome},
+            tags={"study": study, "table": study, "data_fingerprint": "f", "outcome": outcome},
         )
         for study, outcome, config, errors in (
             ("calibration", "complete", configs[0], [(1, 0.5), (2, 0.4)]),
@@ -95,7 +95,7 @@ def test_a_trial_that_went_on_in_a_later_run_has_spent_the_time_of_the_longer_ru
     runs = [
         trial(
             "two-optimizers-001", {}, config, key=config.key("f"), seeds=(0,), metrics={"training_s": seconds},
-            tags={"study": "two-optimizers", "data_fingerprint": "f"}, status=status,
+            tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f"}, status=status,
         )
         for status, seconds in (("KILLED", 20.0), ("KILLED", 50.0), ("FINISHED", 30.0))
     ]  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_continued_search_stops_a_trial_that_is_behind_those_of_the_record() -
     recorded = [
         trial(
             f"two-optimizers-00{number}", {}, config, key=config.key("f"), seeds=(0,), histories={"val_error": errors},
-            tags={"study": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
+            tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"},
         )
         for number, error in enumerate((0.2, 0.3, 0.4, 0.5))
         for config in [plan.search.config({"optimizer": "adamw", "adamw_lr": 0.01 + number / 1000, "dropout": 0.0})]

@@ -173,7 +173,7 @@ def test_a_trial_that_cannot_run_fails_alone_with_its_reason(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "batches-large failed after 0 epochs: ValueError: more than 1000 images" in done.stderr
     assert "To go on, run the same command again" in done.stderr
-    assert done.stderr.count("batches-large goes on") == 1, "an error of the config is tried once more"
+    assert done.stderr.count("batches-large is tried again") == 1, "an error of the config is tried once more"
     recorded = {trial.name: trial for trial in trials(tmp_path)}
     assert recorded["batches-small"].complete
     assert recorded["batches-large"].status == "FAILED"
