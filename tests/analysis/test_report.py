@@ -17,7 +17,7 @@ from analysis.report_data import ReportData
 from analysis.tables import reproduce
 from analysis.writing.page import Absent, Section, anchor_of
 from tests.analysis_records import TAGS, Recorded, page_of, resolved_row, sweep, table, trial
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from trainable.config import Config
 from trainable.study import ResolvedRow
 
@@ -127,6 +127,13 @@ def test_a_report_of_no_record_is_one_line_and_makes_nothing(here: Command, tmp_
         assert answer.returncode == 2
         assert answer.stderr.startswith("error: ") and str(tmp_path) in answer.stderr and answer.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_is_one_line(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answer = here("file", "--folder", str(ROOT / "docs" / "record"), app=report.app)
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+    assert answer.stderr.startswith("error: file: cannot be written: ")
 
 
 def test_the_html_page_needs_what_lies_beside_it_or_nothing(tmp_path: Path) -> None:

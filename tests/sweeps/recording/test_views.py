@@ -61,6 +61,7 @@ class Experiment:
         self._client.log_batch(run, params=config_params(config))
         if config.protocol == "B":
             self._client.set_tag(run, "study", "search")
+            self._client.set_tag(run, "table", "search")
             self._client.set_tag(run, "data_fingerprint", FINGERPRINT)
             self._client.log_metric(run, "val_error", 0.3, step=config.epochs)
         self._client.set_terminated(run, "FINISHED" if complete else "FAILED")

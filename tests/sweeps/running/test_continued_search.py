@@ -21,7 +21,8 @@ def test_the_search_starts_with_the_best_of_another_number_of_epochs() -> None:
     trained = plan.search.config({"optimizer": "adamw", "adamw_lr": 0.02, "dropout": 0.1})
     longer = trained.change(epochs=40)
     recorded = trial("longer", {}, longer, key=longer.key("f"), seeds=(0,), metrics={"val_error": 0.1},
-                     tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f", "outcome": "complete"})  # fmt: skip
+                     tags={"study": "two-optimizers", "table": "two-optimizers", "data_fingerprint": "f",
+                           "outcome": "complete"})  # fmt: skip
     known = plan.with_trials([recorded]).with_histories([])
     searcher = TrialSearch(known, TrialContext("f", None, "nowhere"))
     suggested = [spec_of(searcher.suggest(f"trial-{number}") or {}).config for number in range(2)]
