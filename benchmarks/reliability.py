@@ -185,7 +185,7 @@ def page(figures: dict[str, Any]) -> str:
         "",
         f"{total} trainings of one epoch of a tiny network on digits, on two Ray nodes of one machine, with "
         f"{sum(tally['tries'] for tally in figures['faults'].values())} faults at random. Whenever the command ended, "
-        f"it was run again, {starts} time(s) in all, until everything was trained. In every second run the recorder "
+        f"it was run again until everything was trained: {starts} run(s). In every second run the recorder "
         "was a process of its own, as on a large cluster.",
         "",
         f"Of {total} trainings {end['complete']} were recorded at the end; {end['doubled']} are there twice and "
@@ -196,8 +196,8 @@ def page(figures: dict[str, Any]) -> str:
         "",
         "The columns say what was found between one fault and the next one:",
         "",
-        "- *went on*: more was recorded before the next fault came, or everything was recorded already. Where it was "
-        "not, a later run recorded the rest.",
+        "- *went on*: more was recorded before the next fault came, or nothing was left. Where it did not, a later run "
+        "recorded the rest: a low count is no loss.",
         "- *lost*: trainings that were recorded before the fault and are missing now.",
         "- *doubled*: trainings that are recorded twice.",
         "- *wrong*: trainings with other numbers than in a sweep that nothing disturbed.",
