@@ -85,7 +85,9 @@ class Rates:
         return "the rate of one core of a Xeon" if self.device == "cpu" else "a guess: the record has no trial on a GPU"
 
     def training_s(self, config: Config, seeds: int) -> float:
-        """Slot seconds of training that many seeds to the end."""
+        """Slot seconds of training that many seeds to the end. For none a network of one's own is not built."""
+        if not seeds:
+            return 0.0
         trials = min(seeds, 1) if self.fuses_seeds(config) else seeds
         return trials * TRIAL_OVERHEAD_S + seeds * config.epochs * epoch_flops(config) / self.flops(config)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.planning.table_plan import make_config, make_trainable_config
+from sweeps.planning.table_plan import make_config, try_own_code
 from trainable.change import combine
 from trainable.errors import UsageError
 from trainable.own_code.code_file import ARGUMENTS
@@ -34,7 +34,8 @@ def resolve_search(study: Study, *, base: Mapping[str, Any], samples: int, finge
     where = f"study {study.name}, its search"
     unsearched = make_config(fixed, baseline, where)
     for change in definition.configs_to_check(unsearched):
-        config = make_trainable_config(combine(fixed, change), baseline, f"{where} space")
+        config = make_config(combine(fixed, change), baseline, f"{where} space")
+        try_own_code(config, f"{where} space")
         for name, value in change.items():
             # else recorded trials would not be recognised
             if name not in ARGUMENTS.values() and value != getattr(config, name):

@@ -130,7 +130,8 @@ def plan_tables(
 
     `base` is what the sweep changes in every config (data, epochs, ...). `recorded` maps a measure and a key to the
     seeds whose training the record has with what is measured; where it has only the errors, the seed runs again.
-    `short` lets tables take their `cpu_epochs`. Raises `UsageError` for a row whose config is not valid.
+    `short` lets tables take their `cpu_epochs`. Raises `UsageError` for a row whose config is not valid, and for one
+    that is to be trained and whose code of one's own cannot be used.
     """
     chosen = set(only)
     tables = tuple(
@@ -152,6 +153,8 @@ def plan_tables(
             seeds_asked = set(range(each.seeds))
             asked |= seeds_asked
             missing |= seeds_asked - recorded.get(each.measure, {}).get(key, set())
+        if missing:
+            try_own_code(row.config, f"table {table.number}, row {row.name}")
         time_factor = max(each.measure.time_factor for each, _ in rows)
         configs.append(
             PlannedConfig(
@@ -175,7 +178,7 @@ def resolve_table(study: str, table: Table, base: Mapping[str, Any], fingerprint
     each other."""
     rows: list[ResolvedRow] = []
     for row in table.rows:
-        config = make_trainable_config(row.change, base, f"table {table.number}, row {row.name}")
+        config = make_config(row.change, base, f"table {table.number}, row {row.name}")
         for field in IMPOSSIBLE.get(table.measure, ()):
             if field in config.own_code:
                 raise UsageError(
@@ -221,9 +224,9 @@ def make_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) 
     return config
 
 
-def make_trainable_config(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> Config:
-    """As `make_config`. Code of one's own is tried, too; raises `UsageError` where it cannot be used."""
-    config = make_config(change, base, where)
+def try_own_code(config: Config, where: str) -> None:
+    """Try a config's code of one's own, which takes seconds. Raises `UsageError`, which begins with `where`, for code
+    that cannot be used."""
     if config.own_code:
         from trainable.own_code.check import check_own_code  # imports torch
 
@@ -231,7 +234,6 @@ def make_trainable_config(change: Mapping[str, Any], base: Mapping[str, Any], wh
             check_own_code(config)
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from error
-    return config
 
 
 def _baseline_key(base: Mapping[str, Any], fingerprint: str) -> str | None:

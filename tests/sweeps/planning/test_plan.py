@@ -10,6 +10,7 @@ from sweeps.studies.batch_norm import ENVELOPE, SMOOTHNESS, SURFACE, VGG
 from trainable.config import Config
 from trainable.errors import UsageError
 from trainable.measures import ERRORS, LOSSES, PREDICTED_CLASSES, PROBE, Measure
+from trainable.own_code.code_file import CodeFile
 from trainable.study import Row, Study, Table
 
 
@@ -41,6 +42,17 @@ def test_corrections_and_envelope_add_six_configs_each() -> None:
     assert len(plan(TABLES, CORRECTIONS).configs) == 24
     assert len(plan(TABLES, ENVELOPE).configs) == 24
     assert len(plan(TABLES, CORRECTIONS, ENVELOPE).configs) == 30
+
+
+def test_code_of_ones_own_is_tried_only_if_it_is_to_be_trained() -> None:
+    """Code that was trained may fail here, as with other versions of what it imports."""
+    file = CodeFile(file="net.py", code="import nowhere")
+    row = Row(name="mine", change={"network": file})
+    study = Study(name="x", title="x", tables=(Table(number="44", title="x", rows=(row,)),))
+    key = Config(network=file).key("f")
+    assert plan(study, recorded=errors_of({key: {0}})).to_run == []
+    with pytest.raises(UsageError, match=r"table 44, row mine: network net.py: .*nowhere"):
+        plan(study, recorded=errors_of({key: {0}}), seeds=2)
 
 
 def test_trial_names_are_unique_and_order_is_longest_first() -> None:
