@@ -59,5 +59,6 @@ NO_FAULT = Fault("")
 
 def read_fault(error_file: str | None) -> Fault:
     """Why a trial failed. `error_file` is that of Tune's trial; None where Tune has written none."""
-    text = Path(error_file).read_text(encoding="utf-8").strip() if error_file else ""
+    # a full disk can cut the file within a character
+    text = Path(error_file).read_text(encoding="utf-8", errors="replace").strip() if error_file else ""
     return Fault(hide_passwords(COLOURS.sub("", text)))

@@ -97,7 +97,7 @@ class Display(Observer):
         self._done += 1
         if not self._console.is_interactive:
             ended = "" if end == TrialEnd.COMPLETE else f" ({end} at epoch {running.epoch})"
-            self._say(f"{self._summary()}: {running.name} ended with error {running.error:.4f}{ended}")
+            self._say(f"{self._summary()}: {running.name} finished with {running.metric} {running.error:.4f}{ended}")
 
     def _say(self, line: str, style: str | None = None) -> None:
         """One line, however long: a log is searched by lines."""

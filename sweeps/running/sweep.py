@@ -242,7 +242,7 @@ class _Sweep:
                 searcher,
                 make_scheduler(plan),
                 plan.to_run,
-                self._stage("search", display),
+                replace(self._stage("search", display), at_once=self._allocation.slots),
             )
         self._result.add(count)
 

@@ -73,8 +73,8 @@ class Stage:
     """They are told what the trials report."""
     storage_path: str
     at_once: int | None = None
-    """The most trials at the same time; None for as many as the nodes hold. Tune asks a growing cluster for so many
-    slots at once: without a number, and with a searcher, it asks for one more at a time."""
+    """The most trials at the same time; None for as many as the nodes hold. Without a number, and with a searcher, Tune
+    starts a trial, or asks a growing cluster for its slot, only when the one before it has started."""
 
 
 def run_trials(specs: Sequence[TrialSpec], stage: Stage, trainable: type[TuneTrainable] = TuneTrainable) -> TrialCount:

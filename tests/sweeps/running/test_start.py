@@ -119,7 +119,7 @@ def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
         display.trial_reported("a", TrialReport(epochs=(epoch,), done=False))
         display.trial_ended("a", TrialEnd.COMPLETE, NO_FAULT)
     assert "1 of 1 trials" in screen.getvalue()
-    assert "one ended with error 0.2500" in screen.getvalue()
+    assert "one finished with test_error 0.2500" in screen.getvalue()
 
 
 @pytest.mark.parametrize(
