@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 
 from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.folders import named_write_failures
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.prices import parse_prices
 from analysis.record.exported_record import ExportedRecord
@@ -119,10 +120,8 @@ def main(
     except ValueError as error:
         raise UsageError(first_line(error)) from error
     source = _source(folder, tracking_uri, experiment)
-    try:
+    with named_write_failures(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {first_line(error)}") from error
     print(write_report(ReportData(source, out, margin, priced), embed=embed))
 
 

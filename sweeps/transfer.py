@@ -20,6 +20,7 @@ import typer
 from mlflow import MlflowClient
 
 from analysis.commandline.commands import command_line, run_command
+from analysis.commandline.folders import named_write_failures
 from analysis.commandline.record_options import EXPERIMENT, TRACKING_URI, Experiment, TrackingUri
 from analysis.record.arrays import LAYERS
 from analysis.record.exported_arrays import SPLIT, select_arrays, split_traces
@@ -68,10 +69,8 @@ def export(
         raise no_sweep(tracking_uri, experiment)
     if unknown := set(sweep or ()) - {each.name for each in recorded}:
         raise unknown_sweep(min(unknown), tracking_uri, experiment)
-    try:
+    with named_write_failures(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
     sweeps = [each for each in recorded if not sweep or each.name in sweep]
     selection = select_arrays(recorded, trials)
     drawn = {row.key for each in recorded for table in each.tables if table.measure != RUNGS for row in table.rows}
@@ -83,7 +82,7 @@ def export(
             first = replace(chosen, run_id=first_id(chosen))
             here = {first_id(trial): trial for trial in own}
             renamed = [replace(trial, run_id=run_id, sweep=first.run_id) for run_id, trial in here.items()]
-            try:
+            with named_write_failures(folder):
                 exported = write_sweep(folder, first, renamed, deleted)
                 export_origin(folder / sweep_folder(first), origin)
                 artifacts = artifacts_folders([first], exported)
@@ -92,8 +91,6 @@ def export(
                         recorded_here = here[trial.run_id]
                         traces = None if models else selection.files(recorded_here)
                         _export_artifacts(record.client, recorded_here, folder / artifacts[trial.run_id], traces)
-            except OSError as error:
-                raise UsageError(f"{folder}: cannot be written: {first_line(error)}") from error
             typer.echo(f"{chosen.name}: {len(exported)} trials")
 
 

@@ -188,16 +188,16 @@ class _Sweep:
             total_s=tables.slot_s,
         )
         with display:
-            count = run_trials(specs, self._stage(title, display))
+            count = run_trials(specs, self._stage(title, display, at_once=self._options.slots))
         self._result.add(count)
 
-    def _stage(self, title: str, display: Display) -> Stage:
+    def _stage(self, title: str, display: Display, at_once: int | None) -> Stage:
         return Stage(
             name=stage_name(self._name, title, self._recorder.run_id),
             resources=self._allocation.trial,
             observers=[self._recorder, self._notifier, display],
             storage_path=self._options.storage_path,
-            at_once=self._options.slots,
+            at_once=at_once,
         )
 
     def _run_search(self, plan: SweepPlan, _: Set[str]) -> None:
@@ -242,7 +242,7 @@ class _Sweep:
                 searcher,
                 make_scheduler(plan),
                 plan.to_run,
-                replace(self._stage("search", display), at_once=self._allocation.slots),
+                self._stage("search", display, at_once=self._allocation.slots),
             )
         self._result.add(count)
 
