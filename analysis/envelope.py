@@ -172,12 +172,15 @@ class EnvelopeComparison:
 def compare_envelopes(
     source: Source, tables: Sequence[ResolvedTable], trainings: Mapping[str, Replicates]
 ) -> list[EnvelopeComparison]:
-    """The recorded envelopes. Two networks stand together where their trainings differ in batch norm alone, the one
-    without it first."""
-    groups: list[tuple[frozenset[Config], dict[bool, tuple[Envelope, ResolvedTable]]]] = []
+    """The recorded envelopes. Two networks stand together where their trainings differ in batch norm alone and are on
+    the same data, the one without it first."""
+    groups: list[tuple[frozenset[tuple[Config, str]], dict[bool, tuple[Envelope, ResolvedTable]]]] = []
     for table in (table for table in tables if table.measure == LOSSES):
         if band := table_envelope(source, table, trainings):
-            without = frozenset(row.config.model_copy(update={"batch_norm": False}) for row in table.rows)
+            without = frozenset(
+                (row.config.model_copy(update={"batch_norm": False}), trainings[row.key].fingerprint)
+                for row in table.rows
+            )
             has = table.rows[0].config.batch_norm
             pair = next((by_norm for configs, by_norm in groups if configs == without and has not in by_norm), None)
             if pair is None:

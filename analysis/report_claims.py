@@ -129,20 +129,17 @@ def _difference(effect: Effect | None) -> str:
 
 def _of_minima(plain: Replicates | None, norm: Replicates | None) -> str:
     """The difference between minima over the epochs, which are what the course report compares; empty where it is not
-    recorded."""
-    if plain is None or norm is None:
+    recorded on the same data."""
+    if plain is None or norm is None or plain.fingerprint != norm.fingerprint:
         return ""
     before, after = (
         {seed: min(error for _, error in series) for seed, series in each.by_seed("test_error").items()}
         for each in (plain, norm)
     )
-    minima = paired_difference(after, before)
-    if not minima.values:
+    difference = paired_difference(after, before).text
+    if not difference:
         return ""
-    return (
-        " Between the minima over the epochs, which the course report compares, it is "
-        f"{mean_text(minima.values, '+.4f')} (p {p_text(minima.p)}, not corrected)."
-    )
+    return f" Between the minima over the epochs, which the course report compares, it is {difference}."
 
 
 def _over_fitting(baseline: Replicates | None) -> tuple[Ruling, str, str]:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from analysis.record.recorded import TABLE, TrialRecord, ranked
 from analysis.statistics.race import Standing, race_standing
+from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
 
 
@@ -53,6 +54,16 @@ def search_trials(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> Sear
         elif trial.complete:
             (borrowed if trial.seeds == search.seeds else raced).append(trial)
     return SearchTrials(search, tuple(own), tuple(borrowed), tuple(raced))
+
+
+def at_its_epochs(search: ResolvedSearch, trial: TrialRecord) -> Config | None:
+    """The config of a complete trial for another number of epochs than a search's, with the search's number in its
+    place; None for another trial, and where the search's space does not have that config."""
+    epochs = search.base.epochs
+    if not trial.complete or trial.config.epochs == epochs:
+        return None
+    config = trial.config.change(epochs=epochs)
+    return config if search.covers(config, trial.fingerprint) and search.contains(config) else None
 
 
 def of_search(search: ResolvedSearch, trial: TrialRecord) -> bool:

@@ -1,7 +1,7 @@
 """The recorded searches: the definition of each, its trials and what they found."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from analysis.record.recorded import (
     TrialRecord,
     ranked,
 )
-from analysis.search_trials import SearchTrials, of_search, search_trials
+from analysis.search_trials import SearchTrials, at_its_epochs, of_search, search_trials
 from analysis.writing.words import counted
 from trainable.config import Config
 from trainable.resolved_search import ResolvedSearch
@@ -49,8 +49,9 @@ class RecordedSearch(SearchTrials):
     the same data."""
     definitions: tuple[ResolvedSearch, ...] = ()
     """All that sweeps have recorded of this search, oldest first."""
-    others: tuple[TrialRecord, ...] = ()
-    """Complete trials for other numbers of epochs than this search's."""
+    of_other_epochs: Mapping[Config, int] = field(default_factory=dict)
+    """When each config of the space was first trained for another number of epochs, in milliseconds since 1970. The
+    config has this search's number in its place: see `at_its_epochs`."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -119,15 +120,6 @@ class RecordedSearch(SearchTrials):
             for point in definition.start
         )
 
-    @cached_property
-    def of_other_epochs(self) -> dict[Config, int]:
-        """When each config was first trained for another number of epochs; it has this search's number in its place."""
-        base, first = self.search.base, dict[Config, int]()
-        for trial in self.others:
-            config = trial.config.change(epochs=base.epochs, protocol=base.protocol)
-            first[config] = min(first.get(config, trial.start_time), trial.start_time)
-        return first
-
     def origin(self, trial: TrialRecord) -> Origin:
         """Where the config of one of its trials comes from."""
         if trial.config in self.start_points:
@@ -175,9 +167,17 @@ def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecor
                 left_out=len(of_it - {trial.run_id for trial in (*found.own, *found.raced)}),
                 tested=tuple(trial for trial in winners if trial.fingerprint == search.fingerprint),
                 definitions=tuple(each for each in definitions if each.study == search.study),
-                others=tuple(t for t in of_this_recipe if t.complete and t.config.epochs != search.base.epochs),
+                of_other_epochs=_of_other_epochs(search, of_this_recipe),
             )
     return list(chosen.values())
+
+
+def _of_other_epochs(search: ResolvedSearch, trials: Iterable[TrialRecord]) -> dict[Config, int]:
+    first: dict[Config, int] = {}
+    for trial in trials:
+        if config := at_its_epochs(search, trial):
+            first[config] = min(first.get(config, trial.start_time), trial.start_time)
+    return first
 
 
 def undefined_searches(sweeps: Sequence[SweepRecord], trials: Iterable[TrialRecord]) -> dict[str, int]:

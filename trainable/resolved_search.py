@@ -12,7 +12,7 @@ from optuna.trial import Trial
 
 from trainable.config import Config
 from trainable.frozen import Frozen
-from trainable.search_definition import DEFAULT_WINNER, Goal, Race, Scheduler, StartPoint
+from trainable.search_definition import DEFAULT_WINNER, NOT_SEARCHABLE, Goal, Race, Scheduler, StartPoint
 from trainable.search_space import Space, active, config_fields, suggest, targets
 
 MOST_POINTS = 10_000
@@ -58,9 +58,9 @@ class ResolvedSearch(Frozen):
     def covers(self, config: Config, fingerprint: str) -> bool:
         """Whether only fields that the search varies differ from its base in a config on the data with that
         fingerprint. Their values may lie outside the space (see `contains`)."""
-        return fingerprint == self.fingerprint and config == self.base.model_copy(
-            update=config_fields(self.space, self._all_values(config), self.base)
-        )
+        if fingerprint != self.fingerprint or any(getattr(config, f) != getattr(self.base, f) for f in NOT_SEARCHABLE):
+            return False  # the rest takes long for a record of thousands
+        return config == self.base.model_copy(update=config_fields(self.space, self._all_values(config), self.base))
 
     def contains(self, config: Config) -> bool:
         """Whether the values of a config that the search covers lie in its space."""

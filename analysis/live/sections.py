@@ -9,7 +9,8 @@ from analysis.record.recorded import VAL_ERROR, RunStatus
 from analysis.record.trial_errors import ERRORS, last_error
 from analysis.report_data import ReportData
 from analysis.searches import RecordedSearch, val_errors
-from analysis.statistics.intervals import mean_text, seeds_text
+from analysis.statistics.cells import cell_of
+from analysis.statistics.intervals import seeds_text
 from analysis.tables import HELD_OUT
 from analysis.writing.effect_rows import HEADER, effect_rows
 from analysis.writing.page import Block, Grid, Section, Text
@@ -122,10 +123,12 @@ def _table(progress: TableProgress, data: ReportData) -> Section:
     header = ["", "seeds", "running"]
     rows = [[row.row.name, _seeds(row), _epochs(row)] for row in progress.rows]
     if table.measure.errors_shown:
-        header.append(f"{HELD_OUT[table.rows[0].config.held_out]}, last epoch")
-        for cells, row in zip(rows, table.rows, strict=True):
+        held_out = table.rows[0].config.held_out
+        header.append(f"{HELD_OUT[held_out]}, last epoch")
+        for texts, row in zip(rows, table.rows, strict=True):
             trained = data.trainings.get(row.key)
-            cells.append(mean_text(list(trained.last_errors().values())) if trained else "-")
+            cell = cell_of(trained.by_seed(held_out), row.config.chance) if trained else None
+            texts.append(cell.as_text(cell.finals) if cell else "-")
     return Section(table.heading, [Grid(header, rows)])
 
 

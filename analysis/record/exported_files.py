@@ -119,13 +119,8 @@ class TrialFile(BaseModel):
                 raise ValueError(f"metrics.{error}: must have every epoch of a finished trial")
         if tags.proven_seeds and WINNER_METRIC not in self.metrics:
             raise ValueError(f"metrics.{WINNER_METRIC}: must be there, because the tags say that the trial is proven")
-        if record.complete:
-            for metric in ("train_error", error):
-                for seed, series in record.by_seed(metric).items():
-                    if [step for step, _ in series] != list(range(1, self.config.epochs + 1)):
-                        raise ValueError(
-                            f"metrics: seed {seed} lacks the {metric} of some of {self.config.epochs} epochs"
-                        )
+        if record.missing_epochs:
+            raise ValueError(f"metrics: {record.missing_epochs}")
         return self
 
 

@@ -71,8 +71,16 @@ class Record:
         return self._readable((run for run in self._runs() if _is_trial(run)), _trial)
 
     def histories(self) -> list[TrialRecord]:
-        """See `Source`."""
-        return self.with_histories(self.trials(), CURVES)
+        """See `Source`. A complete trial that lacks an epoch is left out and named once: figures need all."""
+        trials = self.with_histories(self.trials(), CURVES)
+        name_once(
+            {
+                each.run_id: f"{each.name} ({each.run_id}): {each.missing_epochs}"
+                for each in trials
+                if each.missing_epochs
+            }
+        )
+        return [each for each in trials if not each.missing_epochs]
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """See `Source`."""

@@ -173,6 +173,17 @@ class TrialRecord:
         """A metric's history for each seed."""
         return {seed: _of_seed(self.histories, metric, seed) or [] for seed in self.seeds}
 
+    @property
+    def missing_epochs(self) -> str:
+        """Which error a complete trial lacks of some epochs, in a few words; empty where its histories have all, and
+        for a trial that is not complete."""
+        epochs = list(range(1, self.config.epochs + 1))
+        for metric in ("train_error", self.config.held_out) if self.complete else ():
+            for seed, series in self.by_seed(metric).items():
+                if [step for step, _ in series] != epochs:
+                    return f"seed {seed} lacks the {metric} of some of {self.config.epochs} epochs"
+        return ""
+
 
 @dataclass(frozen=True)
 class SweepRecord:

@@ -7,13 +7,14 @@ from typing import Any
 
 from analysis.importance import can_weigh_parameters
 from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
-from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
+from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.record.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
 from analysis.statistics.intervals import mean_text, seed_count, seeds_text
 from analysis.statistics.race import Racer
 from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
+from analysis.writing.search_text import optimism_text
 from analysis.writing.shared_pictures import best_so_far, learning_curves
 from analysis.writing.words import counted
 from trainable.config import Config
@@ -201,7 +202,10 @@ def _result(data: ReportData, recorded: RecordedSearch) -> list[tuple[str, str]]
         return [*rows, ("best config", "missing: no trial has run to its last epoch")]
     rows += [
         ("best config", f"{_name(recorded, best)}: {_values(recorded.search.point(best.config))}"),
-        ("its validation error", f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; {_optimism(recorded)}"),
+        (
+            "its validation error",
+            f"{best.metrics[VAL_ERROR]:.4f}, seed {_listed(best.seeds)}; {optimism_text(recorded)}",
+        ),
         ("its test error", _test_error(data, recorded, best)),
     ]
     if earlier := recorded.earlier_winners:
@@ -252,16 +256,6 @@ def _elsewhere(recorded: RecordedSearch) -> str:
         return ""
     named = _listed(sorted(set(epochs)))
     return f", {len(epochs)} of them at the rung of an earlier definition (epoch {named})"
-
-
-def _optimism(recorded: RecordedSearch) -> str:
-    """How the winner's validation error stands among those of all configs that ran to their last epoch. Before the
-    race is decided, the winner is the lowest of them."""
-    searched = ranked(recorded.known)
-    lowest = searched[0]
-    if recorded.winner is lowest:
-        return f"optimistic, as the lowest of {len(searched)}"
-    return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
 
 
 def _in_table(data: ReportData, published: Replicates) -> str:

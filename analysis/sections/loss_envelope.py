@@ -4,12 +4,13 @@ sections 1.3.2 and 2)."""
 from math import floor
 
 from analysis.envelope import EnvelopeComparison, gap_rows, gaps_header, ranges, varies_the_rate
-from analysis.learning_rates import best_rates_text, choice_text, errors_by_rate, next_best_text, spans_text
+from analysis.learning_rates import errors_by_rate
 from analysis.plots.envelope_bands import draw_envelopes
 from analysis.report_data import ReportData
 from analysis.statistics.intervals import mean_text
 from analysis.statistics.t_tests import p_text
 from analysis.writing.csv_file import write_csv
+from analysis.writing.learning_rates_text import best_rates_text, choice_text, next_best_text, spans_text
 from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from trainable.measures import LOSSES
 
@@ -80,7 +81,7 @@ def _errors(data: ReportData, comparison: EnvelopeComparison) -> list[Block]:
     rows = [
         (
             f"{rate:g}",
-            *(mean_text(list(each.get(rate, {}).values())) for each in (errors.plain, errors.normed)),
+            *(mean_text(list(each.errors.get(rate, {}).values())) for each in (errors.plain, errors.normed)),
             mean_text(difference.values, "+.4f"),
             p_text(difference.p),
             str(len(difference.values)),

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from analysis.learning_rates import best_difference_text, best_rates, errors_by_rate
+from analysis.learning_rates import errors_by_rate
 from analysis.report_claims import Ruling, judge_claims
 from analysis.report_data import ReportData
+from analysis.writing.learning_rates_text import best_rates
 from analysis.writing.page import Absent, Grid, Section, Text
 from trainable.study import ResolvedTable
 
@@ -39,6 +40,6 @@ def _other_rates(data: ReportData, tables: Sequence[ResolvedTable]) -> str:
     for comparison in data.envelopes:
         if baselines & {row.key for row in comparison.tables[0].rows}:
             errors = errors_by_rate(comparison.tables, data.tables, data.trainings)
-            if errors and (difference := best_difference_text(errors)):
+            if errors and (difference := errors.best_difference.text):
                 return f"At {best_rates(errors)}, the difference is {difference}."
     return ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.agreement import agreements, changes_text, printed_changes
 from analysis.envelope import EnvelopeComparison, difference, range_text, ranges
-from analysis.learning_rates import best_rates_text, errors_by_rate, next_best_text, same_rates_text
+from analysis.learning_rates import errors_by_rate
 from analysis.networks import BATCH_NORM
 from analysis.report_data import ReportData
 from analysis.sections import (
@@ -24,6 +24,7 @@ from analysis.statistics.effects import ALPHA, Effect, Verdict
 from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
 from analysis.statistics.names import BASELINE_NAME
 from analysis.tables import BASELINE, HELD_OUT
+from analysis.writing.learning_rates_text import best_rates_text, next_best_text, same_rates_text
 from analysis.writing.page import Section, Text
 from analysis.writing.search_text import proof_text, search_text
 from analysis.writing.words import counted, listed, verb

@@ -231,17 +231,27 @@ def _with_variances(
     """The effects of rows with one reference, by key, each with the variance that it shares with the others, if any. A
     near copy of the reference has no part in it: see `is_near_copy`."""
     like = {key: each for key, each in effects.items() if len(each.differences) > 1 and not each.ended_at_chance}
-    pool = _pool(reference, like, trainings)
-    near_copies = set[str]()
-    if pool and pool.equal_variances:
-        near_copies = {key for key, each in like.items() if is_near_copy(each.differences, pool)}
+    near_copies = _near_copies(like, reference, trainings)
     sharing = [key for key in like if key not in near_copies]
-    if near_copies:
-        pool = _pool(reference, sharing, trainings)
+    pool = _pool(reference, sharing, trainings)
     return {
         key: replace(effect, pool=pool if key in sharing else None, near_copy=key in near_copies)
         for key, effect in effects.items()
     }
+
+
+def _near_copies(like: Mapping[str, Effect], reference: str, trainings: Mapping[str, Replicates]) -> set[str]:
+    """The keys of the rows that are near copies of their reference (see `is_near_copy`), judged by rows that vary
+    alike. A near copy itself can make the variances unequal, so the rows that vary least are left out until the test of
+    equal variances does not object; it needs two rows beside the reference to say anything."""
+    by_variance = sorted(like, key=lambda key: float(np.var(like[key].differences)))
+    for count in range(len(like) - 1):
+        left_out = set(by_variance[:count])
+        pool = _pool(reference, [key for key in like if key not in left_out], trainings)
+        if pool and pool.equal_variances:
+            near_copies = {key for key, each in like.items() if is_near_copy(each.differences, pool)}
+            return near_copies if near_copies >= left_out else set()
+    return set()
 
 
 def _tested(effect: Effect) -> Effect:

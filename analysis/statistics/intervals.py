@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from trainable.files import format_seeds
@@ -37,12 +38,13 @@ class Interval(NamedTuple):
 def half_width(values: Sequence[float], next_run: bool = False) -> float | None:
     """Half the width of the 95% confidence interval of the mean (Student's t).
 
-    With `next_run` it is half the 95% prediction interval of one more value. None for fewer than two values.
+    With `next_run` it is half the 95% prediction interval of one more value. None for fewer than two values, and where
+    one is not finite, as the losses of a diverged training are.
     """
-    if len(values) < 2:
+    if len(values) < 2 or not np.isfinite(values).all():
         return None
     factor = next_run + 1 / len(values)
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) * sqrt(factor))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) * sqrt(factor))
 
 
 def mean_text(values: Sequence[float], digits: str = ".4f") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval, mean_text, seed_count
 from analysis.statistics.pooling import Pooled
 
 
@@ -31,14 +31,24 @@ class PairedDifference:
     """The errors of one config minus those of another, paired by seed."""
 
     values: tuple[float, ...]
-    p: float | None
-    """Of the paired t-test; None for fewer than two seeds, and where all seeds differ by the same."""
+
+    @property
+    def p(self) -> float | None:
+        """Of the paired t-test; None for fewer than two seeds, and where all seeds differ by the same."""
+        return paired_t_p(self.values, "two-sided")
+
+    @property
+    def text(self) -> str:
+        """The mean with its interval, the number of seeds and the p value, if any; empty for no seed."""
+        if not self.values:
+            return ""
+        tested = "" if self.p is None else f", p {p_text(self.p)}, not corrected"
+        return f"{mean_text(self.values, '+.4f')} ({seed_count(len(self.values))}{tested})"
 
 
 def paired_difference(errors: Mapping[int, float], reference: Mapping[int, float]) -> PairedDifference:
     """The errors minus the reference's, for the seeds that both have."""
-    values = tuple(errors[seed] - reference[seed] for seed in sorted(errors.keys() & reference.keys()))
-    return PairedDifference(values, paired_t_p(values, "two-sided"))
+    return PairedDifference(tuple(errors[seed] - reference[seed] for seed in sorted(errors.keys() & reference.keys())))
 
 
 def paired_t_p(differences: Sequence[float], alternative: Literal["two-sided", "greater"]) -> float | None:

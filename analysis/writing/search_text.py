@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from analysis.proof import Proof, Proven
-from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
+from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
 from analysis.searches import RecordedSearch
 from analysis.statistics.effects import Verdict
 from analysis.statistics.intervals import from_to, mean_text, seed_count
-from analysis.statistics.t_tests import p_text
 from analysis.writing.words import counted, listed, verb
 
 
@@ -18,7 +17,7 @@ def search_text(recorded: RecordedSearch, proof: Proof | None, earlier: Proof | 
     best = recorded.winner
     said = [proof_text(proof)] if proof else []
     if best and not proof:
-        said.append(_error(best))
+        said.append(_error(recorded, best))
     if earlier:
         said.append(
             "Its proof is not trained yet. The recorded proof is that of an earlier winner, which has "
@@ -37,9 +36,7 @@ def proof_text(proof: Proof) -> str:
     paired = proof.difference
     difference = ""
     if paired.values:
-        p = "" if paired.p is None else f" (p {p_text(paired.p)})"
-        seeds = seed_count(len(paired.values))
-        difference = f" The difference, paired over {seeds}, is {mean_text(paired.values, '+.4f')}{p}."
+        difference = f" The difference, paired by seed, is {paired.text}."
         if winner.config.epochs != reference.config.epochs:
             difference += " The two were trained for different numbers of epochs."
     return (
@@ -75,13 +72,19 @@ def _found(recorded: RecordedSearch, best: TrialRecord) -> str:
     )
 
 
-def _error(best: TrialRecord) -> str:
+def _error(recorded: RecordedSearch, best: TrialRecord) -> str:
     if WINNER_METRIC in best.metrics:
         return f"The winner has a test error of {best.metrics[WINNER_METRIC]:.4f}."
-    return (
-        f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f}, which is optimistic: it is the best of "
-        "many."
-    )
+    return f"The winner has a validation error of {best.metrics[VAL_ERROR]:.4f} ({optimism_text(recorded)})."
+
+
+def optimism_text(recorded: RecordedSearch) -> str:
+    """How the winner's validation error stands among those of all configs that ran to their last epoch. Before the
+    race is decided, the winner is the lowest of them. Raises `IndexError` where no trial is complete."""
+    lowest, *others = ranked(recorded.known)
+    if recorded.winner is lowest:
+        return f"optimistic, as the lowest of {len(others) + 1}"
+    return f"the lowest is {lowest.metrics[VAL_ERROR]:.4f}, of {lowest.name}, which did not win the race"
 
 
 def _goal(proof: Proof) -> str:

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from analysis.record.recorded import PROVEN, TRAINING_S, RunStatus, TrialRecord, ranked
-from analysis.search_trials import SearchTrials, of_search, search_trials
+from analysis.search_trials import SearchTrials, at_its_epochs, of_search, search_trials
 from sweeps.planning.resolve_search import resolve_search
 from trainable.study import Study
 
@@ -46,7 +46,7 @@ class SearchPlan(SearchTrials):
             own=found.own,
             borrowed=found.borrowed,
             raced=found.raced,
-            other_epochs=tuple(trial for trial in trials if self._for_other_epochs(trial)),
+            other_epochs=tuple(trial for trial in trials if at_its_epochs(self.search, trial)),
             outside=sum(not self.search.contains(trial.config) for trial in recorded),
         )
 
@@ -58,13 +58,6 @@ class SearchPlan(SearchTrials):
             own=tuple(read.get(trial.run_id, trial) for trial in self.own),
             borrowed=tuple(read.get(trial.run_id, trial) for trial in self.borrowed),
         )
-
-    def _for_other_epochs(self, trial: TrialRecord) -> bool:
-        epochs = self.search.base.epochs
-        if not trial.complete or trial.config.epochs == epochs:
-            return False
-        same = trial.config.change(epochs=epochs)
-        return self.search.covers(same, trial.fingerprint) and self.search.contains(same)
 
     @property
     def claim(self) -> str:

@@ -98,6 +98,19 @@ def test_a_bad_trial_is_left_out_and_named_once(
     assert [trial.run_id for trial in read_folder(tmp_path / "out")[1]] == [written.good]
 
 
+def test_a_complete_trial_without_all_its_epochs_is_no_part_of_a_report(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = Written(uri, "epochs", tmp_path)
+    config = Config(data="digits", epochs=2, loss="cross_entropy")
+    written.client.set_tag(written.bad, "key", config.key("abc"))
+    written.client.set_tag(written.bad, "config", json.dumps(config.canonical()))
+    record = Record(uri, "epochs")
+    assert [trial.run_id for trial in record.histories()] == [written.good]
+    assert f"cross_entropy ({written.bad}): seed 0 lacks the train_error of some of 2 epochs" in caplog.text
+    write_report(ReportData(record, tmp_path / "report"))
+
+
 def exported(written: Written, folder: Path) -> tuple[list[str], dict[str, str]]:
     """The names of the sweeps of an export, and the sweep's name by trial."""
     export(folder, tracking_uri=written.uri, experiment=written.experiment)

@@ -176,6 +176,29 @@ def test_the_best_learning_rate_is_chosen_by_the_seeds_that_all_have(tmp_path: P
     assert "the test error is 0.3700 without batch norm (0.1) and 0.2600 with it (0.1)" in page
 
 
+def test_rates_that_were_trained_on_another_form_of_the_data_are_not_compared(tmp_path: Path) -> None:
+    """As JPEG files instead of the original ones: the config is the same, the images are not."""
+    record = envelopes({False: {0.1: [0.40], 0.2: [0.30]}, True: {0.1: [0.25], 0.2: [0.35]}}, {False: 3, True: 3})
+    files = record.files
+    config = Config(data="digits", epochs=3, lr=0.3)
+    row = ResolvedRow(name="jpeg", key=config.key("jpeg"), config=config)
+    more = ResolvedTable(study="s", number="61", slug="rates", title="Rates", varies="lr", rows=(row,))
+    elsewhere = trial("jpeg", {0: [0.1, 0.1, 0.1]}, config, key=row.key, tags=TAGS | {"data_fingerprint": "jpeg"})
+    record = Recorded([*record.histories(), elsewhere], *record.sweeps(), sweep(more))
+    record.files = files
+    assert "At the best of 2 learning rates for each network, the test error is 0.3000" in page_of(tmp_path, record)
+
+
+def test_diverged_losses_leave_no_number_and_the_report_is_made(tmp_path: Path) -> None:
+    same = {0.1: [0.3, 0.31], 0.2: [0.3, 0.32]}
+    record = envelopes({False: same, True: same}, {False: 3, True: 3})
+    for losses in (record.files["envelope-x-0.2", TRACES], record.files["envelope-x-batch-norm-0.2", TRACES]):
+        for values in losses.values():
+            values[5:] = np.nan
+    page = page_of(tmp_path, record)
+    assert "| envelope-x | mean height | 2 | 0.1000 ± 0.0000 | nan |" in page
+
+
 def test_the_best_learning_rate_may_stand_in_another_table(tmp_path: Path) -> None:
     """A rate is not among those that are compared where a training ended at chance."""
     record = envelopes({False: {0.1: [0.40], 0.2: [0.30]}, True: {0.1: [0.25], 0.2: [0.35]}}, {False: 3, True: 3})

@@ -11,9 +11,9 @@ from analysis.plots.search_parameters import draw_importances, draw_parallel, dr
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import TrialRecord
 from analysis.searches import RecordedSearch, recorded_searches
-from tests.analysis_records import Recorded, page_of, search, search_trial, sweep
+from tests.analysis_records import Recorded, page_of, search, search_trial, sweep, trial
 from trainable.resolved_search import ResolvedSearch
-from trainable.search_definition import Scheduler
+from trainable.search_definition import Race, Scheduler
 from trainable.search_space import Choice, Range
 
 SPACE: dict[str, Choice | Range] = {
@@ -155,6 +155,30 @@ def test_the_page_says_where_the_configurations_of_a_search_come_from(tmp_path: 
         "The test errors of 1 other winner may have been known while this search went on, so that the winner's own",
     ):
         assert line in page, line
+
+
+def test_a_training_by_another_protocol_is_not_where_a_search_has_its_configs_from(tmp_path: Path) -> None:
+    """A search starts from trainings of its own protocol alone."""
+    definition = search(SPACE)
+    own = search_trial("search-0", definition, {"lr": 1e-3, "optimizer": "adam"}, [0.4, 0.2])
+    table_trial = trial("table-row", {0: [0.3]}, own.config.change(epochs=1, protocol="A"))
+    record = Recorded([table_trial, replace(own, start_time=5)], sweep(searches=(definition,)))
+    assert "0 start points of this or an earlier definition, 1 suggested by the sampler" in page_of(tmp_path, record)
+
+
+def test_a_winner_that_is_not_the_lowest_is_not_called_the_best_of_many(tmp_path: Path) -> None:
+    definition = search(SPACE, race=Race(candidates=2, seeds=2, first_test=2))
+    lowest, other = (
+        search_trial(name, definition, {"lr": rate, "optimizer": "adam"}, [0.4, error])
+        for name, rate, error in (("lowest", 1e-3, 0.20), ("other", 2e-3, 0.21))
+    )
+    raced = [
+        replace(search_trial(f"{name}-{seed}", definition, {"lr": rate, "optimizer": "adam"}, [0.4, error]),
+                seeds=(seed,), histories={}, metrics={f"per_seed/val_error_{seed}": error, "val_error": error})
+        for seed in (1, 2) for name, rate, error in (("lowest", 1e-3, 0.30), ("other", 2e-3, 0.22 + seed / 100))
+    ]  # fmt: skip
+    page = page_of(tmp_path, Recorded([lowest, other, *raced], sweep(searches=(definition,))))
+    assert "The winner has a validation error of 0.2100 (the lowest is 0.2000, of lowest, which did not win" in page
 
 
 def test_several_searches_are_a_subsection_each(tmp_path: Path) -> None:

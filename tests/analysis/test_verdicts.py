@@ -65,6 +65,21 @@ def test_a_row_that_hardly_differs_from_its_reference_is_no_part_of_the_pool() -
     assert copy.verdict is Verdict.NO_EFFECT
 
 
+def test_a_near_copy_does_not_take_the_common_variance_from_the_others() -> None:
+    """With it, the others seem to vary more than they should."""
+    rows = np.array([[0.300, 0.311, 0.306, 0.317], [0.351, 0.372, 0.352, 0.369], [0.299, 0.301, 0.313, 0.320]])
+    same = rows[0] + [0, 1e-5, 0, -1e-5]
+    before, after = effects_of(rows), effects_of([*rows, same])
+    assert pooled_variance([dict(enumerate(row)) for row in [*rows, same]]).equal_p < EQUAL_VARIANCES_ALPHA
+    assert [effect.tests for effect in after[:2]] == [effect.tests for effect in before]
+    assert all(effect.pooled for effect in before) and after[2].near_copy
+
+
+def test_rows_beside_one_that_varies_far_more_are_no_near_copies() -> None:
+    wild = [0.20, 0.85, 0.10, 0.80]
+    assert not any(effect.near_copy for effect in effects_of([*ALIKE, wild]))
+
+
 def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:
     errors = [[0.300, 0.311, 0.306, 0.500], [0.351, 0.364, 0.352], [0.299, 0.311]]
     pools = {effect.pool for effect in effects_of(errors)}
