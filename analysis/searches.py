@@ -58,12 +58,12 @@ class RecordedSearch(SearchTrials):
         """The trials that ran to their last epoch."""
         return [trial for trial in self.own if trial.complete]
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord | None:
         """The complete trial with the lowest validation error, borrowed ones included: these can win, too."""
         return next(iter(ranked(self.known)), None)
 
-    @property
+    @cached_property
     def winner(self) -> TrialRecord | None:
         """The winner of the race, as it was searched; before it is decided, the complete trial with the lowest
         validation error."""
@@ -93,7 +93,7 @@ class RecordedSearch(SearchTrials):
         stopped = [val_errors(trial)[-1][0] for trial in self.own if not trial.complete and val_errors(trial)]
         return [epoch for epoch in stopped if epoch not in self.search.rungs]
 
-    @property
+    @cached_property
     def at_first_rung(self) -> list[TrialRecord]:
         """The trials that reached the first rung."""
         return [trial for trial in self.own if self.first_rung in dict(val_errors(trial))]
@@ -105,7 +105,7 @@ class RecordedSearch(SearchTrials):
     @cached_property
     def varied(self) -> dict[str, BaseDistribution]:
         """The parameters in which the trials differ, in the space's order and in Optuna's form."""
-        points = [self.search.point(trial.config) for trial in self.own]
+        points = [self._points[trial.key] for trial in self.own]
         tried = {name: [point[name] for point in points if name in point] for name in self.search.space}
         return {
             name: parameter.distribution for name, parameter in self.search.space.items() if len(set(tried[name])) > 1
@@ -129,7 +129,12 @@ class RecordedSearch(SearchTrials):
 
     def value(self, trial: TrialRecord, name: str) -> Any:
         """The value of a parameter in a trial; None where the parameter does not exist there."""
-        return self.search.point(trial.config).get(name)
+        return self._points[trial.key].get(name)
+
+    @cached_property
+    def _points(self) -> dict[str, dict[str, Any]]:
+        """The parameters' values of each trial, by key."""
+        return {trial.key: self.search.point(trial.config) for trial in self.known}
 
     @property
     def description(self) -> str:
@@ -155,6 +160,8 @@ def recorded_searches(sweeps: Sequence[SweepRecord], trials: Sequence[TrialRecor
     of_this_recipe = [trial for trial in finished if trial.is_of_this_recipe]
     winners = [trial for trial in finished if WINNER_METRIC in trial.metrics]
     for search in definitions:
+        if search.study in chosen and chosen[search.study].search == search:
+            continue
         found = search_trials(search, of_this_recipe)
         if search.study not in chosen or len(found.own) >= len(chosen[search.study].own):
             of_it = {trial.run_id for trial in finished if of_search(search, trial)}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis.importance import importances, study_at_first_rung
+from analysis.importance import FirstRung
 from analysis.plots.style import COLORS, save
 from analysis.record.recorded import VAL_ERROR, TrialRecord
 from analysis.searches import RecordedSearch, val_errors
@@ -26,9 +26,10 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
     trial that ran to its last epoch, a cross for one that the scheduler stopped, at its last error."""
     space = recorded.varied
     trials = [trial for trial in recorded.own if val_errors(trial)]
-    lines = -(-len(space) // COLUMNS)
-    figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(12, 2.6 * lines), sharey=True, layout="constrained",
-                                   squeeze=False)  # fmt: skip
+    columns = min(COLUMNS, len(space))
+    lines = -(-len(space) // columns)
+    figure, axes = pyplot.subplots(lines, columns, figsize=(2 + 2 * columns, 2.6 * lines), sharey=True,
+                                   layout="constrained", squeeze=False)  # fmt: skip
     groups = (("ran to its last epoch", True, "o", COLORS[1]), ("stopped by ASHA", False, "x", COLORS[2]))
     for axis, (name, distribution) in zip(axes.flat, space.items(), strict=False):
         position = _scale(axis, distribution)
@@ -53,9 +54,9 @@ def draw_slices(recorded: RecordedSearch, file: Path) -> Path:
     return save(figure, file, ("trial", "complete", VAL_ERROR, *space), rows)
 
 
-def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
-    """How much each parameter matters to whether a trial is among the best at the first rung (see `importances`)."""
-    shares = importances(study_at_first_rung(recorded))
+def draw_importances(first: FirstRung, file: Path) -> Path:
+    """How much each parameter matters to whether a trial is among the best at the first rung."""
+    shares, recorded = first.importances, first.recorded
     figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(shares)), layout="constrained")
     axis.barh(list(shares), list(shares.values()), color=COLORS[1])
     axis.invert_yaxis()
@@ -64,16 +65,16 @@ def draw_importances(recorded: RecordedSearch, file: Path) -> Path:
     return save(figure, file, ("parameter", "importance"), shares.items())
 
 
-def draw_parallel(recorded: RecordedSearch, file: Path) -> Path:
+def draw_parallel(first: FirstRung, file: Path) -> Path:
     """Each trial as a line from its rank by the error at the first rung, 1 for the lowest, through its values of the
     most important parameters that every trial has, by Optuna."""
-    study, epoch = study_at_first_rung(recorded), recorded.first_rung
-    shared = set.intersection(*(set(trial.params) for trial in study.trials))
-    chosen = [name for name in importances(study) if name in shared][:PARALLEL_AXES]
+    recorded, epoch = first.recorded, first.recorded.first_rung
+    shared = set.intersection(*(set(trial.params) for trial in first.study.trials))
+    chosen = [name for name in first.importances if name in shared][:PARALLEL_AXES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
         axis = optuna.visualization.matplotlib.plot_parallel_coordinate(
-            study, params=chosen, target_name=f"rank after epoch {epoch}"
+            first.study, params=chosen, target_name=f"rank after epoch {epoch}"
         )
     axis.set_title(_title(recorded), fontsize=10)
     figure = axis.get_figure(root=True)

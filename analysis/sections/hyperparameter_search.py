@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.importance import can_weigh_parameters
+from analysis.importance import FirstRung, can_weigh_parameters
 from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
 from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord
 from analysis.record.replicates import Replicates
 from analysis.report_data import ReportData
 from analysis.searches import Origin, RecordedSearch, training_seconds, undefined_searches, val_errors
-from analysis.statistics.intervals import mean_text, seed_count, seeds_text
+from analysis.statistics.intervals import mean_text, seeds_text
 from analysis.statistics.race import Racer
 from analysis.writing.page import Absent, Block, Grid, Picture, Section, Text
 from analysis.writing.search_text import optimism_text
@@ -88,6 +88,7 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
     )
     if not can_weigh_parameters(recorded):
         return [*blocks, Text("Missing: too few different trials to weigh the parameters.")]
+    first = FirstRung(recorded)
     return [
         *blocks,
         Text(
@@ -97,12 +98,12 @@ def _blocks(data: ReportData, recorded: RecordedSearch) -> list[Block]:
             "varied can weigh much or little by chance."
         ),
         Picture(
-            draw_importances(recorded, file("importance")),
+            draw_importances(first, file("importance")),
             "How much each parameter matters to whether a trial is among the best after epoch "
             f"{recorded.first_rung} (PED-ANOVA, Watanabe et al. 2023).",
         ),
         Picture(
-            draw_parallel(recorded, file("parallel")),
+            draw_parallel(first, file("parallel")),
             f"The rank by the error after epoch {recorded.first_rung}, 1 for the lowest, and the values of the most "
             "important parameters, a line for each trial.",
         ),
@@ -242,7 +243,7 @@ def _test_error(data: ReportData, recorded: RecordedSearch, best: TrialRecord) -
     """That of the winner's proof, else what its search has recorded."""
     if proof := data.proof_of(recorded):
         errors = list(proof.winner.errors.values())
-        return f"{mean_text(errors)}, {seed_count(len(errors))}"
+        return f"{mean_text(errors)}, {counted(len(errors), 'seed')}"
     if WINNER_METRIC in best.metrics:
         return f"{best.metrics[WINNER_METRIC]:.4f}"
     earlier = "; the recorded proof is of an earlier winner" if data.earlier_proof_of(recorded) else ""

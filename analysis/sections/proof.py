@@ -8,7 +8,7 @@ from analysis.plots.effect_intervals import draw_effects
 from analysis.proof import BINS, Predicted, Proof, WinnerAblation, calibration_error, mcnemar, proof_tables
 from analysis.record.arrays import layers_of
 from analysis.report_data import ReportData
-from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.intervals import mean_text
 from analysis.statistics.t_tests import p_text
 from analysis.tables import HELD_OUT
 from analysis.writing.config_text import config_text, train_again
@@ -17,7 +17,7 @@ from analysis.writing.effect_variances import variances
 from analysis.writing.kernel_pictures import kernel_pictures
 from analysis.writing.page import Absent, Block, File, Grid, Picture, Section, Text
 from analysis.writing.search_text import proof_text
-from analysis.writing.words import listed
+from analysis.writing.words import counted, listed
 from trainable.config import Config
 
 TITLE = "The winner on the test split"
@@ -124,7 +124,7 @@ def _goal(proof: Proof) -> list[tuple[str, ...]]:
 
 def _errors_text(errors: Mapping[int, float]) -> str:
     """The mean with its interval and the number of seeds."""
-    seeds = seed_count(len(errors))
+    seeds = counted(len(errors), "seed")
     return f"{mean_text(list(errors.values()))} ({seeds})" if errors else "-"
 
 

@@ -21,7 +21,7 @@ from analysis.sections import (
 from analysis.sections import proof as proof_section
 from analysis.smoothness import ProbedNetwork, medians, not_the_step
 from analysis.statistics.effects import ALPHA, Effect, Verdict
-from analysis.statistics.intervals import from_to, half_width, mean_text, seed_count
+from analysis.statistics.intervals import from_to, half_width, mean_text
 from analysis.statistics.names import BASELINE_NAME
 from analysis.tables import BASELINE, HELD_OUT
 from analysis.writing.learning_rates_text import best_rates_text, next_best_text, same_rates_text
@@ -140,7 +140,7 @@ def _batch_norm(data: ReportData) -> list[Text]:
         details = effects_of_changes.TITLE
         text.append(
             f"At a learning rate of {effect.config.lr:g}, batch norm {moves} the {HELD_OUT[effect.config.held_out]} by "
-            f"{effect.size_text} ({seed_count(len(effect.differences))}), which is {certainty}."
+            f"{effect.size_text} ({counted(len(effect.differences), 'seed')}), which is {certainty}."
         )
     comparison = _envelope(data)
     if comparison and (errors := errors_by_rate(comparison.tables, data.tables, data.trainings)):
@@ -176,7 +176,7 @@ def _learning_rate(data: ReportData) -> list[Text]:
         f"With batch norm, the training loss {found} on the learning rate ({comparison.setting}). Over "
         f"{range_text(*ranges(pair[0].epochs)[-1])}, the losses of a mini-batch at {len(pair[0].rates)} rates lie "
         f"{plain:.2f} apart without it and {norm:.2f} with it (difference {mean_text(heights, '+.2f')}, "
-        f"{seed_count(len(heights))}). The largest of them is {times[0]:.2f} times the smallest without it and "
+        f"{counted(len(heights), 'seed')}). The largest of them is {times[0]:.2f} times the smallest without it and "
         f"{times[1]:.2f} times with it (difference {mean_text(ratios, '+.2f')})."
     )
     return [Text(text, loss_envelope.TITLE, lead="Learning rate")]
@@ -225,7 +225,7 @@ def _smoother(optimizer: str, plain: ProbedNetwork, norm: ProbedNetwork) -> list
         verdict = "smoother" if smoother[index] else "rougher" if rougher[index] else "neither smoother nor rougher"
         by_verdict[verdict].append(f"{name} ({a:.3g} without it, {b:.3g} with it)")
     found = [f"{verdict} by {listed(names)}" for verdict, names in by_verdict.items() if names]
-    return [f"With {optimizer} ({seed_count(len(seeds))}), batch norm makes it {'; '.join(found)}."]
+    return [f"With {optimizer} ({counted(len(seeds), 'seed')}), batch norm makes it {'; '.join(found)}."]
 
 
 def _searches(data: ReportData) -> list[Text]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -258,12 +259,18 @@ def _tested(effect: Effect) -> Effect:
     """The effect with its tests."""
     if effect.ended_at_chance:
         return effect
-    ranked = np.round(effect.differences, TIE_DECIMALS)  # else rounding errors break ties
     return replace(
         effect,
         tests=t_tests(effect.differences, effect.margin, effect.pool),
-        wilcoxon_p=float(stats.wilcoxon(ranked).pvalue) if np.ptp(ranked) else None,
+        wilcoxon_p=_wilcoxon_p(effect.differences),
     )
+
+
+@lru_cache(maxsize=4096)  # with ties SciPy takes 0.3 s, and the live page asks again and again
+def _wilcoxon_p(differences: tuple[float, ...]) -> float | None:
+    """The p value of Wilcoxon's signed-rank test; None where all seeds differ by the same."""
+    ranked = np.round(differences, TIE_DECIMALS)  # else rounding errors break ties
+    return float(stats.wilcoxon(ranked).pvalue) if np.ptp(ranked) else None
 
 
 def _crossed(effect: Effect, correct: CorrectImages, reference: CorrectImages) -> Effect:

@@ -55,11 +55,6 @@ def mean_text(values: Sequence[float], digits: str = ".4f") -> str:
     return format(mean(values), digits) + ("" if half is None else f" ± {half:{digits.lstrip('+')}}")
 
 
-def seed_count(count: int) -> str:
-    """As a sentence says it: 1 seed, 2 seeds."""
-    return f"{count} seed{'s' * (count != 1)}"
-
-
 def seeds_text(seeds: Sequence[int]) -> str:
     """Ascending seeds, as `0 to 2, 5`."""
     return format_seeds(tuple(seeds)).replace("to", " to ").replace("_", ", ")

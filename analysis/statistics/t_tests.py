@@ -9,8 +9,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval, mean_text, seed_count
+from analysis.statistics.intervals import CONFIDENCE, TOLERANCE, Interval, mean_text
 from analysis.statistics.pooling import Pooled
+from analysis.writing.words import counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PairedDifference:
         if not self.values:
             return ""
         tested = "" if self.p is None else f", p {p_text(self.p)}, not corrected"
-        return f"{mean_text(self.values, '+.4f')} ({seed_count(len(self.values))}{tested})"
+        return f"{mean_text(self.values, '+.4f')} ({counted(len(self.values), 'seed')}{tested})"
 
 
 def paired_difference(errors: Mapping[int, float], reference: Mapping[int, float]) -> PairedDifference:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.costs import outcome
-from analysis.record.recorded import DEVICE, DEVICE_NAME, EPOCH_S, Series, SweepRecord, TrialRecord
+from analysis.record.recorded import DEVICE, DEVICE_NAME, Series, SweepRecord, TrialRecord
+from analysis.searches import training_seconds
 from analysis.writing.csv_file import write_csv
 from trainable.config import Config
 from trainable.study import ResolvedTable
@@ -41,7 +42,7 @@ def _lines(trial: TrialRecord, sweeps: Mapping[str, str], places: Sequence[tuple
     numbers, rows = ("; ".join(each) for each in zip(*places, strict=True)) if places else ("", "")
     config = [_plain(getattr(trial.config, name)) for name in Config.model_fields]
     first = (trial.name, sweeps.get(trial.sweep, ""), outcome(trial), ", ".join(trial.studies), numbers, rows)
-    seconds = sum(value for _, value in trial.histories.get(EPOCH_S, ()))
+    seconds = training_seconds(trial)
     environment = [trial.tags.get(tag, "") for tag in ("host", DEVICE, DEVICE_NAME)]
     train, held_out = (trial.by_seed(metric) for metric in ("train_error", trial.config.held_out))
     for seed in trial.seeds:

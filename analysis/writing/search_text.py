@@ -7,7 +7,7 @@ from analysis.proof import Proof, Proven
 from analysis.record.recorded import VAL_ERROR, WINNER_METRIC, TrialRecord, ranked
 from analysis.searches import RecordedSearch
 from analysis.statistics.effects import Verdict
-from analysis.statistics.intervals import from_to, mean_text, seed_count
+from analysis.statistics.intervals import from_to, mean_text
 from analysis.writing.words import counted, listed, verb
 
 
@@ -131,7 +131,6 @@ def _described(proven: Proven) -> str:
     """Its test error, for how long it was trained and for how many seeds."""
     errors, flips = (list(each.values()) for each in (proven.errors, proven.flipped_errors))
     flipped = f" ({fmean(flips):.4f} with test-time flips)" if flips else ""
-    return (
-        f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over "
-        f"{seed_count(len(errors))}"
+    return f"a test error of {mean_text(errors)}{flipped} after {proven.config.epochs} epochs, over " + counted(
+        len(errors), "seed"
     )

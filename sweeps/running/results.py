@@ -12,8 +12,9 @@ from analysis.record.embedded import database_of
 from analysis.record.opening import open_record
 from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.record.replicates import replicates
-from analysis.statistics.intervals import mean_text, seed_count
+from analysis.statistics.intervals import mean_text
 from analysis.tables import ReproducedTable, reproduce
+from analysis.writing.words import counted
 from sweeps.planning.options import Options
 from sweeps.planning.search_plan import SearchPlan
 from sweeps.recording.ui_state import link
@@ -87,7 +88,7 @@ def _print_search(plan: SearchPlan, console: Console) -> None:
             style="yellow",
         )
     if winner:
-        errors, seeds = mean_text(race.winning_errors), seed_count(len(race.winning_errors))
+        errors, seeds = mean_text(race.winning_errors), counted(len(race.winning_errors), "seed")
         console.print(f"  validation error in the race, over {seeds}: {errors}")
     if winner and plan.winner_recorded:
         test_error = winner.metrics[WINNER_METRIC]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ray.tune.schedulers import ASHAScheduler
 
-from analysis.importance import can_weigh_parameters
+from analysis.importance import FirstRung, can_weigh_parameters
 from analysis.plots.search_parameters import draw_importances, draw_parallel, draw_slices
 from analysis.plots.search_progress import draw_best_so_far, draw_learning_curves
 from analysis.record.recorded import TrialRecord
@@ -65,9 +65,9 @@ def test_a_search_is_drawn_with_what_it_varied(tmp_path: Path) -> None:
     assert best[1:] == ["search-0,4,0.4", "search-2,10,0.2", "search-3,14,0.2"]
     slices = draw_slices(four, tmp_path / "slices.png").with_suffix(".csv").read_text()
     assert "search-1,False,0.6,adamw,0.01" in slices, "a trial that ASHA stopped is shown where it stopped"
-    shares = draw_importances(four, tmp_path / "importance.png").with_suffix(".csv").read_text()
+    shares = draw_importances(FirstRung(four), tmp_path / "importance.png").with_suffix(".csv").read_text()
     assert sum(float(line.split(",")[1]) for line in shares.splitlines()[1:]) == pytest.approx(1)
-    parallel = draw_parallel(four, tmp_path / "parallel.png")
+    parallel = draw_parallel(FirstRung(four), tmp_path / "parallel.png")
     assert parallel.stat().st_size > 5000
     assert "search-1,0.6," in parallel.with_suffix(".csv").read_text(), "a stopped trial counts as it was there"
     assert not can_weigh_parameters(four)
@@ -82,7 +82,9 @@ def test_the_lines_of_all_trials_cross_only_axes_that_every_trial_has(tmp_path: 
     trials = [search_trial(f"search-{n}", definition, each, [0.4 - n / 10, 0.3]) for n, each in enumerate(values)]
     conditional = RecordedSearch(definition, tuple(trials), left_out=0)
     assert "dropout" in conditional.varied
-    header, *_ = draw_parallel(conditional, tmp_path / "parallel.png").with_suffix(".csv").read_text().splitlines()
+    header, *_ = (
+        draw_parallel(FirstRung(conditional), tmp_path / "parallel.png").with_suffix(".csv").read_text().splitlines()
+    )
     assert sorted(header.split(",")[2:]) == ["lr", "optimizer"]
 
 
