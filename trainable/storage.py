@@ -32,7 +32,8 @@ class DamagedFileError(ValueError):
 
 
 class StorageError(OSError):
-    """The storage cannot be read or written. The message names the place and the reason."""
+    """The storage cannot be read or written. The message names the place and the reason; `errno` is that of the
+    system's error, if it has one."""
 
 
 class TrialStorage:
@@ -115,7 +116,9 @@ class TrialStorage:
             yield
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StorageError(f"{self._folder} cannot be {done}: {reason}") from error
+            failure = StorageError(f"{self._folder} cannot be {done}: {reason}")
+            failure.errno = error.errno
+            raise failure from error
 
     def _has(self, name: str) -> bool:
         return self._filesystem.get_file_info(f"{self._folder}/{name}").type == fs.FileType.File

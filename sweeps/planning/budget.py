@@ -29,12 +29,13 @@ class Budget(Frozen):
         """
         bought = [self.seconds * allocation.slots] if self.seconds else []
         if self.money:
-            if not (price := hourly_price(prices, allocation)):
+            trial = allocation.trial
+            if not prices.slot(trial.cpus, trial.gpus):
                 raise UsageError(
                     f"--budget {self.money:g}: money needs the price of what the trials run on; --prices has only "
                     f"{', '.join(prices.given)}"
                 )
-            bought.append(3600 * self.money / price)
+            bought.append(3600 * self.money / hourly_price(prices, allocation))
         return min(bought)
 
 

@@ -11,7 +11,7 @@ from analysis.record.recorded import TrialRecord
 from sweeps.planning.power import PowerForecast, forecast_power
 from sweeps.planning.prepare import Prepared
 from sweeps.planning.proof_plan import expected_differences
-from sweeps.planning.rates import cost
+from sweeps.planning.rates import cost, makespan
 from sweeps.planning.resources import Allocation, Resources
 from sweeps.planning.search_forecast import SearchForecast, forecast_search
 from sweeps.planning.sweep_plan import SweepPlan, rates_on
@@ -51,9 +51,11 @@ class ConfigForecast(BaseModel):
 
 
 class SurfacesForecast(BaseModel):
-    """The loss surfaces whose trainings are recorded."""
+    """The loss surfaces that the record lacks."""
 
     to_run: int
+    later: int
+    """Of them, those whose network is not trained yet."""
     forecast_s: float
 
 
@@ -127,10 +129,11 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     rates, tables = rates_on(trial.device, prepared.trials), plan.tables
     slot_s, wall_s = tables.slot_s, tables.wall_s(slots)
     surfaces = search = None
-    if plan.surfaces:
-        surfaces_s = sum(surface.slot_s(rates) for surface in plan.surfaces)
-        surfaces = SurfacesForecast(to_run=len(plan.surfaces), forecast_s=round(surfaces_s / slots, 1))
-        slot_s, wall_s = slot_s + surfaces_s, wall_s + surfaces_s / slots
+    if sizes := plan.surfaces.sizes:
+        lines_s = [size.line_s(rates) for size in sizes for _ in range(size.points)]
+        surfaces_s = makespan(lines_s, slots)
+        surfaces = SurfacesForecast(to_run=len(sizes), later=len(plan.surfaces.later), forecast_s=round(surfaces_s, 1))
+        slot_s, wall_s = slot_s + sum(lines_s), wall_s + surfaces_s
     if plan.search:
         differences = expected_differences(options, plan.search)
         search = forecast_search(

@@ -63,10 +63,8 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
             f"{forecast.bf16_device}"
         )
     if surfaces := forecast.surfaces:
-        console.print(
-            f"loss surfaces: {surfaces.to_run} to compute in about {duration(surfaces.forecast_s)}; more follow "
-            "their trainings"
-        )
+        later = f", {surfaces.later} of them once their networks are trained" if surfaces.later else ""
+        console.print(f"loss surfaces: {surfaces.to_run} to compute in about {duration(surfaces.forecast_s)}{later}")
     if search := forecast.search:
         console.print(
             f"search: {counted(search.samples, 'sample')}, {search.recorded} recorded, {search.to_run} to run in about "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.record.recorded import TrialRecord
 from sweeps.planning.rates import Rates
+from trainable.config import Config
 from trainable.files import SURFACE, WEIGHTS
 from trainable.measures import SURFACE_SEED
 from trainable.study import ResolvedTable
@@ -19,6 +20,27 @@ MANY_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
+class SurfaceSize:
+    """How finely the loss around a network's weights is computed."""
+
+    config: Config
+
+    @property
+    def points(self) -> int:
+        """Points along each axis."""
+        return POINTS if self.config.train_images >= MANY_IMAGES else FEW_POINTS
+
+    @property
+    def images(self) -> int:
+        """Train images that the loss is taken over."""
+        return min(self.config.train_images, max(FEWEST_IMAGES, IMAGES * 32**2 // self.config.data.size**2))
+
+    def line_s(self, rates: Rates) -> float:
+        """Forecast slot seconds of one line of the grid, of which there are `points`."""
+        return self.points * rates.evaluation_s(self.config, self.images)
+
+
+@dataclass(frozen=True)
 class PlannedSurface:
     """The loss surface of one recorded training, to be computed."""
 
@@ -30,25 +52,33 @@ class PlannedSurface:
         return f"surface/{self.trial.run_id}"
 
     @property
-    def points(self) -> int:
-        """Points along each axis."""
-        return POINTS if self.trial.config.train_images >= MANY_IMAGES else FEW_POINTS
+    def size(self) -> SurfaceSize:
+        """How finely it is computed."""
+        return SurfaceSize(self.trial.config)
+
+
+@dataclass(frozen=True)
+class SurfacePlan:
+    """The surfaces of tables that the record lacks."""
+
+    ready: tuple[PlannedSurface, ...]
+    """Those whose training is recorded with its weights."""
+    later: tuple[Config, ...]
+    """The configs of the others, which are to be trained first."""
 
     @property
-    def images(self) -> int:
-        """Train images that the loss is taken over."""
-        config = self.trial.config
-        return min(config.train_images, max(FEWEST_IMAGES, IMAGES * 32**2 // config.data.size**2))
-
-    def slot_s(self, rates: Rates) -> float:
-        """Forecast slot seconds."""
-        return self.points**2 * rates.evaluation_s(self.trial.config, self.images)
+    def sizes(self) -> list[SurfaceSize]:
+        """Those of all of them."""
+        return [each.size for each in self.ready] + [SurfaceSize(config) for config in self.later]
 
 
-def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> tuple[PlannedSurface, ...]:
-    """The surfaces of the tables' trainings that the record lacks, of those whose weights it has."""
-    keys = {row.key for table in tables if table.measure.after_training for row in table.rows}
-    trained = [trial for trial in trials if trial.complete and trial.key in keys and SURFACE_SEED in trial.seeds]
+def plan_surfaces(tables: Sequence[ResolvedTable], trials: Sequence[TrialRecord]) -> SurfacePlan:
+    """The surfaces of the tables' trainings that the record lacks."""
+    configs = {row.key: row.config for table in tables if table.measure.after_training for row in table.rows}
+    trained = [trial for trial in trials if trial.complete and trial.key in configs and SURFACE_SEED in trial.seeds]
     computed = {trial.key for trial in trained if trial.has(SURFACE)}
     first = {trial.key: trial for trial in reversed(trained) if trial.has(WEIGHTS)}  # the first training counts
-    return tuple(PlannedSurface(trial) for trial in first.values() if trial.key not in computed)
+    return SurfacePlan(
+        ready=tuple(PlannedSurface(trial) for trial in first.values() if trial.key not in computed),
+        later=tuple(config for key, config in configs.items() if key not in computed | first.keys()),
+    )

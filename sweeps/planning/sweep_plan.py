@@ -12,7 +12,7 @@ from sweeps.planning.race_plan import plan_race
 from sweeps.planning.rates import Rates, Timing
 from sweeps.planning.resources import Allocation
 from sweeps.planning.search_plan import SearchPlan, plan_search
-from sweeps.planning.surface_plan import PlannedSurface, plan_surfaces
+from sweeps.planning.surface_plan import SurfacePlan, plan_surfaces
 from sweeps.planning.table_plan import TablePlan, plan_tables
 from trainable.errors import UsageError
 from trainable.measures import MEASURES
@@ -26,8 +26,7 @@ class SweepPlan:
     search: SearchPlan | None
     race: TablePlan
     """The present round of the search's race. It is run once no samples are left to search."""
-    surfaces: tuple[PlannedSurface, ...]
-    """Those whose training is recorded. Others follow their trainings."""
+    surfaces: SurfacePlan
 
     @property
     def search_claims(self) -> list[str]:
@@ -37,7 +36,7 @@ class SweepPlan:
     @property
     def complete(self) -> bool:
         """Whether the record lacks nothing."""
-        return not self.tables.to_run and not self.surfaces and (self.search is None or self.search.complete)
+        return not self.tables.to_run and not self.surfaces.ready and (self.search is None or self.search.complete)
 
 
 def plan_sweep(prepared: Prepared, allocation: Allocation, *, given_up: Set[str] = frozenset()) -> SweepPlan:

@@ -1,5 +1,6 @@
 """What the record fails to do now and may do later: in an outage, or because another process was first."""
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,7 +21,9 @@ def is_outage(error: Exception) -> bool:
         return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+    return isinstance(error, OSError) and not (
+        isinstance(error, FileNotFoundError | PermissionError) or error.errno in (errno.EACCES, errno.EPERM)
+    )
 
 
 def despite_a_race(write: Callable[[], object]) -> None:

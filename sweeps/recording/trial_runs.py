@@ -109,11 +109,24 @@ class TrialRuns(Observer):
                 MLFLOW_PARENT_RUN_ID: self._sweep.run_id,
                 NOTE: trial_note(self._sweep.experiment_id, self._sweep.run_id),
             }
-            run = self._client.create_run(self._sweep.experiment_id, run_name=spec.name, tags=tags)
-            trial.run_id = run.info.run_id
+            trial.run_id = self._run_of_lost_answer(trial) or self._create(trial, tags)
         self._client.log_batch(trial.run_id, params=config_params(spec.config))
         datasets = dataset_inputs(spec.config, spec.fingerprint, spec.data_dir)
         despite_a_race(partial(self._client.log_inputs, trial.run_id, datasets=datasets))
+
+    def _create(self, trial: "_TrialRun", tags: dict[str, str]) -> str:
+        trial.asked_for = True
+        return self._client.create_run(self._sweep.experiment_id, run_name=trial.spec.name, tags=tags).info.run_id
+
+    def _run_of_lost_answer(self, trial: "_TrialRun") -> str:
+        """The run that the server has made of a trial though its answer did not arrive; empty for none."""
+        if not trial.asked_for:
+            return ""
+        tags = {MLFLOW_PARENT_RUN_ID: self._sweep.run_id, **written_tags(trial.spec)}
+        same = [f"tags.`{name}` = '{tags[name]}'" for name in (MLFLOW_PARENT_RUN_ID, "key", "seeds")]
+        query = " and ".join([*same, "attributes.status = 'RUNNING'"])
+        runs = self._client.search_runs([self._sweep.experiment_id], query, max_results=1)
+        return runs[0].info.run_id if runs else ""
 
     def _write_news(self, trial: "_TrialRun") -> None:
         if trial.run_id and trial.news:  # else its run was refused, or they went with those of an earlier report
@@ -191,6 +204,8 @@ class _TrialRun:
     spec: TrialSpec
     run_id: str = ""
     """Empty until the run is made."""
+    asked_for: bool = False
+    """Whether the server was asked to make it."""
     epochs: list[Epoch] = field(default_factory=list)
     """Those that are written."""
     news: list[_News] = field(default_factory=list)

@@ -87,7 +87,10 @@ class Writer:
                 since = now.failing_since or time.monotonic()
                 self.delivery = replace(now, failing_since=since, outage=problem)
                 return False
-            logger.error("the record refused a write\n%s", traceback_of(error))
+            if isinstance(error, StorageError):
+                logger.error("a trial is not recorded, and the next sweep tries again: %s", error)
+            else:
+                logger.error("the record refused a write\n%s", traceback_of(error))
             now = replace(now, refused=now.refused + 1, refusal=problem)
         self.delivery = replace(now, failing_since=None, outage="")
         return True

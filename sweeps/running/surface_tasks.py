@@ -2,10 +2,9 @@
 that was interrupted goes on."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,54 +64,115 @@ class Line:
     """What a person should know of it."""
 
 
-def compute_surface(
-    surface: PlannedSurface,
-    record: Record,
-    recorder: Recorder,
-    resources: Resources,
-    context: TrialContext,
-    console: Console,
-) -> None:
-    """Compute a surface on Ray, on `resources` a task, and hand it to the recorder, which adds it to its trial.
+class SurfaceTasks:
+    """Computes surfaces on Ray, each in several tasks, and hands those that are whole to the recorder, which adds each
+    to its trial."""
 
-    Raises what the first task raises that fails; the tasks that have not begun are cancelled.
-    """
-    task, trial = _as_task(compute_lines, resources), surface.trial
-    weights = entries_under(f"{seed_name(SURFACE_SEED)}/", record.arrays(trial, WEIGHTS))
-    if not weights:
-        raise FileNotFoundError(f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew")
-    shared = ray.put(weights)
-    storage = TrialStorage(context.experiment_folder, f"surface-{trial.run_id}-{surface.points}", (SURFACE_SEED,))
-    axis = np.linspace(-REACH, REACH, surface.points)
-    grid = SurfaceGrid(trial.config, axis, surface.images, storage, context, resources)
-    numbers, at_once = range(surface.points), LINES_ON_A_GPU if resources.gpus else 1
-    parts = iter([numbers[first : first + at_once] for first in numbers[::at_once]])
-    waiting = {task.remote(grid, shared, part): part for part in islice(parts, context.slots)}
-    lines: dict[int, Line] = {}
-    with Progress(console=console) as progress:
-        bar = progress.add_task(f"loss surface, {trial.name}", total=surface.points)
-        try:
-            while waiting:
-                (done,), _ = ray.wait(list(waiting), num_returns=1)
-                part = waiting.pop(done)
-                for number, line in zip(part, ray.get(done), strict=True):
-                    lines[number] = line
-                    if line.warning:
-                        progress.console.print(Text(line.warning, "yellow"), soft_wrap=True)
-                progress.advance(bar, len(part))
-                waiting |= {task.remote(grid, shared, part): part for part in islice(parts, 1)}
-        finally:
-            for left in waiting:
-                ray.cancel(left)
-    ordered = [lines[number] for number in numbers]
-    content = {
-        "alphas": grid.axis,
-        "betas": grid.axis,
-        "loss": np.stack([line.loss for line in ordered]),
-        "error": np.stack([line.error for line in ordered]),
-        "images": ordered[0].images,
-    }
-    recorder.act(partial(_record, trial, save(content), storage))
+    def __init__(
+        self, record: Record, recorder: Recorder, resources: Resources, context: TrialContext, console: Console
+    ) -> None:
+        """A task gets these `resources`; as many run at once as the context has slots."""
+        self._record, self._recorder, self._console = record, recorder, console
+        self._resources, self._context = resources, context
+
+    def compute(self, surfaces: Sequence[PlannedSurface], failed: Callable[[PlannedSurface, Exception], None]) -> None:
+        """Compute these. One that fails is told to `failed` with the first error of its tasks; the others go on."""
+        task, parts = _as_task(compute_lines, self._resources), self._parts(surfaces, failed)
+        waiting: dict[ray.ObjectRef, _Part] = {}
+        with Progress(console=self._console) as progress:
+            bar = progress.add_task("loss surfaces", total=sum(each.size.points for each in surfaces))
+            try:
+                while True:
+                    while len(waiting) < self._context.slots and (part := next(parts, None)):
+                        waiting[task.remote(part.of.grid, part.of.weights, part.numbers)] = part
+                    if not waiting:
+                        return
+                    (done,), _ = ray.wait(list(waiting), num_returns=1)
+                    part = waiting.pop(done)
+                    progress.advance(bar, len(part.numbers))
+                    try:
+                        lines: list[Line] = ray.get(done)
+                    except Exception as error:
+                        if not part.of.failed:
+                            failed(part.of.surface, error)
+                        part.of.failed = True
+                        continue
+                    for warning in filter(None, (line.warning for line in lines)):
+                        progress.console.print(Text(warning, "yellow"), soft_wrap=True)
+                    part.of.lines |= zip(part.numbers, lines, strict=True)
+                    if part.of.whole:
+                        self._recorder.act(
+                            partial(_add_to_trial, part.of.surface.trial, part.of.content(), part.of.grid.storage)
+                        )
+            finally:
+                for left in waiting:
+                    ray.cancel(left)
+
+    def _parts(
+        self, surfaces: Sequence[PlannedSurface], failed: Callable[[PlannedSurface, Exception], None]
+    ) -> Iterator["_Part"]:
+        """The tasks of all surfaces. The weights of a surface are read when its first task is asked for."""
+        at_once = LINES_ON_A_GPU if self._resources.gpus else 1
+        for surface in surfaces:
+            try:
+                begun = self._begin(surface)
+            except Exception as error:
+                failed(surface, error)
+                continue
+            numbers = range(surface.size.points)
+            for first in numbers[::at_once]:
+                if not begun.failed:
+                    yield _Part(begun, numbers[first : first + at_once])
+
+    def _begin(self, surface: PlannedSurface) -> "_Begun":
+        """Raises `FileNotFoundError` where the record has lost the weights."""
+        trial, size = surface.trial, surface.size
+        weights = entries_under(f"{seed_name(SURFACE_SEED)}/", self._record.arrays(trial, WEIGHTS))
+        if not weights:
+            raise FileNotFoundError(
+                f"{WEIGHTS} of its run {trial.run_id} is lost or damaged; delete the run to train anew"
+            )
+        folder = f"surface-{trial.run_id}-{size.points}"
+        storage = TrialStorage(self._context.experiment_folder, folder, (SURFACE_SEED,))
+        axis = np.linspace(-REACH, REACH, size.points)
+        grid = SurfaceGrid(trial.config, axis, size.images, storage, self._context, self._resources)
+        return _Begun(surface, grid, ray.put(weights))
+
+
+@dataclass
+class _Begun:
+    """A surface of which some lines are computed."""
+
+    surface: PlannedSurface
+    grid: SurfaceGrid
+    weights: ray.ObjectRef
+    lines: dict[int, Line] = field(default_factory=dict)
+    """By number."""
+    failed: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return len(self.lines) == len(self.grid.axis)
+
+    def content(self) -> bytes:
+        """The file of arrays that the record gets."""
+        ordered = [self.lines[number] for number in range(len(self.grid.axis))]
+        arrays = {
+            "alphas": self.grid.axis,
+            "betas": self.grid.axis,
+            "loss": np.stack([line.loss for line in ordered]),
+            "error": np.stack([line.error for line in ordered]),
+            "images": ordered[0].images,
+        }
+        return save(arrays)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Lines that one task computes."""
+
+    of: _Begun
+    numbers: Sequence[int]
 
 
 def _as_task(function: Callable[..., Any], resources: Resources) -> Any:
@@ -121,7 +181,7 @@ def _as_task(function: Callable[..., Any], resources: Resources) -> Any:
     return ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, resources=custom)(function)
 
 
-def _record(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient) -> None:
+def _add_to_trial(trial: TrialRecord, content: bytes, storage: TrialStorage, client: MlflowClient) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / SURFACE
         file.write_bytes(content)

@@ -35,7 +35,7 @@ from sweeps.running.results import print_live_page
 from sweeps.running.searcher import TrialSearch, make_scheduler
 from sweeps.running.shared_work import SharedWork
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import compute_surface
+from sweeps.running.surface_tasks import SurfaceTasks
 from sweeps.running.sweep_result import SweepResult
 from sweeps.running.trials import Stage, run_search, run_trials
 from sweeps.running.winner import record_winner
@@ -147,7 +147,7 @@ class _Sweep:
         if self._plan.search:
             self._shared.run(lambda plan: plan.search_claims, self._run_search)
             self._share_tables("differences", lambda plan: plan.tables)
-        self._shared.run(lambda plan: [surface.claim for surface in plan.surfaces], self._compute_surfaces)
+        self._shared.run(lambda plan: [surface.claim for surface in plan.surfaces.ready], self._compute_surfaces)
         if self._wait_for_record():
             self._result.plan = self._replan()
             self._log_tables()  # another sweep may have found the winner, whose proof is a table
@@ -261,11 +261,11 @@ class _Sweep:
                 self._console.print(line)
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
-        for surface in (surface for surface in plan.surfaces if surface.claim in claims):
-            with self._reported(f"no loss surface of {surface.trial.name}"):
-                compute_surface(
-                    surface, self._record, self._recorder, self._allocation.trial, self._context, self._console
-                )
+        tasks = SurfaceTasks(self._record, self._recorder, self._allocation.trial, self._context, self._console)
+        tasks.compute(
+            [surface for surface in plan.surfaces.ready if surface.claim in claims],
+            lambda surface, error: self._report(f"no loss surface of {surface.trial.name}", error),
+        )
 
     def _write_report(self) -> None:
         with self._console.status("writing the report"), self._reported("no report"):
@@ -283,5 +283,8 @@ class _Sweep:
         try:
             yield
         except Exception as error:
-            say_failure(self._console, failure, error)
-            self._result.broken = True
+            self._report(failure, error)
+
+    def _report(self, failure: str, error: Exception) -> None:
+        say_failure(self._console, failure, error)
+        self._result.broken = True

@@ -16,6 +16,7 @@ from sweeps.planning.resources import Allocation, Resources
 from sweeps.recording import trial_runs
 from sweeps.running.sweep import run
 from tests.options import options
+from trainable.errors import UsageError
 
 PRICES = Prices(gpu=2.0, cpu=0.5, head=1.0)
 
@@ -37,6 +38,15 @@ def test_a_budget_buys_the_time_of_all_slots(text: str, slot_s: float) -> None:
     budget = parse_budget(text, PRICES)
     assert budget is not None
     assert budget.slot_s(PRICES, Allocation(Resources(cpus=1, gpus=0.5), slots=4)) == pytest.approx(slot_s)
+
+
+@pytest.mark.parametrize("prices", [Prices(head=1.0), Prices(cpu=0.5, head=1.0)])
+def test_money_without_the_price_of_a_slot_is_refused(prices: Prices) -> None:
+    """The head's price alone would buy far too much."""
+    budget = parse_budget("12.5", prices)
+    assert budget is not None
+    with pytest.raises(UsageError, match="money needs the price of what the trials run on; --prices has only "):
+        budget.slot_s(prices, Allocation(Resources(cpus=1, gpus=0.5), slots=4))
 
 
 def test_no_budget_is_none() -> None:

@@ -1,5 +1,7 @@
 """The recorder never makes a trial wait, outlives an outage of the server, and says what it could not deliver."""
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -95,6 +97,31 @@ def test_a_write_that_is_refused_is_counted_and_does_not_block_the_rest(tmp_path
     run = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run(recorder.run_id)
     assert run.data.metrics == {"good": 1.0}
     assert run.info.status == "FAILED", "what lacks a part of its record did not finish"
+
+
+def test_a_trial_whose_files_may_not_be_read_does_not_block_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No repetition would read them."""
+    recorder, has = start_recorder(f"sqlite:///{tmp_path}/mlflow.db"), TrialStorage._has
+    locked, other = (spec(tmp_path, name) for name in ("locked", "other"))
+    other = other.model_copy(update={"key": "0" * 12})
+
+    def denied(storage: TrialStorage, name: str) -> bool:
+        if locked.key in storage._folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return has(storage, name)
+
+    monkeypatch.setattr(TrialStorage, "_has", denied)
+    for trial in (locked, other):
+        TrialStorage(str(tmp_path), trial.key, trial.seeds).write(WEIGHTS, b"weights")
+        recorder.tell(TrialStarted(trial.name, trial))
+        recorder.tell(TrialReported(trial.name, report(1, 2)))
+        recorder.tell(TrialEnded(trial.name, TrialEnd.COMPLETE))
+    assert not recorder.finish("FINISHED")
+    complete = [each.name for each in Record(f"sqlite:///{tmp_path}/mlflow.db", "test").trials() if each.complete]
+    assert complete == ["other"]
+    assert "cannot be read: Permission denied" in caplog.text and "Traceback" not in caplog.text
 
 
 def test_the_reason_of_a_refusal_outlives_a_later_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

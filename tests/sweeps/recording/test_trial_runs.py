@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import RunStatus
@@ -38,6 +39,12 @@ class Lossy(MlflowClient):
             self.lost.add(kind)
             raise requests.ConnectionError("the answer is lost")
 
+    def create_run(self, *args: Any, **kwargs: Any) -> Run:
+        run = super().create_run(*args, **kwargs)
+        if "key" in kwargs["tags"]:
+            self._lose("run")
+        return run
+
     def log_batch(self, *args: Any, **kwargs: Any) -> None:
         super().log_batch(*args, **kwargs)
         if kwargs.get("metrics"):
@@ -60,7 +67,7 @@ def test_a_write_whose_answer_is_lost_is_not_doubled(tmp_path: Path) -> None:
     recorder.tell(TrialReported("1", report(1, 2)))
     recorder.tell(TrialEnded("1", TrialEnd.COMPLETE))
     assert recorder.finish("FINISHED")
-    assert Lossy.lost == {"metrics", "end"}
+    assert Lossy.lost == {"run", "metrics", "end"}
     record = Record(uri, "test")
     (recorded,) = record.trials()
     assert recorded.complete and recorded.has(WEIGHTS)

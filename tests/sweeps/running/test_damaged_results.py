@@ -16,7 +16,7 @@ from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.recording.recorder import Recorder
 from sweeps.recording.tracking import ensure_experiment
 from sweeps.running.specs import TrialContext
-from sweeps.running.surface_tasks import SurfaceGrid, compute_lines, compute_surface
+from sweeps.running.surface_tasks import SurfaceGrid, SurfaceTasks, compute_lines
 from tests.analysis_records import TAGS, Recorded, sweep, table, trial
 from tests.damage import CONFIG, flip, make_spec, storage_of, stored
 from trainable.data import load as load_data
@@ -60,8 +60,11 @@ def test_damaged_weights_are_not_recorded_and_the_next_sweep_makes_them_again(
 def test_a_surface_around_lost_weights_is_refused_before_anything_starts() -> None:
     each = trial("baseline", {0: [0.3]}, CONFIG, tags=TAGS | {"files": WEIGHTS})
     record: Any = Recorded([each], sweep(table()))
-    with pytest.raises(FileNotFoundError, match=r"weights.safetensors of its run baseline is lost or damaged"):
-        compute_surface(PlannedSurface(each), record, cast(Any, None), Resources(1), cast(Any, None), Console())
+    tasks = SurfaceTasks(record, cast(Any, None), Resources(1), TrialContext("", None, ""), Console(quiet=True))
+    said: list[str] = []
+    tasks.compute([PlannedSurface(each)], lambda surface, error: said.append(f"{surface.trial.name}: {error}"))
+    (line,) = said
+    assert line.startswith("baseline: weights.safetensors of its run baseline is lost or damaged")
 
 
 def test_a_damaged_line_of_a_surface_is_computed_again(tmp_path: Path) -> None:

@@ -174,6 +174,31 @@ def test_a_trial_is_given_its_gpu(
     assert ("cannot use the GPU that it was given" in error) is (gpus > 0 and not torch.cuda.is_available())
 
 
+def test_surfaces_are_computed_together_and_one_that_fails_does_not_stop_the_others(
+    ray_with_two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(grid: SurfaceGrid, weights: dict, numbers: Sequence[int]) -> list[Line]:
+        if grid.config.loss == "hinge":
+            raise RuntimeError("out of memory")
+        return [Line(np.zeros(len(grid.axis)), np.zeros(len(grid.axis)), np.array(1)) for _ in numbers]
+
+    monkeypatch.setattr(surface_tasks, "compute_lines", compute)
+    record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
+    written: list[partial] = []
+    recorder = cast(Any, SimpleNamespace(act=written.append))
+    changes: dict[str, dict[str, Any]] = {"plain": {}, "hinge": {"loss": "hinge"}, "normed": {"batch_norm": True}}
+    surfaces = [
+        PlannedSurface(trial(name, {0: [0.3]}, Config(data="digits", **change), tags=TAGS))
+        for name, change in changes.items()
+    ]
+    context = TrialContext("f", None, str(tmp_path), slots=20)
+    failed: list[str] = []
+    tasks = surface_tasks.SurfaceTasks(record, recorder, Resources(0.1), context, Console(quiet=True))
+    tasks.compute(surfaces, lambda surface, error: failed.append(surface.trial.name))
+    assert failed == ["hinge"], "it is told once"
+    assert {write.args[0].name for write in written} == {"plain", "normed"}
+
+
 LINES = 4
 """Lines of a surface that a process computes on a GPU, in the test below."""
 
@@ -195,10 +220,11 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     recorder = cast(Any, SimpleNamespace(act=written.append))
     monkeypatch.setattr(surface_tasks, "LINES_ON_A_GPU", LINES)
     surface = PlannedSurface(trial("baseline", {0: [0.3]}, Config(data="digits"), tags=TAGS))
-    assert surface.points > LINES
-    context = TrialContext("f", None, str(tmp_path))
-    surface_tasks.compute_surface(surface, record, recorder, resources, context, Console(quiet=True))
+    assert surface.size.points > LINES
+    context = TrialContext("f", None, str(tmp_path), slots=2)
+    tasks = surface_tasks.SurfaceTasks(record, recorder, resources, context, Console(quiet=True))
+    tasks.compute([surface], lambda _, error: pytest.fail(str(error)))
     arrays = load_arrays(written[0].args[1])
-    assert arrays["loss"][:, 0].tolist() == list(range(surface.points))
+    assert arrays["loss"][:, 0].tolist() == list(range(surface.size.points))
     processes = Counter(arrays["error"][:, 0].tolist())
     assert max(processes.values()) <= LINES if resources.gpus else len(processes) <= 2
