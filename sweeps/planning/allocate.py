@@ -53,7 +53,7 @@ def expected_allocation(prepared: Prepared) -> Allocation:
 def allocate_dry(prepared: Prepared) -> Allocation:
     """The expected allocation, with at least one slot so that its time can be forecast."""
     expected = expected_allocation(prepared)
-    return replace(expected, slots=expected.slots or 1)
+    return expected if expected.slots else replace(expected, slots=1, slots_assumed=True)
 
 
 def _on_a_cluster(options: Options) -> Allocation:

@@ -98,6 +98,8 @@ class Forecast(BaseModel):
     slots: int
     gpus_assumed: bool
     """See `Allocation`."""
+    slots_assumed: bool
+    """See `Allocation`."""
     forecast_s: float
     """The trials of the tables."""
     same_trainings: list[SameTraining]
@@ -166,6 +168,7 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
         to_run=sum(len(config.trial_seeds) for config in tables.to_run),
         slots=slots,
         gpus_assumed=allocation.gpus_assumed,
+        slots_assumed=allocation.slots_assumed,
         forecast_s=round(tables.wall_s(slots), 1),
         same_trainings=[same for table in tables.tables for same in _same_trainings(table)],
         configs=[_config(config) for config in tables.configs],

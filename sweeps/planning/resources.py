@@ -59,6 +59,8 @@ class Allocation:
     """0 where they are not known yet: those of a cluster that the sweep has not joined."""
     gpus_assumed: bool = False
     """Whether trials are taken to get GPUs because the cluster, which was not asked, is expected to have some."""
+    slots_assumed: bool = False
+    """Whether there is taken to be one slot, because the cluster was not asked how many it has."""
 
 
 class NoGpusError(UsageError):

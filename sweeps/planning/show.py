@@ -31,7 +31,9 @@ def print_plan(console: Console, forecast: Forecast) -> None:
         console.print(f"{trials} on {data.name} had other images and do not count", style="yellow")
     for file, count in forecast.of_other_code.items():
         trials = counted(count, "recorded trial")
-        console.print(f"{trials} had another text of {file}; the edit makes other configs of them", style="yellow")
+        console.print(
+            f"{trials} used another version of {file} and {'does' if count == 1 else 'do'} not count", style="yellow"
+        )
     record = forecast.record
     missing = "" if record.exists else " (does not exist yet)"
     console.print(f"record: experiment {record.experiment!r} in {record.tracking_uri}{missing}", soft_wrap=True)
@@ -51,6 +53,12 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
         console.print(power_line(power))
     if forecast.gpus_assumed:
         console.print("the cluster was not asked: it is taken to have GPUs; --gpus-per-trial 0 counts its CPUs alone")
+    if forecast.slots_assumed:
+        console.print(
+            "the cluster was not asked how many slots it has: times are for one, and a budget buys the time of one; "
+            "--slots says how many trials run at once",
+            style="yellow",
+        )
     if not trial.gpus_per_trial:
         console.print("no GPU was requested or found: trials run on CPUs")
     for same in forecast.same_trainings:

@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from pydantic import BaseModel
 
 from analysis.record.heartbeats import HEARTBEAT, Heartbeats
+from analysis.record.mlflow_record import all_runs
 from analysis.record.recorded import ROLE, Role, RunStatus
 from sweeps.errors import SweepError
 from sweeps.recording.drivers import driver_machine, end_sweep, lost_driver
@@ -97,7 +98,7 @@ class Claimant:
 
     def _others(self) -> Iterator[OtherSweep]:
         running = f"tags.{ROLE} = '{Role.SWEEP}' and attributes.status = 'RUNNING'"
-        for run in self._client.search_runs([self._experiment_id], running):
+        for run in list(all_runs(self._client, self._experiment_id, running)):
             if run.info.run_id == self._run_id:
                 continue
             if is_lost := lost_driver(run):

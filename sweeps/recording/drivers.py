@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from analysis.record.mlflow_record import Record
+from analysis.record.mlflow_record import Record, all_runs
 from analysis.record.recorded import ROLE, Role, RunStatus
 from sweeps.stages import remove_stages
 
@@ -85,5 +85,5 @@ def end_sweep(client: MlflowClient, sweep: Run) -> None:
     live all the same: see `beating`."""
     client.set_tag(sweep.info.run_id, TAKEN_OVER, this_driver())
     left = f"tags.{MLFLOW_PARENT_RUN_ID} = '{sweep.info.run_id}' and attributes.status = 'RUNNING'"
-    for run in [*client.search_runs([sweep.info.experiment_id], left), sweep]:
+    for run in [*all_runs(client, sweep.info.experiment_id, left), sweep]:
         client.set_terminated(run.info.run_id, RunStatus.KILLED)

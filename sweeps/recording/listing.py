@@ -6,7 +6,7 @@ row that a trial stands for, and the row's place.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import NamedTuple
 
 from analysis.record.recorded import RunStatus, TrialRecord
 from trainable.study import ResolvedTable
@@ -15,30 +15,38 @@ PREFIX = "in_"
 """Tags of listings begin so."""
 
 
+class ListedRow(NamedTuple):
+    """A row of a view."""
+
+    name: str
+    place: str
+    """Places in alphabetical order are in the rows' order."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """The rows of a view."""
 
     tag: str
     """Tag of a trial: its row's name."""
-    rows: Mapping[str, str]
-    """The rows' names by config key, in their order."""
+    rows: Mapping[str, ListedRow]
+    """By config key, in their order."""
 
     @property
     def order_tag(self) -> str:
-        """Tag of a trial: its row's place. Places in alphabetical order are in the rows' order."""
+        """Tag of a trial: its row's place."""
         return f"{self.tag}_order"
 
     def tags_of(self, key: str) -> dict[str, str]:
         """The tags of a trial of that config; empty where it is not listed."""
-        if key not in self.rows:
-            return {}
-        return {self.tag: self.rows[key], self.order_tag: self._places[key]}
+        row = self.rows.get(key)
+        return {self.tag: row.name, self.order_tag: row.place} if row else {}
 
-    @cached_property
-    def _places(self) -> dict[str, str]:
-        width = max(3, len(str(len(self.rows))))
-        return {key: f"{place:0{width}d}" for place, key in enumerate(self.rows)}
+
+def in_order(names: Mapping[str, str]) -> dict[str, ListedRow]:
+    """Rows of these names by config key, in the order given."""
+    width = max(3, len(str(len(names))))
+    return {key: ListedRow(name, f"{place:0{width}d}") for place, (key, name) in enumerate(names.items())}
 
 
 def table_listing(table: ResolvedTable) -> Listing:
@@ -46,17 +54,27 @@ def table_listing(table: ResolvedTable) -> Listing:
     names: dict[str, list[str]] = {}
     for row in table.rows:
         names.setdefault(row.key, []).append(row.name)
-    return Listing(f"{PREFIX}table_{table.number}", {key: ", ".join(same) for key, same in names.items()})
+    return Listing(f"{PREFIX}table_{table.number}", in_order({key: ", ".join(same) for key, same in names.items()}))
 
 
 def study_listing(tables: Iterable[ResolvedTable]) -> Listing:
-    """The rows of all tables, each config once, under the name of its trials."""
-    names: dict[str, str] = {}
+    """The rows of all tables in the order of their numbers, each config once, under the name of its trials. A row's
+    place does not depend on the other tables: one that is new in front must not change the tags of all runs."""
+    rows: dict[str, ListedRow] = {}
+    has_baseline = False
     for table in tables:
-        for row in table.rows:
-            first_baseline = row.config.is_baseline and "baseline" not in names.values()
-            names.setdefault(row.key, "baseline" if first_baseline else f"{table.slug}-{row.name}")
-    return Listing(f"{PREFIX}study", names)
+        for index, row in enumerate(table.rows):
+            first_baseline = row.config.is_baseline and not has_baseline
+            has_baseline |= first_baseline
+            name = "baseline" if first_baseline else f"{table.slug}-{row.name}"
+            rows.setdefault(row.key, ListedRow(name, f"{_padded(table.number)}-{index:04d}"))
+    return Listing(f"{PREFIX}study", rows)
+
+
+def _padded(number: str) -> str:
+    """A table's number, as 4b, so that alphabetical order is its order: 0004b."""
+    letters = number.lstrip("0123456789")
+    return f"{number.removesuffix(letters):0>4}{letters}"
 
 
 def row_tags(listings: Iterable[Listing], key: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from analysis.record.recorded import REFERENCE, SEED_EPOCH_S, TRAINING_S, VAL_ER
 from analysis.searches import RecordedSearch, recorded_searches
 from analysis.tables import latest_tables
 from sweeps.recording.kernel_images import AFTER_TRAINING, BY_EPOCH, has_kernels
-from sweeps.recording.listing import PREFIX, Listing, listed, study_listing, table_listing, tags_to_change
+from sweeps.recording.listing import PREFIX, Listing, in_order, listed, study_listing, table_listing, tags_to_change
 from sweeps.recording.outage import despite_a_race
 from sweeps.recording.tags import delete_tag
 from sweeps.recording.ui_state import (
@@ -139,7 +139,7 @@ def _grouped(key: str, title: str, listing: Listing, columns: tuple[str, ...], *
         columns=columns,
         sections=sections,
         group_by=listing.tag,
-        groups=tuple(dict.fromkeys(listing.rows.values())),
+        groups=tuple(dict.fromkeys(row.name for row in listing.rows.values())),
     )
 
 
@@ -181,7 +181,7 @@ def _kernels(tables: Sequence[ResolvedTable]) -> Listing:
     names = {table.row(WINNER_ROW).key: "winner" for table in proof_tables(tables)}
     for name, ablation in (("batch norm", BATCH_NORM), ("baseline", {})):
         names |= dict.fromkeys([row.key for row in rows if row.config.ablation == ablation][:1], name)
-    return Listing(f"{PREFIX}kernels", names)
+    return Listing(f"{PREFIX}kernels", in_order(names))
 
 
 def _kernel_images(listing: Listing) -> View:

@@ -20,6 +20,11 @@ LINE_EVERY_S = 30.0
 """Seconds between progress lines where there is no terminal."""
 
 
+LINES_BESIDE = 6
+"""Lines of the display besides those of running trials: the summary, which a narrow terminal breaks, the bar, and how
+many trials are not shown."""
+
+
 class Display(Observer):
     """Shows the progress of trials. Use it as a context manager while they run."""
 
@@ -139,11 +144,13 @@ class Display(Observer):
     def _render(self) -> RenderableType:
         bar = Table.grid()  # a row of its own: a bar ends no line
         bar.add_row(ProgressBar(total=1.0, completed=min(self._fraction(), 1.0), width=60))
-        running = Table.grid(padding=(0, 2))
-        for trial in self._shown:
+        running, rows = Table.grid(padding=(0, 2)), max(1, self._console.height - LINES_BESIDE)
+        shown = self._shown
+        for trial in shown[:rows]:
             error = f"error {trial.error:.4f}" if trial.error is not None else "starting"
             running.add_row(f"  {trial.name}", f"epoch {trial.epoch}/{trial.epochs}", error)
-        return Group(Text(self._summary()), bar, running)
+        more = [Text(f"  and {len(shown) - rows} more")] if len(shown) > rows else []
+        return Group(Text(self._summary()), bar, running, *more)
 
 
 class _Running:

@@ -56,6 +56,6 @@ class SharedWork:
             others = patiently(partial(self._claimant.holders, claims))
             for name in {other.name for other in others} - self._waited_for:
                 self._waited_for.add(name)
-                self._console.print(f"waiting for the sweep {name}, which is at work on the same")
+                self._console.print(f"waiting for the sweep {name}, which is training what this one needs")
             held = {claim for other in others for claim in other.claims.held}
             time.sleep(WAIT_S)

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ from rich.console import Console
 from analysis.prices import Prices
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import TRAINING_S, RunStatus
+from sweeps.planning.allocate import allocate_dry
 from sweeps.planning.budget import parse_budget
+from sweeps.planning.forecast import make_forecast
 from sweeps.planning.prepare import prepare
 from sweeps.planning.resources import Allocation, Resources
+from sweeps.planning.show import print_forecast
+from sweeps.planning.sweep_plan import plan_sweep
 from sweeps.recording import trial_runs
 from sweeps.running.sweep import run
 from tests.options import options
@@ -47,6 +52,17 @@ def test_money_without_the_price_of_a_slot_is_refused(prices: Prices) -> None:
     assert budget is not None
     with pytest.raises(UsageError, match="money needs the price of what the trials run on; --prices has only "):
         budget.slot_s(prices, Allocation(Resources(cpus=1, gpus=0.5), slots=4))
+
+
+def test_a_plan_for_a_cluster_that_was_not_asked_says_that_it_is_for_one_slot(capsys: pytest.CaptureFixture) -> None:
+    prepared = prepare(options(data="digits", epochs=1, seeds=1, address="auto", studies="tables"), dry=True)
+    for slots, assumed in ((None, True), (8, False)):
+        chosen = replace(prepared, options=prepared.options.model_copy(update={"slots": slots}))
+        allocation = allocate_dry(chosen)
+        forecast = make_forecast(chosen, plan_sweep(chosen, allocation), allocation)
+        print_forecast(Console(width=300), forecast)
+        said = "the cluster was not asked how many slots it has: times are for one" in capsys.readouterr().out
+        assert (forecast.slots, said) == (1 if assumed else 8, assumed)
 
 
 def test_no_budget_is_none() -> None:

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from rich.console import Console
 
-from analysis.record import heartbeats
+from analysis.record import heartbeats, mlflow_record
 from analysis.record.mlflow_record import Record
 from analysis.record.recorded import REPORTED
 from benchmarks.clusters import wait_for
@@ -102,6 +103,19 @@ def test_the_claims_of_a_driver_that_is_gone_are_free(tmp_path: Path, monkeypatc
     assert not of_the_dead.exists(), "what Ray Tune wrote for it"
     with pytest.raises(SweepError, match="another sweep took this one for dead"):
         Claimant(client, experiment_id, elsewhere, str(tmp_path)).take(["d"])
+
+
+def test_all_trials_of_a_sweep_that_is_gone_are_ended_however_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is asked for them page by page, and those that have ended are no longer found."""
+    monkeypatch.setattr(mlflow_record, "PAGE", 2)
+    client, experiment_id = ensure_experiment(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    sweep = sweep_run(client, experiment_id, "elsewhere:1")
+    tags = {MLFLOW_PARENT_RUN_ID: sweep}
+    trials = [client.create_run(experiment_id, tags=tags).info.run_id for _ in range(7)]
+    end_sweep(client, client.get_run(sweep))
+    assert {client.get_run(run_id).info.status for run_id in (sweep, *trials)} == {"KILLED"}
 
 
 def test_a_process_that_is_younger_than_the_run_is_not_its_driver(tmp_path: Path) -> None:

@@ -70,8 +70,11 @@ class Experiment:
     def color(self, run_id: str) -> str | None:
         return self._client.get_run(run_id).data.tags.get(RUN_COLOR)
 
+    def presentation(self) -> Presentation:
+        return present(Record(self._uri, "test"))
+
     def show(self) -> None:
-        present(Record(self._uri, "test")).write(self._client)
+        self.presentation().write(self._client)
 
     def write(self, view: View) -> None:
         Presentation(self._id, (view,), {}, frozenset()).write(self._client)
@@ -108,6 +111,20 @@ def test_an_experiment_that_was_made_before_gets_views_of_its_tables(tmp_path: P
     assert made.shown("table-4b") == [(name, seed) for seed in both for name in ("Adam", "SGD")]
     assert made.shown("study") == [(name, seed) for seed in both for name in ("t4-yes", "baseline", "t4b-SGD")]
     assert "tag.in_table_4.no" in made.view("table-4")["groupsExpanded"], "each row is one folded line"
+
+
+def test_a_table_in_front_changes_no_tag_of_the_other_tables_runs(tmp_path: Path) -> None:
+    """A record of thousands of runs would be written anew before the first trial."""
+    made = Experiment(tmp_path)
+    sweep = made.sweep(table("12", {"plain": PLAIN, "sgd": SGD}), table("12b", {"norm": NORM}))
+    for name, config in (("plain", PLAIN), ("sgd", SGD), ("norm", NORM)):
+        made.trial(sweep, name, config, 0)
+    made.show()
+    front = table("2", {"slow": PLAIN.change(lr=0.5)})
+    new = made.trial(made.sweep(front), "slow", front.rows[0].config, 0)
+    assert set(made.presentation().tags) == {new}
+    made.show()
+    assert [line for line, _ in made.shown("study")] == ["t2-slow", "baseline", "t12-sgd", "t12b-norm"]
 
 
 def test_a_view_follows_its_table_and_leaves_failed_and_repeated_trials_out(tmp_path: Path) -> None:

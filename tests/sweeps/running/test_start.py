@@ -122,6 +122,17 @@ def test_a_terminal_that_moves_no_cursor_gets_lines() -> None:
     assert "one finished with test_error 0.2500" in screen.getvalue()
 
 
+def test_a_display_of_a_thousand_running_trials_fits_the_terminal() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, height=20, color_system=None)
+    with Display(console, "ablations", trials=1000, epochs=20_000) as display:
+        for number in range(1000):
+            display.trial_started(str(number), trial_spec(Config(), Path("nowhere"), name=f"trial-{number}"))
+    frame = screen.getvalue().rpartition("1000 running")[2]
+    assert "trial-0" in frame and "trial-999" not in frame
+    assert 10 < frame.count("starting") < 20 and f"and {1000 - frame.count('starting')} more" in frame
+
+
 @pytest.mark.parametrize(
     ("variable", "folder", "problem"),
     [
