@@ -106,12 +106,11 @@ class Options(BaseModel):
             raise ValueError(f"a sweep runs one search; {' and '.join(searches)} are two: run them one after another")
         numbers = [table.number for study in self.chosen_studies for table in study.tables]
         for number in self.only:
+            if not numbers:
+                raise ValueError(f"--only {number!r}: the chosen studies have no tables")
             if number not in numbers:
-                if not numbers:
-                    raise ValueError(f"--only {number!r}: the chosen studies have no tables")
-                raise ValueError(
-                    f"--only {number!r} is not a table of the chosen studies; allowed: {', '.join(numbers)}"
-                )
+                allowed = ", ".join(numbers)
+                raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")
         if self.gpu_memory_per_trial and self.gpus_per_trial == 0:
             raise ValueError("--gpu-memory-per-trial needs --gpus-per-trial above 0")
         if self.gpus_per_trial and self.gpus_per_trial < SMALLEST_SHARE:

@@ -31,9 +31,7 @@ def print_plan(console: Console, forecast: Forecast) -> None:
         console.print(f"{trials} on {data.name} had other images and do not count", style="yellow")
     for file, count in forecast.of_other_code.items():
         trials = counted(count, "recorded trial")
-        console.print(
-            f"{trials} used another version of {file} and {'does' if count == 1 else 'do'} not count", style="yellow"
-        )
+        console.print(f"not counted, because they used another version of {file}: {trials}", style="yellow")
     record = forecast.record
     missing = "" if record.exists else " (does not exist yet)"
     console.print(f"record: experiment {record.experiment!r} in {record.tracking_uri}{missing}", soft_wrap=True)
