@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from analysis.prices import Prices
 from analysis.record.recorded import (
@@ -74,10 +75,20 @@ def outcome(trial: TrialRecord) -> Outcome:
     return Outcome(said) if said in set(TrialEnd) else Outcome.INTERRUPTED
 
 
-def trained_epochs(trial: TrialRecord) -> set[tuple]:
-    """The epochs of a trial, with their seconds last. A trial that goes on from the checkpoint of an earlier one has
-    that one's, too: these are equal."""
-    return {(trial.key, trial.seeds, *point) for point in trial.histories.get(EPOCH_S, ())}
+class TrainedEpoch(NamedTuple):
+    """An epoch of a trial. A trial that goes on from the checkpoint of an earlier one has that one's, too: these are
+    equal."""
+
+    key: str
+    seeds: tuple[int, ...]
+    number: int
+    seconds: float
+
+
+def trained_epochs(trial: TrialRecord) -> set[TrainedEpoch]:
+    """The epochs of a trial whose history is read."""
+    points = trial.histories.get(EPOCH_S, ())
+    return {TrainedEpoch(trial.key, trial.seeds, number, seconds) for number, seconds in points}
 
 
 def spent(
@@ -103,13 +114,13 @@ def spent(
 
 
 def _spent(what: str, trials: Sequence[TrialRecord], hourly: Mapping[str, float | None]) -> Spent:
-    counted: set[tuple] = set()
+    counted: set[TrainedEpoch] = set()
     total = lost = money = 0.0
     priced = True
     for trial in trials:
         epochs = trained_epochs(trial) - counted
         counted |= epochs
-        seconds = sum(point[-1] for point in epochs)
+        seconds = sum(epoch.seconds for epoch in epochs)
         total += seconds
         lost += seconds if trial.status not in (RunStatus.FINISHED, RunStatus.RUNNING) else 0
         price = hourly.get(trial.sweep)

@@ -61,7 +61,8 @@ class Trainer:
     train one by one. With `probe_every`, the loss is probed along the gradient once in that many steps, which changes
     nothing in the training (see `trainable.probes`).
 
-    Raises `DeviceError` for a GPU that torch cannot use, and `DataError` for other data than the config names.
+    Raises `DeviceError` for a GPU that torch cannot use, `DataError` for other data than the config names, and
+    `ValueError` for seeds that are none or not distinct.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Trainer:
         probe_every: int | None = None,
     ) -> None:
         check_same(config, data)
+        if len(set(seeds)) < max(1, len(seeds)):
+            raise ValueError(f"seeds {list(seeds)}: must be one or more, each named once")
         self.config, self.seeds, self._probe_every = config, tuple(seeds), probe_every
         self.device = prepare_torch(device)
         self._batches = batches_of(data.splits(config.protocol), config, self.device)

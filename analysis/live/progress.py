@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from analysis.costs import Outcome, outcome, trained_epochs
+from analysis.costs import Outcome, TrainedEpoch, outcome, trained_epochs
 from analysis.record.recorded import RunStatus, SweepRecord, TrialRecord, recorded_seeds
 from analysis.searches import RecordedSearch
 from analysis.statistics.intervals import with_seeds
@@ -73,7 +73,7 @@ class SweepProgress:
     searches: tuple[RecordedSearch, ...]
     own: tuple[TrialRecord, ...]
     """The sweep's own trials, however they ended, with their histories."""
-    earlier_epochs: frozenset[tuple]
+    earlier_epochs: frozenset[TrainedEpoch]
     """What `trained_epochs` returns of the trials of other sweeps: trials that go on from there repeat it."""
     elapsed_s: float
 
@@ -126,7 +126,7 @@ class SweepProgress:
         """The seconds that one seed of each trial took for each epoch that was trained in this sweep. Seeds that are
         trained together share the time."""
         return [
-            (trial, [epoch[-1] / len(trial.seeds) for epoch in trained_epochs(trial) - self.earlier_epochs])
+            (trial, [epoch.seconds / len(trial.seeds) for epoch in trained_epochs(trial) - self.earlier_epochs])
             for trial in self.own
         ]
 

@@ -65,7 +65,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         "paired by n seeds" + f",\nlogarithmic beyond ±{LINEAR_TO}" * wide
     )
     axis.grid(axis="x", alpha=0.3)
-    return save(figure, file, NUMBERS, effect_numbers(effects))
+    return save(figure, file, tuple(NUMBERS), effect_numbers(effects))
 
 
 def _label(effect: Effect, usual: str) -> str:

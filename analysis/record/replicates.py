@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.record.recorded import Series, TrialRecord
+from analysis.record.recorded import Series, TrialRecord, errors_by_seed
 from trainable.config import Config
 
 
@@ -49,6 +49,11 @@ class Replicates:
                 if series:
                     finals.setdefault(seed, []).append(series[-1][1])
         return [max(values) - min(values) for values in finals.values() if len(values) > 1]
+
+    def last_by_seed(self, metric: str) -> dict[int, float]:
+        """A metric's last value for each seed that has one, in ascending order of the seeds. It needs no histories. A
+        seed's first training counts, as in `by_seed`."""
+        return errors_by_seed(self.trials, self.key, metric)
 
     def last_errors(self) -> dict[int, float]:
         """The held-out error after the last epoch, by seed."""

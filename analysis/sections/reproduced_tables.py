@@ -14,9 +14,12 @@ from analysis.agreement import (
     rows_that_learned_nothing,
 )
 from analysis.networks import BATCH_NORM, BIGGER, SMALLER
+from analysis.own_numbers import NUMBERS as OWN_NUMBERS
+from analysis.own_numbers import own_numbers
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
 from analysis.statistics.effects import ALPHA
+from analysis.statistics.intervals import mean_text
 from analysis.statistics.t_tests import p_text
 from analysis.tables import NUMBERS, ReproducedTable
 from analysis.writing.csv_file import write_csv
@@ -25,7 +28,7 @@ from analysis.writing.words import listed
 from trainable.architecture import parameters
 from trainable.config import Config
 from trainable.image_set import CIFAR10
-from trainable.study import PARAMETERS_NUMBER
+from trainable.study import PARAMETERS_NUMBER, ResolvedTable
 
 TITLE = "Reported and reproduced"
 OWN_TITLE = "Tables"
@@ -182,4 +185,17 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     write_csv(data.folder / f"table-{table.number}.csv", NUMBERS, reproduced.as_numbers())
     measured = "" if table.compares_errors else MEASURED
     note = [Text(said) for said in (measured, table.note) if said]
-    return Section(table.heading, [Grid(header, rows), *note])
+    return Section(table.heading, [Grid(header, rows), *_own_numbers(data, table), *note])
+
+
+def _own_numbers(data: ReportData, table: ResolvedTable) -> list[Grid]:
+    """What trainings of one's own return besides their loss; empty for a table without any."""
+    numbers = own_numbers(table, data.trainings)
+    if numbers is None:
+        return []
+    write_csv(data.folder / f"table-{table.number}-numbers.csv", OWN_NUMBERS, numbers.lines())
+    rows = [
+        (row, *(mean_text(list(of_row.get(name, {}).values()), ".4g") for name in numbers.names))
+        for row, of_row in numbers.rows.items()
+    ]
+    return [Grid(("numbers of the training, last epoch", *numbers.names), rows)]

@@ -1,17 +1,38 @@
 """Effects as the rows of the report's tables and of its CSV files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from analysis.statistics.effects import Effect
 from analysis.statistics.t_tests import p_text
 
 HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
-NUMBERS = (
-    "study", "row", "against", "seeds", "difference", "low", "high", "low, new images", "high, new images",
-    "seeds of the images", "verdict", "rows pooled", "degrees of freedom", "t-test p", "t-test p, Holm",
-    "equivalence p", "equivalence p, Holm", "Wilcoxon p", "Wilcoxon p, Holm", "seeds lower", "seeds that differ",
-    "chance, low", "chance, high",
-)  # fmt: skip
+NUMBERS: dict[str, Callable[[Effect], Any]] = {
+    "study": lambda effect: effect.study,
+    "row": lambda effect: effect.name,
+    "against": lambda effect: effect.against,
+    "seeds": lambda effect: len(effect.differences),
+    "difference": lambda effect: effect.mean,
+    "low": lambda effect: effect.interval and effect.interval.low,
+    "high": lambda effect: effect.interval and effect.interval.high,
+    "low, new images": lambda effect: effect.new_images_interval and effect.new_images_interval.low,
+    "high, new images": lambda effect: effect.new_images_interval and effect.new_images_interval.high,
+    "seeds of the images": lambda effect: effect.image_seeds,
+    "verdict": lambda effect: effect.verdict.value,
+    "rows pooled": lambda effect: effect.pool.rows if effect.pool and effect.pooled else None,
+    "degrees of freedom": lambda effect: effect.tests and effect.tests.dof,
+    "t-test p": lambda effect: effect.t_p,
+    "t-test p, Holm": lambda effect: effect.t_holm,
+    "equivalence p": lambda effect: effect.equivalence_p,
+    "equivalence p, Holm": lambda effect: effect.equivalence_holm,
+    "Wilcoxon p": lambda effect: effect.wilcoxon_p,
+    "Wilcoxon p, Holm": lambda effect: effect.wilcoxon_holm,
+    "seeds lower": lambda effect: effect.chance and effect.chance.lower,
+    "seeds that differ": lambda effect: effect.chance and effect.chance.seeds,
+    "chance, low": lambda effect: effect.chance and effect.chance.interval.low,
+    "chance, high": lambda effect: effect.chance and effect.chance.interval.high,
+}
+"""The columns of a CSV file of effects: the name of each, and what stands in it. None where there are too few seeds."""
 
 
 def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
@@ -31,13 +52,6 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
     ]
 
 
-def effect_numbers(effects: Sequence[Effect]) -> list[tuple]:
-    """The rows of a CSV file whose header is `NUMBERS`; None where there are too few seeds."""
-    return [
-        (each.study, each.name, each.against, len(each.differences), each.mean, *(each.interval or (None, None)),
-         *(each.new_images_interval or (None, None)), each.image_seeds, each.verdict.value,
-         each.pool.rows if each.pool and each.pooled else None, each.tests.dof if each.tests else None,
-         each.t_p, each.t_holm, each.equivalence_p, each.equivalence_holm, each.wilcoxon_p, each.wilcoxon_holm,
-         *((each.chance.lower, each.chance.seeds, *each.chance.interval) if each.chance else (None,) * 4))
-        for each in effects
-    ]  # fmt: skip
+def effect_numbers(effects: Sequence[Effect]) -> list[list[Any]]:
+    """The rows of a CSV file whose header is `NUMBERS`."""
+    return [[read(effect) for read in NUMBERS.values()] for effect in effects]

@@ -59,7 +59,9 @@ def read_yaml(option: str, file: Path) -> YamlFile:
     """Read a file that an option names. Raises `UsageError` in one line for one that cannot be read or is not YAML."""
     text = read_text(option, file)
     try:
-        return YamlFile(yaml.load(text, _Loader), yaml.compose(text, _Loader))
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return YamlFile(None if root is None else loader.construct_document(root), root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -112,6 +112,12 @@ def test_same_config_and_seed_give_the_same_numbers_alone_or_together(digits: Da
     assert together[0]["train_loss"][0] != together[0]["train_loss"][1]
 
 
+@pytest.mark.parametrize("seeds", [(), (0, 1, 0)])
+def test_seeds_are_named_once_each(seeds: tuple[int, ...], digits: Dataset) -> None:
+    with pytest.raises(ValueError, match="must be one or more, each named once"):
+        Trainer(Config(**SMALL), digits, seeds)
+
+
 def test_training_leaves_the_callers_generator_alone(digits: Dataset) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)

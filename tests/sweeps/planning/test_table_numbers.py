@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.studies.ablations import TABLES
+from sweeps.studies.built_in import page
 from sweeps.studies.registry import STUDIES
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 
 
 def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +17,10 @@ def test_a_table_with_the_number_of_another_is_refused(here: Command, monkeypatc
     answer = here("--data", "digits", "--dry-run")
     taken = "error: study own: table number '7' belongs to a table of study tables; give each its own"
     assert answer.stderr.startswith(taken)
+
+
+def test_the_page_of_the_built_in_studies_is_that_of_this_code() -> None:
+    assert (ROOT / "docs" / "built-in-studies.md").read_text() == page()
 
 
 def test_the_number_of_the_table_of_parameters_is_refused(here: Command, tmp_path: Path) -> None:
