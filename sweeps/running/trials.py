@@ -1,5 +1,6 @@
 """Runs trials on Ray: Tune schedules them, and what they report goes to observers."""
 
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,11 +20,16 @@ from sweeps.errors import SweepError
 from sweeps.fault import Fault
 from sweeps.observer import Observer
 from sweeps.planning.resources import GPU_MEMORY, Resources
+from sweeps.running.trainable_registry import remembered_trainables
 from sweeps.running.tune_events import GIVEN_UP_ALIKE, RETRIES, Direct, Faults, TuneEvents, draining, queue_beside_tune
 from trainable.errors import first_line
 from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, tune_config
+
+NEVER = "1e9"
+"""Seconds between Tune's copies of its own state, which nobody restores: the record is what a sweep goes on from. It
+writes one at the start and one at the end. Else it may spend a twentieth of the driver's time on it."""
 
 
 @dataclass
@@ -107,6 +113,7 @@ def _fit(
     queue = queue_beside_tune() if ray.util.client.ray.is_connected() else None
     events = TuneEvents(Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", NEVER)
     try:
         tuner = tune.Tuner(
             tune.with_resources(
@@ -124,7 +131,7 @@ def _fit(
                 verbose=0,
             ),
         )
-        with nullcontext() if queue is None else draining(queue, listeners):
+        with remembered_trainables(), nullcontext() if queue is None else draining(queue, listeners):
             tuner.fit()
         # Tune puts the former handler back where a signal has ended its loop; behind ray:// that runs elsewhere
         count.cut |= queue is None and signal.getsignal(signal.SIGINT) is interrupt

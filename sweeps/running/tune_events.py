@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fault import NO_FAULT, Fault, read_fault
 from sweeps.observer import Observer, TrialEnded, TrialEvent, TrialReported, TrialRetried, TrialStarted
-from trainable.trial import TrialEnd
+from trainable.trial import TrialEnd, TrialSpec
 from trainable.tune_trainable import REPORT, report_of, spec_of
 
 RETRIES = 4
@@ -62,7 +62,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
 
     def __init__(self, tell: Callable[[TrialEvent], None]) -> None:
         self._tell = tell
-        self._running: set[str] = set()
+        self._running: dict[str, TrialSpec] = {}
         self._epochs: dict[str, int] = {}
         """How far each trial has come."""
         self._faults = Faults()
@@ -76,8 +76,9 @@ class TuneEvents(tune.Callback, tune.Stopper):
         return self._faults.of_storage_in_a_row > RETRIES or bool(self._faults.alike)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._running.add(trial.trial_id)
-        self._tell(TrialStarted(trial.trial_id, spec_of(trial.config)))
+        spec = self._running.get(trial.trial_id) or spec_of(trial.config)
+        self._running[trial.trial_id] = spec
+        self._tell(TrialStarted(trial.trial_id, spec))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -98,7 +99,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
         self._tell(TrialRetried(trial.trial_id, fault))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        complete = trial.last_result.get("epoch") == spec_of(trial.config).config.epochs
+        complete = trial.last_result.get("epoch") == self._running[trial.trial_id].config.epochs
         self._end(trial, TrialEnd.COMPLETE if complete else TrialEnd.STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -118,7 +119,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
             self.on_trial_start(iteration, trials, trial)
 
     def _end(self, trial: Trial, end: TrialEnd, fault: Fault = NO_FAULT) -> None:
-        self._running.discard(trial.trial_id)
+        self._running.pop(trial.trial_id, None)
         for kept in (trial.metric_analysis, trial.metric_n_steps):
             kept.clear()  # 18 KiB of averages that nobody reads: Tune would keep them to the end of the sweep
         trial.last_result.pop(REPORT, None)
