@@ -104,12 +104,12 @@ def errors_by_rate(
 ) -> RateErrors | None:
     """The errors of the networks of two tables, the second with batch norm, at every learning rate of which any table
     has a trained row that is like them in all else. None unless `pair` has two tables whose trainings learned, and for
-    trainings of one epoch, which is too early to say which rate is good. The first row of each of the two must be
-    trained."""
-    if len(pair) != 2 or pair[0].rows[0].config.epochs == 1:
+    trainings of one epoch, which is too early to say which rate is good."""
+    networks = [trainings[table.rows[0].key] for table in pair if table.rows[0].key in trainings]
+    if len(networks) != 2 or networks[0].config.epochs == 1:
         return None
     trained = {row.key: trainings[row.key] for table in tables for row in table.rows if row.key in trainings}
-    plain, normed = (_network_rates(trainings[table.rows[0].key], trained.values()) for table in pair)
+    plain, normed = (_network_rates(network, trained.values()) for network in networks)
     return RateErrors(plain, normed) if plain.errors and normed.errors else None
 
 

@@ -7,7 +7,7 @@ from analysis.record.replicates import Replicates
 from trainable.study import ResolvedTable
 from trainable.trial import OWN
 
-NUMBERS = ("row", "seed", "number", "value")
+HEADER = ("row", "seed", "number", "value")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class OwnNumbers:
     """By the row's name, the number's name and the seed. A row may lack a number."""
 
     def lines(self) -> list[tuple[str, int, str, float]]:
-        """A line for each row, number and seed, with the header `NUMBERS`."""
+        """A line for each row, number and seed, with the header `HEADER`."""
         return [
             (row, seed, name, value)
             for row, numbers in self.rows.items()

@@ -5,6 +5,7 @@ supports (s3://, gs://). Only `TrialStorage` makes these names. The first line o
 in hexadecimal digits: `tail -n +2 FILE | sha256sum` prints it.
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -23,6 +24,8 @@ CHECKPOINT = "checkpoint.pt"
 """The training's state after some epoch. It is not recorded."""
 FORMER_CHECKPOINT = "checkpoint.former.pt"
 """The checkpoint before that."""
+DENIED = "ACCESS_DENIED"
+"""What pyarrow says, without a number, where an object store refuses access."""
 MARK = "shared.txt"
 """The file by which nodes know a storage that they share."""
 
@@ -33,7 +36,7 @@ class DamagedFileError(ValueError):
 
 class StorageError(OSError):
     """The storage cannot be read or written. The message names the place and the reason; `errno` is that of the
-    system's error, if it has one."""
+    system's error, if it has one, and `EACCES` where an object store refuses access."""
 
 
 class TrialStorage:
@@ -117,7 +120,7 @@ class TrialStorage:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             failure = StorageError(f"{self._folder} cannot be {done}: {reason}")
-            failure.errno = error.errno
+            failure.errno = errno.EACCES if DENIED in str(error) else error.errno
             raise failure from error
 
     def _has(self, name: str) -> bool:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from analysis.plots.style import COLORS, save
 from analysis.statistics.effects import ALPHA, Effect, Verdict
-from analysis.writing.effect_rows import NUMBERS, effect_numbers
+from analysis.writing.effect_rows import COLUMNS, effect_numbers
 
 FACES = {Verdict.NO_EFFECT: COLORS[6], Verdict.UNDECIDED: "white", Verdict.AT_CHANCE: "white"}
 """The colours that fill the dots of these verdicts; black fills the others."""
@@ -65,7 +65,7 @@ def draw_effects(effects: Sequence[Effect], error: str, file: Path) -> Path:
         "paired by n seeds" + f",\nlogarithmic beyond ±{LINEAR_TO}" * wide
     )
     axis.grid(axis="x", alpha=0.3)
-    return save(figure, file, tuple(NUMBERS), effect_numbers(effects))
+    return save(figure, file, tuple(COLUMNS), effect_numbers(effects))
 
 
 def _label(effect: Effect, usual: str) -> str:

@@ -71,16 +71,8 @@ class Record:
         return self._readable((run for run in self._runs() if _is_trial(run)), _trial)
 
     def histories(self) -> list[TrialRecord]:
-        """See `Source`. A complete trial that lacks an epoch is left out and named once: figures need all."""
-        trials = self.with_histories(self.trials(), CURVES)
-        name_once(
-            {
-                each.run_id: f"{each.name} ({each.run_id}): {each.missing_epochs}"
-                for each in trials
-                if each.missing_epochs
-            }
-        )
-        return [each for each in trials if not each.missing_epochs]
+        """See `Source`. Without those that lack an epoch: see `without_gaps`."""
+        return without_gaps(self.with_histories(self.trials(), CURVES))
 
     def origin(self, sweep: SweepRecord) -> dict[str, str]:
         """See `Source`."""
@@ -172,6 +164,20 @@ class Record:
         """The content of an artifact."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run_id, path, folder)).read_text("utf-8")
+
+
+def without_gaps(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The trials, whose histories are read, without those that are complete and lack an epoch. Figures need every
+    epoch, so these are named once, with what to do."""
+    trials = list(trials)
+    lacking = {each.run_id: each for each in trials if each.missing_epochs}
+    name_once(
+        {
+            run_id: f"{each.name} ({run_id}): {each.missing_epochs}; delete the run to train it again"
+            for run_id, each in lacking.items()
+        }
+    )
+    return [each for each in trials if each.run_id not in lacking]
 
 
 def all_runs(

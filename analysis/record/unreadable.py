@@ -17,12 +17,12 @@ _named: set[str] = set()
 
 
 def name_once(unreadable: Mapping[str, str]) -> None:
-    """Log one line about what cannot be read, by an id, without what was named before."""
+    """Log one line about what cannot be used, by an id, without what was named before."""
     new = [unreadable[each] for each in unreadable if each not in _named]
     _named.update(unreadable)
     if new:
         more = f"; and {len(new) - NAMED} more" if len(new) > NAMED else ""
-        logger.warning("left out, because it cannot be read: %s%s", "; ".join(new[:NAMED]), more)
+        logger.warning("left out, because it cannot be used: %s%s", "; ".join(new[:NAMED]), more)
 
 
 def read_arrays(file: Path, of: str) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from analysis.agreement import (
     rows_that_learned_nothing,
 )
 from analysis.networks import BATCH_NORM, BIGGER, SMALLER
-from analysis.own_numbers import NUMBERS as OWN_NUMBERS
+from analysis.own_numbers import HEADER as OWN_NUMBERS
 from analysis.own_numbers import own_numbers
 from analysis.plots.table_overview import draw_tables
 from analysis.report_data import ReportData
@@ -188,6 +188,11 @@ def _table(data: ReportData, reproduced: ReproducedTable) -> Section:
     return Section(table.heading, [Grid(header, rows), *_own_numbers(data, table), *note])
 
 
+def _number(values: Sequence[float]) -> str:
+    """The mean of the seeds' numbers; a large one, as a count is, without an exponent."""
+    return mean_text(values, ".1f" if max(map(abs, values), default=0) >= 1000 else ".4g")
+
+
 def _own_numbers(data: ReportData, table: ResolvedTable) -> list[Grid]:
     """What trainings of one's own return besides their loss; empty for a table without any."""
     numbers = own_numbers(table, data.trainings)
@@ -195,7 +200,7 @@ def _own_numbers(data: ReportData, table: ResolvedTable) -> list[Grid]:
         return []
     write_csv(data.folder / f"table-{table.number}-numbers.csv", OWN_NUMBERS, numbers.lines())
     rows = [
-        (row, *(mean_text(list(of_row.get(name, {}).values()), ".4g") for name in numbers.names))
+        (row, *(_number(list(of_row.get(name, {}).values())) for name in numbers.names))
         for row, of_row in numbers.rows.items()
     ]
     return [Grid(("numbers of the training, last epoch", *numbers.names), rows)]

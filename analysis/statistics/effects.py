@@ -15,7 +15,7 @@ from analysis.statistics.chances import Chance, chance_of_lower
 from analysis.statistics.crossed import CorrectImages, crossed_half_width, stacked
 from analysis.statistics.intervals import Interval
 from analysis.statistics.names import changed_text, compared_baselines, reference_names, row_name
-from analysis.statistics.pooling import Pooled, is_near_copy, pooled_variance
+from analysis.statistics.pooling import Pooled, hardly_differs, is_near_copy, pooled_variance
 from analysis.statistics.t_tests import TTests, t_tests
 from trainable.config import Config
 from trainable.study import ResolvedRow, ResolvedTable
@@ -243,16 +243,15 @@ def _with_variances(
 
 def _near_copies(like: Mapping[str, Effect], reference: str, trainings: Mapping[str, Replicates]) -> set[str]:
     """The keys of the rows that are near copies of their reference (see `is_near_copy`), judged by rows that vary
-    alike. A near copy itself can make the variances unequal, so the rows that vary least are left out until the test of
-    equal variances does not object; it needs two rows beside the reference to say anything."""
-    by_variance = sorted(like, key=lambda key: float(np.var(like[key].differences)))
-    for count in range(len(like) - 1):
-        left_out = set(by_variance[:count])
-        pool = _pool(reference, [key for key in like if key not in left_out], trainings)
-        if pool and pool.equal_variances:
-            near_copies = {key for key, each in like.items() if is_near_copy(each.differences, pool)}
-            return near_copies if near_copies >= left_out else set()
-    return set()
+    alike. A near copy can itself make the variances unequal: then the rows that hardly differ are left out before."""
+    errors = trainings[reference].last_errors()
+    hardly = {key for key, each in like.items() if hardly_differs(each.differences, [errors[s] for s in each.seeds])}
+    pool = _pool(reference, list(like), trainings)
+    if pool and not pool.equal_variances:
+        pool = _pool(reference, [key for key in like if key not in hardly], trainings)
+    if pool is None or not pool.equal_variances:
+        return set()
+    return {key for key in hardly if is_near_copy(like[key].differences, pool)}
 
 
 def _tested(effect: Effect) -> Effect:

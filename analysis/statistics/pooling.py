@@ -73,6 +73,14 @@ def is_near_copy(differences: Sequence[float], pool: Pooled) -> bool:
     return bool(stats.chi2.cdf(dof * np.var(differences, ddof=1) / (2 * pool.variance), dof) < NEAR_COPY_ALPHA)
 
 
+def hardly_differs(differences: Sequence[float], errors: Sequence[float]) -> bool:
+    """Whether a row's differences from its reference vary far less than the reference's errors (seeds,) do from seed to
+    seed. A pool of rows that vary much would say it of ordinary rows, too."""
+    variances = [float(np.var(each, ddof=1)) for each in (differences, errors)]
+    dof = len(errors) - 1
+    return variances[1] > 0 and bool(stats.f.cdf(variances[0] / (2 * variances[1]), dof, dof) < NEAR_COPY_ALPHA)
+
+
 class _Layout:
     """Which rows have which seeds, and what follows from that alone."""
 

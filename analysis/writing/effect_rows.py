@@ -7,7 +7,7 @@ from analysis.statistics.effects import Effect
 from analysis.statistics.t_tests import p_text
 
 HEADER = ("change", "effect", "verdict", "p, t-test", "p, equivalence", "seeds", "against")
-NUMBERS: dict[str, Callable[[Effect], Any]] = {
+COLUMNS: dict[str, Callable[[Effect], Any]] = {
     "study": lambda effect: effect.study,
     "row": lambda effect: effect.name,
     "against": lambda effect: effect.against,
@@ -53,5 +53,5 @@ def effect_rows(effects: Sequence[Effect]) -> list[list[str]]:
 
 
 def effect_numbers(effects: Sequence[Effect]) -> list[list[Any]]:
-    """The rows of a CSV file whose header is `NUMBERS`."""
-    return [[read(effect) for read in NUMBERS.values()] for effect in effects]
+    """The rows of a CSV file whose header is `COLUMNS`."""
+    return [[read(effect) for read in COLUMNS.values()] for effect in effects]

@@ -132,10 +132,10 @@ def make_forecast(prepared: Prepared, plan: SweepPlan, allocation: Allocation) -
     slot_s, wall_s = tables.slot_s, tables.wall_s(slots)
     surfaces = search = None
     if sizes := plan.surfaces.sizes:
-        lines_s = [size.line_s(rates) for size in sizes for _ in range(size.points)]
-        surfaces_s = makespan(lines_s, slots)
+        tasks_s = [seconds for size in sizes for seconds in size.tasks_s(rates)]
+        surfaces_s = makespan(tasks_s, slots)
         surfaces = SurfacesForecast(to_run=len(sizes), later=len(plan.surfaces.later), forecast_s=round(surfaces_s, 1))
-        slot_s, wall_s = slot_s + sum(lines_s), wall_s + surfaces_s
+        slot_s, wall_s = slot_s + sum(tasks_s), wall_s + surfaces_s
     if plan.search:
         differences = expected_differences(options, plan.search)
         search = forecast_search(

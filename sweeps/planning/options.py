@@ -107,7 +107,7 @@ class Options(BaseModel):
         numbers = [table.number for study in self.chosen_studies for table in study.tables]
         for number in self.only:
             if not numbers:
-                raise ValueError(f"--only {number!r}: the chosen studies have no tables")
+                raise ValueError(f"--only {number!r}: the chosen studies have no tables of their own")
             if number not in numbers:
                 allowed = ", ".join(numbers)
                 raise ValueError(f"--only {number!r} is not a table of the chosen studies; allowed: {allowed}")

@@ -17,6 +17,9 @@ POINTS, FEW_POINTS = 51, 7
 """Points along each axis, for data with `MANY_IMAGES` to train on and for less: odd, so that the middle one is the
 trained weights."""
 MANY_IMAGES = 10_000
+LINES_ON_A_GPU = 10
+"""Lines of one task on a GPU. Ray starts a process for each such task, which takes longer than a line: a process that
+was kept would stay on the GPU that it got first. Processes on CPUs are kept, so a task there has one line."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,15 @@ class SurfaceSize:
         """Train images that the loss is taken over."""
         return min(self.config.train_images, max(FEWEST_IMAGES, IMAGES * 32**2 // self.config.data.size**2))
 
-    def line_s(self, rates: Rates) -> float:
-        """Forecast slot seconds of one line of the grid, of which there are `points`."""
-        return self.points * rates.evaluation_s(self.config, self.images)
+    def parts(self, on_gpu: bool) -> list[range]:
+        """The numbers of the lines that each task computes."""
+        at_once = LINES_ON_A_GPU if on_gpu else 1
+        return [range(first, min(first + at_once, self.points)) for first in range(0, self.points, at_once)]
+
+    def tasks_s(self, rates: Rates) -> list[float]:
+        """Forecast slot seconds of each task."""
+        line_s = self.points * rates.evaluation_s(self.config, self.images)
+        return [len(part) * line_s for part in self.parts(rates.device != "cpu")]
 
 
 @dataclass(frozen=True)

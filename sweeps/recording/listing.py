@@ -59,7 +59,8 @@ def table_listing(table: ResolvedTable) -> Listing:
 
 def study_listing(tables: Iterable[ResolvedTable]) -> Listing:
     """The rows of all tables in the order of their numbers, each config once, under the name of its trials. A row's
-    place does not depend on the other tables: one that is new in front must not change the tags of all runs."""
+    place is that of its first table and in it, so that a table that is new in front changes no tags but those of the
+    rows that it shares."""
     rows: dict[str, ListedRow] = {}
     has_baseline = False
     for table in tables:
@@ -72,9 +73,9 @@ def study_listing(tables: Iterable[ResolvedTable]) -> Listing:
 
 
 def _padded(number: str) -> str:
-    """A table's number, as 4b, so that alphabetical order is its order: 0004b."""
+    """A table's number, as 4b, so that alphabetical order is its order: 000004b."""
     letters = number.lstrip("0123456789")
-    return f"{number.removesuffix(letters):0>4}{letters}"
+    return f"{number.removesuffix(letters):0>6}{letters}"
 
 
 def row_tags(listings: Iterable[Listing], key: str) -> dict[str, str]:

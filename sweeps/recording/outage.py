@@ -21,9 +21,8 @@ def is_outage(error: Exception) -> bool:
         return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, OSError) and not (
-        isinstance(error, FileNotFoundError | PermissionError) or error.errno in (errno.EACCES, errno.EPERM)
-    )
+    denied = (errno.EACCES, errno.EPERM)
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and error.errno not in denied
 
 
 def despite_a_race(write: Callable[[], object]) -> None:

@@ -88,7 +88,7 @@ class Writer:
                 self.delivery = replace(now, failing_since=since, outage=problem)
                 return False
             if isinstance(error, StorageError):
-                logger.error("a trial is not recorded, and the next sweep tries again: %s", error)
+                logger.error("not recorded, and left to the next sweep: %s", error)
             else:
                 logger.error("the record refused a write\n%s", traceback_of(error))
             now = replace(now, refused=now.refused + 1, refusal=problem)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from analysis.commandline.passwords import hide_passwords
 from analysis.record.embedded import database_of
+from analysis.record.mlflow_record import without_gaps
 from analysis.record.opening import open_record
 from analysis.record.recorded import CURVES, VAL_ERROR, WINNER_METRIC, ranked
 from analysis.record.replicates import replicates
@@ -36,7 +37,7 @@ def print_results(
     keys = {row.key for table in tables for row in table.rows}
     complete = [trial for trial in trials if trial.complete and trial.key in keys]
     histories = record.with_histories(complete, CURVES) if record else []
-    for table in reproduce(tables, replicates(histories)):
+    for table in reproduce(tables, replicates(without_gaps(histories))):
         print_table(console, _rendered(table))
     if search:
         _print_search(search.with_trials(trials), console)

@@ -30,9 +30,6 @@ from trainable.storage import DamagedFileError, TrialStorage
 
 REACH = 1.0
 """The axes end at this many filter norms on both sides."""
-LINES_ON_A_GPU = 10
-"""Lines of one task on a GPU. Ray starts a process for each such task, which takes longer than a line: a process that
-was kept would stay on the GPU that it got first. Processes on CPUs are kept, so a task there has one line."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,8 @@ class SurfaceTasks:
                         lines: list[Line] = ray.get(done)
                     except Exception as error:
                         if not part.of.failed:
+                            part.of.failed = True
                             failed(part.of.surface, error)
-                        part.of.failed = True
                         continue
                     for warning in filter(None, (line.warning for line in lines)):
                         progress.console.print(Text(warning, "yellow"), soft_wrap=True)
@@ -112,17 +109,15 @@ class SurfaceTasks:
         self, surfaces: Sequence[PlannedSurface], failed: Callable[[PlannedSurface, Exception], None]
     ) -> Iterator["_Part"]:
         """The tasks of all surfaces. The weights of a surface are read when its first task is asked for."""
-        at_once = LINES_ON_A_GPU if self._resources.gpus else 1
         for surface in surfaces:
             try:
                 begun = self._begin(surface)
             except Exception as error:
                 failed(surface, error)
                 continue
-            numbers = range(surface.size.points)
-            for first in numbers[::at_once]:
+            for numbers in surface.size.parts(on_gpu=self._resources.gpus > 0):
                 if not begun.failed:
-                    yield _Part(begun, numbers[first : first + at_once])
+                    yield _Part(begun, numbers)
 
     def _begin(self, surface: PlannedSurface) -> "_Begun":
         """Raises `FileNotFoundError` where the record has lost the weights."""

@@ -262,10 +262,9 @@ class _Sweep:
 
     def _compute_surfaces(self, plan: SweepPlan, claims: Set[str]) -> None:
         tasks = SurfaceTasks(self._record, self._recorder, self._allocation.trial, self._context, self._console)
-        tasks.compute(
-            [surface for surface in plan.surfaces.ready if surface.claim in claims],
-            lambda surface, error: self._report(f"no loss surface of {surface.trial.name}", error),
-        )
+        mine = [surface for surface in plan.surfaces.ready if surface.claim in claims]
+        with self._reported("some loss surfaces are missing"):
+            tasks.compute(mine, lambda surface, error: self._say(f"no loss surface of {surface.trial.name}", error))
 
     def _write_report(self) -> None:
         with self._console.status("writing the report"), self._reported("no report"):
@@ -283,8 +282,8 @@ class _Sweep:
         try:
             yield
         except Exception as error:
-            self._report(failure, error)
+            self._say(failure, error)
 
-    def _report(self, failure: str, error: Exception) -> None:
+    def _say(self, failure: str, error: Exception) -> None:
         say_failure(self._console, failure, error)
         self._result.broken = True

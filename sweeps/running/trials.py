@@ -1,6 +1,5 @@
 """Runs trials on Ray: Tune schedules them, and what they report goes to observers."""
 
-import os
 import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,10 +25,6 @@ from trainable.errors import first_line
 from trainable.storage import tune_folder
 from trainable.trial import TrialEnd, TrialReport, TrialSpec
 from trainable.tune_trainable import SPEC, TuneTrainable, tune_config
-
-NEVER = "1e9"
-"""Seconds between Tune's copies of its own state, which nobody restores: the record is what a sweep goes on from. It
-writes one at the start and one at the end. Else it may spend a twentieth of the driver's time on it."""
 
 
 @dataclass
@@ -113,7 +108,6 @@ def _fit(
     queue = queue_beside_tune() if ray.util.client.ray.is_connected() else None
     events = TuneEvents(Direct(listeners) if queue is None else queue.put)
     interrupt = signal.getsignal(signal.SIGINT)
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", NEVER)
     try:
         tuner = tune.Tuner(
             tune.with_resources(

@@ -99,6 +99,7 @@ class TuneEvents(tune.Callback, tune.Stopper):
         self._tell(TrialRetried(trial.trial_id, fault))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ensure_started(iteration, trials, trial)
         complete = trial.last_result.get("epoch") == self._running[trial.trial_id].config.epochs
         self._end(trial, TrialEnd.COMPLETE if complete else TrialEnd.STOPPED)
 

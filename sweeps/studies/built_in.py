@@ -8,8 +8,9 @@ from trainable.study import Study
 HEAD = """# The built-in studies
 
 Made by `python -m sweeps.studies.built_in`; do not edit. `python sweeps/full.py` runs `tables`, `corrections` and
-`search`; `sweeps/search.py` runs `search`, and `sweeps/bn_study.py` the four of batch norm. `--studies NAMES` chooses
-others, and `--only NUMBERS` tables among them. [Studies of your own](studies/README.md) have the same form.
+`search`; `sweeps/search.py` runs `search`, and `sweeps/bn_study.py` runs `envelope`, `smoothness`, `surface` and `vgg`.
+`--studies NAMES` chooses others. `--only NUMBERS` chooses among the tables whose rows are named here; those of a search
+follow from its options. [Studies of your own](studies/README.md) have the same form.
 """
 
 

@@ -166,4 +166,7 @@ def test_a_missing_surface_is_that_of_the_first_training_with_weights() -> None:
     own = table("digits").model_copy(update={"measure": LOSS_SURFACE})
     names = ("no weights", "first", "second")
     trials = [trial(name, {0: [0.3]}, config, tags=TAGS | {"files": WEIGHTS * (name != names[0])}) for name in names]
-    assert [surface.trial.name for surface in plan_surfaces([own], trials).ready] == ["first"]
+    plan = plan_surfaces([own], trials)
+    assert [surface.trial.name for surface in plan.ready] == ["first"]
+    assert [later.loss for later in plan.later] == ["hinge"], "the table's other row is not trained yet"
+    assert len(plan.sizes) == 2

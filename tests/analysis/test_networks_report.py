@@ -1,5 +1,6 @@
 """What the report says of networks' losses and gradients, and of learning rates."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,17 @@ def test_networks_that_were_not_trained_alike_are_not_compared(tmp_path: Path) -
     assert "(envelope-x.png)" in page and "(envelope-x-batch-norm.png)" in page
     assert "difference, paired by seed" not in page and "At the best of" not in page
     assert "| envelope-x | mean height | 1 | 0.1000 | 0.1000 |" in page
+
+
+def test_networks_that_were_trained_on_other_forms_of_the_data_are_not_compared(tmp_path: Path) -> None:
+    same = {0.1: [0.3], 0.2: [0.3]}
+    record = envelopes({False: same, True: same}, {False: 3, True: 3})
+    jpeg = TAGS | {"data_fingerprint": "jpeg"}
+    trials = [replace(each, tags=jpeg) if each.config.batch_norm else each for each in record.histories()]
+    other = Recorded(trials, *record.sweeps())
+    other.files = record.files
+    assert "difference, paired by seed" in page_of(tmp_path / "same", record)
+    assert "difference, paired by seed" not in page_of(tmp_path / "other", other)
 
 
 def test_a_share_of_the_steps_is_never_rounded_up_to_all(tmp_path: Path) -> None:

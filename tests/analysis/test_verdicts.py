@@ -75,9 +75,13 @@ def test_a_near_copy_does_not_take_the_common_variance_from_the_others() -> None
     assert all(effect.pooled for effect in before) and after[2].near_copy
 
 
-def test_rows_beside_one_that_varies_far_more_are_no_near_copies() -> None:
-    wild = [0.20, 0.85, 0.10, 0.80]
-    assert not any(effect.near_copy for effect in effects_of([*ALIKE, wild]))
+def test_rows_beside_some_that_vary_far_more_are_no_near_copies() -> None:
+    wild = [[0.20, 0.85, 0.10, 0.80], [0.75, 0.15, 0.25, 0.80]]
+    assert not any(effect.near_copy for effect in effects_of([*ALIKE, *wild[:1]]))
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        alike, apart = 0.3 + 0.004 * random.normal(size=(4, 5)), 0.4 + 0.08 * random.normal(size=(2, 5))
+        assert not any(effect.near_copy for effect in effects_of(np.concatenate([alike, apart])))
 
 
 def test_a_row_with_fewer_seeds_is_in_the_pool_and_a_seed_of_the_baseline_alone_is_not() -> None:

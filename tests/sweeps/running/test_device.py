@@ -23,6 +23,7 @@ from safetensors.numpy import load as load_arrays
 
 from sweeps.fault import Fault
 from sweeps.observer import Observer
+from sweeps.planning import surface_plan
 from sweeps.planning.resources import Resources
 from sweeps.planning.surface_plan import PlannedSurface
 from sweeps.running import surface_tasks, trials
@@ -218,7 +219,7 @@ def test_a_surface_is_computed_whole_and_no_process_changes_its_gpu(
     record = cast(Any, SimpleNamespace(arrays=lambda *_: {"seed_0/conv1.weight": np.zeros(1)}))
     written: list[partial] = []
     recorder = cast(Any, SimpleNamespace(act=written.append))
-    monkeypatch.setattr(surface_tasks, "LINES_ON_A_GPU", LINES)
+    monkeypatch.setattr(surface_plan, "LINES_ON_A_GPU", LINES)
     surface = PlannedSurface(trial("baseline", {0: [0.3]}, Config(data="digits"), tags=TAGS))
     assert surface.size.points > LINES
     context = TrialContext("f", None, str(tmp_path), slots=2)
