@@ -7,6 +7,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=4
+#SBATCH --mem-per-cpu=4G
 #SBATCH --time=04:00:00
 #SBATCH --signal=B:TERM@180
 #SBATCH --output=%x-%j.log
@@ -16,15 +17,19 @@ source .venv/bin/activate
 
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1} # srun does not take it over by itself
+cpus=${SLURM_CPUS_PER_TASK:-1}
+export SRUN_CPUS_PER_TASK=$cpus # srun does not take it over by itself
 port=$((20000 + SLURM_JOB_ID % 10000)) # other people's clusters may be on the same nodes
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-resources=(--num-cpus "${SLURM_CPUS_PER_TASK:-1}" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats --block)
+# Ray would take a share of the whole node's memory for objects, of which a sweep has few
+resources=(--num-gpus "${SLURM_GPUS_ON_NODE:-0}" --object-store-memory 1000000000 --disable-usage-stats --block)
 
-srun --nodes 1 --ntasks 1 --nodelist "$head" ray start --head --port "$port" --include-dashboard false "${resources[@]}" &
+# a core of the first node is the driver's
+srun --nodes 1 --ntasks 1 --nodelist "$head" \
+  ray start --head --port "$port" --include-dashboard false --num-cpus $((cpus > 1 ? cpus - 1 : 1)) "${resources[@]}" &
 if ((SLURM_JOB_NUM_NODES > 1)); then
   srun --nodes $((SLURM_JOB_NUM_NODES - 1)) --ntasks $((SLURM_JOB_NUM_NODES - 1)) --exclude "$head" \
-    bash -c "until ray health-check --address $head:$port; do sleep 2; done; exec ray start --address $head:$port ${resources[*]}" &
+    bash -c "until ray health-check --address $head:$port; do sleep 2; done; exec ray start --address $head:$port --num-cpus $cpus ${resources[*]}" &
 fi
 
 alive="import ray; ray.init('$head:$port', log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"

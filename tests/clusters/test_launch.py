@@ -110,13 +110,12 @@ def test_the_autoscaler_prefers_spot_and_takes_on_demand_for_the_rest(aws: str) 
     config = AutoscalingConfig(bootstrapped(), skip_content_hash=True)
     trial = {"CPU": 1, "GPU": 0.25, "gpu_memory_gb": 4}
 
-    def nodes_for(trials: int, **availability: Any) -> dict[str, int]:
+    def nodes_for(trials: int) -> dict[str, int]:
         request = SchedulingRequest(
             disable_launch_config_check=True,
             node_type_configs=config.get_node_type_configs(),
             max_num_nodes=config.get_max_num_nodes() - 1,  # the head is up
             resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(trial)] * trials),
-            **availability,
         )
         launches = ResourceDemandScheduler(MagicMock()).schedule(request).to_launch
         return {launch.instance_type: launch.count for launch in launches}
@@ -124,8 +123,6 @@ def test_the_autoscaler_prefers_spot_and_takes_on_demand_for_the_rest(aws: str) 
     assert nodes_for(0) == {}
     assert nodes_for(6) == {"spot": 2}
     assert nodes_for(100) == {"spot": 6, "on_demand": 2}
-    just_failed = {"recoverable_resource_availabilities": {"spot": 0.0, "on_demand": 1.0}}
-    assert nodes_for(6, **just_failed) == {"on_demand": 2}
 
 
 @pytest.mark.cluster
