@@ -170,13 +170,12 @@ def without_gaps(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The trials, whose histories are read, without those that are complete and lack an epoch. Figures need every
     epoch, so these are named once, with what to do."""
     trials = list(trials)
-    lacking = {each.run_id: each for each in trials if each.missing_epochs}
-    name_once(
-        {
-            run_id: f"{each.name} ({run_id}): {each.missing_epochs}; delete the run to train it again"
-            for run_id, each in lacking.items()
-        }
-    )
+    lacking = {
+        each.run_id: f"{each.name} ({each.run_id}): {missing}; delete the run to train it again"
+        for each in trials
+        if (missing := each.missing_epochs)
+    }
+    name_once(lacking)
     return [each for each in trials if each.run_id not in lacking]
 
 

@@ -43,7 +43,7 @@ class PairedDifference:
         """The mean with its interval, the number of seeds and the p value, if any; empty for no seed."""
         if not self.values:
             return ""
-        tested = "" if self.p is None else f", p {p_text(self.p)}, not corrected"
+        tested = "" if (p := self.p) is None else f", p {p_text(p)}, not corrected"
         return f"{mean_text(self.values, '+.4f')} ({counted(len(self.values), 'seed')}{tested})"
 
 

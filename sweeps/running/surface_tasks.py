@@ -87,23 +87,31 @@ class SurfaceTasks:
                     (done,), _ = ray.wait(list(waiting), num_returns=1)
                     part = waiting.pop(done)
                     progress.advance(bar, len(part.numbers))
-                    try:
-                        lines: list[Line] = ray.get(done)
-                    except Exception as error:
-                        if not part.of.failed:
-                            part.of.failed = True
-                            failed(part.of.surface, error)
-                        continue
-                    for warning in filter(None, (line.warning for line in lines)):
-                        progress.console.print(Text(warning, "yellow"), soft_wrap=True)
-                    part.of.lines |= zip(part.numbers, lines, strict=True)
-                    if part.of.whole:
-                        self._recorder.act(
-                            partial(_add_to_trial, part.of.surface.trial, part.of.content(), part.of.grid.storage)
-                        )
+                    self._take(part.of, part.numbers, done, failed)
             finally:
                 for left in waiting:
                     ray.cancel(left)
+
+    def _take(
+        self,
+        begun: "_Begun",
+        numbers: Sequence[int],
+        done: ray.ObjectRef,
+        failed: Callable[[PlannedSurface, Exception], None],
+    ) -> None:
+        """Add the lines of a task that has ended to its surface, and hand that on once it is whole."""
+        try:
+            lines: list[Line] = ray.get(done)
+        except Exception as error:
+            if not begun.failed:
+                begun.failed = True
+                failed(begun.surface, error)
+            return
+        for warning in filter(None, (line.warning for line in lines)):
+            self._console.print(Text(warning, "yellow"), soft_wrap=True)
+        begun.lines |= zip(numbers, lines, strict=True)
+        if begun.whole:
+            self._recorder.act(partial(_add_to_trial, begun.surface.trial, begun.content(), begun.grid.storage))
 
     def _parts(
         self, surfaces: Sequence[PlannedSurface], failed: Callable[[PlannedSurface, Exception], None]

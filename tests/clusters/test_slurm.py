@@ -1,19 +1,17 @@
 """The batch script for Slurm, with stand-ins for Slurm's commands on one node."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from analysis.record.mlflow_record import Record
-from benchmarks.clusters import wait_for
+from benchmarks.clusters import kill_where, wait_for
 from tests.conftest import ROOT
-from tests.drivers import embedded, kill_family
+from tests.drivers import embedded
 
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == --* ]]; do shift 2; done
@@ -39,9 +37,10 @@ def repository(tmp_path: Path) -> Path:
 @pytest.mark.cluster
 def test_the_batch_job_trains_and_stops_when_slurm_says_so(repository: Path) -> None:
     """Slurm's signal comes before the job's time is over; the sweep stops as after Ctrl-C, with 130."""
+    job_id = str(os.getpid())
     environment = os.environ | {
         "PATH": f"{repository}/bin:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(repository),
-        "SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "node", "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_JOB_ID": job_id, "SLURM_JOB_NODELIST": "node", "SLURM_JOB_NUM_NODES": "1",
         "SLURM_CPUS_PER_TASK": "2", "SLURM_GPUS_ON_NODE": "0",
     }  # fmt: skip
     work = ["--data", "digits", "--studies", "tables", "--only", "7", "--epochs", "150", "--gpus-per-trial", "0"]
@@ -54,17 +53,11 @@ def test_the_batch_job_trains_and_stops_when_slurm_says_so(repository: Path) -> 
     def record() -> Record:
         return embedded(repository)
 
-    family: list[psutil.Process] = []
     try:
         wait_for("an epoch", lambda: any(trial.metrics for trial in record().trials()), 180)
-        family = psutil.Process(job.pid).children(recursive=True)
         os.kill(job.pid, signal.SIGTERM)
         assert job.wait(timeout=120) == 130, (repository / "log.txt").read_text()
         assert [sweep.params["slots"] for sweep in record().sweeps()] == ["1"], "a core is the driver's"
         assert [sweep.status for sweep in record().sweeps()] == ["KILLED"]
     finally:
-        if job.poll() is None:
-            kill_family(job)
-        for member in family:  # Slurm would end the head with its job
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
+        kill_where("SLURM_JOB_ID", job_id)  # Slurm would end the head with its job
